@@ -1,0 +1,41 @@
+# Everything a person needs to try and to work on runbase. Needs Python 3.11 or newer and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check bench bench-peers docs clean
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("runbase needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+## Train real models on real data, then ask the database questions.
+demo: $(VENV)/.ready
+	$(BIN)/runbase demo
+
+## Lint, types and every test.
+test: $(VENV)/.ready check
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+## One table: runbase beside the limits of this machine.
+bench: $(VENV)/.ready
+	$(BIN)/python -m benchmarks
+
+## The same, beside mlflow, trackio, wandb, tensorboardX and aim in environments of their own.
+bench-peers: $(VENV)/.ready
+	$(BIN)/python -m benchmarks --peers
+
+## The documentation as a web site in site/.
+docs: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	$(BIN)/mkdocs build --strict
+
+clean:
+	rm -rf $(VENV) site dist .pytest_cache .ruff_cache

@@ -1,0 +1,147 @@
+"""runbase: the record of every experiment, run, trial and metric, in SQL that you own.
+
+    import runbase
+
+    with runbase.start_run("mnist", params={"lr": 1e-3}) as run:
+        run.log({"train/loss": 0.5}, step=0)
+
+    store = runbase.open()
+    store.runs("params.lr < 0.01")
+
+Names are loaded on first use, so that `import runbase` stays quick.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runbase.client import Runs, Store, open
+    from runbase.current import (
+        finish,
+        init,
+        log,
+        log_artifact,
+        log_dict,
+        log_figure,
+        log_histogram,
+        log_image,
+        log_metric,
+        log_metrics,
+        log_param,
+        log_params,
+        log_table,
+        log_telemetry,
+        log_text,
+        note,
+        tag,
+    )
+    from runbase.errors import (
+        Ambiguous,
+        FilterError,
+        HomeError,
+        InvalidValue,
+        NotFound,
+        QueryError,
+        QueryTimeout,
+        RunbaseError,
+        RunFinished,
+        StoreBusy,
+        StoreCorrupt,
+        StoreError,
+        StoreTooNew,
+        StoreUnavailable,
+        UsageError,
+    )
+    from runbase.run import Run, current_run
+    from runbase.start import start_run, track
+    from runbase.status import Phase, Status
+
+__version__ = "0.1.0.dev0"
+
+_HOMES = {
+    "client": "Runs Store open",
+    "current": "finish init log log_artifact log_dict log_figure log_histogram log_image log_metric "
+    "log_metrics log_param log_params log_table log_telemetry log_text note tag",
+    "errors": "Ambiguous FilterError HomeError InvalidValue NotFound QueryError QueryTimeout "
+    "RunFinished RunbaseError StoreBusy StoreCorrupt StoreError StoreTooNew StoreUnavailable "
+    "UsageError",
+    "run": "Run current_run",
+    "start": "start_run track",
+    "status": "Phase Status",
+}
+_PLACES = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+_HINTS = {
+    "end_run": "runbase.finish()",
+    "search_runs": "runbase.open().runs(where, order_by=…, limit=…)",
+    "Api": "runbase.open()",
+    "set_experiment": "runbase.start_run('experiment')",
+    "set_tag": "runbase.tag({name: value})",
+    "set_tags": "runbase.tag({name: value})",
+    "set_tracking_uri": "runbase.start_run(…, store=url), or RUNBASE_STORE",
+    "active_run": "runbase.current_run()",
+    "get_run": "runbase.open().run(id)",
+    "config": "run.params",
+    "summary": "runbase.open().run(id).metrics",
+    "define_metric": "nothing: last, min, max, mean and their steps are always kept",
+    "save": "runbase.log_artifact(path)",
+    "connect": "runbase.open()",
+}
+
+__all__ = [
+    "Ambiguous",
+    "FilterError",
+    "HomeError",
+    "InvalidValue",
+    "NotFound",
+    "Phase",
+    "QueryError",
+    "QueryTimeout",
+    "Run",
+    "RunFinished",
+    "RunbaseError",
+    "Runs",
+    "Status",
+    "Store",
+    "StoreBusy",
+    "StoreCorrupt",
+    "StoreError",
+    "StoreTooNew",
+    "StoreUnavailable",
+    "UsageError",
+    "current_run",
+    "finish",
+    "init",
+    "log",
+    "log_artifact",
+    "log_dict",
+    "log_figure",
+    "log_histogram",
+    "log_image",
+    "log_metric",
+    "log_metrics",
+    "log_param",
+    "log_params",
+    "log_table",
+    "log_telemetry",
+    "log_text",
+    "note",
+    "open",
+    "start_run",
+    "tag",
+    "track",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PLACES:
+        value = getattr(import_module(f"runbase.{_PLACES[name]}"), name)
+        globals()[name] = value
+        return value
+    if name in _HINTS:
+        raise AttributeError(f"runbase has no {name!r}; use {_HINTS[name]}")
+    raise AttributeError(f"module 'runbase' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

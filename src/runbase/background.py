@@ -1,0 +1,206 @@
+"""One thread a process that looks after its runs: heartbeat, fsync, what a full disk refused, ingest.
+
+It may be late; it is never waited for by `log`. It works in short pieces and sleeps four times as
+long as each took, so that it takes at most a fifth of the interpreter from training.
+"""
+
+import os
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runbase.capture.sampling import Sampler
+    from runbase.journal import JournalWriter
+    from runbase.storage.protocol import Storage
+
+EVERY = 1.0
+"""Seconds between ingests."""
+SYNC_EVERY = 5.0
+"""Seconds between fsyncs: what a power cut may cost."""
+BEAT_EVERY = 15.0
+"""Seconds between heartbeats."""
+PIECE = 2**16
+"""Bytes of a journal read at once beside a training loop: about half a millisecond of work."""
+
+
+class Care:
+    """What the thread needs to look after one run. `where` is the run folder's path in its home."""
+
+    def __init__(
+        self, journal: "JournalWriter", store: str | None, where: str, sampler: "Sampler | None"
+    ) -> None:
+        self.journal = journal
+        self.store = store
+        self.where = where
+        self.sampler = sampler
+        self.guard = threading.Lock()
+        self._synced = self._beaten = self._sampled = 0.0
+        self._synced_size = 0
+        self._samples = 0
+        self._warned = False
+
+    def look_after(self) -> None:
+        """One round."""
+        now = time.monotonic()
+        self.journal.retry()
+        if now - self._beaten >= BEAT_EVERY:
+            self._beaten = now
+            beat(self.journal.folder)
+        if now - self._synced >= SYNC_EVERY:
+            self._synced = now
+            self._sync()
+        if self.sampler is not None and now - self._sampled >= 10.0:
+            self._sample(now)
+        self.ingest(pause=_yield_to_training)
+
+    def ingest(
+        self, *, pause: Callable[[float], None] | None = None, deadline: float | None = None
+    ) -> bool:
+        """Bring the run's journal into the store; False where that has to wait."""
+        if self.store is None:
+            return True
+        from runbase.ingest import ingest_journal
+
+        path = self.journal.path
+        try:
+            storage = storage_for(self.store)
+            size = PIECE if pause else 2**19
+            ingest_journal(
+                storage,
+                path,
+                self.where,
+                pause=pause,
+                deadline=deadline,
+                size=size,
+            )
+        except Exception as error:  # the last fence between our faults and somebody's training
+            self._warn_once(error)
+            return False
+        return True
+
+    def _sync(self) -> None:
+        try:
+            size = self.journal.path.stat().st_size
+        except OSError:
+            return
+        if size != self._synced_size:
+            self._synced_size = size
+            self.journal.sync()
+
+    def _sample(self, now: float) -> None:
+        assert self.sampler is not None
+        figures = self.sampler.sample(now - self._sampled)
+        self._sampled = now
+        values = {key: float(value) for key, value in figures.items()}
+        self.journal.append_points("t", self._samples, dict(values))
+        self._samples += 1
+
+    def _warn_once(self, error: Exception) -> None:
+        if not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"runbase: the database does not take this run's points yet ({error}); they are "
+                f"safe in {self.journal.path}, and `runbase sync` brings them in later",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+
+def beat(folder: Path) -> None:
+    """Move the heartbeat's modification time."""
+    path = folder / "heartbeat"
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        try:
+            path.touch()
+        except OSError:
+            pass
+    except OSError:
+        pass  # read-only or full for a moment: the next beat may go through
+
+
+class _Keeper:
+    def __init__(self) -> None:
+        self._cares: list[Care] = []
+        self._guard = threading.Lock()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def add(self, care: Care) -> None:
+        with self._guard:
+            self._cares.append(care)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="runbase", daemon=True)
+                self._thread.start()
+
+    def remove(self, care: Care) -> None:
+        with self._guard:
+            if care in self._cares:
+                self._cares.remove(care)
+
+    def _run(self) -> None:
+        while True:
+            began = time.monotonic()
+            for care in list(self._cares):
+                with care.guard:
+                    if care in self._cares:
+                        _survive(care)
+            # A slow database is asked less often, so that this thread stays in the background.
+            took = time.monotonic() - began
+            self._wake.wait(max(EVERY, min(2 * took, 30.0)))
+            with self._guard:
+                if not self._cares:
+                    self._thread = None
+                    return
+
+
+def _yield_to_training(took: float) -> None:
+    time.sleep(min(4 * took, 0.2))
+
+
+def _survive(care: Care) -> None:
+    try:
+        care.look_after()
+    except Exception as error:  # the last fence between our faults and somebody's training
+        care._warn_once(error)  # pyright: ignore[reportPrivateUsage]
+
+
+_keeper = _Keeper()
+_storages: dict[str, "Storage"] = {}
+_storages_guard = threading.Lock()
+
+
+def storage_for(url: str) -> "Storage":
+    """This process's storage at a URL, opened once."""
+    with _storages_guard:
+        if url not in _storages:
+            from runbase.storage.urls import open_storage
+
+            _storages[url] = open_storage(url, timeout=30.0)
+        return _storages[url]
+
+
+def add(care: Care) -> None:
+    """Look after a run from now on."""
+    _keeper.add(care)
+
+
+def remove(care: Care) -> None:
+    """Stop looking after a run."""
+    _keeper.remove(care)
+
+
+def _forget() -> None:
+    global _keeper, _storages_guard
+    _keeper = _Keeper()
+    _storages.clear()
+    _storages_guard = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

@@ -1,0 +1,66 @@
+"""The parts of capture, each on its own switch.
+
+| part       | what it records                                                        |
+| ---------- | ---------------------------------------------------------------------- |
+| `git`      | repository, commit, branch, remote, dirty flag; the diff as `git.diff` |
+| `command`  | script, command line, its parsed options                               |
+| `packages` | Python, and every installed package with its version                   |
+| `host`     | system, CPU, memory, GPUs                                              |
+| `slurm`    | job, array, step and node; array jobs are tagged `sweep:<id>`          |
+| `env`      | environment variables of an allow-list, without secrets                |
+| `output`   | standard output and error, as `output.log`                             |
+| `sampling` | CPU, memory, disk, network and GPU figures as telemetry (off unless named) |
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from runbase.capture import environment, git, machine, slurm
+from runbase.errors import UsageError, suggestion
+
+PARTS = ("git", "command", "packages", "host", "slurm", "env", "output", "sampling")
+USUAL = tuple(part for part in PARTS if part != "sampling")
+
+
+def parts(capture: bool | Iterable[str]) -> tuple[str, ...]:
+    """The parts that a `capture=` argument names; UsageError for one that does not exist."""
+    if isinstance(capture, bool):
+        return USUAL if capture else ()
+    names = (capture,) if isinstance(capture, str) else tuple(capture)
+    for name in names:
+        if name not in PARTS:
+            raise UsageError(f"capture has no part {name!r}{suggestion(name, PARTS)}")
+    return names
+
+
+def quick(wanted: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """What can be told at once: command line, environment, Slurm."""
+    names = set(wanted)
+    facts: dict[str, dict[str, Any]] = {}
+    if "command" in names:
+        facts["args"] = environment.command()
+    if "env" in names:
+        facts["env"] = environment.allowed()
+    if "slurm" in names and (job := slurm.job()):
+        facts["system"] = {"slurm": job}
+    return facts
+
+
+def capture(wanted: Iterable[str], script_folder: Path, folder: Path) -> dict[str, dict[str, Any]]:
+    """What takes a while: the repository, packages, hardware. Writes the diff into `folder`."""
+    names = set(wanted)
+    facts: dict[str, dict[str, Any]] = {}
+    if "git" in names and (repository := git.repository(script_folder)):
+        diff = repository.pop("diff", None)
+        if diff:
+            (folder / "git.diff").write_text(diff, "utf-8")
+        facts["git"] = repository
+    system: dict[str, Any] = {}
+    if "host" in names:
+        system |= machine.hardware()
+    if "packages" in names:
+        system |= machine.python()
+    if system:
+        facts["system"] = system
+    return facts

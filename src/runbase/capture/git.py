@@ -1,0 +1,54 @@
+"""The repository that the code comes from, as the `git` program tells it."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+LARGEST_DIFF = 2**20
+"""Bytes of a diff that are kept (1 MiB)."""
+
+_TIMEOUT = 10.0
+_CREDENTIALS = re.compile(r"(?<=://)[^/@]+@")
+
+
+def repository(folder: Path) -> dict[str, Any] | None:
+    """Root, commit, branch, remote, dirty flag and diff; None outside a repository or without git."""
+    head = _git(folder, "rev-parse", "--show-toplevel", "HEAD", "--abbrev-ref", "HEAD")
+    if head is None:
+        return _empty_repository(folder)
+    root, commit, branch = head.splitlines()
+    found: dict[str, Any] = {"root": root, "commit": commit}
+    found["branch"] = None if branch == "HEAD" else branch
+    remote = _git(folder, "config", "--get", "remote.origin.url")
+    if remote:
+        found["remote"] = _CREDENTIALS.sub("", remote.strip())
+    status = _git(Path(root), "status", "--porcelain", "--untracked-files=no")
+    found["dirty"] = bool(status)
+    if status:
+        diff = _git(Path(root), "diff", "HEAD") or ""
+        found["diff"] = diff[:LARGEST_DIFF]
+        found["diff_truncated"] = len(diff) > LARGEST_DIFF
+    return found
+
+
+def _empty_repository(folder: Path) -> dict[str, Any] | None:
+    root = _git(folder, "rev-parse", "--show-toplevel")
+    return {"root": root.strip(), "commit": None, "dirty": True} if root else None
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    # No optional locks: a run must not hinder the user's own git in that folder.
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            timeout=_TIMEOUT,
+            env=environment,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None

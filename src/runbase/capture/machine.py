@@ -1,0 +1,88 @@
+"""What a run runs on: system, CPU, memory, GPUs, Python and its packages."""
+
+import importlib
+import os
+import platform
+import re
+import sys
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+
+def hardware() -> dict[str, Any]:
+    """System, processor, how many CPUs this process may use, memory in bytes, GPUs."""
+    found: dict[str, Any] = {
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cpus": _usable_cpus(),
+    }
+    if model := _processor():
+        found["cpu"] = model
+    if memory := _memory():
+        found["memory"] = memory
+    if gpus := _gpus():
+        found["gpus"] = gpus
+    return found
+
+
+def python() -> dict[str, Any]:
+    """Python's version and place, and every installed package with its version."""
+    return {
+        "python": platform.python_version(),
+        "implementation": platform.python_implementation(),
+        "executable": sys.executable,
+        "packages": packages(),
+    }
+
+
+@cache
+def packages() -> dict[str, str]:
+    """Name → version of the installed distributions."""
+    found: dict[str, str] = {}
+    for distribution in metadata.distributions():
+        name = distribution.name
+        if name:
+            found[name] = distribution.version
+    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+
+
+def _usable_cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _processor() -> str | None:
+    try:
+        text = Path("/proc/cpuinfo").read_text("utf-8")
+    except OSError:
+        return platform.processor() or None
+    match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return match[1] if match else None
+
+
+def _memory() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return None
+
+
+def _gpus() -> list[dict[str, Any]]:
+    if not Path("/proc/driver/nvidia").exists():
+        return []
+    try:
+        pynvml: Any = importlib.import_module("pynvml")  # of nvidia-ml-py, where installed
+
+        pynvml.nvmlInit()
+    except Exception:  # whatever a driver's binding raises, it is no reason to stop a run
+        return []
+    gpus: list[dict[str, Any]] = []
+    for index in range(pynvml.nvmlDeviceGetCount()):
+        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        name = pynvml.nvmlDeviceGetName(handle)
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle).total
+        gpus.append({"name": str(name), "memory": int(memory)})
+    return gpus

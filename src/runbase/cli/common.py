@@ -1,0 +1,154 @@
+"""What the commands share: options, opening the store, and printing for people or for programs."""
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from runbase.client import Store
+from runbase.client import open as open_store
+from runbase.model import Run, Scalar
+from runbase.status import Phase, Status
+
+Home = Annotated[
+    Path | None,
+    typer.Option("--home", help="Folder with the runs. Default: the nearest .runbase upwards."),
+]
+Url = Annotated[
+    str | None,
+    typer.Option("--store", help="Database URL or path. Default: the home's own database."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+RunName = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run's id, the beginning of one, or its name.")
+]
+
+COLOURS = {Phase.WAITING: "yellow", Phase.ACTIVE: "cyan", Phase.ENDED: "red"}
+
+
+def console() -> Console:
+    """Standard output; plain where it is no terminal, or NO_COLOR is set."""
+    made = Console(highlight=False)
+    if not made.is_terminal:
+        made.width = max(made.width, 160)
+    return made
+
+
+def store(home: Path | None, url: str | None, *, sync: bool = True) -> Store:
+    """The store that a command is about, brought up to date with a progress bar if that takes long."""
+    opened = open_store(url, home=home, sync=False)
+    if sync and opened.home is not None and opened.home.is_dir():
+        update(opened)
+    return opened
+
+
+def update(opened: Store) -> Any:
+    """Take in what journals hold, with a progress bar on a terminal."""
+    columns = (
+        TextColumn("reading journals"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    quiet = Console(stderr=True)
+    with Progress(*columns, console=quiet, transient=True, disable=not quiet.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+        return opened.sync(lambda done, total: bar.update(task, completed=done, total=total))
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output; NaN and infinities as text."""
+    sys.stdout.write(msgspec.json.format(encode(value), indent=2).decode() + "\n")
+
+
+def encode(value: Any) -> bytes:
+    """A value as JSON, with NaN and infinities as text, as the journal spells them."""
+    return msgspec.json.encode(_spelled(msgspec.to_builtins(value, enc_hook=str)))
+
+
+def table(columns: Sequence[str], *, numbers: Sequence[str] = ()) -> Table:
+    """An empty table in the house's style."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        made.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
+    return made
+
+
+def status_text(status: Status) -> str:
+    """A status in its colour."""
+    colour = "green" if status is Status.COMPLETED else COLOURS[status.phase]
+    return f"[{colour}]{status.value}[/]"
+
+
+def number(value: Scalar | None) -> str:
+    """A number for reading: six significant digits."""
+    if value is None:
+        return "–"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def metric_value(run: Run, key: str, figure: str = "last") -> float | None:
+    """A figure of a run's metric, or None where it has none."""
+    metric = run.metrics.get(key)
+    return None if metric is None else getattr(metric, figure)
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds for reading: 4.2s, 3m07s, 2h05m, 3d04h."""
+    if seconds is None:
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.1f}s"
+    minutes, left = divmod(int(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}m{left:02d}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m" if hours < 48 else f"{hours // 24}d{hours % 24:02d}h"
+
+
+def ago(moment: datetime | None) -> str:
+    """How long ago, for reading."""
+    if moment is None:
+        return "–"
+    seconds = (datetime.now(UTC) - moment).total_seconds()
+    return (
+        "just now"
+        if seconds < 5
+        else f"{duration(seconds).split('.')[0].rstrip('s')}s ago"
+        if seconds < 60
+        else f"{duration(seconds)} ago"
+    )
+
+
+def size(count: int) -> str:
+    """Bytes for reading."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+def lower_is_better(key: str) -> bool:
+    """Whether a metric's name says that less is better: loss, error, time and their like."""
+    words = key.lower().replace("-", "_").replace("/", "_").split("_")
+    less = {"loss", "error", "err", "mse", "rmse", "mae", "perplexity", "ppl", "wer", "cer"}
+    return bool(less & set(words)) or words[-1] in ("time", "seconds", "latency", "ms")
+
+
+def _spelled(value: Any) -> Any:
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict):
+        return {k: _spelled(v) for k, v in value.items()}  # pyright: ignore
+    if isinstance(value, list | tuple):
+        return [_spelled(v) for v in value]  # pyright: ignore
+    return value

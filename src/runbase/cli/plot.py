@@ -1,0 +1,113 @@
+"""`runbase plot`: curves in the terminal, or as PNG or SVG."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from runbase.cli import common
+from runbase.client import Store
+from runbase.errors import NotFound, UsageError, suggestion
+from runbase.model import Envelope, Run
+
+EXAMPLES = (
+    "Examples: runbase plot train/loss · runbase plot val/acc brisk-heron-42 · "
+    "runbase plot train/loss -e mnist -o loss.svg"
+)
+
+PIXELS = 1000
+
+
+def command(
+    metric: Annotated[str, typer.Argument(help="Which metric, such as train/loss.")],
+    runs: Annotated[
+        list[str] | None, typer.Argument(help="Runs by id, prefix or name. Default: the newest.")
+    ] = None,
+    experiment: Annotated[
+        str | None, typer.Option("--experiment", "-e", help="The newest runs of this experiment.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", help="How many runs at most.")] = 8,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write a .png or .svg file instead.")
+    ] = None,
+    log: Annotated[bool, typer.Option("--log", help="A logarithmic axis for the values.")] = False,
+    home: common.Home = None,
+    url: common.Url = None,
+    json: common.Json = False,
+) -> None:
+    """Draw a metric over the steps. Where there are many points, least to greatest is a band."""
+    with common.store(home, url) as store:
+        curves = find_curves(store, metric, runs or [], experiment, limit)
+        if json:
+            common.print_json([_as_data(run, curve) for run, curve in curves])
+        elif output is not None:
+            write(output, metric, curves, log)
+            print(f"Wrote {output}")
+        else:
+            draw(metric, curves, log)
+
+
+def find_curves(
+    store: Store, metric: str, runs: list[str], experiment: str | None, limit: int
+) -> list[tuple[Run, Envelope]]:
+    """The curves to draw; NotFound where none of the runs has the metric."""
+    found = [store.run(name) for name in runs] or store.runs(experiment=experiment, limit=200)
+    having = [run for run in found if metric in run.metrics][:limit]
+    if not having:
+        keys = {key for run in found for key in run.metrics}
+        raise NotFound(f"no run has a metric {metric!r}{suggestion(metric, keys)}")
+    return [(run, store.metrics(run.id, metric, resolution=PIXELS)) for run in having]
+
+
+def draw(metric: str, curves: list[tuple[Run, Envelope]], log: bool = False) -> None:
+    """Curves in the terminal."""
+    import plotext
+
+    screen: Any = plotext
+    screen.clear_figure()
+    screen.theme("clear")
+    out = common.console()
+    screen.plot_size(min(out.width, 110), 22)
+    for run, curve in curves:
+        middle = ((curve.first_steps + curve.last_steps) / 2).tolist()
+        points = [(x, y) for x, y in zip(middle, curve.mean.tolist(), strict=True) if y == y]
+        if log:
+            points = [(x, y) for x, y in points if y > 0]
+        xs, ys = [x for x, _ in points], [y for _, y in points]
+        screen.plot(xs, ys, label=run.name, marker="braille")
+    if log:
+        screen.yscale("log")
+    screen.title(metric)
+    screen.xlabel("step")
+    print(screen.build() if out.is_terminal else screen.uncolorize(screen.build()))
+
+
+def write(path: Path, metric: str, curves: list[tuple[Run, Envelope]], log: bool = False) -> None:
+    """Curves as a picture, with a band from least to greatest value."""
+    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise UsageError(
+            f"{path} is no picture runbase can write; use a name ending in .png or .svg"
+        )
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UsageError("pictures need Matplotlib: pip install 'runbase[analysis]'") from error
+    figure: Any = Figure(figsize=(9, 5), layout="constrained")
+    axes = figure.subplots()
+    for run, curve in curves:
+        middle = (curve.first_steps + curve.last_steps) / 2
+        (line,) = axes.plot(middle, curve.mean, linewidth=1.3, label=run.name)
+        axes.fill_between(middle, curve.min, curve.max, alpha=0.18, color=line.get_color(), lw=0)
+    if log:
+        axes.set_yscale("log")
+    axes.set(title=metric, xlabel="step")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=140)
+
+
+def _as_data(run: Run, curve: Envelope) -> dict[str, Any]:
+    names = ("first_steps", "last_steps", "min", "max", "mean", "counts")
+    data = {name: getattr(curve, name).tolist() for name in names}
+    return {"run": run.id, "name": run.name, "metric": curve.key, **data}

@@ -1,0 +1,105 @@
+"""`runbase runs`: the runs as a table."""
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from runbase.cli import common
+from runbase.client import Runs, flat
+
+EXAMPLES = (
+    "Examples: runbase runs · runbase runs 'params.lr < 0.01' · "
+    "runbase runs -e mnist --sort 'metrics.\"val/acc\" desc' -n 5"
+)
+
+
+def command(
+    where: Annotated[
+        str | None,
+        typer.Argument(help="A filter, such as 'params.lr < 0.01 and status = \"FAILED\"'."),
+    ] = None,
+    experiment: Annotated[
+        str | None, typer.Option("--experiment", "-e", help="Only runs of this experiment.")
+    ] = None,
+    sort: Annotated[
+        str | None, typer.Option("--sort", "-s", help="Sort keys, such as 'metrics.loss asc'.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", help="How many at most.")] = 20,
+    columns: Annotated[
+        str | None,
+        typer.Option("--columns", "-c", help="Parameters and metrics to show, with commas."),
+    ] = None,
+    home: common.Home = None,
+    url: common.Url = None,
+    json: common.Json = False,
+) -> None:
+    """List runs, newest first, with best values marked."""
+    with common.store(home, url) as store:
+        found = store.runs(where, order_by=sort, limit=limit, experiment=experiment)
+        if json:
+            common.print_json([flat(run) for run in found])
+            return
+        if not found:
+            print("No runs." if where is None else "No run satisfies that filter.")
+            return
+        show(found, columns.split(",") if columns else None)
+
+
+def show(found: Runs, columns: list[str] | None = None, mark: list[str] | None = None) -> None:
+    """Print runs as a table; the best value of each metric is marked with a star."""
+    params = columns if columns is not None else _varying(found)
+    keys = [k for k in columns or [] if any(k in run.metrics for run in found)]
+    if columns is None:
+        keys = _headline(found) if mark is None else mark
+    params = [key for key in params if key not in keys]
+    names = ["run", "experiment", "status", "started", "took", *params, *keys]
+    table = common.table(names, numbers=["took", *keys])
+    best = {key: _best(found, key) for key in keys}
+    for run in found:
+        values = [_cell(common.metric_value(run, key), best[key]) for key in keys]
+        table.add_row(
+            f"[bold]{escape(run.name)}[/]",
+            escape(run.experiment),
+            common.status_text(run.status),
+            common.ago(run.started_at or run.created_at),
+            common.duration(run.seconds),
+            *[escape(_shown(run.params.get(key))) for key in params],
+            *values,
+        )
+    common.console().print(table)
+
+
+def _varying(found: Runs, most: int = 4) -> list[str]:
+    """The parameters that differ among these runs: what a reader wants to tell them apart by."""
+    keys = dict.fromkeys(key for run in found for key in run.params)
+    differing = [k for k in keys if len({repr(run.params.get(k)) for run in found}) > 1]
+    return differing[:most] if len(found) > 1 else list(keys)[:most]
+
+
+def _headline(found: Runs, most: int = 4) -> list[str]:
+    """The metrics to show: validation first, then what most runs have."""
+    counts: dict[str, int] = {}
+    for run in found:
+        for key in run.metrics:
+            counts[key] = counts.get(key, 0) + 1
+    ranked = sorted(counts, key=lambda k: (-("val" in k or "test" in k), -counts[k], k))
+    return ranked[:most]
+
+
+def _best(found: Runs, key: str) -> float | None:
+    values = [v for run in found if (v := common.metric_value(run, key)) is not None and v == v]
+    if len(values) < 2:
+        return None
+    return min(values) if common.lower_is_better(key) else max(values)
+
+
+def _cell(value: float | None, best: float | None) -> str:
+    text = common.number(value)
+    return f"[bold green]{text} ★[/]" if value is not None and value == best else f"{text}  "
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "–"
+    return common.number(value) if isinstance(value, int | float) else str(value)

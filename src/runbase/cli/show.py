@@ -1,0 +1,129 @@
+"""`runbase show`: all that is known of one run."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from runbase.cli import common
+from runbase.model import Run
+
+EXAMPLES = "Examples: runbase show brisk-heron-42 · runbase show 01a1fb --json"
+
+
+def command(
+    run: common.RunName,
+    lines: Annotated[int, typer.Option("--lines", help="How many last lines of output.")] = 10,
+    home: common.Home = None,
+    url: common.Url = None,
+    json: common.Json = False,
+) -> None:
+    """Show a run: parameters, metrics, artifacts, how it ended, and its last lines of output."""
+    with common.store(home, url) as store:
+        record = store.run(run)
+        folder = store.folder(record)
+        output = _tail(folder / "output.log", lines) if folder else []
+        if json:
+            document: dict[str, Any] = msgspec.to_builtins(record, enc_hook=str)
+            common.print_json({**document, "seconds": record.seconds, "output": output})
+            return
+        _print(common.console(), record, folder, output)
+
+
+def _print(out: Console, run: Run, folder: Path | None, output: list[str]) -> None:
+    _print_head(out, run, folder)
+    _print_error(out, run)
+    _print_body(out, run)
+    if output:
+        out.print("\n[bold]Output[/]")
+        for line in output:
+            out.print(f"  [dim]{escape(line)}[/]")
+
+
+def _print_head(out: Console, run: Run, folder: Path | None) -> None:
+    out.print(
+        f"[bold]{escape(run.name)}[/]  {common.status_text(run.status)}  "
+        f"[dim]{escape(run.experiment)} #{run.number} · {run.id}[/]"
+    )
+    facts = {
+        "started": f"{run.started_at:%Y-%m-%d %H:%M:%S} UTC ({common.ago(run.started_at)})"
+        if run.started_at
+        else "–",
+        "took": common.duration(run.seconds),
+        "by": f"{run.user or '?'} on {run.host or '?'}, process {run.pid or '?'}",
+        "folder": str(folder or run.folder or "–"),
+        "tags": ", ".join(k if v is None else f"{k}={v}" for k, v in run.tags.items()),
+        "notes": run.notes,
+        "git": _git(run.git),
+        "command": " ".join(run.args.get("argv", [])),
+        "parent": run.parent_id or "",
+    }
+    for name, value in facts.items():
+        if value:
+            out.print(f"  [dim]{name:<8}[/] {escape(value)}")
+
+
+def _print_error(out: Console, run: Run) -> None:
+    if run.error:
+        out.print(f"\n[bold red]{escape(run.error['type'])}[/]: {escape(run.error['message'])}")
+        for line in str(run.error.get("traceback", "")).rstrip().splitlines()[-6:-1]:
+            out.print(f"  [dim]{escape(line)}[/]")
+    elif run.status.value == "NODE_FAIL" and run.history:
+        out.print(
+            f"\n[red]Lost[/]: {escape(run.history[-1].reason or '')}; last seen {run.ended_at}"
+        )
+
+
+def _print_body(out: Console, run: Run) -> None:
+    if run.params:
+        out.print("\n[bold]Parameters[/]")
+        width = max(map(len, run.params))
+        for key, value in run.params.items():
+            out.print(f"  {escape(key):<{width}}  {escape(str(value))}")
+    if run.metrics:
+        out.print("\n[bold]Metrics[/]")
+        out.print(_metrics(run))
+    if run.artifacts:
+        out.print("\n[bold]Artifacts[/]")
+        table = common.table(["  path", "kind", "size", "sha256"], numbers=["size"])
+        for item in run.artifacts:
+            digest = (item.sha256 or "")[:12]
+            table.add_row(f"  {escape(item.path)}", item.kind, common.size(item.size), digest)
+        out.print(table)
+    if len(run.history) > 1:
+        steps = [f"{h.time:%H:%M:%S} {h.status.value}" for h in run.history]
+        out.print(f"\n[bold]History[/]  {' → '.join(steps)}")
+
+
+def _metrics(run: Run) -> Any:
+    columns = ["  metric", "points", "last", "at step", "min", "at", "max", "at ", "mean"]
+    table = common.table(columns, numbers=columns[1:])
+    for key, m in run.metrics.items():
+        numbers = (m.count, m.last, m.last_step, m.min, m.min_step, m.max, m.max_step, m.mean)
+        nans = f" [yellow]({m.nans} NaN)[/]" if m.nans else ""
+        table.add_row(f"  {escape(key)}{nans}", *map(common.number, numbers))
+    return table
+
+
+def _git(git: dict[str, Any]) -> str:
+    if not git.get("commit"):
+        return ""
+    dirty = " with uncommitted changes" if git.get("dirty") else ""
+    return f"{git['commit'][:10]} on {git.get('branch') or 'no branch'}{dirty}"
+
+
+def _tail(path: Path, lines: int) -> list[str]:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(path.stat().st_size - 2**16, 0))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return []
+    # A progress bar returns the carriage and writes over itself: its last state is what one saw.
+    rows = [row.rpartition("\r")[2] for row in text.replace("\r\n", "\n").split("\n")]
+    while rows and not rows[-1].strip():
+        rows.pop()
+    return rows[-lines:] if lines > 0 else []

@@ -1,0 +1,69 @@
+"""`runbase sql`: a query, answered."""
+
+import csv
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from runbase.cli import common
+from runbase.errors import UsageError
+
+EXAMPLES = (
+    'Examples: runbase sql "select key, count(*), max(value) from metrics group by key" · '
+    "runbase sql -f report.sql --csv > report.csv"
+)
+
+
+def command(
+    query: Annotated[str | None, typer.Argument(help="A SQL query; - reads it from stdin.")] = None,
+    file: Annotated[Path | None, typer.Option("--file", "-f", help="Read the query here.")] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    write: Annotated[
+        bool, typer.Option("--write", help="Allow it to change the database.")
+    ] = False,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", help="Cancel it after so many seconds.")
+    ] = None,
+    home: common.Home = None,
+    url: common.Url = None,
+    json: common.Json = False,
+) -> None:
+    """Answer a SQL query. It only reads, unless told otherwise. See `runbase schema` for the tables."""
+    if file is not None:
+        query = file.read_text("utf-8")
+    elif query == "-" or (query is None and not sys.stdin.isatty()):
+        query = sys.stdin.read()
+    if not query or not query.strip():
+        raise UsageError(
+            "there is no query; give one, for example: runbase sql 'select * from latest'"
+        )
+    with common.store(home, url) as store:
+        rows = store.sql(query, write=write, timeout=timeout)
+    if json:
+        common.print_json(rows.to_dicts())
+    elif as_csv:
+        writer = csv.writer(sys.stdout)
+        writer.writerow(rows.columns)
+        writer.writerows(rows)
+    elif rows.columns:
+        show(rows.columns, rows)
+
+
+def show(columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
+    """Print rows as a table."""
+    numeric = [
+        name
+        for i, name in enumerate(columns)
+        if rows and all(isinstance(row[i], int | float | None) for row in rows)
+    ]
+    table = common.table([escape(name) for name in columns], numbers=numeric)
+    for row in rows:
+        cells = [
+            common.number(value) if isinstance(value, int | float | None) else escape(str(value))
+            for value in row
+        ]
+        table.add_row(*cells)
+    common.console().print(table)

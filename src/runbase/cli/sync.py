@@ -1,0 +1,80 @@
+"""`runbase sync`: journals into the database."""
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from runbase.cli import common
+from runbase.client import Store
+from runbase.client import open as open_store
+from runbase.errors import StoreError, UsageError
+from runbase.settings import load
+
+EXAMPLES = "Examples: runbase sync · runbase sync --rebuild"
+
+SHOWN = 20
+
+
+def command(
+    rebuild: Annotated[
+        bool,
+        typer.Option("--rebuild", help="Make the database anew from the run folders."),
+    ] = False,
+    home: common.Home = None,
+    url: common.Url = None,
+    json: common.Json = False,
+) -> None:
+    """Take in what the journals hold and the database does not; mark runs that died."""
+    aside = _set_aside(home, url) if rebuild else []
+    with open_store(url, home=home, sync=False) as store:
+        report = common.update(store)
+        totals = store.totals()
+    if json:
+        common.print_json(
+            {"report": report, "totals": totals, "set_aside": [str(p) for p in aside]}
+        )
+        return
+    for path in aside:
+        print(f"The old database is now {path}")
+    _print(report, totals, store)
+
+
+def _print(report: Any, totals: dict[str, int], store: Store) -> None:
+    print(
+        f"{report.lines:,} new lines from {report.journals:,} journals in {report.folders:,} run "
+        f"folders, {report.seconds:.2f} s"
+    )
+    if report.lost:
+        print(f"{report.lost} runs had died without a word: now NODE_FAIL")
+    if report.found_alive:
+        print(f"{report.found_alive} runs taken for lost live after all")
+    damaged = [str(problem) for problem in report.problems] + list(report.unreadable)
+    for text in damaged[:SHOWN]:
+        print(f"damaged: {text}")
+    if len(damaged) > SHOWN:
+        print(f"… and {len(damaged) - SHOWN} more damaged lines")
+    print(f"{store.url}: {totals['runs']:,} runs, {totals['points']:,} points")
+
+
+def _set_aside(home: Path | None, url: str | None) -> list[Path]:
+    """Rename the database and what belongs to it, so that a new one is made."""
+    settings = load(home=home, store=url)
+    if not settings.store.startswith("sqlite:"):
+        raise UsageError("--rebuild makes a SQLite file anew; this store is elsewhere")
+    if not (settings.home / "runs").is_dir():
+        raise UsageError(f"there are no run folders in {settings.home} to rebuild from")
+    path = Path(settings.store.partition("://")[2][1:])
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    moved: list[Path] = []
+    for suffix in ("", "-wal", "-shm"):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            target = path.with_name(f"{path.name}.{stamp}{suffix}")
+            try:
+                part.rename(target)
+            except OSError as error:
+                raise StoreError(f"cannot set {part} aside: {error.strerror}") from error
+            moved.append(target)
+    return moved

@@ -1,0 +1,96 @@
+"""Every error runbase raises, as one small family.
+
+    RunbaseError
+    ├── InvalidValue (ValueError)      a value that cannot be logged or stored
+    ├── UsageError (ValueError)        a call or setting that makes no sense
+    │   └── FilterError                a filter or sort key that cannot be understood
+    ├── NotFound (LookupError)         no such experiment, run, metric
+    │   └── Ambiguous                  a prefix or name that fits several
+    ├── RunFinished (RuntimeError)     writing to a run that has ended
+    ├── HomeError (OSError)            the folder for runs cannot be used
+    └── StoreError (RuntimeError)      the database
+        ├── StoreBusy                  others kept it locked for too long
+        ├── StoreCorrupt               the file is damaged
+        ├── StoreTooNew                written by a newer runbase
+        ├── StoreUnavailable           it cannot be opened or reached
+        ├── QueryError                 the database refused a statement
+        └── QueryTimeout               a query ran past its deadline
+
+Each also inherits the builtin that it is, so callers catch what they know. A message says what
+happened, to which object, and what to do next.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class RunbaseError(Exception):
+    """Something in runbase went wrong."""
+
+
+class InvalidValue(RunbaseError, ValueError):
+    """A value cannot be logged or stored."""
+
+
+class UsageError(RunbaseError, ValueError):
+    """A call, an option or a setting makes no sense."""
+
+
+class FilterError(UsageError):
+    """A filter or sort key cannot be understood."""
+
+
+class NotFound(RunbaseError, LookupError):
+    """No such experiment, run or metric."""
+
+
+class Ambiguous(NotFound):
+    """A prefix or name fits several objects."""
+
+
+class RunFinished(RunbaseError, RuntimeError):
+    """The run has ended and takes nothing more."""
+
+
+class HomeError(RunbaseError, OSError):
+    """The folder that holds the runs cannot be used."""
+
+
+class StoreError(RunbaseError, RuntimeError):
+    """The database cannot do what was asked."""
+
+
+class StoreBusy(StoreError):
+    """Other writers kept the database locked for too long."""
+
+
+class StoreCorrupt(StoreError):
+    """The database file is damaged."""
+
+
+class StoreTooNew(StoreError):
+    """The database was written by a newer runbase."""
+
+
+class StoreUnavailable(StoreError):
+    """The database cannot be opened or reached."""
+
+
+class QueryError(StoreError):
+    """The database refused a statement."""
+
+
+class QueryTimeout(StoreError):
+    """A query ran past its deadline and was cancelled."""
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the nearest known ones, or the first few."""
+    names = list(known)
+    if not names:
+        return ""
+    close = get_close_matches(word, names, n=3, cutoff=0.5)
+    if close:
+        return "; did you mean " + " or ".join(repr(name) for name in close) + "?"
+    shown = ", ".join(sorted(names)[:8])
+    return f"; known: {shown}" + (", …" if len(names) > 8 else "")

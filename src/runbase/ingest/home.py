@@ -1,0 +1,141 @@
+"""Brings a whole home up to date: every run folder in it, then who still lives."""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from runbase.ingest.liveness import check_liveness
+from runbase.ingest.pipeline import LARGEST_DELIVERY, Report, ingest_folder
+from runbase.journal import files, opened, read
+from runbase.storage.protocol import Delivery, Storage
+
+SMALL = 2**17
+"""Journals up to this size are taken in many to a transaction."""
+
+
+def run_folders(home: Path) -> list[Path]:
+    """Every folder below `home/runs` that holds a journal, in the order of their paths."""
+    return sorted(_walk(home / "runs", depth=4))
+
+
+def sync(
+    storage: Storage,
+    home: Path,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Take in what the journals of a home hold and the store does not, then check who lives.
+
+    `progress` is called with how many run folders are done, and how many there are.
+    """
+    began = time.perf_counter()
+    report = Report()
+    folders = run_folders(home)
+    known = _offsets(storage, folders)
+    large: list[Path] = []
+    small: list[tuple[Path, Path, int]] = []
+    for folder in folders:
+        report.folders += 1
+        for path in files(folder):
+            report.journals += 1
+            head = opened(path)
+            if head is None:
+                if _size(path):
+                    reason = "its first line is damaged or not complete yet"
+                    report.unreadable = [*report.unreadable, f"{path}: {reason}"]
+                continue
+            left = _size(path) - known.get(head.journal, 0)
+            if left > SMALL and (not large or large[-1] != folder):
+                large.append(folder)
+            elif left > 0:
+                small.append((folder, path, known.get(head.journal, 0)))
+    done = len(folders) - len(large) - len({folder for folder, *_ in small})
+    if progress:
+        progress(done, len(folders))
+    for part in _parts(small):
+        _take(storage, home, part, report)
+        done += len({folder for folder, *_ in part})
+        if progress:
+            progress(done, len(folders))
+    for folder in large:
+        taken = ingest_folder(storage, folder, folder.relative_to(home).as_posix())
+        report.lines += taken.lines
+        report.problems = [*report.problems, *taken.problems]
+        done += 1
+        if progress:
+            progress(done, len(folders))
+    check_liveness(storage, home, report)
+    report.seconds = time.perf_counter() - began
+    return report
+
+
+def _take(
+    storage: Storage, home: Path, part: Sequence[tuple[Path, Path, int]], report: Report
+) -> None:
+    deliveries: list[Delivery] = []
+    problems: list[list[object]] = []
+    for folder, path, offset in part:
+        head, batch = opened(path), read(path, offset, SMALL + 1)
+        if head is None or batch.offset == offset:
+            continue
+        problems.append([*batch.problems])
+        deliveries.append(
+            Delivery(
+                run=head.run,
+                events=batch.events,
+                journal=head.journal,
+                start=offset,
+                offset=batch.offset,
+                file=path.name,
+                folder=folder.relative_to(home).as_posix(),
+                lines=batch.lines,
+                problems=len(batch.problems),
+            )
+        )
+    for delivery, damaged, taken in zip(
+        deliveries, problems, storage.apply(deliveries), strict=True
+    ):
+        if taken:
+            report.lines += delivery.lines
+            report.problems = [*report.problems, *damaged]  # type: ignore[list-item]
+
+
+def _parts(small: list[tuple[Path, Path, int]]) -> Iterator[list[tuple[Path, Path, int]]]:
+    part: list[tuple[Path, Path, int]] = []
+    size = 0
+    for _, entries in groupby(small, key=lambda entry: entry[0]):
+        for entry in entries:
+            part.append(entry)
+            size += _size(entry[1]) - entry[2]
+        if size > LARGEST_DELIVERY:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
+
+
+def _offsets(storage: Storage, folders: list[Path]) -> dict[str, int]:
+    heads = (opened(path) for folder in folders for path in files(folder))
+    return storage.offsets([head.journal for head in heads if head is not None])
+
+
+def _walk(folder: Path, depth: int) -> Iterator[Path]:
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:
+        return
+    if any(entry.name == "journal.jsonl" or entry.name.startswith("journal.") for entry in entries):
+        yield folder
+        return
+    for entry in entries:
+        if depth and entry.is_dir(follow_symlinks=False):
+            yield from _walk(Path(entry.path), depth - 1)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

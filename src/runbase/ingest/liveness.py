@@ -1,0 +1,161 @@
+"""Tells runs that died without a word from runs that live.
+
+On the run's own host a process is looked for by pid and by when it began, so a paused process lives
+and a reused pid does not count. On other hosts the heartbeat file decides: its age is measured
+against a file that is touched beside it, by the file server's own clock, so no host's clock matters.
+"""
+
+import os
+import tempfile
+import time
+from functools import cache
+from pathlib import Path
+from socket import gethostname
+
+from runbase.events import Process
+from runbase.ingest.pipeline import Report
+from runbase.journal import files, opened
+from runbase.storage.protocol import LiveRun, Storage
+
+HEARTBEAT = "heartbeat"
+SILENCE = 180.0
+"""Seconds without a heartbeat after which a run on another host is taken for lost."""
+
+
+def check_liveness(storage: Storage, home: Path, report: Report | None = None) -> Report:
+    """Mark runs whose processes are gone as lost, and lost ones that live as alive."""
+    report = report if report is not None else Report()
+    clock = None
+    for run in storage.live_runs():
+        folder = home / run.folder if run.folder else None
+        beat = _beat(folder)
+        alive = _lives_here(run.processes)
+        if alive is None:
+            if beat is None:
+                continue  # neither its processes nor its folder are within reach
+            clock = clock if clock is not None else file_clock(home)
+            alive = clock - beat < SILENCE
+        seen = max(run.seen, beat or 0.0)
+        if alive and run.lost:
+            storage.mark_alive(run.id, time.time())
+            report.found_alive += 1
+        elif not alive and not run.lost and not _went_on(folder):
+            storage.mark_lost(run.id, seen, _reason(run))
+            report.lost += 1
+    return report
+
+
+def this_process() -> Process:
+    """What tells this process from every other one, also later."""
+    pid = os.getpid()
+    return Process(gethostname(), pid, started(pid), boot())
+
+
+def started(pid: int) -> str | None:
+    """When a process began, as its kernel counts; None where it does not exist or cannot be told."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return _started_by_psutil(pid)
+    # The second field is the program's name in parentheses, and may hold anything.
+    fields = stat[stat.rindex(b")") + 2 :].split()
+    return None if fields[0] in (b"Z", b"X") else fields[19].decode()
+
+
+@cache
+def boot() -> str | None:
+    """Which boot of which system, and which container, a pid of ours counts in."""
+    try:
+        system = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        space = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return None
+    return f"{system} {space}"
+
+
+def file_clock(folder: Path) -> float:
+    """What the file system of `folder` holds for now; the host's own clock where it is read-only."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".clock-") as file:
+            return os.fstat(file.fileno()).st_mtime
+    except OSError:
+        return time.time()
+
+
+def _lives_here(processes: list[Process]) -> bool | None:
+    """Whether any of a run's processes lives; None where another host would have to be asked."""
+    here = [p for p in processes if p.host == gethostname() and p.boot == boot()]
+    if any(_lives(process) for process in here):
+        return True
+    # A process of an earlier boot of this very host is gone, whatever its pid says.
+    rebooted = [
+        p for p in processes if p.host == gethostname() and _other_boot(p.boot) and p not in here
+    ]
+    return False if len(here) + len(rebooted) == len(processes) else None
+
+
+def _other_boot(mark: str | None) -> bool:
+    ours = boot()
+    if mark is None or ours is None:
+        return False
+    # Another container on this host shares the boot and not the pids: its heartbeat must tell.
+    return mark.split(" ")[0] != ours.split(" ")[0] and mark.split(" ")[1] == ours.split(" ")[1]
+
+
+def _lives(process: Process) -> bool:
+    now = started(process.pid)
+    return now is not None and (process.started is None or process.started == now)
+
+
+def _beat(folder: Path | None) -> float | None:
+    if folder is None:
+        return None
+    try:
+        return (folder / HEARTBEAT).stat().st_mtime
+    except OSError:
+        return None
+
+
+def _went_on(folder: Path | None) -> bool:
+    """Whether a process died but another one has just opened a journal that is not read yet."""
+    if folder is None:
+        return False
+    for path in files(folder):
+        head = opened(path)
+        if head is not None and _lives_here([head.process]) and not _closed(path):
+            return True
+    return False
+
+
+def _closed(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - 4096, 0))
+        tail = file.read()
+    last = tail.rstrip(b"\n").rpartition(b"\n")[2]
+    return last.startswith((b'{"e":"end"', b'{"e":"close"'))
+
+
+def _reason(run: LiveRun) -> str:
+    if not run.processes:
+        return "no process of it is left"
+    process = run.processes[0]
+    return f"process {process.pid} on {process.host} is gone and left no word"
+
+
+def _started_by_psutil(pid: int) -> str | None:
+    if Path("/proc/self/stat").exists():
+        return None
+    try:
+        import psutil
+    except ImportError:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return None
+        except PermissionError:
+            pass
+        return ""
+    try:
+        return str(psutil.Process(pid).create_time())
+    except psutil.Error:
+        return None

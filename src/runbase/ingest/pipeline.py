@@ -1,0 +1,104 @@
+"""Takes journals into a store, exactly once, whoever else does the same at the same moment.
+
+Keeps no state of its own: where to go on stands in the store, and moves with the events in one
+transaction. Losing a race costs a read, never a point.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from msgspec import Struct
+
+from runbase.journal import Batch, Problem, files, opened, read
+from runbase.storage.protocol import Delivery, Storage
+
+LARGEST_DELIVERY = 4 * 2**20
+"""How many bytes of journals one transaction takes; short ones let other writers in."""
+
+
+class Report(Struct):
+    """What an ingest found and did. `problems` are the damaged lines it passed over."""
+
+    folders: int = 0
+    journals: int = 0
+    lines: int = 0
+    lost: int = 0
+    found_alive: int = 0
+    seconds: float = 0.0
+    problems: list[Problem] = []
+    unreadable: list[str] = []
+
+    def add(self, other: "Report") -> None:
+        """Count another report in."""
+        self.folders += other.folders
+        self.journals += other.journals
+        self.lines += other.lines
+        self.problems = [*self.problems, *other.problems]
+        self.unreadable = [*self.unreadable, *other.unreadable]
+
+
+def ingest_journal(
+    storage: Storage,
+    path: Path,
+    folder: str | None = None,
+    *,
+    pause: Callable[[float], None] | None = None,
+    deadline: float | None = None,
+    size: int = 2**19,
+) -> Report:
+    """Bring one journal's new lines into the store, as far as it is written.
+
+    `pause` is called between pieces of work with the seconds that the last one took: the thread
+    inside a training process sleeps there, so that training keeps the interpreter. `deadline` (of
+    `time.monotonic`) stops early; what is left stays for the next ingest.
+    """
+    report = Report(journals=1)
+    head = opened(path)
+    if head is None:
+        if path.stat().st_size:
+            report.unreadable = [f"{path}: its first line is damaged or not complete yet"]
+        return report
+    offset = storage.offsets([head.journal]).get(head.journal, 0)
+    while deadline is None or time.monotonic() < deadline:
+        began = time.perf_counter()
+        batch = read(path, offset, size)
+        if batch.offset == offset:
+            break
+        if pause:
+            pause(time.perf_counter() - began)
+        began = time.perf_counter()
+        if storage.apply([_delivery(head.run, head.journal, path, folder, batch)])[0]:
+            report.lines += batch.lines
+            report.problems = [*report.problems, *batch.problems]
+            offset = batch.offset
+        else:  # another ingester was first: go on from where it has come to
+            offset = storage.offsets([head.journal]).get(head.journal, 0)
+        if pause:
+            pause(time.perf_counter() - began)
+    return report
+
+
+def ingest_folder(storage: Storage, folder: Path, name: str | None = None) -> Report:
+    """Bring everything new in one run's folder into the store; `name` is where the run is kept."""
+    report = Report(folders=1)
+    for path in files(folder):
+        try:
+            report.add(ingest_journal(storage, path, name))
+        except OSError as error:
+            report.unreadable = [*report.unreadable, f"{path}: {error.strerror}"]
+    return report
+
+
+def _delivery(run: str, journal: str, path: Path, folder: str | None, batch: Batch) -> Delivery:
+    return Delivery(
+        run=run,
+        events=batch.events,
+        journal=journal,
+        start=batch.start,
+        offset=batch.offset,
+        file=path.name,
+        folder=folder,
+        lines=batch.lines,
+        problems=len(batch.problems),
+    )

@@ -1,0 +1,176 @@
+"""The journal's lines: JSON, one event a line, each with a checksum. docs/reference/journal.md.
+
+Points are short arrays, ``["m",STEP,TIME,{KEY:VALUE,…},CRC]`` (with progress:
+``["m",STEP,TIME,{…},PROGRESS,CRC]``), telemetry the same under ``"t"``; every other event is an
+object, ``{"e":KIND,"time":…,…,"crc":CRC}``. CRC is the CRC-32 (zlib's) of the same line written
+without it: without the last comma, what follows it, and the line's end. JSON has no NaN and no
+infinities; in points they stand as the strings "NaN", "Infinity", "-Infinity", elsewhere as
+``{"$float": "NaN"}``, integers past 64 bits as ``{"$int": "…"}``.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, cast
+from zlib import crc32
+
+import msgspec
+
+from runbase.events import JournalEvent, Points, Scalar
+from runbase.values import LARGEST_INTEGER
+
+VERSION = 1
+NAME = "journal.jsonl"
+
+_SPELLED = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_encode = msgspec.json.Encoder().encode
+
+
+class MetricLine(
+    msgspec.Struct, array_like=True, frozen=True, tag="m", gc=False, forbid_unknown_fields=True
+):
+    """One log call."""
+
+    step: Scalar
+    time: float
+    values: dict[str, int | float | Literal["NaN", "Infinity", "-Infinity"]]
+    progress: float | None = None
+
+
+class TelemetryLine(
+    msgspec.Struct, array_like=True, frozen=True, tag="t", gc=False, forbid_unknown_fields=True
+):
+    """One sample of figures about the machine or the system under test."""
+
+    step: Scalar
+    time: float
+    values: dict[str, int | float | Literal["NaN", "Infinity", "-Infinity"]]
+    progress: float | None = None
+
+
+PointLine = MetricLine | TelemetryLine
+_decode_points = msgspec.json.Decoder(list[PointLine]).decode
+_decode_event: "msgspec.json.Decoder[JournalEvent]" = msgspec.json.Decoder(JournalEvent)
+
+
+def encode_points(
+    tag: str,
+    step: Scalar,
+    time: float,
+    values: dict[str, Scalar],
+    progress: float | None = None,
+) -> bytes:
+    """One log call as a line. The hot path: every instruction here is paid for by training."""
+    line = (
+        _encode((tag, step, time, values))
+        if progress is None
+        else _encode((tag, step, time, values, progress))
+    )
+    if b"null" in line:  # either a NaN or an infinity, or a key that happens to contain the word
+        line = _encode((tag, step, time, {k: _spell(v) for k, v in values.items()}, progress))
+        if progress is None:
+            line = line[: -len(b",null]")] + b"]"
+    return b"%b,%d]\n" % (line[:-1], crc32(line))
+
+
+def encode_event(event: JournalEvent) -> bytes:
+    """Any other event as a line."""
+    line = _encode(_mark(msgspec.to_builtins(event)))
+    return b'%b,"crc":%d}\n' % (line[:-1], crc32(line))
+
+
+def decode_points(lines: list[bytes]) -> list[PointLine]:
+    """Lines of points (already checked) as values; ValueError if any is none."""
+    decoded = _decode_points(b"[" + b",".join(lines) + b"]")
+    if len(decoded) != len(lines):
+        raise ValueError("a line holds more than one event")
+    return decoded
+
+
+def decode_event(line: bytes) -> JournalEvent:
+    """A line (already checked) that is an object, as an event; ValueError if it is none."""
+    event = _decode_event.decode(line)
+    if b'{"$float":' in line or b'{"$int":' in line:
+        event = msgspec.convert(_unmark(msgspec.json.decode(line)), type(event))
+    return event
+
+
+def checked(line: bytes) -> bytes | None:
+    """`line` without its checksum, or None where the checksum is missing or wrong."""
+    head, _, tail = line.rpartition(b",")
+    close = tail[-1:]
+    digits = tail[6:-1] if tail.startswith(b'"crc":') else tail[:-1]
+    plain = head + close
+    # bytes.isdigit is stricter than int(), which takes "+1", "1_0" and spaces as well.
+    if not digits.isdigit() or int(digits) != crc32(plain) or close not in (b"]", b"}"):
+        return None
+    return plain
+
+
+def to_number(value: "int | float | str") -> Scalar:
+    """A value of a line as a number: the three spelled ones turned back."""
+    return _SPELLED[value] if isinstance(value, str) else value
+
+
+def columns(kind: str, lines: Sequence[PointLine]) -> list[Points]:
+    """Log calls as columns: one `Points` per set of keys, in the order in which each first came."""
+    grouped: dict[tuple[str, ...], list[PointLine]] = {}
+    last_keys: tuple[str, ...] = ()
+    rows: list[PointLine] = []
+    for line in lines:
+        keys = tuple(line.values)
+        if keys != last_keys:
+            rows = grouped.setdefault(keys, [])
+            last_keys = keys
+        rows.append(line)
+    return [_column(kind, keys, rows) for keys, rows in grouped.items() if keys]
+
+
+def _column(kind: str, keys: tuple[str, ...], rows: list[PointLine]) -> Points:
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    by_key = list(zip(*[row.values.values() for row in rows], strict=True))
+    progress = [row.progress for row in rows]
+    return Points(
+        kind=kind,
+        keys=tuple(keys[i] for i in order),
+        steps=[row.step for row in rows],
+        times=[row.time for row in rows],
+        columns=[_numbers(by_key[i]) for i in order],
+        progress=progress if any(value is not None for value in progress) else None,
+    )
+
+
+def _numbers(column: "tuple[int | float | str, ...]") -> list[Scalar]:
+    if str in set(map(type, column)):
+        return [to_number(value) for value in column]
+    return cast("list[Scalar]", list(column))
+
+
+def _spell(value: Scalar) -> "Scalar | str":
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+def _mark(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"$float": _spell(value)}
+    if isinstance(value, int) and abs(value) >= LARGEST_INTEGER:
+        return {"$int": str(value)}
+    if isinstance(value, dict):
+        return {k: _mark(v) for k, v in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_mark(v) for v in cast("list[Any]", value)]
+    return value
+
+
+def _unmark(value: Any) -> Any:
+    if isinstance(value, dict):
+        items = cast("dict[str, Any]", value)
+        if len(items) == 1 and items.get("$float") in _SPELLED:
+            return _SPELLED[items["$float"]]
+        if len(items) == 1 and isinstance(items.get("$int"), str):
+            return int(items["$int"])
+        return {k: _unmark(v) for k, v in items.items()}
+    if isinstance(value, list):
+        return [_unmark(v) for v in cast("list[Any]", value)]
+    return value

@@ -1,0 +1,165 @@
+"""Reads journals: from an offset, in batches, whole lines only. Never writes, never raises for damage.
+
+A last line without its end is no event yet. A damaged line in the middle is a `Problem`: it is
+skipped, counted and named by file, line and offset.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from msgspec import Struct
+
+from runbase.events import JournalEvent, Opened, Points
+from runbase.journal.format import (
+    VERSION,
+    MetricLine,
+    PointLine,
+    TelemetryLine,
+    checked,
+    columns,
+    decode_event,
+    decode_points,
+)
+
+BATCH_BYTES = 2**19
+LARGEST_LINE = 2**26
+"""A line longer than this (64 MiB) is taken for damage."""
+
+_FILE = re.compile(r"journal(\.\d+)?\.jsonl")
+
+
+class Problem(Struct, frozen=True):
+    """A line that is no event: where it stands and why it is none."""
+
+    file: str
+    offset: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.file}, byte {self.offset}: {self.reason}"
+
+
+class Batch(Struct, frozen=True):
+    """Consecutive lines of a journal: what they say, and where the next ones begin.
+
+    `events` holds the points as columns, after the other events. `torn` is how many bytes stand
+    after the last whole line. `lines` counts log calls and events.
+    """
+
+    events: list[JournalEvent | Points]
+    start: int
+    offset: int
+    problems: list[Problem]
+    torn: int
+    lines: int
+
+
+def files(folder: Path) -> list[Path]:
+    """A run folder's journals, the first process's first; empty where there are none."""
+    try:
+        names = [entry.name for entry in os.scandir(folder) if _FILE.fullmatch(entry.name)]
+    except OSError:
+        return []
+    return [folder / name for name in sorted(names, key=lambda name: (len(name), name))]
+
+
+def opened(path: Path) -> Opened | None:
+    """The first line of a journal: whose it is; None while it is unreadable or half written."""
+    try:
+        with path.open("rb") as file:
+            line = file.readline(LARGEST_LINE)
+    except OSError:
+        return None
+    plain = checked(line[:-1]) if line.endswith(b"\n") else None
+    if plain is None:
+        return None
+    try:
+        event = decode_event(plain)
+    except ValueError:
+        return None
+    return event if isinstance(event, Opened) and event.version <= VERSION else None
+
+
+def read(path: Path, offset: int = 0, size: int = BATCH_BYTES) -> Batch:
+    """The whole lines that begin at `offset`, about `size` bytes of them, at least one."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        data = file.read(size)
+        while data and b"\n" not in data and len(data) < LARGEST_LINE:
+            more = file.read(size)
+            if not more:
+                break
+            data += more
+    end = data.rfind(b"\n") + 1
+    if end == 0 and len(data) >= LARGEST_LINE:
+        reason = f"a line of more than {LARGEST_LINE} bytes"
+        return Batch([], offset, offset + len(data), [Problem(str(path), offset, reason)], 0, 0)
+    return _parse(path, data[:end], offset, len(data) - end)
+
+
+def batches(path: Path, offset: int = 0, size: int = BATCH_BYTES) -> Iterator[Batch]:
+    """Batches up to the end of the file as it now stands."""
+    while True:
+        batch = read(path, offset, size)
+        if batch.offset == offset:
+            return
+        yield batch
+        offset = batch.offset
+
+
+def _parse(path: Path, data: bytes, start: int, torn: int) -> Batch:
+    events: list[JournalEvent | Points] = []
+    problems: list[Problem] = []
+    point_lines: list[bytes] = []
+    places: list[int] = []
+    offset = start
+    for line in data.splitlines(keepends=True) if b"\r" not in data else _split(data):
+        plain = checked(line[:-1])
+        if plain is None:
+            problems.append(Problem(str(path), offset, _describe(line)))
+        elif plain[:1] == b"[":
+            point_lines.append(plain)
+            places.append(offset)
+        else:
+            try:
+                events.append(decode_event(plain))
+            except ValueError as error:
+                problems.append(Problem(str(path), offset, f"not an event: {error}"))
+        offset += len(line)
+    points = _decode(path, point_lines, places, problems)
+    lines = len(events) + len(points)
+    metrics = [point for point in points if type(point) is MetricLine]
+    telemetry = points if not metrics else [p for p in points if type(p) is TelemetryLine]
+    events += columns("metric", metrics)
+    events += columns("telemetry", telemetry)
+    return Batch(events, start, offset, problems, torn, lines)
+
+
+def _split(data: bytes) -> list[bytes]:
+    # bytes.splitlines takes a carriage return for the end of a line, and JSON Lines does not.
+    return [line + b"\n" for line in data.split(b"\n")[:-1]]
+
+
+def _decode(
+    path: Path, lines: list[bytes], places: list[int], problems: list[Problem]
+) -> list[PointLine]:
+    if not lines:
+        return []
+    try:
+        return decode_points(lines)
+    except ValueError:
+        pass
+    decoded: list[PointLine] = []
+    for line, place in zip(lines, places, strict=True):
+        try:
+            decoded += decode_points([line])
+        except ValueError as error:
+            problems.append(Problem(str(path), place, f"not a point: {error}"))
+    return decoded
+
+
+def _describe(line: bytes) -> str:
+    shown = line[:60].decode("utf-8", "replace").rstrip("\n")
+    return f"the checksum does not fit the line {shown!r}"

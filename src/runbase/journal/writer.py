@@ -1,0 +1,223 @@
+"""Writes one journal: one process, one file, one `write(2)` an event.
+
+What an append returned from is in the kernel's page cache and survives the death of the process.
+Never raises for the environment's sake: what a full disk refuses is kept in memory (up to a bound),
+tried again by `retry`, and written in its order. Never writes to a file that another process opened:
+after a fork the child goes on in a file of its own.
+"""
+
+import errno
+import os
+import threading
+import time
+import warnings
+import weakref
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from runbase.errors import HomeError, RunFinished
+from runbase.events import Closed, JournalEvent, Opened, Scalar
+from runbase.journal.format import NAME, VERSION, encode_event, encode_points
+
+LARGEST_BACKLOG = 64 * 2**20
+"""How many bytes a journal keeps in memory while its disk refuses them."""
+
+_write = os.write
+_now = time.time
+
+
+class JournalWriter:
+    """Appends events to one journal file of a run's folder; made to be called from any thread.
+
+    `opened` makes the first line for this process; it is asked again in a child after a fork.
+    """
+
+    def __init__(self, folder: Path, opened: Callable[[], Opened]) -> None:
+        self.folder = folder
+        self._opened = opened
+        self._guard = (
+            threading.RLock()
+        )  # re-entrant: a signal handler may end the run inside a call
+        self._backlog: deque[bytes] = deque()
+        self._backlog_bytes = 0
+        self._dropped = 0
+        self._warned = False
+        self._closed = False
+        self._fd = -1
+        """Where appends go; -1 sends every append the long way round, where it is asked why."""
+        self._file = -1
+        self._pid = os.getpid()
+        self.path = self._create()
+        _writers.add(self)
+
+    def append_points(
+        self,
+        tag: str,
+        step: Scalar,
+        values: dict[str, Scalar],
+        progress: float | None = None,
+        at: float | None = None,
+    ) -> None:
+        """One log call; `values` are plain numbers, `at` seconds since the epoch (now if None)."""
+        line = encode_points(tag, step, _now() if at is None else at, values, progress)
+        written = 0
+        try:
+            written = _write(self._fd, line)
+            if written == len(line):
+                return
+        except OSError:
+            pass
+        self._append_slowly(line[written:])
+
+    def append(self, event: JournalEvent) -> None:
+        """Any other event."""
+        self._append_slowly(encode_event(event))
+
+    @property
+    def waiting(self) -> int:
+        """How many lines the disk has not taken yet."""
+        return len(self._backlog)
+
+    @property
+    def dropped(self) -> int:
+        """How many lines were lost because the disk stayed full and the memory bound was reached."""
+        return self._dropped
+
+    def retry(self) -> bool:
+        """Write what the disk refused before; True when nothing is left waiting."""
+        with self._guard:
+            while self._backlog and self._file >= 0:
+                line = self._backlog[0]
+                try:
+                    written = _write(self._file, line)
+                except OSError:
+                    return False
+                self._backlog_bytes -= written
+                if written < len(line):
+                    self._backlog[0] = line[written:]
+                    return False
+                self._backlog.popleft()
+            if not self._closed and self._file >= 0 and self._pid == os.getpid():
+                self._fd = self._file
+            return not self._backlog
+
+    def sync(self) -> None:
+        """Ask the disk to keep what was written; what a power cut leaves is what this reached."""
+        try:
+            os.fsync(self._file)
+        except OSError:
+            pass  # closed meanwhile, or a file system without fsync: the page cache still has it
+
+    def close(self, last: JournalEvent | None = None) -> None:
+        """Write the last event and let go of the file. A second close does nothing."""
+        with self._guard:
+            if self._closed:
+                return
+            if self._pid == os.getpid():
+                self.append(last if last is not None else Closed(time=_now()))
+                self.retry()
+                self.sync()
+            self._closed = True
+            self._fd = -1
+            if self._file >= 0:
+                os.close(self._file)
+                self._file = -1
+            if self._backlog:
+                self._dropped += len(self._backlog)
+                _warn(
+                    f"{self._dropped} lines of {self.path} could not be written: the disk is full"
+                )
+
+    def _create(self) -> Path:
+        number = 0
+        while True:
+            name = NAME if number == 0 else f"journal.{number}.jsonl"
+            path = self.folder / name
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+            try:
+                self._file = os.open(path, flags, 0o666)
+            except FileExistsError:
+                number += 1
+                continue
+            except OSError as error:
+                raise HomeError(
+                    f"cannot write a journal in {self.folder}: {error.strerror}; choose another "
+                    "folder with home=… or RUNBASE_HOME"
+                ) from error
+            break
+        self._fd = self._file
+        self._append_slowly(encode_event(self._opened()))
+        self.sync()
+        return path
+
+    def _append_slowly(self, line: bytes) -> None:
+        with self._guard:
+            if self._closed:
+                raise RunFinished(
+                    "this run has finished and takes nothing more; to go on with it, use "
+                    "runbase.start_run(…, resume=run.id)"
+                )
+            if self._pid != os.getpid():
+                self._reopen_in_child()
+            if self._backlog and not self.retry():
+                self._keep(line)
+                return
+            try:
+                written = _write(self._file, line)
+            except OSError as error:
+                self._fd = -1
+                self._keep(line)
+                self._warn_once(error)
+                return
+            if written < len(line):
+                self._fd = -1
+                self._keep(line[written:])
+                self._warn_once(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+
+    def _reopen_in_child(self) -> None:
+        self._pid = os.getpid()
+        self._backlog.clear()
+        self._backlog_bytes = 0
+        self.path = self._create()
+
+    def _keep(self, line: bytes) -> None:
+        if self._backlog_bytes + len(line) > LARGEST_BACKLOG:
+            self._dropped += 1
+            return
+        self._backlog.append(line)
+        self._backlog_bytes += len(line)
+
+    def _warn_once(self, error: OSError) -> None:
+        if not self._warned:
+            self._warned = True
+            _warn(
+                f"cannot write {self.folder / NAME}: {error.strerror}; training goes on, up to "
+                f"{LARGEST_BACKLOG // 2**20} MiB are kept in memory and tried again"
+            )
+
+    def _forget_after_fork(self) -> None:
+        # The file belongs to the parent: the child's first append finds -1 and opens its own.
+        self._guard = threading.RLock()
+        if self._file >= 0 and not self._closed:
+            os.close(self._file)
+        self._file = self._fd = -1
+
+
+_writers: "weakref.WeakSet[JournalWriter]" = weakref.WeakSet()
+
+
+def _forget_all_after_fork() -> None:
+    for writer in list(_writers):
+        writer._forget_after_fork()  # pyright: ignore[reportPrivateUsage]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all_after_fork)
+
+
+def _warn(message: str) -> None:
+    warnings.warn(f"runbase: {message}", RuntimeWarning, stacklevel=4)
+
+
+__all__ = ["LARGEST_BACKLOG", "VERSION", "JournalWriter"]

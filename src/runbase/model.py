@@ -1,0 +1,178 @@
+"""The records that a store hands out: frozen, plain, without a way back to the database."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
+
+from runbase.status import Phase, Status
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Scalar = int | float
+
+
+class Experiment(Struct, frozen=True, kw_only=True):
+    """A named group of runs."""
+
+    id: str
+    name: str
+    description: str
+    base_model: str | None
+    method: str | None
+    status: str
+    parent_id: str | None
+    config: dict[str, Any]
+    created_at: datetime
+    updated_at: datetime
+    runs: int
+    """How many runs it has."""
+
+
+class Metric(Struct, frozen=True, kw_only=True):
+    """What is known of one metric of one run without looking at its points.
+
+    NaN counts in `count` and `nans` and in nothing else. `last` belongs to the greatest step and,
+    of several points there, to the latest. `mean` is over the points that are numbers.
+    """
+
+    key: str
+    type: str
+    count: int
+    nans: int
+    first: float | None
+    first_step: Scalar | None
+    last: float | None
+    last_step: Scalar | None
+    last_time: datetime | None
+    min: float | None
+    min_step: Scalar | None
+    max: float | None
+    max_step: Scalar | None
+    mean: float | None
+
+
+class Artifact(Struct, frozen=True, kw_only=True):
+    """A file that belongs to a run. `size` is in bytes."""
+
+    path: str
+    kind: str
+    uri: str
+    size: int
+    sha256: str | None
+    mime: str | None
+    step: Scalar | None
+    metadata: dict[str, Any]
+    created_at: datetime
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """One step of a run's status history."""
+
+    status: Status
+    time: datetime
+    reason: str | None
+
+
+class Run(Struct, frozen=True, kw_only=True):
+    """One execution, as it stood when it was read. Times are aware, in UTC."""
+
+    id: str
+    experiment: str
+    experiment_id: str
+    number: int
+    name: str
+    status: Status
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    updated_at: datetime
+    seen_at: datetime | None
+    parent_id: str | None
+    user: str | None
+    host: str | None
+    pid: int | None
+    folder: str | None
+    notes: str
+    params: dict[str, Any]
+    tags: dict[str, str | None]
+    metrics: dict[str, Metric]
+    git: dict[str, Any]
+    args: dict[str, Any]
+    env: dict[str, str]
+    system: dict[str, Any]
+    error: dict[str, Any] | None
+    exit_code: int | None
+    artifacts: list[Artifact] = field(default_factory=list[Artifact])
+    history: list[Change] = field(default_factory=list[Change])
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it ran, or has run so far, in seconds."""
+        if self.started_at is None:
+            return None
+        end = self.ended_at or self.seen_at or self.updated_at
+        return max((end - self.started_at).total_seconds(), 0.0)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over."""
+        return self.status.phase is Phase.ENDED
+
+
+class Series:
+    """The points of one metric of one run, as three NumPy arrays of equal length.
+
+    `steps` is int64, or float64 where a step is fractional; `times` is float64, seconds since the
+    epoch (UTC); `values` is float64.
+    """
+
+    __slots__ = ("key", "steps", "times", "values")
+
+    def __init__(
+        self,
+        key: str,
+        steps: "NDArray[np.int64] | NDArray[np.float64]",
+        times: "NDArray[np.float64]",
+        values: "NDArray[np.float64]",
+    ) -> None:
+        self.key, self.steps, self.times, self.values = key, steps, times, values
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __repr__(self) -> str:
+        return f"<Series {self.key}: {len(self)} points>"
+
+
+class Envelope:
+    """A metric summarised for drawing: per bucket the least, greatest and mean value.
+
+    Arrays of equal length: `first_steps`, `last_steps`, `min`, `max`, `mean` (float64) and `counts`
+    (int64). Every point lies in exactly one bucket, so no outlier is ever hidden; buckets without
+    points do not appear. NaN does not count; a bucket of nothing but NaN has NaN in all three.
+    """
+
+    __slots__ = ("counts", "first_steps", "key", "last_steps", "max", "mean", "min")
+
+    def __init__(
+        self,
+        key: str,
+        first_steps: "NDArray[np.float64]",
+        last_steps: "NDArray[np.float64]",
+        minimum: "NDArray[np.float64]",
+        maximum: "NDArray[np.float64]",
+        mean: "NDArray[np.float64]",
+        counts: "NDArray[np.int64]",
+    ) -> None:
+        self.key = key
+        self.first_steps, self.last_steps = first_steps, last_steps
+        self.min, self.max, self.mean, self.counts = minimum, maximum, mean, counts
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def __repr__(self) -> str:
+        return f"<Envelope {self.key}: {int(self.counts.sum())} points in {len(self)} buckets>"

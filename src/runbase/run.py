@@ -1,0 +1,551 @@
+"""A run that is being written: what a training script holds. Writes to its folder and nowhere else.
+
+Nothing here waits for a database or raises for the environment's sake; only the caller's own
+mistakes raise, at once.
+"""
+
+import contextvars
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast
+
+from runbase import background, endings
+from runbase.background import Care
+from runbase.capture import output
+from runbase.errors import InvalidValue, RunFinished, UsageError, suggestion
+from runbase.events import (
+    ArtifactLogged,
+    Ended,
+    JournalEvent,
+    Noted,
+    Params,
+    RecordLogged,
+    Scalar,
+    StatusChanged,
+    Tags,
+    Types,
+)
+from runbase.files import copy, safe_name, save_image, sources
+from runbase.journal import JournalWriter
+from runbase.status import Status
+from runbase.values import flatten, to_parameter, to_scalar, to_step
+
+LARGEST_INLINE = 2**16
+"""Bytes of a record that stand in the journal; a larger one becomes a file."""
+
+_HINTS = {
+    "track": "log({name: value}, step=…)",
+    "add_scalar": "log({name: value}, step=…)",
+    "append": "log({name: value})",
+    "set_tag": "tag({name: value})",
+    "set_tags": "tag({name: value})",
+    "add_tags": "tag(…)",
+    "set_name": "start_run(…, name=…)",
+    "log_model": 'log_artifact(path, kind="model")',
+    "save": "log_artifact(path)",
+    "use_artifact": "log_artifact(path)",
+    "define_metric": "nothing: last, min, max, mean and their steps are always kept",
+    "watch": "log_histogram(name, values)",
+    "end": "finish()",
+    "end_run": "finish()",
+    "stop": "finish()",
+    "close": "finish()",
+    "config": "params",
+    "summary": "store.run(run.id).metrics, which has last, min, max and mean of each metric",
+}
+
+_current: contextvars.ContextVar["Run | None"] = contextvars.ContextVar("runbase_run", default=None)
+_active: "list[Run]" = []
+
+
+class RunParams(MutableMapping[str, Any]):
+    """A run's parameters: read and set by key or attribute; setting one logs it."""
+
+    def __init__(self, run: "Run") -> None:
+        object.__setattr__(self, "_run", run)
+        object.__setattr__(self, "_values", {})
+
+    def __getitem__(self, key: str) -> Any:
+        return self._values[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._run.log_params({key: value})
+
+    def __delitem__(self, key: str) -> None:
+        raise UsageError(f"parameter {key!r} was logged and cannot be taken back; set it anew")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getattr__(self, key: str) -> Any:
+        values: dict[str, Any] = object.__getattribute__(self, "_values")
+        if key in values:
+            return values[key]
+        raise AttributeError(f"the run has no parameter {key!r}{suggestion(key, values)}")
+
+    def __setattr__(self, key: str, value: Any) -> None:
+        self[key] = value
+
+    def __repr__(self) -> str:
+        return f"RunParams({self._values})"
+
+    def update(self, *values: Any, **more: Any) -> None:  # type: ignore[override]
+        """Set several at once."""
+        self._run.log_params(dict(*values, **more))
+
+
+class Run:
+    """One execution, open for writing.
+
+    Made by `runbase.start_run`. As a context manager it finishes at the end of the block; else call
+    `finish`, or let the process end. Safe to use from any thread, and in a forked child, which
+    writes a journal of its own and never ends its parent's run.
+
+    Attributes: `id` (32 hexadecimal characters), `name`, `experiment`, `folder` (Path), `params`.
+    """
+
+    def __init__(
+        self,
+        *,
+        run_id: str,
+        name: str,
+        experiment: str,
+        folder: Path,
+        store: str | None,
+        journal: JournalWriter,
+        care: Care,
+        next_step: Scalar,
+        outcomes: Mapping[str, Status | None],
+        captured: "output.OutputCapture | None",
+        finish_timeout: float,
+        parent: str | None,
+    ) -> None:
+        self.id, self.name, self.experiment = run_id, name, experiment
+        self.folder, self.store, self.parent_id = folder, store, parent
+        self.params = RunParams(self)
+        self.status = Status.RUNNING
+        self._journal = journal
+        self._append_points = journal.append_points
+        self._care = care
+        self._next_step = next_step
+        self._outcomes = outcomes
+        self._captured = captured
+        self._finish_timeout = finish_timeout
+        self._types: dict[str, str] = {}
+        self._pid = os.getpid()
+        self._ending = threading.RLock()
+        self.capturing: threading.Thread | None = None
+        self._entered: contextvars.Token[Run | None] | None = None
+        self.nests = False
+        self._before = _current.get()
+        _active.append(self)
+        _current.set(self)
+
+    # The hot path.
+
+    def log(
+        self,
+        values: Mapping[str, Any],
+        step: Any = None,
+        *,
+        progress: float | None = None,
+    ) -> None:
+        """Log numbers at a step. About two microseconds; what it returned from survives kill -9.
+
+        `values` maps names to numbers: int, float, bool, a NumPy, PyTorch, JAX or TensorFlow scalar,
+        Decimal, datetime (kept as a time). Nested mappings flatten with ``/``. `step` is whole or
+        fractional, in any order, and defaults to one more than the last; `progress` is a share of
+        the whole, or an epoch, such as 1.25. Every call is kept; of several at one step the latest
+        is read unless all are asked for.
+
+        Raises InvalidValue for what is no number, RunFinished after the run's end.
+        """
+        if step is None:
+            # No call between these two, so that no other thread comes in between.
+            step = self._next_step
+            self._next_step = step + 1
+        elif step.__class__ is int or step.__class__ is float:
+            self._next_step = step + 1
+            if step - step:  # NaN or an infinity
+                to_step(step)
+        else:
+            step = to_step(step)
+            self._next_step = step + 1
+        for value in values.values():
+            kind = value.__class__
+            if kind is not float and (kind is not int or not -(2**63) < value < 2**63):
+                values = self._plain(values)
+                break
+        if progress is not None:
+            progress = float(progress)
+        self._append_points("m", step, values, progress)  # type: ignore[arg-type]
+
+    def _plain(self, values: Mapping[Any, Any]) -> dict[str, Scalar]:
+        plain: dict[str, Scalar] = {}
+        new: dict[str, str] = {}
+        for key, value in flatten(values):
+            number, kind = to_scalar(key, value)
+            plain[key] = number
+            if kind not in ("float", "int") and self._types.get(key) != kind:
+                new[key] = kind
+        if new:
+            self._types |= new
+            self._append(Types(time=time.time(), types=new))
+        return plain
+
+    def log_metric(self, key: str, value: Any, step: Any = None) -> None:
+        """Log one number: `log({key: value}, step)`."""
+        self.log({key: value}, step)
+
+    log_metrics = log
+
+    # Everything else a run says.
+
+    def log_params(self, values: Mapping[str, Any]) -> None:
+        """Set parameters: numbers, text, bools, None, lists; nested mappings flatten with ``/``."""
+        if not isinstance(values, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            values = _as_mapping(values)
+        plain = {key: to_parameter(key, value) for key, value in flatten(values)}
+        if not plain:
+            return
+        self._append(Params(time=time.time(), values=plain))
+        held: dict[str, Any] = object.__getattribute__(self.params, "_values")
+        held.update(plain)
+
+    def log_param(self, key: str, value: Any) -> None:
+        """Set one parameter."""
+        self.log_params({key: value})
+
+    def tag(self, *tags: str | Mapping[str, Any], **more: Any) -> None:
+        """Add tags: plain ones (`tag("baseline")`) or with values (`tag(stage="test")`)."""
+        found = as_tags(tags) | {key: str(value) for key, value in more.items()}
+        if found:
+            self._append(Tags(time=time.time(), set=found))
+
+    def untag(self, *keys: str) -> None:
+        """Take tags away."""
+        self._append(Tags(time=time.time(), remove=keys))
+
+    def note(self, text: str) -> None:
+        """Set the run's notes, replacing what they said."""
+        self._append(Noted(time=time.time(), text=str(text)))
+
+    def set_status(self, status: Status | str, reason: str | None = None) -> None:
+        """Say that the run is suspended, completing, ...; `finish` ends it."""
+        parsed = Status.parse(status)
+        if parsed.phase == "ended":
+            raise UsageError(f"{parsed.value} ends a run; use finish(status={parsed.value!r})")
+        self.status = parsed
+        self._append(StatusChanged(time=time.time(), status=parsed, reason=reason))
+
+    def log_text(self, key: str, text: str, step: Any = None) -> None:
+        """Keep a text at a step."""
+        self._record(key, "text", str(text), step)
+
+    def log_dict(self, key: str, value: Any, step: Any = None) -> None:
+        """Keep a JSON document at a step."""
+        self._record(key, "json", to_parameter(key, value), step)
+
+    def log_table(
+        self,
+        key: str,
+        rows: Any,
+        columns: Sequence[str] | None = None,
+        step: Any = None,
+    ) -> None:
+        """Keep a table at a step: rows (lists or mappings), a mapping of columns, or a DataFrame."""
+        names, body = _table(rows, columns)
+        self._record(key, "table", {"columns": names, "rows": to_parameter(key, body)}, step)
+
+    def log_histogram(self, key: str, values: Any, step: Any = None, bins: int = 64) -> None:
+        """Keep the distribution of an array: `bins` counts between its least and greatest value."""
+        import numpy as np
+
+        flat: Any = np.asarray(values, dtype=np.float64).ravel()
+        finite = flat[np.isfinite(flat)]
+        counts, edges = np.histogram(finite, bins=bins)
+        value = {
+            "counts": counts.tolist(),
+            "edges": edges.tolist(),
+            "not_finite": int(flat.size - finite.size),
+        }
+        self._record(key, "histogram", value, step)
+
+    def log_image(self, key: str, image: Any, step: Any = None) -> None:
+        """Keep an image at a step: a Matplotlib figure, a PIL image, PNG bytes, a path, or an array
+        of pixels, (height, width) or (height, width, 3 | 4), uint8 or floats from 0 to 1.
+        """
+        at = self._step_of(step)
+        path = f"media/{safe_name(key)}.{at}.png"
+        target = self.folder / path
+        if self._environment_fails(lambda: target.parent.mkdir(parents=True, exist_ok=True)):
+            return
+        if not self._environment_fails(lambda: save_image(image, target)):
+            self._append(RecordLogged(time=time.time(), key=key, kind="image", step=at, path=path))
+
+    log_figure = log_image
+
+    def log_artifact(
+        self,
+        path: "str | os.PathLike[str]",
+        *,
+        name: str | None = None,
+        kind: str = "file",
+        step: Any = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Copy a file or a folder into the run, with its size and SHA-256.
+
+        `name` is its path within the run (its own name if None), `kind` such as checkpoint, model,
+        data. One of the same name replaces it. Raises InvalidValue where there is no such file.
+        """
+        source = Path(path).expanduser()
+        label = safe_name(name or source.name or "files")
+        for file, file_name in sources(source, label):
+            self._log_file(file, file_name, kind, step, metadata)
+
+    def log_telemetry(self, values: Mapping[str, Any], at: float | None = None) -> None:
+        """Figures about the machine or the system under test: numbers at a time (now), no step."""
+        plain = {key: to_scalar(key, value)[0] for key, value in flatten(values)}
+        self._append_points("t", 0, plain, None, at)
+
+    # Ends.
+
+    def flush(self) -> None:
+        """Have what was logged on the disk and, where that is possible now, in the database."""
+        self._journal.retry()
+        self._journal.sync()
+        with self._care.guard:
+            self._care.ingest(deadline=time.monotonic() + self._finish_timeout)
+
+    def finish(
+        self,
+        status: Status | str | int | None = None,
+        error: BaseException | str | None = None,
+        *,
+        exit_code: int | None = None,
+    ) -> None:
+        """End the run; a second call does nothing.
+
+        `status` defaults to COMPLETED, or FAILED where `error` or a non-zero `exit_code` is given
+        (a bare integer counts as an exit code). Waits for the database no longer than the setting
+        `finish_timeout` (10 s); what it has not taken by then comes in later.
+        """
+        if isinstance(status, int):
+            status, exit_code = None, status
+        try:
+            parsed = None if status is None else Status.parse(status)
+        except ValueError as wrong:
+            raise UsageError(str(wrong)) from None
+        if parsed is not None and parsed.phase != "ended":
+            raise UsageError(f"a run cannot end as {parsed.value}, which is no end")
+        raised = error if isinstance(error, BaseException) else None
+        details = endings.describe(raised)
+        if isinstance(error, str):
+            details = {"type": "error", "message": error, "traceback": ""}
+        if parsed is None:
+            if isinstance(error, str):
+                parsed = self._outcomes["exception"] or Status.FAILED
+            else:
+                parsed = endings.judge(raised, exit_code, self._outcomes)
+        if exit_code is None:
+            exit_code = endings.exit_code_of(raised)
+        self._end(parsed, details, exit_code)
+
+    def end_because(self, error: BaseException | None, exit_code: int | None) -> None:
+        """End as the process ends; for the hooks that see to that."""
+        self.finish(error=error, exit_code=exit_code)
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has ended."""
+        return self not in _active
+
+    def __enter__(self) -> Self:
+        self.nests = True
+        self._entered = _current.set(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        del kind, trace
+        self.finish(error=error)
+
+    def __repr__(self) -> str:
+        return f"<Run {self.name} of {self.experiment}, {self.id}>"
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _HINTS:
+            raise AttributeError(f"a Run has no {name!r}; use {_HINTS[name]}")
+        raise AttributeError(f"a Run has no {name!r}")
+
+    def _end(self, status: Status, error: dict[str, Any] | None, exit_code: int | None) -> None:
+        if self.capturing is not None and self._pid == os.getpid():
+            self.capturing.join(timeout=2)  # a run of a moment still wants its commit
+        with self._ending:
+            if self not in _active:
+                return
+            _active.remove(self)
+        if self._pid != os.getpid():
+            self._journal.close()  # a child is done with its own journal; the run is its parent's
+            return
+        endings.unregister(self)
+        background.remove(self._care)
+        if self._captured is not None:
+            with suppress(OSError):
+                output.stop(self._captured)
+        self.status = status
+        last = Ended(time=time.time(), status=status, error=error, exit_code=exit_code)
+        self._journal.close(last)
+        if _current.get() is self:
+            _current.set(self._before if self._before in _active else None)
+        self._drain()
+
+    def _drain(self) -> None:
+        deadline = time.monotonic() + self._finish_timeout
+        if self._care.guard.acquire(timeout=self._finish_timeout):
+            try:
+                self._care.ingest(deadline=deadline)
+            finally:
+                self._care.guard.release()
+
+    def _append(self, event: JournalEvent) -> None:
+        self._journal.append(event)
+
+    def _record(self, key: str, kind: str, value: Any, step: Any) -> None:
+        import msgspec
+
+        at = self._step_of(step)
+        encoded = msgspec.json.encode(value)
+        if len(encoded) <= LARGEST_INLINE:
+            self._append(RecordLogged(time=time.time(), key=key, kind=kind, step=at, value=value))
+            return
+        path = f"records/{safe_name(key)}.{at}.json"
+        target = self.folder / path
+
+        def write() -> None:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(encoded)
+
+        if not self._environment_fails(write):
+            self._append(RecordLogged(time=time.time(), key=key, kind=kind, step=at, path=path))
+
+    def _log_file(
+        self, file: Path, name: str, kind: str, step: Any, metadata: Mapping[str, Any] | None
+    ) -> None:
+        copied = None
+
+        def work() -> None:
+            nonlocal copied
+            copied = copy(file, self.folder / "artifacts", name)
+
+        if self._environment_fails(work) or copied is None:
+            return
+        self._append(
+            ArtifactLogged(
+                time=time.time(),
+                path=copied.path,
+                kind=kind,
+                uri=f"artifacts/{copied.path}",
+                size=copied.size,
+                sha256=copied.sha256,
+                mime=copied.mime,
+                step=None if step is None else to_step(step),
+                metadata={k: to_parameter(k, v) for k, v in (metadata or {}).items()},
+            )
+        )
+
+    def _step_of(self, step: Any) -> Scalar:
+        """A record's step: as given, else that of the latest log call."""
+        if step is not None:
+            return to_step(step)
+        return self._next_step - 1 if self._next_step else 0
+
+    def _environment_fails(self, work: Any) -> bool:
+        """Do what writes files; on a full or absent disk warn, and let training go on."""
+        if self.finished:
+            raise RunFinished(f"run {self.name} has finished and takes nothing more")
+        import warnings
+
+        try:
+            work()
+        except InvalidValue:
+            raise
+        except OSError as error:
+            warnings.warn(
+                f"runbase: a file of run {self.name} could not be kept: {error}",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+            return True
+        return False
+
+
+def current_run() -> Run | None:
+    """The current run of this thread or task; in one that began none, the process's only run."""
+    run = _current.get()
+    if run is not None and not run.finished:
+        return run
+    return _active[0] if len(_active) == 1 else None
+
+
+def enclosing_run() -> Run | None:
+    """The run whose `with` block this is in, if any: the parent of a run begun here."""
+    run = _current.get()
+    return run if run is not None and run.nests and not run.finished else None
+
+
+def required_run(what: str) -> Run:
+    """The current run; UsageError says how to begin one."""
+    run = current_run()
+    if run is None:
+        several = f"{len(_active)} runs are active and none is this thread's own; use run.{what}"
+        none = f"there is no run to {what} to; begin one: runbase.start_run('my-experiment')"
+        raise UsageError(several if _active else none)
+    return run
+
+
+def as_tags(tags: Any) -> dict[str, str | None]:
+    """Tags from text, lists and mappings, as key → value (None for plain ones)."""
+    found: dict[str, str | None] = {}
+    several: list[Any] = [tags] if isinstance(tags, str | Mapping) else list(tags or [])
+    for tag in several:
+        if isinstance(tag, Mapping):
+            items = cast("Mapping[Any, Any]", tag).items()
+            found |= {str(k): None if v is None else str(v) for k, v in items}
+        else:
+            found[str(tag)] = None
+    return found
+
+
+def _as_mapping(values: Any) -> Mapping[str, Any]:
+    """The fields of an argparse namespace, a dataclass or any plain object."""
+    if hasattr(values, "__dict__"):
+        return cast("dict[str, Any]", vars(values))
+    raise InvalidValue(f"parameters are a mapping of name to value, not {type(values).__name__}")
+
+
+def _table(rows: Any, columns: Sequence[str] | None) -> tuple[list[str], list[list[Any]]]:
+    if hasattr(rows, "to_dict") and hasattr(rows, "columns"):  # a DataFrame
+        return [str(c) for c in rows.columns], [list(row) for row in rows.itertuples(index=False)]
+    if isinstance(rows, Mapping):
+        by_column: dict[str, Any] = {str(k): list(v) for k, v in rows.items()}  # pyright: ignore
+        return list(by_column), [list(row) for row in zip(*by_column.values(), strict=True)]
+    body = list(rows)
+    if body and isinstance(body[0], Mapping):
+        names = list(columns or dict.fromkeys(key for row in body for key in row))
+        return names, [[row.get(name) for name in names] for row in body]
+    width = len(body[0]) if body else 0
+    return list(columns or map(str, range(width))), [list(row) for row in body]

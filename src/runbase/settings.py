@@ -1,0 +1,200 @@
+"""Where settings come from. First wins: arguments, RUNBASE_* variables, `runbase.toml` or
+`[tool.runbase]` in `pyproject.toml` (nearest parent), the user's own file, defaults.
+"""
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from runbase.errors import UsageError, suggestion
+
+HOME_NAME = ".runbase"
+DATABASE_NAME = "runbase.db"
+NETWORK_FILE_SYSTEMS = frozenset(
+    [
+        "nfs",
+        "nfs4",
+        "cifs",
+        "smb",
+        "smb3",
+        "smbfs",
+        "ncpfs",
+        "afs",
+        "lustre",
+        "gpfs",
+        "beegfs",
+        "ceph",
+        "glusterfs",
+        "fuse.glusterfs",
+        "fuse.sshfs",
+        "fuse.s3fs",
+        "orangefs",
+        "pvfs2",
+        "panfs",
+        "9p",
+        "wekafs",
+        "vboxsf",
+    ]
+)
+
+DESCRIPTIONS = {
+    "home": "folder with run folders and, by default, the database",
+    "store": "database URL, or none: runs write files only",
+    "experiment": "experiment of runs that name none",
+    "run_name": "name of the next run",
+    "run_id": "run that the next start_run goes on with, or begins under this id",
+    "tags": "tags of every run, with commas",
+    "notes": "notes of every run",
+    "capture": "what to capture: true, false, or parts with commas",
+    "mode": "online, offline (files only) or disabled (nothing is kept)",
+    "quiet": "do not print the line at a run's start",
+    "finish_timeout": "seconds that finish() waits for the database",
+}
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """A setting's value and where it came from."""
+
+    value: Any
+    source: str
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """All settings, resolved."""
+
+    home: Path
+    store: str
+    values: dict[str, Setting]
+
+    def text(self, name: str) -> str | None:
+        """A setting as text; None where it is not set."""
+        value = self.values[name].value
+        return None if value is None else str(value)
+
+    def flag(self, name: str) -> bool:
+        """A setting as yes or no."""
+        return str(self.values[name].value).lower() in ("1", "true", "yes", "on")
+
+
+def load(
+    *, home: str | os.PathLike[str] | None = None, store: str | None = None, **arguments: Any
+) -> Settings:
+    """Resolve every setting; `arguments` that are None count as not given."""
+    given = {"home": home, "store": store, **arguments}
+    layers = [
+        ("argument", {k: v for k, v in given.items() if v is not None}),
+        ("environment", _environment()),
+        *_files(),
+    ]
+    values = {name: _first(name, layers) for name in DESCRIPTIONS}
+    found = values["home"].value
+    place = Path(found).expanduser().absolute() if found else find_home()
+    if not found:
+        values["home"] = Setting(str(place), values["home"].source)
+    url = values["store"].value
+    if not url:
+        url = f"sqlite:///{database(place)}"
+        values["store"] = Setting(url, values["store"].source)
+    return Settings(place, str(url), values)
+
+
+def find_home(start: Path | None = None) -> Path:
+    """The nearest `.runbase` at or above `start` (the working folder), else the one to be made there."""
+    start = start or Path.cwd()
+    for folder in (start, *start.parents):
+        if (folder / HOME_NAME).is_dir():
+            return folder / HOME_NAME
+    return start / HOME_NAME
+
+
+def database(home: Path) -> Path:
+    """A home's own database: in it, or in the user's cache where the home is on a network."""
+    if not on_network(home):
+        return home / DATABASE_NAME
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    digest = hashlib.sha256(str(home).encode()).hexdigest()[:12]
+    return cache / "runbase" / f"{digest}.db"
+
+
+def on_network(path: Path) -> bool:
+    """Whether a path lies on a network file system, where SQLite's locks do not hold."""
+    return file_system(path) in NETWORK_FILE_SYSTEMS
+
+
+def file_system(path: Path) -> str | None:
+    """The type of the file system that a path is on (or would be); None where it cannot be told."""
+    try:
+        mounts = Path("/proc/self/mounts").read_text("utf-8").splitlines()
+    except OSError:
+        return None
+    place = str(path.absolute())
+    best, kind = "", None
+    for line in mounts:
+        _, point, name, *_ = line.split(" ")
+        point = point.replace("\\040", " ")
+        inside = place == point or place.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(best):
+            best, kind = point, name
+    return kind
+
+
+def user_file() -> Path:
+    """The user's own settings file."""
+    base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return base / "runbase" / "runbase.toml"
+
+
+def _first(name: str, layers: list[tuple[str, dict[str, Any]]]) -> Setting:
+    for source, values in layers:
+        if values.get(name) not in (None, ""):
+            return Setting(values[name], source)
+    return Setting({"mode": "online", "finish_timeout": 10}.get(name), "default")
+
+
+def _environment() -> dict[str, Any]:
+    return {name: os.environ.get(f"RUNBASE_{name.upper()}") for name in DESCRIPTIONS}
+
+
+def _files() -> Iterator[tuple[str, dict[str, Any]]]:
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        own, project = folder / "runbase.toml", folder / "pyproject.toml"
+        if own.is_file():
+            yield str(own), _checked(own, _toml(own))
+            break
+        if project.is_file():
+            tools = cast("dict[str, Any]", _toml(project).get("tool", {}))
+            if "runbase" in tools:
+                yield f"{project} [tool.runbase]", _checked(project, tools["runbase"])
+                break
+    if user_file().is_file():
+        yield str(user_file()), _checked(user_file(), _toml(user_file()))
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        if path.name == "pyproject.toml":  # not ours to complain about
+            print(f"runbase: cannot read {path}: {error}", file=sys.stderr)
+            return {}
+        raise UsageError(f"cannot read the settings in {path}: {error}") from error
+
+
+def _checked(path: Path, values: dict[str, Any]) -> dict[str, Any]:
+    for name in values:
+        if name not in DESCRIPTIONS:
+            raise UsageError(f"{path} has no setting {name!r}{suggestion(name, DESCRIPTIONS)}")
+    found = {
+        k: ",".join(map(str, cast("list[Any]", v))) if isinstance(v, list) else v
+        for k, v in values.items()
+    }
+    if "home" in found:
+        found["home"] = str(path.parent / Path(str(found["home"])).expanduser())
+    return found

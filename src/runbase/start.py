@@ -1,0 +1,380 @@
+"""Begins runs: makes or finds the folder, opens the journal, captures, and hands out a `Run`."""
+
+import functools
+import getpass
+import inspect
+import os
+import re
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar, cast, overload
+
+from runbase import background, endings
+from runbase.background import Care, beat
+from runbase.capture import facts, output, slurm
+from runbase.errors import HomeError, NotFound, UsageError, suggestion
+from runbase.events import Captured, Noted, Opened, Scalar, Started, Tags
+from runbase.ids import folder_name, name_for, new_id
+from runbase.ingest.liveness import this_process
+from runbase.journal import VERSION, JournalWriter, files, opened, read
+from runbase.run import Run, as_tags, enclosing_run
+from runbase.settings import Settings, load, on_network
+from runbase.status import Status
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_RUN_ID = re.compile(r"[A-Za-z0-9][\w\-]{0,255}")
+_announced: set[str] = set()
+
+
+def start_run(
+    experiment: str | None = None,
+    *,
+    name: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    tags: str | Iterable[str] | Mapping[str, Any] | None = None,
+    notes: str | None = None,
+    store: str | None = None,
+    home: str | os.PathLike[str] | None = None,
+    resume: str | None = None,
+    parent: "Run | str | bool | None" = None,
+    capture: bool | Iterable[str] | None = None,
+    ends: Mapping[str, Status | str | None] | None = None,
+    run_id: str | None = None,
+) -> Run:
+    """Begin a run and make it the current one; use it as a context manager or call `finish`.
+
+    Args:
+        experiment: the group of runs it belongs to, made when new; default: the setting
+            `experiment`, else the script's name.
+        name: a readable name; default: one such as `brisk-heron-42`.
+        params: parameters; nested mappings flatten with ``/``.
+        tags: plain tags, or a mapping of tag to value.
+        notes: prose about it.
+        store: a database URL, or ``"none"`` to write files only; default: the home's own database.
+        home: the folder for runs; default: the nearest `.runbase` upwards, else one made here.
+        resume: id, unique id prefix or name of a run to go on with, also after it was killed.
+        parent: the run it belongs under; default: the run whose `with` block this is in; False: none.
+        capture: True (all but sampling), False, or the parts wanted: git, command, packages, host,
+            slurm, env, output, sampling.
+        ends: statuses other than the usual ones for the endings normal (COMPLETED), exception
+            (FAILED), interrupt (CANCELLED), terminate (CANCELLED, or as Slurm says).
+        run_id: an id made elsewhere; a run that has it goes on.
+
+    Raises HomeError where the home cannot be written, NotFound where there is nothing to resume.
+    """
+    settings = load(
+        home=home,
+        store=store,
+        experiment=experiment,
+        run_name=name,
+        run_id=run_id,
+        capture=_as_setting(capture),
+        notes=notes,
+    )
+    outcomes = endings.outcomes(ends)
+    wanted = facts.parts(_capture(settings))
+    disabled = settings.text("mode") == "disabled"
+    place = Path(tempfile.mkdtemp(prefix="runbase-")) if disabled else settings.home
+    url = None if disabled else store_url(settings)
+    _prepare(place)
+    found = _find(place, url, resume, settings.text("run_id"))
+    opening = _open_folder(place, settings, found)
+    journal = JournalWriter(opening.folder, opening.first_line)
+    sampler = _sampler(wanted)
+    care = Care(journal, url, opening.folder.relative_to(place).as_posix(), sampler)
+    beat(opening.folder)
+    captured = output.start(opening.folder / "output.log") if "output" in wanted else None
+    run = Run(
+        run_id=opening.run_id,
+        name=opening.name,
+        experiment=opening.experiment,
+        folder=opening.folder,
+        store=url,
+        journal=journal,
+        care=care,
+        next_step=0 if found is None else _next_step(opening.folder, url, opening.run_id),
+        outcomes=outcomes,
+        captured=captured,
+        finish_timeout=float(settings.text("finish_timeout") or 10),
+        parent=None if parent is False else _parent_id(parent),
+    )
+    _say_the_first(run, journal, settings, wanted, params, tags, resumed=found is not None)
+    endings.register(run)
+    _capture_slowly(run, journal, wanted)
+    background.add(care)
+    if not disabled:
+        _announce(settings, run)
+    return run
+
+
+@overload
+def track(experiment: Callable[P, R]) -> Callable[P, R]: ...
+@overload
+def track(
+    experiment: str | None = None, **options: Any
+) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+def track(experiment: Any = None, **options: Any) -> Any:
+    """Make every call of a function a run: `@track`, `@track("mnist", tags=["baseline"])`.
+
+    The function's arguments become parameters; a parameter of its called `run` is given the Run; a
+    mapping of numbers that it returns is logged as final metrics.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+        title = experiment if isinstance(experiment, str) else function.__name__
+
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            bound = signature.bind_partial(*args, **kwargs)
+            bound.apply_defaults()
+            values = {k: v for k, v in bound.arguments.items() if k != "run"}
+            given: dict[str, Any] = {
+                **options,
+                "params": {**values, **(options.get("params") or {})},
+            }
+            with start_run(title, **given) as run:
+                if _wants_run(signature, bound.arguments):
+                    kwargs["run"] = run
+                result = function(*args, **kwargs)
+                _log_result(run, result)
+                return result
+
+        return call
+
+    return decorate(experiment) if callable(experiment) else decorate
+
+
+def store_url(settings: Settings) -> str | None:
+    """Where a run's points go, or None: files only. Never a SQLite file on a network file system."""
+    if settings.store.lower() == "none" or settings.text("mode") == "offline":
+        return None
+    if settings.values["store"].source == "default" and on_network(settings.home):
+        return None
+    return settings.store
+
+
+class _Opening:
+    """Whose journal is about to be opened, and where."""
+
+    def __init__(self, run_id: str, name: str, experiment: str, folder: Path) -> None:
+        self.run_id, self.name, self.experiment, self.folder = run_id, name, experiment, folder
+
+    def first_line(self) -> Opened:
+        return Opened(
+            time=time.time(),
+            version=VERSION,
+            journal=new_id(),
+            run=self.run_id,
+            experiment=self.experiment,
+            name=self.name,
+            process=this_process(),
+        )
+
+
+def _prepare(home: Path) -> None:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        ignore = home / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("# Made by runbase: runs are not code.\n*\n")
+    except OSError as error:
+        raise HomeError(
+            f"cannot keep runs in {home}: {error.strerror}; choose another folder with home=… or "
+            "RUNBASE_HOME"
+        ) from error
+
+
+def _find(home: Path, url: str | None, resume: str | None, run_id: str | None) -> Path | None:
+    """The folder of the run to go on with."""
+    if resume is None:
+        if run_id is None:
+            return None
+        if not _RUN_ID.fullmatch(run_id):
+            raise UsageError(f"{run_id!r} is no run id: letters, digits, - and _ only")
+        return next(iter(sorted(home.glob(f"runs/*/{run_id}"))), None)
+    folders = sorted(home.glob("runs/*/*"), reverse=True)
+    by_id = [folder for folder in folders if folder.name.startswith(resume)]
+    if len(by_id) == 1:
+        return by_id[0]
+    names: dict[str, Path] = {}
+    for folder in folders:
+        for path in files(folder)[:1]:
+            if (head := opened(path)) is not None:
+                names.setdefault(head.name, folder)
+    if resume in names:
+        return names[resume]
+    what = (
+        "fits several runs; give more of the id"
+        if by_id
+        else f"is unknown{suggestion(resume, names)}"
+    )
+    raise NotFound(f"cannot resume: the run {resume!r} in {home} {what}")
+
+
+def _open_folder(home: Path, settings: Settings, found: Path | None) -> _Opening:
+    if found is not None:
+        for path in files(found):
+            if (head := opened(path)) is not None:
+                return _Opening(head.run, head.name, head.experiment, found)
+    experiment = settings.text("experiment") or _script_name()
+    if not experiment.strip():
+        raise UsageError("the experiment's name is empty")
+    run_id = settings.text("run_id") or new_id()
+    name = settings.text("run_name") or name_for(run_id)
+    folder = home / "runs" / folder_name(experiment) / run_id
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HomeError(
+            f"cannot keep runs in {home}: {error.strerror}; choose another folder with home=… or "
+            "RUNBASE_HOME"
+        ) from error
+    return _Opening(run_id, name, experiment, folder)
+
+
+def _next_step(folder: Path, url: str | None, run_id: str) -> Scalar:
+    """One more than the greatest step, from the database where it can be had, else from the files."""
+    if url is not None:
+        # The files know as well, if slower: a database that is away must not stop a run.
+        with suppress(Exception):
+            from runbase.ingest import ingest_folder
+
+            storage = background.storage_for(url)
+            ingest_folder(storage, folder, f"runs/{folder.parent.name}/{folder.name}")
+            query = "select max(last_step) from series where run_id = :run and kind = 'metric'"
+            greatest = storage.sql(query, {"run": run_id})[0][0]
+            return 0 if greatest is None else greatest + 1
+    greatest = -1
+    for path in files(folder):
+        offset = 0
+        while (batch := read(path, offset)).offset > offset:
+            offset = batch.offset
+            steps = (s for e in batch.events if hasattr(e, "steps") for s in cast("Any", e).steps)
+            greatest = max(greatest, max(steps, default=-1))
+    return greatest + 1
+
+
+def _say_the_first(
+    run: Run,
+    journal: JournalWriter,
+    settings: Settings,
+    wanted: tuple[str, ...],
+    params: Mapping[str, Any] | None,
+    tags: Any,
+    *,
+    resumed: bool,
+) -> None:
+    journal.append(Started(time=time.time(), resumed=resumed, parent=run.parent_id, user=_user()))
+    if params is not None:
+        run.log_params(params)
+    everyone = [tag for tag in (settings.text("tags") or "").split(",") if tag]
+    found = as_tags(everyone) | as_tags(tags)
+    if "slurm" in wanted and (sweep := slurm.sweep_tag()):
+        found[sweep] = None
+    if found:
+        journal.append(Tags(time=time.time(), set=found))
+    if notes := settings.text("notes"):
+        journal.append(Noted(time=time.time(), text=notes))
+    if quick := facts.quick(wanted):
+        journal.append(Captured(time=time.time(), **quick))
+
+
+def _capture_slowly(run: Run, journal: JournalWriter, wanted: tuple[str, ...]) -> None:
+    """Repository, packages and hardware, by a thread: a tenth of a second that no one waits for."""
+    slow = [part for part in wanted if part in ("git", "packages", "host")]
+    if not slow:
+        return
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    place = Path(script).parent if script else Path.cwd()
+
+    def work() -> None:
+        found = facts.capture(slow, place, run.folder)
+        if found and not run.finished:
+            journal.append(Captured(time=time.time(), **found))
+
+    def quietly() -> None:
+        try:
+            work()
+        except Exception:  # no fact about the machine is worth a run
+            return
+
+    run.capturing = threading.Thread(target=quietly, name="runbase-capture", daemon=True)
+    run.capturing.start()
+
+
+def _sampler(wanted: tuple[str, ...]) -> Any:
+    if "sampling" not in wanted:
+        return None
+    try:
+        from runbase.capture.sampling import Sampler
+
+        return Sampler()
+    except ImportError as error:
+        raise UsageError(
+            "capture of sampling needs psutil: pip install 'runbase[system]'"
+        ) from error
+
+
+def _capture(settings: Settings) -> bool | tuple[str, ...]:
+    text = (settings.text("capture") or "true").lower()
+    if text in ("true", "1", "yes", "on", "all"):
+        return True
+    if text in ("false", "0", "no", "off", "none"):
+        return False
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _as_setting(capture: bool | Iterable[str] | None) -> str | None:
+    if capture is None or isinstance(capture, bool | str):
+        return None if capture is None else str(capture)
+    return ",".join(capture) or "false"
+
+
+def _parent_id(parent: "Run | str | bool | None") -> str | None:
+    if isinstance(parent, str):
+        return parent
+    if isinstance(parent, Run):
+        return parent.id
+    enclosing = enclosing_run()
+    return enclosing.id if enclosing is not None else None
+
+
+def _announce(settings: Settings, run: Run) -> None:
+    where = str(settings.home) if run.store is None else run.store.removeprefix("sqlite:///")
+    if settings.flag("quiet") or where in _announced:
+        return
+    _announced.add(where)
+    print(f"runbase: run {run.name} of {run.experiment} → {where}", file=sys.stderr)
+
+
+def _script_name() -> str:
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    return Path(script).stem if script else "default"
+
+
+def _user() -> str | None:
+    try:
+        return getpass.getuser()
+    except (
+        Exception
+    ):  # no such user in this container: KeyError or OSError, as Python's version has it
+        return None
+
+
+def _log_result(run: Run, result: Any) -> None:
+    if isinstance(result, Mapping) and result:
+        numbers = cast("Mapping[str, Any]", result)
+        if all(isinstance(value, int | float) for value in numbers.values()):
+            run.log(numbers)
+
+
+def _wants_run(signature: inspect.Signature, given: Mapping[str, Any]) -> bool:
+    return "run" in signature.parameters and given.get("run") is None

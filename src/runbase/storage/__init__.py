@@ -1,0 +1,1 @@
+"""The database: what every backend promises (`protocol`), drivers, and the SQL they share."""

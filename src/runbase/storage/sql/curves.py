@@ -1,0 +1,168 @@
+"""Points on their way out: a metric's blocks as NumPy arrays, or as an envelope for drawing."""
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from runbase.errors import NotFound, UsageError, suggestion
+from runbase.model import Envelope, Scalar, Series
+from runbase.storage.sql.session import Session
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+POINTS_PER_BUCKET = 256
+"""From this many points a bucket on, blocks of up to 1,024 make good buckets unread."""
+
+_floats = msgspec.json.Decoder(list[float]).decode
+_numbers = msgspec.json.Decoder(list[int | float]).decode
+
+
+def series(
+    session: Session,
+    run: str,
+    key: str,
+    start: Scalar | None,
+    end: Scalar | None,
+    *,
+    every: bool,
+    kind: str,
+) -> Series:
+    """The points of a metric between two steps, both included, in the order of their steps.
+
+    Of several points with one step the latest is given, unless `every` asks for all of them.
+    """
+    import numpy as np
+
+    found = _find(session, run, key, kind)
+    rows = session.rows("read_blocks", series=found["id"], start=start, stop=end)
+    if not rows:
+        empty = np.empty(0, dtype=np.float64)
+        return Series(key, np.empty(0, dtype=np.int64), empty, empty)
+    steps, times, values = _arrays(rows)
+    if start is not None or end is not None:
+        low = steps.min() if start is None else start
+        high = steps.max() if end is None else end
+        kept = (steps >= low) & (steps <= high)
+        steps, times, values = steps[kept], times[kept], values[kept]
+    if len(steps) > 1 and not bool((steps[1:] > steps[:-1]).all()):
+        order = np.lexsort((times, steps))
+        steps, times, values = steps[order], times[order], values[order]
+        if not every:
+            latest = np.append(steps[1:] != steps[:-1], True)
+            steps, times, values = steps[latest], times[latest], values[latest]
+    return Series(key, steps, times, values)
+
+
+def envelope(
+    session: Session,
+    run: str,
+    key: str,
+    start: Scalar | None,
+    end: Scalar | None,
+    resolution: int,
+    kind: str,
+) -> Envelope:
+    """Least, greatest and mean value in at most `resolution` buckets of consecutive points.
+
+    Where there are many points a bucket, whole blocks are summed up from their own figures and no
+    point is read; only where a range cuts through blocks are its points read after all.
+    """
+    if resolution < 1:
+        raise UsageError(f"resolution is {resolution}, and a chart needs at least one bucket")
+    found = _find(session, run, key, kind)
+    totals = session.row("block_totals", series=found["id"], start=start, stop=end)
+    if totals["points"] < POINTS_PER_BUCKET * resolution or totals["cut"]:
+        points = series(session, run, key, start, end, every=True, kind=kind)
+        return _from_points(points, resolution)
+    rows = session.rows("block_statistics", series=found["id"], start=start, stop=end)
+    return _from_blocks(key, rows, resolution)
+
+
+def _find(session: Session, run: str, key: str, kind: str) -> Any:
+    found = session.row("series_of_key", run=run, kind=kind, key=key)
+    if found is None:
+        keys = [row["key"] for row in session.rows("keys_of_run", run=run, kind=kind)]
+        none = "; it has logged none" if not keys else suggestion(key, keys)
+        raise NotFound(f"the run has no {kind} {key!r}{none}")
+    return found
+
+
+def _arrays(
+    rows: Sequence[Any],
+) -> "tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64]]":
+    import numpy as np
+
+    steps: list[NDArray[Any]] = []
+    times: list[NDArray[np.float64]] = []
+    values: list[NDArray[np.float64]] = []
+    for row in rows:
+        if row["steps"] is None:
+            count = cast("int", row["count"])
+            steps.append(row["first_step"] + np.arange(count) * row["stride"])
+        else:
+            steps.append(np.array(_numbers(row["steps"])))
+        times.append(np.array(_floats(row["times"]), dtype=np.float64) * 1e-6 + row["first_time"])
+        values.append(_values(row["numbers"]))
+    return np.concatenate(steps), np.concatenate(times), np.concatenate(values)
+
+
+def _values(text: str) -> "NDArray[np.float64]":
+    import numpy as np
+
+    try:
+        return np.array(_floats(text), dtype=np.float64)
+    except (msgspec.ValidationError, msgspec.DecodeError):  # null is NaN, and 9e999 an infinity
+        return np.array(json.loads(text), dtype=np.float64)
+
+
+def _from_points(points: Series, resolution: int) -> Envelope:
+    import numpy as np
+
+    count = len(points)
+    buckets = min(resolution, count)
+    # Bucket i begins at floor(i * count / buckets): all have as many points, but for one.
+    starts = np.arange(buckets) * count // max(buckets, 1)
+    ends = np.append(starts[1:], count) - 1
+    if not count:
+        none = np.empty(0)
+        return Envelope(points.key, none, none, none, none, none, starts)
+    missing = np.isnan(points.values)
+    numbers = np.add.reduceat(~missing, starts, dtype=np.int64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        sums = np.add.reduceat(np.where(missing, 0.0, points.values), starts)
+        mean = np.where(numbers > 0, sums / numbers, np.nan)
+    return Envelope(
+        points.key,
+        points.steps[starts].astype(np.float64),
+        points.steps[ends].astype(np.float64),
+        np.fmin.reduceat(points.values, starts),
+        np.fmax.reduceat(points.values, starts),
+        mean,
+        ends - starts + 1,
+    )
+
+
+def _from_blocks(key: str, rows: Sequence[Any], resolution: int) -> Envelope:
+    import numpy as np
+
+    table = np.array([tuple(row) for row in rows], dtype=np.float64)  # None becomes NaN
+    lowest, highest, counts, nans, least, greatest, sums = table.T
+    buckets = min(resolution, len(table))
+    starts = np.arange(buckets) * len(table) // buckets
+    numbers = np.add.reduceat(counts - nans, starts)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        totals = np.add.reduceat(np.where(np.isnan(sums), 0.0, sums), starts)
+        mean = np.where(numbers > 0, totals / numbers, np.nan)
+    return Envelope(
+        key,
+        np.minimum.reduceat(lowest, starts),
+        np.maximum.reduceat(highest, starts),
+        np.fmin.reduceat(least, starts),
+        np.fmax.reduceat(greatest, starts),
+        mean,
+        np.add.reduceat(counts, starts).astype(np.int64),
+    )

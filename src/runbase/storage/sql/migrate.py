@@ -1,0 +1,98 @@
+"""Brings a database to this program's schema, each numbered file once, in its order.
+
+A file's header says `-- opens-with: N`: the lowest schema number of a program that may still use the
+result. A database whose latest migration needs a newer program is refused.
+"""
+
+import hashlib
+import re
+import time
+from functools import cache
+from importlib.resources import files
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from runbase.errors import StoreTooNew
+from runbase.storage.sql.statements import for_dialect
+
+_LEDGER = """
+create table if not exists migrations (
+  name       text primary key,  -- the file's name; user scripts are listed here too
+  sha256     text not null,     -- of its text
+  opens_with integer not null default 0, -- the lowest schema number a program must know to use this
+  applied    text not null
+)
+"""
+
+
+class Migration(Struct, frozen=True):
+    """One step of the schema."""
+
+    number: int
+    name: str
+    text: str
+    opens_with: int
+    sha256: str
+
+
+class MigratingSession(Protocol):
+    """What migrating needs of a driver's session."""
+
+    dialect: str
+
+    def script(self, text: str) -> None: ...
+    def query(self, text: str, params: dict[str, Any]) -> list[Any]: ...
+    def time(self, seconds: float) -> Any: ...
+
+
+@cache
+def migrations(dialect: str) -> list[Migration]:
+    """This program's migrations, first to last."""
+    found: list[Migration] = []
+    for file in files("runbase.storage.sql").joinpath("migrations").iterdir():
+        if match := re.fullmatch(r"(\d{4})_\w+\.sql", file.name):
+            text = for_dialect(file.read_text("utf-8"), dialect)
+            opens = re.search(r"^-- opens-with: (\d+)", text, re.MULTILINE)
+            assert opens, f"{file.name} does not say which program may open the result"
+            digest = hashlib.sha256(text.encode()).hexdigest()
+            found.append(Migration(int(match[1]), file.name, text, int(opens[1]), digest))
+    return sorted(found, key=lambda migration: migration.number)
+
+
+def pending(session: MigratingSession) -> list[Migration]:
+    """The migrations a database still lacks; StoreTooNew where it is ahead of this program."""
+    if not session.query(
+        "select 1 from sqlite_master where type = 'table' and name = 'migrations'", {}
+    ):
+        return migrations(session.dialect)
+    rows = session.query("select name, opens_with from migrations", {})
+    newest = migrations(session.dialect)[-1].number
+    needed = max((row["opens_with"] for row in rows), default=0)
+    if needed > newest:
+        raise StoreTooNew(
+            f"this database has schema {needed} and this runbase knows up to {newest}; "
+            "upgrade it: pip install --upgrade runbase"
+        )
+    applied = {row["name"] for row in rows}
+    return [m for m in migrations(session.dialect) if m.name not in applied]
+
+
+def migrate(session: MigratingSession) -> list[str]:
+    """Apply what is lacking, inside the caller's transaction; the names of what was applied."""
+    steps = pending(session)
+    if steps:
+        session.script(_LEDGER)
+    for step in steps:
+        session.script(step.text)
+        session.query(
+            "insert into migrations (name, sha256, opens_with, applied) "
+            "values (:name, :sha256, :opens_with, :applied)",
+            {
+                "name": step.name,
+                "sha256": step.sha256,
+                "opens_with": step.opens_with,
+                "applied": session.time(time.time()),
+            },
+        )
+    return [step.name for step in steps]

@@ -1,0 +1,274 @@
+-- The first schema: experiments, runs, points in blocks, records, artifacts, journals.
+-- opens-with: 1
+--
+-- Times are ISO-8601 text in UTC (2026-11-20T22:36:01.123456Z), which SQLite's own date functions
+-- read; in points they are seconds since the epoch. Documents are JSON text.
+
+create table experiments (
+  id           text primary key,            -- UUIDv7, 32 hexadecimal characters
+  name         text not null,               -- what people call it; start_run finds it by this
+  description  text not null default '',    -- what it is about, in prose
+  base_model   text,                        -- the model it starts from
+  method       text,                        -- how it trains or searches
+  status       text not null default 'created', -- free text; the runs have states of their own
+  parent_id    text references experiments (id) on delete set null, -- the experiment it was forked from
+  config       text not null default '{}',  -- JSON object: what its runs have in common
+  created_at   text not null,
+  updated_at   text not null,
+  deleted_at   text                         -- set while it lies in the bin
+);
+create index experiments_name on experiments (name);
+
+create table objectives (
+  experiment_id text not null references experiments (id) on delete cascade,
+  position      integer not null,           -- 0 is the first objective
+  metric        text not null,              -- the key it looks at
+  direction     text not null check (direction in ('min', 'max')),
+  weight        real not null default 1,
+  primary key (experiment_id, position)
+);
+
+create table experiment_links (
+  from_id text not null references experiments (id) on delete cascade,
+  kind    text not null,                    -- such as 'fork', 'follows'
+  to_id   text not null references experiments (id) on delete cascade,
+  primary key (from_id, kind, to_id)
+);
+
+create table configs (
+  id     integer primary key,
+  hash   text not null unique,              -- SHA-256 of the parameters as JSON with sorted keys
+  params text not null                      -- JSON object: key -> value
+);
+
+create table statuses (
+  status text primary key,                  -- Slurm's job states, and PRUNED
+  phase  text not null check (phase in ('waiting', 'active', 'ended'))
+);
+insert into statuses (status, phase) values
+  ('BOOT_FAIL', 'ended'), ('CANCELLED', 'ended'), ('COMPLETED', 'ended'), ('COMPLETING', 'active'),
+  ('CONFIGURING', 'waiting'), ('DEADLINE', 'ended'), ('FAILED', 'ended'), ('NODE_FAIL', 'ended'),
+  ('OUT_OF_MEMORY', 'ended'), ('PENDING', 'waiting'), ('PREEMPTED', 'ended'), ('PRUNED', 'ended'),
+  ('REQUEUED', 'waiting'), ('REQUEUE_FED', 'waiting'), ('REQUEUE_HOLD', 'waiting'),
+  ('RESIZING', 'active'), ('RESV_DEL_HOLD', 'waiting'), ('REVOKED', 'ended'), ('RUNNING', 'active'),
+  ('SIGNALING', 'active'), ('SPECIAL_EXIT', 'waiting'), ('STAGE_OUT', 'active'),
+  ('STOPPED', 'active'), ('SUSPENDED', 'active'), ('TIMEOUT', 'ended');
+
+create table runs (
+  id            text primary key,           -- UUIDv7, 32 hexadecimal characters
+  experiment_id text not null references experiments (id) on delete cascade,
+  number        integer not null,           -- counts the experiment's runs from 1
+  name          text not null,              -- readable, such as brisk-heron-42
+  status        text not null references statuses (status),
+  config_id     integer references configs (id), -- the parameters; runs that share one form a group
+  parent_id     text,                       -- the run it is nested in
+  created_at    text not null,
+  started_at    text,                       -- when it first ran
+  ended_at      text,                       -- when it ended; the last sign of life where it was lost
+  updated_at    text not null,              -- the latest thing known of it
+  seen_at       text,                       -- its last sign of life
+  lost_at       text,                       -- set while it is taken for lost: the sign of life before
+  username      text,                       -- who ran it
+  host          text,                       -- where it first ran
+  pid           integer,                    -- its first process
+  folder        text,                       -- its folder, below the home where it was last found
+  checkpoint    text,                       -- the artifact path of its best checkpoint
+  notes         text not null default '',
+  git           text not null default '{}', -- JSON object: commit, branch, dirty, remote, ...
+  args          text not null default '{}', -- JSON object: script, argv, parsed options
+  env           text not null default '{}', -- JSON object: environment variables of the allow-list
+  system        text not null default '{}', -- JSON object: Python, packages, CPU, memory, GPUs, Slurm
+  error         text,                       -- JSON object: type, message, traceback
+  exit_code     integer,
+  deleted_at    text,                       -- set while it lies in the bin
+  unique (experiment_id, number)
+);
+create index runs_name on runs (name);
+create index runs_status on runs (status);
+create index runs_config on runs (config_id);
+create index runs_parent on runs (parent_id) where parent_id is not null;
+
+create table run_links (
+  from_id text not null references runs (id) on delete cascade,
+  kind    text not null,
+  to_id   text not null references runs (id) on delete cascade,
+  primary key (from_id, kind, to_id)
+);
+
+create table run_tags (
+  run_id text not null references runs (id) on delete cascade,
+  key    text not null,
+  value  text,                              -- null for a plain tag
+  primary key (run_id, key)
+) without rowid;
+create index run_tags_key on run_tags (key, value);
+
+create table params (
+  run_id text not null references runs (id) on delete cascade,
+  key    text not null,                     -- nested parameters have / between their keys
+  type   text not null check (type in ('null', 'bool', 'int', 'float', 'text', 'json')),
+  number real,                              -- its value where it is a number or a bool
+  text   text,                              -- its value as text: exact, and JSON for lists
+  primary key (run_id, key)
+) without rowid;
+create index params_number on params (key, number);
+create index params_text on params (key, text);
+
+create table status_history (
+  run_id   text not null references runs (id) on delete cascade,
+  time     text not null,
+  status   text not null references statuses (status),
+  reason   text,
+  inferred integer not null default 0,      -- 1: concluded from silence, not reported by the run
+  primary key (run_id, time, status)
+) without rowid;
+
+create table journals (
+  id              text primary key,         -- stands in the journal's first line
+  run_id          text not null references runs (id) on delete cascade,
+  file            text not null,            -- its path below the run's folder
+  "offset"        integer not null,         -- how many bytes of it are in this database
+  lines           integer not null default 0, -- events and log calls taken from it
+  problems        integer not null default 0, -- damaged lines passed over
+  host            text not null,            -- the process that writes it
+  pid             integer not null,
+  process_started text,
+  boot            text,
+  opened_at       text not null,
+  closed_at       text                      -- when its process was done with it
+);
+create index journals_run on journals (run_id);
+
+create table series (
+  id         integer primary key,
+  run_id     text not null references runs (id) on delete cascade,
+  kind       text not null default 'metric', -- metric, or telemetry: figures about the machine
+  key        text not null,
+  type       text not null default 'float', -- float, int, bool; time: seconds since the epoch
+  count      integer not null default 0,    -- how many points it has, NaN among them
+  nans       integer not null default 0,    -- how many of them are NaN
+  first      real,                          -- the value at the least step (there, the earliest)
+  first_step numeric,
+  first_time real,
+  last       real,                          -- the value at the greatest step (there, the latest)
+  last_step  numeric,
+  last_time  real,
+  min        real,                          -- the least value that is a number
+  min_step   numeric,                       -- the step where it was first met
+  max        real,
+  max_step   numeric,
+  sum        real,                          -- of the values that are numbers
+  unique (run_id, kind, key)
+);
+create index series_key on series (key, kind);
+
+-- Up to 1,024 log calls with the same keys, made by one process, in the order they were made. Their
+-- steps and times are stored once, here; the values of each key are one row of blocks.
+create table groups (
+  id         integer primary key,
+  run_id     text not null references runs (id) on delete cascade,
+  seq        integer not null,              -- counts the run's groups
+  journal_id text not null,                 -- which journal they were made in
+  keys_hash  text not null,                 -- of its kind and keys: finds the group to go on with
+  count      integer not null,              -- how many log calls
+  first_step numeric not null,              -- of the first call
+  stride     numeric,                       -- call n has step first_step + n * stride; or null and:
+  steps      text,                          -- JSON array: the step of each call
+  lowest_step numeric not null,              -- the range of its steps
+  highest_step numeric not null,
+  first_time real not null,                 -- of the first call, seconds since the epoch
+  times      text not null,                 -- JSON array: microseconds after first_time
+  progress   text                           -- JSON array: progress of each call, where any was given
+);
+create index groups_run on groups (run_id, seq);
+create index groups_open on groups (journal_id, keys_hash) where count < 1024;
+
+create table blocks (
+  series_id integer not null references series (id) on delete cascade,
+  group_id  integer not null references groups (id) on delete cascade,
+  count     integer not null,               -- how many values
+  nans      integer not null,               -- how many of them are NaN
+  min       real,                           -- the least that is a number
+  max       real,
+  sum       real,
+  numbers   text not null,                  -- JSON array: the values; NaN as null, infinities as 9e999
+  primary key (series_id, group_id)
+) without rowid;
+create index blocks_group on blocks (group_id);
+
+create table records (
+  id     integer primary key,
+  run_id text not null references runs (id) on delete cascade,
+  key    text not null,
+  kind   text not null,                     -- text, json, table, histogram, image, audio, video, ...
+  step   numeric,
+  time   text not null,
+  value  text,                              -- JSON: the value itself, or
+  path   text                               -- the file that holds it, below the run's folder
+);
+create index records_run on records (run_id, key, step);
+
+create table artifacts (
+  run_id     text not null references runs (id) on delete cascade,
+  path       text not null,                 -- its name within the run
+  kind       text not null,                 -- file, checkpoint, model, image, ...
+  uri        text not null,                 -- where it is: below the run's folder, or a URL
+  size       integer not null,              -- bytes
+  sha256     text,
+  mime       text,
+  step       numeric,
+  metadata   text not null default '{}',    -- JSON object
+  created_at text not null,
+  primary key (run_id, path)
+);
+
+-- Every point, one row each: what most questions are asked of. A key's duplicate steps are all here.
+create view metrics as
+select s.run_id,
+       s.key,
+       case when g.steps is null then g.first_step + v.key * g.stride
+            else g.steps ->> v.key end as step,
+       g.first_time + (g.times ->> v.key) / 1e6 as time,
+       v.value,
+       case when g.progress is not null then g.progress ->> v.key end as progress
+from series s
+join blocks b on b.series_id = s.id
+join groups g on g.id = b.group_id,
+     json_each(b.numbers) v
+where s.kind = 'metric';
+
+-- The same for figures about the machine, which have times and no steps of meaning.
+create view telemetry as
+select s.run_id,
+       s.key,
+       g.first_time + (g.times ->> v.key) / 1e6 as time,
+       v.value
+from series s
+join blocks b on b.series_id = s.id
+join groups g on g.id = b.group_id,
+     json_each(b.numbers) v
+where s.kind = 'telemetry';
+
+-- One row a metric of a run: its last, least, greatest and mean value, without touching points.
+create view latest as
+select r.id as run_id, e.name as experiment, r.name as run, s.key, s.count,
+       s.last_step as step, s.last as value, s.min, s.max,
+       s.sum / nullif(s.count - s.nans, 0) as mean
+from series s
+join runs r on r.id = s.run_id and r.deleted_at is null
+join experiments e on e.id = r.experiment_id
+where s.kind = 'metric';
+
+-- One row a run, with its parameters, tags and last metrics as JSON objects.
+create view run_summary as
+select r.id, e.name as experiment, r.number, r.name, r.status, r.started_at, r.ended_at,
+       round((julianday(coalesce(r.ended_at, r.seen_at, r.updated_at))
+              - julianday(r.started_at)) * 86400, 3) as seconds,
+       coalesce(c.params, '{}') as params,
+       (select json_group_object(t.key, t.value) from run_tags t where t.run_id = r.id) as tags,
+       (select json_group_object(s.key, case when abs(s.last) < 9e999 then s.last end)
+          from series s where s.run_id = r.id and s.kind = 'metric') as metrics
+from runs r
+join experiments e on e.id = r.experiment_id
+left join configs c on c.id = r.config_id
+where r.deleted_at is null;

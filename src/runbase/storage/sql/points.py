@@ -1,0 +1,228 @@
+"""Points on their way in: columns of log calls into groups and blocks, and each metric's figures.
+
+A journal has at most one open group for each set of keys; a batch first fills that, then makes new
+ones of 1,024 calls. Nothing is read back but the open group's head: arrays grow by concatenation.
+"""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, cast
+
+import msgspec
+
+from runbase.events import Points, Scalar, Types
+from runbase.storage.sql.session import Session
+
+BLOCK = 1024
+"""Log calls in a full group."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+def types(session: Session, run: str, event: Types) -> None:
+    """Metrics whose values are int, bool or time."""
+    rows = [{"run": run, "key": key, "type": kind} for key, kind in event.types.items()]
+    session.many("set_type", rows)
+
+
+def points(session: Session, run: str, journal: str, event: Points) -> None:
+    """Log calls of one set of keys."""
+    ids = _series_ids(session, run, event.kind, event.keys)
+    digest = _keys_hash(event.kind, event.keys)
+    total = len(event.steps)
+    done = 0
+    head = session.row("open_group", journal=journal, keys_hash=digest)
+    if head is not None:
+        done = min(BLOCK - head["count"], total)
+        _extend(session, head, ids, _cut(event, 0, done))
+    while done < total:
+        size = min(BLOCK, total - done)
+        _insert(session, run, journal, digest, ids, _cut(event, done, done + size))
+        done += size
+    for series, column in zip(ids, event.columns, strict=True):
+        session.run("add_to_series", id=series, **_figures(event.steps, event.times, column))
+
+
+def encode_numbers(values: Sequence[Scalar]) -> str:
+    """Values as a JSON array; NaN is null, an infinity 9e999, which JSON readers take for one."""
+    if math.isfinite(_sum(values)):
+        return _encode(values).decode()
+    return "[" + ",".join(_number(value) for value in values) + "]"
+
+
+def statistics(values: Sequence[Scalar]) -> dict[str, Any]:
+    """count, nans, min, max and sum of values; the last three leave NaN out, None if none is left."""
+    total = _sum(values)
+    numbers = values
+    if total != total:  # a NaN in it, or both infinities
+        numbers = [value for value in values if value == value]
+        total = _sum(numbers)
+    return {
+        "count": len(values),
+        "nans": len(values) - len(numbers),
+        "min": min(numbers) if numbers else None,
+        "max": max(numbers) if numbers else None,
+        "sum": total if numbers else None,
+    }
+
+
+def _insert(
+    session: Session, run: str, journal: str, digest: str, ids: list[int], event: Points
+) -> None:
+    group = session.row("next_group")["id"]
+    stride = _stride(event.steps)
+    origin = event.times[0]
+    session.run(
+        "insert_group",
+        id=group,
+        run=run,
+        seq=session.row("next_seq", run=run)["seq"],
+        journal=journal,
+        keys_hash=digest,
+        count=len(event.steps),
+        first_step=event.steps[0],
+        stride=stride,
+        steps=None if stride is not None else session.array(_encode(event.steps).decode()),
+        lowest_step=min(event.steps),
+        highest_step=max(event.steps),
+        first_time=origin,
+        times=session.array(_offsets(event.times, origin)),
+        progress=None
+        if event.progress is None
+        else session.array(_encode(event.progress).decode()),
+    )
+    session.many("insert_block", _blocks(session, group, ids, event))
+
+
+def _extend(session: Session, head: Any, ids: list[int], event: Points) -> None:
+    group, count, stride = head["id"], head["count"], head["stride"]
+    all_steps = False
+    steps: list[Scalar] | None = event.steps
+    if stride is not None:
+        held = _strided(head["first_step"], stride, count)
+        new_stride = _stride([held[0], *event.steps] if count == 1 else [*held[-2:], *event.steps])
+        if new_stride is not None:
+            stride, steps = new_stride, None
+        else:
+            stride, steps, all_steps = None, [*held, *event.steps], True
+    session.run(
+        "extend_group",
+        id=group,
+        count=len(event.steps),
+        stride=stride,
+        steps=None if steps is None else session.array(_encode(steps).decode()),
+        all_steps=all_steps,
+        times=session.array(_offsets(event.times, head["first_time"])),
+        progress=None
+        if event.progress is None
+        else session.array(_encode(event.progress).decode()),
+        no_progress_before=session.array(_encode([None] * count).decode()),
+        no_progress_now=session.array(_encode([None] * len(event.steps)).decode()),
+        lowest_step=min(event.steps),
+        highest_step=max(event.steps),
+    )
+    session.many("extend_block", _blocks(session, group, ids, event))
+
+
+def _blocks(session: Session, group: int, ids: list[int], event: Points) -> list[dict[str, Any]]:
+    return [
+        {
+            "series": series,
+            "group": group,
+            **statistics(column),
+            "numbers": session.array(encode_numbers(column)),
+        }
+        for series, column in zip(ids, event.columns, strict=True)
+    ]
+
+
+def _cut(event: Points, start: int, stop: int) -> Points:
+    if start == 0 and stop == len(event.steps):
+        return event
+    return Points(
+        keys=event.keys,
+        kind=event.kind,
+        steps=event.steps[start:stop],
+        times=event.times[start:stop],
+        columns=[column[start:stop] for column in event.columns],
+        progress=None if event.progress is None else event.progress[start:stop],
+    )
+
+
+def _series_ids(session: Session, run: str, kind: str, keys: tuple[str, ...]) -> list[int]:
+    known = {row["key"]: row["id"] for row in session.rows("series_ids", run=run, kind=kind)}
+    new = [key for key in keys if key not in known]
+    if new:
+        session.many(
+            "insert_series",
+            [{"run": run, "kind": kind, "key": key, "type": "float"} for key in new],
+        )
+        known = {row["key"]: row["id"] for row in session.rows("series_ids", run=run, kind=kind)}
+    return [known[key] for key in keys]
+
+
+def _keys_hash(kind: str, keys: tuple[str, ...]) -> str:
+    return hashlib.blake2b(_encode((kind, keys)), digest_size=8).hexdigest()
+
+
+def _stride(steps: Sequence[Scalar]) -> Scalar | None:
+    """The constant distance of whole steps; None where it varies or a step is fractional."""
+    if set(map(type, steps)) != {int}:
+        return None
+    if len(steps) == 1:
+        return 1
+    stride = steps[1] - steps[0]
+    stop = steps[0] + stride * len(steps)
+    if (
+        stride
+        and list(range(cast("int", steps[0]), cast("int", stop), cast("int", stride))) == steps
+    ):
+        return stride
+    return 0 if not stride and min(steps) == max(steps) else None
+
+
+def _strided(first: int, stride: int, count: int) -> list[Scalar]:
+    return [first + stride * call for call in range(count)]
+
+
+def _offsets(times: list[float], origin: float) -> str:
+    return _encode([round((time - origin) * 1e6) for time in times]).decode()
+
+
+def _figures(steps: list[Scalar], times: list[float], column: list[Scalar]) -> dict[str, Any]:
+    figures = statistics(column)
+    if len(steps) > 1 and all(a < b for a, b in pairwise(steps)):
+        first, last = 0, len(steps) - 1
+    else:
+        places = range(len(steps))
+        first = min(places, key=lambda i: (steps[i], times[i], i))
+        last = max(places, key=lambda i: (steps[i], times[i], i))
+    lowest, highest = figures["min"], figures["max"]
+    return {
+        **figures,
+        "first": column[first],
+        "first_step": steps[first],
+        "first_time": times[first],
+        "last": column[last],
+        "last_step": steps[last],
+        "last_time": times[last],
+        "min_step": None if lowest is None else steps[column.index(lowest)],
+        "max_step": None if highest is None else steps[column.index(highest)],
+    }
+
+
+def _sum(values: Sequence[Scalar]) -> float:
+    try:
+        return float(sum(values))
+    except OverflowError:
+        return math.fsum(map(float, values))
+
+
+def _number(value: Scalar) -> str:
+    if value != value:
+        return "null"
+    if value in (math.inf, -math.inf):
+        return "9e999" if value > 0 else "-9e999"
+    return _encode(value).decode()

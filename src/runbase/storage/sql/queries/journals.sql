@@ -1,0 +1,23 @@
+-- name: journal_offsets
+-- How much of each journal is in here.
+select id, "offset" from journals where id in (select value from json_each(:journals));
+
+-- name: insert_journal
+-- A journal that was not known.
+insert into journals (id, run_id, file, "offset", host, pid, process_started, boot, opened_at)
+values (:id, :run, :file, 0, :host, :pid, :process_started, :boot, :time)
+on conflict (id) do nothing;
+
+-- name: advance_journal
+-- Takes a journal from the offset that was read at to the next; no row where another was first.
+update journals set "offset" = :offset, lines = lines + :lines, problems = problems + :problems
+where id = :id and "offset" = :start;
+
+-- name: close_journal
+-- Its process is done with it.
+update journals set closed_at = :time where id = :id;
+
+-- name: journal_totals
+-- All journals together.
+select count(*) as journals, coalesce(sum(lines), 0) as lines, coalesce(sum(problems), 0) as problems
+from journals;

@@ -1,0 +1,121 @@
+-- name: series_ids
+-- The series of a run.
+select id, key, type from series where run_id = :run and kind = :kind;
+
+-- name: insert_series
+-- A metric that a run had not logged before.
+insert into series (run_id, kind, key, type) values (:run, :kind, :key, :type)
+on conflict (run_id, kind, key) do nothing;
+
+-- name: set_type
+-- What its values are; kept where it says more than 'float'.
+insert into series (run_id, kind, key, type) values (:run, 'metric', :key, :type)
+on conflict (run_id, kind, key) do update set type = excluded.type;
+
+-- name: add_to_series
+-- What a batch adds to a metric's figures. The right-hand sides all see the row as it was.
+update series set
+  count = count + :count,
+  nans = nans + :nans,
+  first = case when first_step is null or :first_step < first_step or (:first_step = first_step and :first_time < first_time) then :first else first end,
+  first_time = case when first_step is null or :first_step < first_step or (:first_step = first_step and :first_time < first_time) then :first_time else first_time end,
+  first_step = case when first_step is null or :first_step < first_step or (:first_step = first_step and :first_time < first_time) then :first_step else first_step end,
+  last = case when last_step is null or :last_step > last_step or (:last_step = last_step and :last_time >= last_time) then :last else last end,
+  last_time = case when last_step is null or :last_step > last_step or (:last_step = last_step and :last_time >= last_time) then :last_time else last_time end,
+  last_step = case when last_step is null or :last_step > last_step or (:last_step = last_step and :last_time >= last_time) then :last_step else last_step end,
+  min_step = case when :min is not null and (min is null or :min < min) then :min_step else min_step end,
+  min = case when :min is not null and (min is null or :min < min) then :min else min end,
+  max_step = case when :max is not null and (max is null or :max > max) then :max_step else max_step end,
+  max = case when :max is not null and (max is null or :max > max) then :max else max end,
+  sum = case when :sum is null then sum else coalesce(sum, 0) + :sum end
+where id = :id;
+
+-- name: open_group
+-- The group of a journal that still has room for calls with these keys.
+select id, count, first_step, stride, lowest_step, highest_step, first_time,
+       progress is not null as has_progress
+from groups where journal_id = :journal and keys_hash = :keys_hash and count < 1024
+order by id desc limit 1;
+
+-- name: next_seq
+-- The number of a run's next group.
+select coalesce(max(seq), -1) + 1 as seq from groups where run_id = :run;
+
+-- name: insert_group
+-- A group and its axis.
+insert into groups (id, run_id, seq, journal_id, keys_hash, count, first_step, stride, steps,
+                    lowest_step, highest_step, first_time, times, progress)
+values (:id, :run, :seq, :journal, :keys_hash, :count, :first_step, :stride, :steps,
+        :lowest_step, :highest_step, :first_time, :times, :progress);
+
+-- name: next_group
+-- The id of the next group.
+select coalesce(max(id), 0) + 1 as id from groups;
+
+-- name: extend_group
+-- More calls for a group.
+update groups set
+  count = count + :count,
+  stride = :stride,
+  -- only: sqlite
+  steps = case when :steps is null then null when :all_steps then :steps
+               else substr(steps, 1, length(steps) - 1) || ',' || substr(:steps, 2) end,
+  times = substr(times, 1, length(times) - 1) || ',' || substr(:times, 2),
+  progress = case when progress is null and :progress is null then null
+                  else substr(coalesce(progress, :no_progress_before), 1, length(coalesce(progress, :no_progress_before)) - 1)
+                       || ',' || substr(coalesce(:progress, :no_progress_now), 2) end,
+  -- only: end
+  lowest_step = min(lowest_step, :lowest_step),
+  highest_step = max(highest_step, :highest_step)
+where id = :id;
+
+-- name: insert_block
+-- The values of one key in a group.
+insert into blocks (series_id, group_id, count, nans, min, max, sum, numbers)
+values (:series, :group, :count, :nans, :min, :max, :sum, :numbers);
+
+-- name: extend_block
+-- More values for a block.
+update blocks set
+  count = count + :count,
+  nans = nans + :nans,
+  min = case when min is null or :min < min then coalesce(:min, min) else min end,
+  max = case when max is null or :max > max then coalesce(:max, max) else max end,
+  sum = case when :sum is null then sum else coalesce(sum, 0) + :sum end,
+  -- only: sqlite
+  numbers = substr(numbers, 1, length(numbers) - 1) || ',' || substr(:numbers, 2)
+  -- only: end
+where series_id = :series and group_id = :group;
+
+-- name: series_of_key
+-- One metric of one run.
+select id, type, count, first_step, last_step from series
+where run_id = :run and kind = :kind and key = :key;
+
+-- name: keys_of_run
+-- What a run has logged.
+select key from series where run_id = :run and kind = :kind order by key;
+
+-- name: read_blocks
+-- The blocks of a series that have points between two steps, in the order they were logged.
+select g.count, g.first_step, g.stride, g.steps, g.first_time, g.times, b.numbers
+from blocks b join groups g on g.id = b.group_id
+where b.series_id = :series
+  and (:start is null or g.highest_step >= :start) and (:stop is null or g.lowest_step <= :stop)
+order by g.seq;
+
+-- name: block_statistics
+-- The same blocks without their points.
+select g.lowest_step, g.highest_step, b.count, b.nans, b.min, b.max, b.sum
+from blocks b join groups g on g.id = b.group_id
+where b.series_id = :series
+  and (:start is null or g.highest_step >= :start) and (:stop is null or g.lowest_step <= :stop)
+order by g.lowest_step, g.seq;
+
+-- name: block_totals
+-- How many points and blocks that is, and whether any block reaches over an end.
+select count(*) as blocks, coalesce(sum(b.count), 0) as points,
+       coalesce(max(g.lowest_step < :start or g.highest_step > :stop), 0) as cut
+from blocks b join groups g on g.id = b.group_id
+where b.series_id = :series
+  and (:start is null or g.highest_step >= :start) and (:stop is null or g.lowest_step <= :stop);

@@ -1,0 +1,162 @@
+-- name: run_exists
+-- Whether a run is known.
+select 1 as one from runs where id = :run;
+
+-- name: insert_run
+-- A run, at the first journal of it that comes in.
+insert into runs (id, experiment_id, number, name, status, created_at, updated_at, host, pid, folder)
+select :run, :experiment,
+       coalesce((select max(number) from runs where experiment_id = :experiment), 0) + 1,
+       :name, 'PENDING', :time, :time, :host, :pid, :folder
+where not exists (select 1 from runs where id = :run);
+
+-- name: place_run
+-- Where its folder was last found.
+update runs set folder = :folder where id = :run and (folder is null or folder <> :folder);
+
+-- name: earlier_run
+-- A run began no later than its earliest known event, on the host of that event.
+update runs set created_at = :time, host = :host, pid = :pid where id = :run and created_at > :time;
+
+-- name: start_run
+-- What its first process says of it.
+update runs set parent_id = coalesce(:parent, parent_id), username = coalesce(:username, username)
+where id = :run;
+
+-- name: capture_run
+-- Facts of capture, added to those that are known.
+update runs set git = json_patch(git, :git), args = json_patch(args, :args),
+       env = json_patch(env, :env), system = json_patch(system, :system)
+where id = :run;
+
+-- name: note_run
+-- Its notes, replaced.
+update runs set notes = :text where id = :run;
+
+-- name: end_run
+-- How it ended.
+update runs set error = :error, exit_code = :exit_code where id = :run;
+
+-- name: seen_run
+-- The latest sign of life, and the latest change.
+update runs set
+  seen_at = case when seen_at is null or seen_at < :time then :time else seen_at end,
+  updated_at = case when updated_at < :time then :time else updated_at end
+where id = :run;
+
+-- name: add_status
+-- One step of its status history; the same one twice is one.
+insert into status_history (run_id, time, status, reason, inferred)
+values (:run, :time, :status, :reason, :inferred)
+on conflict (run_id, time, status) do nothing;
+
+-- name: last_status
+-- The latest state that the run itself reported.
+select h.status, h.time, s.phase from status_history h join statuses s on s.status = h.status
+where h.run_id = :run and h.inferred = 0 order by h.time desc, s.phase desc limit 1;
+
+-- name: first_running
+-- When it first ran.
+select min(time) as time from status_history where run_id = :run and status = 'RUNNING' and inferred = 0;
+
+-- name: settle_run
+-- Its state as its history has it.
+update runs set status = :status, started_at = coalesce(:started, started_at), ended_at = :ended,
+       lost_at = :lost
+where id = :run;
+
+-- name: run_state
+-- What deciding on its state needs.
+select status, lost_at, seen_at, updated_at, created_at from runs where id = :run;
+
+-- name: set_tag
+-- A tag, set or changed.
+insert into run_tags (run_id, key, value) values (:run, :key, :value)
+on conflict (run_id, key) do update set value = excluded.value;
+
+-- name: remove_tag
+-- A tag, taken away.
+delete from run_tags where run_id = :run and key = :key;
+
+-- name: set_param
+-- A parameter, set or changed.
+insert into params (run_id, key, type, number, text) values (:run, :key, :type, :number, :text)
+on conflict (run_id, key) do update
+set type = excluded.type, number = excluded.number, text = excluded.text;
+
+-- name: params_of_run
+-- Its parameters.
+select key, type, number, text from params where run_id = :run order by key;
+
+-- name: insert_config
+-- A set of parameters, stored once.
+insert into configs (hash, params) values (:hash, :params) on conflict (hash) do nothing;
+
+-- name: set_config
+-- The set that a run has.
+update runs set config_id = (select id from configs where hash = :hash) where id = :run;
+
+-- name: set_record
+-- Text, a table, an image...
+insert into records (run_id, key, kind, step, time, value, path)
+values (:run, :key, :kind, :step, :time, :value, :path);
+
+-- name: set_artifact
+-- A file; one of the same path replaces it.
+insert into artifacts (run_id, path, kind, uri, size, sha256, mime, step, metadata, created_at)
+values (:run, :path, :kind, :uri, :size, :sha256, :mime, :step, :metadata, :time)
+on conflict (run_id, path) do update
+set kind = excluded.kind, uri = excluded.uri, size = excluded.size, sha256 = excluded.sha256,
+    mime = excluded.mime, step = excluded.step, metadata = excluded.metadata,
+    created_at = excluded.created_at
+where artifacts.created_at <= excluded.created_at;
+
+-- name: ids_of_prefix
+-- The first few runs whose id begins so.
+select id, name from runs where id >= :low and id < :high and deleted_at is null order by id limit 6;
+
+-- name: ids_of_name
+-- The runs of that name, newest first.
+select r.id, r.name from runs r join experiments e on e.id = r.experiment_id
+where r.name = :name and r.deleted_at is null and (e.name = :experiment or :experiment is null)
+order by r.created_at desc limit 6;
+
+-- name: names_of_runs
+-- The newest runs' names, to suggest from.
+select name from runs where deleted_at is null order by created_at desc limit 200;
+
+-- name: active_runs
+-- Runs that are not over, or were taken for lost, with each journal of theirs that was not closed.
+select r.id, r.folder, r.lost_at, r.seen_at, r.updated_at, r.status,
+       j.host, j.pid, j.process_started, j.boot
+from runs r
+join statuses s on s.status = r.status
+left join journals j on j.run_id = r.id and j.closed_at is null
+where s.phase = 'active' or r.lost_at is not null;
+
+-- name: tags_of_runs
+select t.run_id, t.key, t.value from run_tags t where t.run_id in (select value from json_each(:runs));
+
+-- name: params_of_runs
+select p.run_id, p.key, p.type, p.number, p.text from params p
+where p.run_id in (select value from json_each(:runs)) order by p.run_id, p.key;
+
+-- name: series_of_runs
+select s.run_id, s.id, s.kind, s.key, s.type, s.count, s.nans, s.first, s.first_step, s.last,
+       s.last_step, s.last_time, s.min, s.min_step, s.max, s.max_step, s.sum
+from series s where s.kind = 'metric' and s.run_id in (select value from json_each(:runs))
+order by s.run_id, s.key;
+
+-- name: artifacts_of_run
+-- Its files.
+select path, kind, uri, size, sha256, mime, step, metadata, created_at from artifacts
+where run_id = :run order by path;
+
+-- name: history_of_run
+-- Its states, oldest first.
+select status, time, reason from status_history where run_id = :run order by time, inferred;
+
+-- name: records_of_run
+-- Its records of a key, or all.
+select key, kind, step, time, value, path from records
+where run_id = :run and (key = :key or :key is null) order by key, step, id;

@@ -1,0 +1,289 @@
+"""Runs: what each event changes about one, and how its state follows from its history."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from typing import Any, cast
+
+import msgspec
+
+from runbase.errors import Ambiguous, NotFound, suggestion
+from runbase.events import (
+    Captured,
+    Ended,
+    Noted,
+    Opened,
+    Params,
+    RecordLogged,
+    Started,
+    StatusChanged,
+    Tags,
+)
+from runbase.model import Artifact, Change
+from runbase.status import Status
+from runbase.storage.sql import experiments
+from runbase.storage.sql.session import Session
+from runbase.values import flatten
+
+_spaced = msgspec.json.Encoder(order="deterministic").encode
+
+
+def opened(session: Session, event: Opened, folder: str | None) -> None:
+    """A journal begins: the run is made if this is the first that is known of it."""
+    moment = session.time(event.time)
+    process = event.process
+    if session.row("run_exists", run=event.run) is None:
+        experiment = experiments.get_or_create(session, event.experiment, event.time)
+        session.run(
+            "insert_run",
+            run=event.run,
+            experiment=experiment,
+            name=event.name,
+            time=moment,
+            host=process.host,
+            pid=process.pid,
+            folder=folder,
+        )
+        session.run("touch_experiment", id=experiment, time=moment)
+    else:
+        session.run("earlier_run", run=event.run, time=moment, host=process.host, pid=process.pid)
+    if folder is not None:
+        session.run("place_run", run=event.run, folder=folder)
+
+
+def started(session: Session, run: str, event: Started) -> None:
+    """It runs; a resumed one runs again."""
+    session.run("start_run", run=run, parent=event.parent, username=event.user)
+    _report(session, run, Status.RUNNING, event.time, "resumed" if event.resumed else None)
+
+
+def captured(session: Session, run: str, event: Captured) -> None:
+    """Facts, added to those known."""
+    facts = {name: getattr(event, name) for name in ("git", "args", "env", "system")}
+    session.run("capture_run", run=run, **{k: session.json(v or {}) for k, v in facts.items()})
+
+
+def params(session: Session, run: str, event: Params) -> None:
+    """Parameters, flattened with / and typed; the run's set of them is stored once by content."""
+    rows = [{"run": run, "key": k, **_typed(v)} for k, v in flatten(event.values)]
+    session.many("set_param", rows)
+    everything = parameters(session.rows("params_of_run", run=run))
+    document = _spaced(_plain(everything)).decode()
+    digest = hashlib.sha256(document.encode()).hexdigest()
+    session.run("insert_config", hash=digest, params=document)
+    session.run("set_config", run=run, hash=digest)
+
+
+def tags(session: Session, run: str, event: Tags) -> None:
+    """Tags set and removed."""
+    for key, value in event.set.items():
+        session.run("set_tag", run=run, key=key, value=value)
+    for key in event.remove:
+        session.run("remove_tag", run=run, key=key)
+
+
+def noted(session: Session, run: str, event: Noted) -> None:
+    """Its notes."""
+    session.run("note_run", run=run, text=event.text)
+
+
+def status_changed(session: Session, run: str, event: StatusChanged) -> None:
+    """It moved to another state."""
+    _report(session, run, event.status, event.time, event.reason)
+
+
+def ended(session: Session, run: str, event: Ended) -> None:
+    """It is over; of several endings (a resumed run has several) the latest one counts."""
+    moment = session.time(event.time)
+    reason = None if event.error is None else str(event.error.get("type", "error"))
+    _report(session, run, event.status, event.time, reason)
+    if session.row("last_status", run=run)["time"] == moment:
+        error = None if event.error is None else session.json(event.error)
+        session.run("end_run", run=run, error=error, exit_code=event.exit_code)
+
+
+def recorded(session: Session, run: str, event: RecordLogged) -> None:
+    """Something that is no number."""
+    session.run(
+        "set_record",
+        run=run,
+        key=event.key,
+        kind=event.kind,
+        step=event.step,
+        time=session.time(event.time),
+        value=None if event.path else session.json(event.value),
+        path=event.path,
+    )
+
+
+def seen(session: Session, run: str, time: float) -> None:
+    """A sign of life."""
+    session.run("seen_run", run=run, time=session.time(time))
+
+
+def mark_lost(session: Session, run: str, seen_at: float, reason: str) -> None:
+    """Taken for lost, since its last sign of life."""
+    state = session.row("run_state", run=run)
+    if state is None or state["lost_at"] is not None:
+        return
+    last = session.row("last_status", run=run)
+    if last is not None and last["phase"] != "active":
+        return
+    moment = session.time(seen_at)
+    session.run("add_status", run=run, time=moment, status="NODE_FAIL", reason=reason, inferred=1)
+    session.run("settle_run", run=run, status="NODE_FAIL", started=None, ended=moment, lost=moment)
+
+
+def mark_alive(session: Session, run: str, seen_at: float) -> None:
+    """Found again: its state is what it reported last."""
+    state = session.row("run_state", run=run)
+    if state is None or state["lost_at"] is None:
+        return
+    session.run(
+        "add_status",
+        run=run,
+        time=session.time(seen_at),
+        status="RUNNING",
+        reason="it lives after all",
+        inferred=1,
+    )
+    _settle(session, run)
+
+
+def _report(session: Session, run: str, status: Status, time: float, reason: str | None) -> None:
+    session.run(
+        "add_status",
+        run=run,
+        time=session.time(time),
+        status=status.value,
+        reason=reason,
+        inferred=0,
+    )
+    _settle(session, run)
+
+
+def _settle(session: Session, run: str) -> None:
+    last = session.row("last_status", run=run)
+    if last is None:
+        return
+    started_at = session.row("first_running", run=run)["time"]
+    ended_at = last["time"] if last["phase"] == "ended" else None
+    session.run(
+        "settle_run", run=run, status=last["status"], started=started_at, ended=ended_at, lost=None
+    )
+    if ended_at is None:
+        session.run("end_run", run=run, error=None, exit_code=None)
+
+
+def find(session: Session, word: str, experiment: str | None = None) -> str:
+    """The id of the run with this id, unique prefix or name; the newest of several of a name."""
+    by_name = session.rows("ids_of_name", name=word, experiment=experiment)
+    if by_name:
+        return by_name[0]["id"]
+    by_prefix = session.rows("ids_of_prefix", low=word, high=word + "\uffff") if word else []
+    if len(by_prefix) == 1:
+        return by_prefix[0]["id"]
+    if by_prefix:
+        fits = ", ".join(f"{row['id'][:16]}… ({row['name']})" for row in by_prefix[:5])
+        raise Ambiguous(f"the id prefix {word!r} fits several runs: {fits}; give more of it")
+    names = [row["name"] for row in session.rows("names_of_runs")]
+    raise NotFound(f"there is no run {word!r}{suggestion(word, names)}")
+
+
+def parameters(rows: Sequence[Any]) -> dict[str, Any]:
+    """Rows of params as key → value, each of the type it was logged as."""
+    return {row["key"]: _value(row["type"], row["number"], row["text"]) for row in rows}
+
+
+def artifact_logged(session: Session, run: str, event: Any) -> None:
+    """A file of the run."""
+    session.run(
+        "set_artifact",
+        run=run,
+        path=event.path,
+        kind=event.kind,
+        uri=event.uri,
+        size=event.size,
+        sha256=event.sha256,
+        mime=event.mime,
+        step=event.step,
+        metadata=session.json(event.metadata),
+        time=session.time(event.time),
+    )
+
+
+def artifacts(session: Session, run: str) -> list[Artifact]:
+    """A run's files, by path."""
+    found: list[Artifact] = []
+    for row in session.rows("artifacts_of_run", run=run):
+        fields: dict[str, Any] = dict(row)
+        fields["metadata"] = session.document(row["metadata"])
+        fields["created_at"] = session.moment(row["created_at"])
+        found.append(Artifact(**fields))
+    return found
+
+
+def history(session: Session, run: str) -> list[Change]:
+    """A run's states, oldest first."""
+    return [
+        Change(
+            status=Status(row["status"]),
+            time=cast("Any", session.moment(row["time"])),
+            reason=row["reason"],
+        )
+        for row in session.rows("history_of_run", run=run)
+    ]
+
+
+def records(session: Session, run: str, key: str | None) -> list[dict[str, Any]]:
+    """A run's records, by key and step."""
+    return [
+        {**dict(row), "value": session.document(row["value"]), "time": session.moment(row["time"])}
+        for row in session.rows("records_of_run", run=run, key=key)
+    ]
+
+
+def _typed(value: Any) -> dict[str, Any]:
+    match value:
+        case None:
+            return {"type": "null", "number": None, "text": None}
+        case bool():
+            return {"type": "bool", "number": int(value), "text": "true" if value else "false"}
+        case int():
+            number = float(value) if abs(value) < 10**300 else math.copysign(math.inf, value)
+            return {"type": "int", "number": number, "text": str(value)}
+        case float():
+            return {"type": "float", "number": value, "text": repr(value)}
+        case str():
+            return {"type": "text", "number": None, "text": value}
+        case _:
+            return {"type": "json", "number": None, "text": _spaced(_plain(value)).decode()}
+
+
+def _value(kind: str, number: float | None, text: str | None) -> Any:
+    match kind:
+        case "null":
+            return None
+        case "bool":
+            return bool(number)
+        case "int":
+            return int(text or 0)
+        case "float":
+            return float(text or "nan")
+        case "json":
+            return msgspec.json.decode(text or "null")
+        case _:
+            return text
+
+
+def _plain(value: Any) -> Any:
+    """`value` as JSON can hold it: NaN, the infinities and huge integers as text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, int) and abs(value) >= 2**63:
+        return str(value)
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list):
+        return [_plain(v) for v in cast("list[Any]", value)]
+    return value

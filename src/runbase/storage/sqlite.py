@@ -1,0 +1,406 @@
+"""The SQLite driver: connections, transactions, taking turns, and errors mapped. No query lives here.
+
+One connection writes, under a lock of this process and an advisory lock file beside the database:
+SQLite's own busy wait starves writers, a lock file that the kernel queues for does not. Readers have
+connections of their own, opened read-only, and wait for nobody (write-ahead log).
+"""
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from runbase.errors import (
+    QueryError,
+    QueryTimeout,
+    StoreBusy,
+    StoreCorrupt,
+    StoreError,
+    StoreUnavailable,
+)
+from runbase.storage.protocol import Rows
+from runbase.storage.sql.statements import statements
+
+try:
+    import fcntl
+except ImportError:  # Windows has no flock; there SQLite's own wait has to do
+    fcntl = None  # type: ignore[assignment]
+
+OLDEST = (3, 38, 0)
+"""The first SQLite with the ->> operator, which the views use."""
+
+_STEPS_BETWEEN_CHECKS = 20_000
+
+
+class Session:
+    """Named statements on one connection, inside whatever transaction it is in."""
+
+    dialect = "sqlite"
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def run(self, name: str, /, **params: Any) -> int:
+        """Execute a named statement; how many rows it changed."""
+        return self._connection.execute(statements("sqlite")[name].text, params).rowcount
+
+    def many(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Execute a named statement once per row."""
+        if rows:
+            self._connection.executemany(statements("sqlite")[name].text, rows)
+
+    def rows(self, name: str, /, **params: Any) -> list[Any]:
+        """A named query's rows; each answers to column names."""
+        return self._connection.execute(statements("sqlite")[name].text, params).fetchall()
+
+    def row(self, name: str, /, **params: Any) -> Any:
+        """A named query's first row, or None."""
+        return self._connection.execute(statements("sqlite")[name].text, params).fetchone()
+
+    def query(self, text: str, params: Mapping[str, Any]) -> list[Any]:
+        """The rows of a query that was composed from a filter; its values are bound."""
+        return self._connection.execute(text, params).fetchall()
+
+    def script(self, text: str) -> None:
+        """Several statements, in the transaction under way (`executescript` would end it)."""
+        for statement in _split(text):
+            self._connection.execute(statement)
+
+    # How this dialect writes what SQL has no common form for.
+
+    @staticmethod
+    def time(seconds: float) -> str:
+        """A moment, from seconds since the epoch, as the tables hold it."""
+        moment = datetime.fromtimestamp(seconds, UTC)
+        return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+    @staticmethod
+    def moment(value: Any) -> datetime | None:
+        """A moment of a table, as an aware datetime."""
+        return None if value is None else datetime.fromisoformat(value)
+
+    @staticmethod
+    def json(value: Any) -> str:
+        """A document as the tables hold it."""
+        return msgspec.json.encode(value).decode()
+
+    @staticmethod
+    def document(value: Any) -> Any:
+        """A document of a table."""
+        return None if value is None else msgspec.json.decode(value)
+
+    @staticmethod
+    def array(text: str) -> str:
+        """An array, given as JSON, as the tables hold it."""
+        return text
+
+
+class SqliteDriver:
+    """Connections to one SQLite file (or to memory, where `path` is None).
+
+    `timeout` is how many seconds a writer waits for its turn.
+    """
+
+    dialect = "sqlite"
+
+    def __init__(self, path: Path | None, *, timeout: float = 60.0, create: bool = True) -> None:
+        if sqlite3.sqlite_version_info < OLDEST:
+            raise StoreUnavailable(
+                f"runbase needs SQLite {'.'.join(map(str, OLDEST))} or newer; this Python has "
+                f"{sqlite3.sqlite_version}"
+            )
+        self.path = path
+        self.timeout = timeout
+        self.url = "sqlite:///:memory:" if path is None else f"sqlite:///{path}"
+        self._turn = threading.RLock()
+        self._idle: list[sqlite3.Connection] = []
+        self._idle_guard = threading.Lock()
+        self._writer: sqlite3.Connection | None = None
+        self._depth = 0
+        self._pid = os.getpid()
+        self._left_behind: list[sqlite3.Connection] = []
+        if path is not None and not create and not path.exists():
+            raise StoreUnavailable(f"there is no database at {path}")
+        if path is not None and create:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreUnavailable(f"cannot make the folder {path.parent}: {error}") from error
+
+    def new(self) -> bool:
+        """Whether there is nothing yet to read from."""
+        return self.path is None or not self.path.exists() or self.path.stat().st_size == 0
+
+    @contextmanager
+    def write(self) -> Generator[Session]:
+        """A transaction that writes: committed at the end, rolled back on an exception."""
+        self._check_process()
+        if not self._turn.acquire(timeout=self.timeout):
+            raise StoreBusy(f"another thread has kept {self.url} busy for {self.timeout:.0f} s")
+        try:
+            if self._depth:  # inside another one: a part of it
+                yield Session(self._connect_writer())
+                return
+            with self._lock_file(), self.errors():
+                connection = self._connect_writer()
+                connection.execute("begin immediate")
+                self._depth += 1
+                try:
+                    yield Session(connection)
+                    connection.execute("commit")
+                except BaseException:
+                    if connection.in_transaction:
+                        connection.execute("rollback")
+                    raise
+                finally:
+                    self._depth -= 1
+        finally:
+            self._turn.release()
+
+    @contextmanager
+    def read(self) -> Generator[Session]:
+        """A consistent view of the database that writes nothing and waits for nobody."""
+        self._check_process()
+        if self.path is None:
+            with self._turn:
+                yield Session(self._connect_writer())
+            return
+        connection = self._borrow()
+        try:
+            with self.errors():
+                connection.execute("begin")
+                try:
+                    yield Session(connection)
+                finally:
+                    if connection.in_transaction:
+                        connection.execute("rollback")
+        finally:
+            with self._idle_guard:
+                self._idle.append(connection)
+
+    def sql(
+        self,
+        query: str,
+        params: Mapping[str, Any] | Sequence[Any],
+        write: bool,
+        timeout: float | None,
+    ) -> Rows:
+        """A user's own statement."""
+        if write:
+            with self.write():
+                return self._fetch(self._connect_writer(), query, params, timeout)
+        self._check_process()
+        if self.path is None:
+            with self._turn:
+                connection = self._connect_writer()
+                connection.execute("pragma query_only = on")
+                try:
+                    return self._fetch(connection, query, params, timeout)
+                finally:
+                    connection.execute("pragma query_only = off")
+        connection = self._open(read_only=True)
+        # ATTACH could create a file from a read-only connection.
+        connection.set_authorizer(_no_attach)
+        try:
+            return self._fetch(connection, query, params, timeout)
+        finally:
+            connection.close()
+
+    def close(self) -> None:
+        """Close every connection."""
+        with self._turn, self._idle_guard:
+            for connection in self._idle:
+                connection.close()
+            self._idle.clear()
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+
+    @contextmanager
+    def errors(self) -> Generator[None]:
+        """SQLite's exceptions as runbase's own."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            text = str(error)
+            if "locked" in text or "busy" in text:
+                raise StoreBusy(
+                    f"{self.url} stayed locked for {self.timeout:.0f} s by another writer"
+                ) from error
+            if "malformed" in text or "disk image" in text:
+                raise self._corrupt(error) from error
+            if (
+                "unable to open" in text
+                or "readonly" in text
+                or "disk I/O" in text
+                or "full" in text
+            ):
+                raise StoreUnavailable(f"cannot use {self.url}: {text}") from error
+            raise QueryError(f"{text}") from error
+        except sqlite3.DatabaseError as error:
+            if isinstance(
+                error, sqlite3.IntegrityError | sqlite3.ProgrammingError | sqlite3.DataError
+            ):
+                raise StoreError(f"{self.url}: {error}") from error
+            raise self._corrupt(error) from error
+
+    def _corrupt(self, error: Exception) -> StoreCorrupt:
+        return StoreCorrupt(
+            f"the database {self.path} is damaged ({error}); the run folders hold what it held: "
+            "`runbase sync --rebuild` makes a new one from them and keeps this file beside it"
+        )
+
+    def _fetch(
+        self,
+        connection: sqlite3.Connection,
+        query: str,
+        params: Mapping[str, Any] | Sequence[Any],
+        timeout: float | None,
+    ) -> Rows:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        late = deadline_passed(deadline)
+        connection.set_progress_handler(late, _STEPS_BETWEEN_CHECKS)
+        connection.row_factory = None
+        try:
+            cursor = connection.execute(query, params)
+            rows = cast("list[tuple[Any, ...]]", cursor.fetchall())
+            return Rows([column[0] for column in cursor.description or ()], rows)
+        except sqlite3.OperationalError as error:
+            if "interrupted" in str(error):
+                raise QueryTimeout(
+                    f"the query ran for more than {timeout} s and was cancelled"
+                ) from error
+            if "readonly" in str(error):
+                raise QueryError(
+                    "sql() only reads unless told otherwise; pass write=True to change the database"
+                ) from error
+            raise QueryError(f"{error}") from error
+        except sqlite3.DatabaseError as error:
+            if "not authorized" in str(error):
+                raise QueryError(
+                    "sql() cannot attach other databases while it only reads"
+                ) from error
+            if isinstance(
+                error, sqlite3.ProgrammingError | sqlite3.IntegrityError | sqlite3.DataError
+            ):
+                raise QueryError(f"{error}") from error
+            raise self._corrupt(error) from error
+        except sqlite3.Warning as error:
+            raise QueryError(f"{error}") from error
+        finally:
+            connection.set_progress_handler(None, 0)
+            connection.row_factory = sqlite3.Row
+
+    def _open(self, read_only: bool) -> sqlite3.Connection:
+        try:
+            if self.path is None:
+                connection = sqlite3.connect(
+                    ":memory:", isolation_level=None, check_same_thread=False
+                )
+            else:
+                mode = "ro" if read_only else "rwc"
+                connection = sqlite3.connect(
+                    f"{self.path.absolute().as_uri()}?mode={mode}",
+                    uri=True,
+                    timeout=self.timeout,
+                    isolation_level=None,
+                    check_same_thread=False,
+                )
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"cannot open {self.path}: {error}") from error
+        connection.row_factory = sqlite3.Row
+        with self.errors():
+            if not read_only:
+                # The journals are the truth: a power cut may cost the last transactions here, which
+                # the next ingest makes good.
+                connection.execute("pragma journal_mode = wal")
+                connection.execute("pragma synchronous = normal")
+            connection.execute("pragma foreign_keys = on")
+            connection.execute("pragma cache_size = -32768")
+        return connection
+
+    def _connect_writer(self) -> sqlite3.Connection:
+        if self._writer is None:
+            self._writer = self._open(read_only=False)
+        return self._writer
+
+    def _borrow(self) -> sqlite3.Connection:
+        with self._idle_guard:
+            if self._idle:
+                return self._idle.pop()
+        return self._open(read_only=True)
+
+    def _check_process(self) -> None:
+        if self._pid == os.getpid():
+            return
+        # Kept, not closed: closing a connection in the child would undo the parent's file locks.
+        self._left_behind += [*self._idle, *([self._writer] if self._writer else [])]
+        self._idle, self._writer, self._depth = [], None, 0
+        self._turn, self._idle_guard = threading.RLock(), threading.Lock()
+        self._pid = os.getpid()
+
+    @contextmanager
+    def _lock_file(self) -> Generator[None]:
+        if self.path is None or fcntl is None:
+            yield
+            return
+        try:
+            fd = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise StoreUnavailable(f"cannot write beside {self.path}: {error.strerror}") from error
+        try:
+            _wait_for(fd, self.timeout)
+            yield
+        finally:
+            os.close(fd)
+
+
+def deadline_passed(deadline: float | None) -> "Callable[[], int] | None":
+    """What SQLite asks while it works: 1 when it is to stop."""
+    if deadline is None:
+        return None
+    return lambda: int(time.monotonic() > deadline)
+
+
+def _wait_for(fd: int, timeout: float) -> None:
+    """Queue for the lock; polls, as the kernel's own wait knows no deadline."""
+    assert fcntl is not None
+    deadline = time.monotonic() + timeout
+    pause = 0.0005
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise StoreBusy(
+                    f"other processes have kept the database busy for {timeout:.0f} s"
+                ) from None
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.02)
+
+
+def _no_attach(action: int, *_: Any) -> int:
+    return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_ATTACH else sqlite3.SQLITE_OK
+
+
+def _split(script: str) -> Iterator[str]:
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if line.rstrip().endswith(";") and sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+    if _has_code(statement):
+        yield statement
+
+
+def _has_code(text: str) -> bool:
+    return any(line.strip() and not line.strip().startswith("--") for line in text.splitlines())
