@@ -12,7 +12,7 @@ from importlib.resources import files
 from msgspec import Struct
 
 _NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
-_PARAMETER = re.compile(r"(?<!:):([a-z_]+)")
+_PARAMETER = re.compile(r"(?<!:):([a-z_][a-z0-9_]*)")
 
 
 class Statement(Struct, frozen=True):

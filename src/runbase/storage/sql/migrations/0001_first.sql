@@ -5,45 +5,45 @@
 -- read; in points they are seconds since the epoch. Documents are JSON text.
 
 create table experiments (
-  id           text primary key,            -- UUIDv7, 32 hexadecimal characters
-  name         text not null,               -- what people call it; start_run finds it by this
-  description  text not null default '',    -- what it is about, in prose
-  base_model   text,                        -- the model it starts from
-  method       text,                        -- how it trains or searches
+  id           text primary key,             -- UUIDv7, 32 hexadecimal characters
+  name         text not null,                -- what people call it; start_run finds it by this
+  description  text not null default '',     -- what it is about, in prose
+  base_model   text,                         -- the model it starts from
+  method       text,                         -- how it trains or searches
   status       text not null default 'created', -- free text; the runs have states of their own
   parent_id    text references experiments (id) on delete set null, -- the experiment it was forked from
-  config       text not null default '{}',  -- JSON object: what its runs have in common
-  created_at   text not null,
-  updated_at   text not null,
-  deleted_at   text                         -- set while it lies in the bin
+  config       text not null default '{}',   -- JSON object: what its runs have in common
+  created_at   text not null,                -- when it was first named
+  updated_at   text not null,                -- the latest change of it or its runs
+  deleted_at   text                          -- set while it lies in the bin
 );
 create index experiments_name on experiments (name);
 
 create table objectives (
-  experiment_id text not null references experiments (id) on delete cascade,
-  position      integer not null,           -- 0 is the first objective
-  metric        text not null,              -- the key it looks at
-  direction     text not null check (direction in ('min', 'max')),
-  weight        real not null default 1,
+  experiment_id text not null references experiments (id) on delete cascade, -- whose objective it is
+  position      integer not null,            -- 0 is the first objective
+  metric        text not null,               -- the key it looks at
+  direction     text not null check (direction in ('min', 'max')), -- whether less or more is better
+  weight        real not null default 1,     -- its share where several are added up
   primary key (experiment_id, position)
 );
 
 create table experiment_links (
-  from_id text not null references experiments (id) on delete cascade,
-  kind    text not null,                    -- such as 'fork', 'follows'
-  to_id   text not null references experiments (id) on delete cascade,
+  from_id text not null references experiments (id) on delete cascade, -- the experiment that points
+  kind    text not null,                     -- such as 'fork', 'follows'
+  to_id   text not null references experiments (id) on delete cascade, -- the one it points to
   primary key (from_id, kind, to_id)
 );
 
 create table configs (
-  id     integer primary key,
-  hash   text not null unique,              -- SHA-256 of the parameters as JSON with sorted keys
-  params text not null                      -- JSON object: key -> value
+  id     integer primary key,                -- counts them
+  hash   text not null unique,               -- SHA-256 of the parameters as JSON with sorted keys
+  params text not null                       -- JSON object: key -> value
 );
 
 create table statuses (
-  status text primary key,                  -- Slurm's job states, and PRUNED
-  phase  text not null check (phase in ('waiting', 'active', 'ended'))
+  status text primary key,                   -- Slurm's job states, and PRUNED
+  phase  text not null check (phase in ('waiting', 'active', 'ended')) -- not begun, under way, or over
 );
 insert into statuses (status, phase) values
   ('BOOT_FAIL', 'ended'), ('CANCELLED', 'ended'), ('COMPLETED', 'ended'), ('COMPLETING', 'active'),
@@ -55,32 +55,32 @@ insert into statuses (status, phase) values
   ('STOPPED', 'active'), ('SUSPENDED', 'active'), ('TIMEOUT', 'ended');
 
 create table runs (
-  id            text primary key,           -- UUIDv7, 32 hexadecimal characters
-  experiment_id text not null references experiments (id) on delete cascade,
-  number        integer not null,           -- counts the experiment's runs from 1
-  name          text not null,              -- readable, such as brisk-heron-42
-  status        text not null references statuses (status),
+  id            text primary key,            -- UUIDv7, 32 hexadecimal characters
+  experiment_id text not null references experiments (id) on delete cascade, -- the group it belongs to
+  number        integer not null,            -- counts the experiment's runs from 1
+  name          text not null,               -- readable, such as brisk-heron-42
+  status        text not null references statuses (status), -- as its history has it; statuses says which phase that is
   config_id     integer references configs (id), -- the parameters; runs that share one form a group
-  parent_id     text,                       -- the run it is nested in
-  created_at    text not null,
-  started_at    text,                       -- when it first ran
-  ended_at      text,                       -- when it ended; the last sign of life where it was lost
-  updated_at    text not null,              -- the latest thing known of it
-  seen_at       text,                       -- its last sign of life
-  lost_at       text,                       -- set while it is taken for lost: the sign of life before
-  username      text,                       -- who ran it
-  host          text,                       -- where it first ran
-  pid           integer,                    -- its first process
-  folder        text,                       -- its folder, below the home where it was last found
-  checkpoint    text,                       -- the artifact path of its best checkpoint
-  notes         text not null default '',
-  git           text not null default '{}', -- JSON object: commit, branch, dirty, remote, ...
-  args          text not null default '{}', -- JSON object: script, argv, parsed options
-  env           text not null default '{}', -- JSON object: environment variables of the allow-list
-  system        text not null default '{}', -- JSON object: Python, packages, CPU, memory, GPUs, Slurm
-  error         text,                       -- JSON object: type, message, traceback
-  exit_code     integer,
-  deleted_at    text,                       -- set while it lies in the bin
+  parent_id     text,                        -- the run it is nested in
+  created_at    text not null,               -- the first thing known of it
+  started_at    text,                        -- when it first ran
+  ended_at      text,                        -- when it ended; the last sign of life where it was lost
+  updated_at    text not null,               -- the latest thing known of it
+  seen_at       text,                        -- its last sign of life
+  lost_at       text,                        -- set while it is taken for lost: the sign of life before
+  username      text,                        -- who ran it
+  host          text,                        -- where it first ran
+  pid           integer,                     -- its first process
+  folder        text,                        -- its folder, below the home where it was last found
+  checkpoint    text,                        -- the artifact path of its best checkpoint
+  notes         text not null default '',    -- prose about it
+  git           text not null default '{}',  -- JSON object: commit, branch, dirty, remote, ...
+  args          text not null default '{}',  -- JSON object: script, argv, parsed options
+  env           text not null default '{}',  -- JSON object: environment variables of the allow-list
+  system        text not null default '{}',  -- JSON object: Python, packages, CPU, memory, GPUs, Slurm
+  error         text,                        -- JSON object: type, message, traceback
+  exit_code     integer,                     -- what its process returned
+  deleted_at    text,                        -- set while it lies in the bin
   unique (experiment_id, number)
 );
 create index runs_name on runs (name);
@@ -89,75 +89,75 @@ create index runs_config on runs (config_id);
 create index runs_parent on runs (parent_id) where parent_id is not null;
 
 create table run_links (
-  from_id text not null references runs (id) on delete cascade,
-  kind    text not null,
-  to_id   text not null references runs (id) on delete cascade,
+  from_id text not null references runs (id) on delete cascade, -- the run that points
+  kind    text not null,                     -- such as 'uses', 'continues'
+  to_id   text not null references runs (id) on delete cascade, -- the one it points to
   primary key (from_id, kind, to_id)
 );
 
 create table run_tags (
-  run_id text not null references runs (id) on delete cascade,
-  key    text not null,
-  value  text,                              -- null for a plain tag
+  run_id text not null references runs (id) on delete cascade, -- whose tag it is
+  key    text not null,                      -- the tag
+  value  text,                               -- null for a plain tag
   primary key (run_id, key)
 ) without rowid;
 create index run_tags_key on run_tags (key, value);
 
 create table params (
-  run_id text not null references runs (id) on delete cascade,
-  key    text not null,                     -- nested parameters have / between their keys
-  type   text not null check (type in ('null', 'bool', 'int', 'float', 'text', 'json')),
-  number real,                              -- its value where it is a number or a bool
-  text   text,                              -- its value as text: exact, and JSON for lists
+  run_id text not null references runs (id) on delete cascade, -- whose parameter it is
+  key    text not null,                      -- nested parameters have / between their keys
+  type   text not null check (type in ('null', 'bool', 'int', 'float', 'text', 'json')), -- what it was when it was logged
+  number real,                               -- its value where it is a number or a bool
+  text   text,                               -- its value as text: exact, and JSON for lists
   primary key (run_id, key)
 ) without rowid;
 create index params_number on params (key, number);
 create index params_text on params (key, text);
 
 create table status_history (
-  run_id   text not null references runs (id) on delete cascade,
-  time     text not null,
-  status   text not null references statuses (status),
-  reason   text,
-  inferred integer not null default 0,      -- 1: concluded from silence, not reported by the run
+  run_id   text not null references runs (id) on delete cascade, -- whose state it is
+  time     text not null,                    -- when it came into it
+  status   text not null references statuses (status), -- the state
+  reason   text,                             -- why, where that is known
+  inferred integer not null default 0,       -- 1: concluded from silence, not reported by the run
   primary key (run_id, time, status)
 ) without rowid;
 
 create table journals (
-  id              text primary key,         -- stands in the journal's first line
-  run_id          text not null references runs (id) on delete cascade,
-  file            text not null,            -- its path below the run's folder
-  "offset"        integer not null,         -- how many bytes of it are in this database
+  id              text primary key,          -- stands in the journal's first line
+  run_id          text not null references runs (id) on delete cascade, -- the run it tells of
+  file            text not null,             -- its path below the run's folder
+  "offset"        integer not null,          -- how many bytes of it are in this database
   lines           integer not null default 0, -- events and log calls taken from it
   problems        integer not null default 0, -- damaged lines passed over
-  host            text not null,            -- the process that writes it
-  pid             integer not null,
-  process_started text,
-  boot            text,
-  opened_at       text not null,
-  closed_at       text                      -- when its process was done with it
+  host            text not null,             -- the process that writes it
+  pid             integer not null,          -- its number there
+  process_started text,                      -- the kernel's mark of when it began
+  boot            text,                      -- which boot, and which container
+  opened_at       text not null,             -- when it was begun
+  closed_at       text                       -- when its process was done with it
 );
 create index journals_run on journals (run_id);
 
 create table series (
-  id         integer primary key,
-  run_id     text not null references runs (id) on delete cascade,
+  id         integer primary key,            -- counts them
+  run_id     text not null references runs (id) on delete cascade, -- the run that logged it
   kind       text not null default 'metric', -- metric, or telemetry: figures about the machine
-  key        text not null,
-  type       text not null default 'float', -- float, int, bool; time: seconds since the epoch
-  count      integer not null default 0,    -- how many points it has, NaN among them
-  nans       integer not null default 0,    -- how many of them are NaN
-  first      real,                          -- the value at the least step (there, the earliest)
-  first_step numeric,
-  first_time real,
-  last       real,                          -- the value at the greatest step (there, the latest)
-  last_step  numeric,
-  last_time  real,
-  min        real,                          -- the least value that is a number
-  min_step   numeric,                       -- the step where it was first met
-  max        real,
-  max_step   numeric,
-  sum        real,                          -- of the values that are numbers
+  key        text not null,                  -- its name
+  type       text not null default 'float',  -- float, int, bool; time: seconds since the epoch
+  count      integer not null default 0,     -- how many points it has, NaN among them
+  nans       integer not null default 0,     -- how many of them are NaN
+  first      real,                           -- the value at the least step (there, the earliest)
+  first_step numeric,                        -- that step
+  first_time real,                           -- when it was logged, seconds since the epoch
+  last       real,                           -- the value at the greatest step (there, the latest)
+  last_step  numeric,                        -- that step
+  last_time  real,                           -- when it was logged, seconds since the epoch
+  min        real,                           -- the least value that is a number
+  min_step   numeric,                        -- the step where it was first met
+  max        real,                           -- the greatest value that is a number
+  max_step   numeric,                        -- the step where it was first met
+  sum        real,                           -- of the values that are numbers
   unique (run_id, kind, key)
 );
 create index series_key on series (key, kind);
@@ -165,60 +165,60 @@ create index series_key on series (key, kind);
 -- Up to 1,024 log calls with the same keys, made by one process, in the order they were made. Their
 -- steps and times are stored once, here; the values of each key are one row of blocks.
 create table groups (
-  id         integer primary key,
-  run_id     text not null references runs (id) on delete cascade,
-  seq        integer not null,              -- counts the run's groups
-  journal_id text not null,                 -- which journal they were made in
-  keys_hash  text not null,                 -- of its kind and keys: finds the group to go on with
-  count      integer not null,              -- how many log calls
-  first_step numeric not null,              -- of the first call
-  stride     numeric,                       -- call n has step first_step + n * stride; or null and:
-  steps      text,                          -- JSON array: the step of each call
+  id         integer primary key,            -- counts them
+  run_id     text not null references runs (id) on delete cascade, -- the run that logged it
+  seq        integer not null,               -- counts the run's groups
+  journal_id text not null,                  -- which journal they were made in
+  keys_hash  text not null,                  -- of its kind and keys: finds the group to go on with
+  count      integer not null,               -- how many log calls
+  first_step numeric not null,               -- of the first call
+  stride     numeric,                        -- call n has step first_step + n * stride; or null and:
+  steps      text,                           -- JSON array: the step of each call
   lowest_step numeric not null,              -- the range of its steps
-  highest_step numeric not null,
-  first_time real not null,                 -- of the first call, seconds since the epoch
-  times      text not null,                 -- JSON array: microseconds after first_time
-  progress   text                           -- JSON array: progress of each call, where any was given
+  highest_step numeric not null,             -- and the greatest of them
+  first_time real not null,                  -- of the first call, seconds since the epoch
+  times      text not null,                  -- JSON array: microseconds after first_time
+  progress   text                            -- JSON array: progress of each call, where any was given
 );
 create index groups_run on groups (run_id, seq);
 create index groups_open on groups (journal_id, keys_hash) where count < 1024;
 
 create table blocks (
-  series_id integer not null references series (id) on delete cascade,
-  group_id  integer not null references groups (id) on delete cascade,
-  count     integer not null,               -- how many values
-  nans      integer not null,               -- how many of them are NaN
-  min       real,                           -- the least that is a number
-  max       real,
-  sum       real,
-  numbers   text not null,                  -- JSON array: the values; NaN as null, infinities as 9e999
+  series_id integer not null references series (id) on delete cascade, -- the metric
+  group_id  integer not null references groups (id) on delete cascade, -- the group that has their steps and times
+  count     integer not null,                -- how many values
+  nans      integer not null,                -- how many of them are NaN
+  min       real,                            -- the least that is a number
+  max       real,                            -- the greatest that is a number
+  sum       real,                            -- of those that are numbers
+  numbers   text not null,                   -- JSON array: the values; NaN as null, infinities as 9e999
   primary key (series_id, group_id)
 ) without rowid;
 create index blocks_group on blocks (group_id);
 
 create table records (
-  id     integer primary key,
-  run_id text not null references runs (id) on delete cascade,
-  key    text not null,
-  kind   text not null,                     -- text, json, table, histogram, image, audio, video, ...
-  step   numeric,
-  time   text not null,
-  value  text,                              -- JSON: the value itself, or
-  path   text                               -- the file that holds it, below the run's folder
+  id     integer primary key,                -- counts them
+  run_id text not null references runs (id) on delete cascade, -- the run that logged it
+  key    text not null,                      -- its name
+  kind   text not null,                      -- text, json, table, histogram, image, audio, video, ...
+  step   numeric,                            -- where in the run it belongs
+  time   text not null,                      -- when it was logged
+  value  text,                               -- JSON: the value itself, or
+  path   text                                -- the file that holds it, below the run's folder
 );
 create index records_run on records (run_id, key, step);
 
 create table artifacts (
-  run_id     text not null references runs (id) on delete cascade,
-  path       text not null,                 -- its name within the run
-  kind       text not null,                 -- file, checkpoint, model, image, ...
-  uri        text not null,                 -- where it is: below the run's folder, or a URL
-  size       integer not null,              -- bytes
-  sha256     text,
-  mime       text,
-  step       numeric,
-  metadata   text not null default '{}',    -- JSON object
-  created_at text not null,
+  run_id     text not null references runs (id) on delete cascade, -- the run it belongs to
+  path       text not null,                  -- its name within the run
+  kind       text not null,                  -- file, checkpoint, model, image, ...
+  uri        text not null,                  -- where it is: below the run's folder, or a URL
+  size       integer not null,               -- bytes
+  sha256     text,                           -- of its bytes
+  mime       text,                           -- what its name says it is
+  step       numeric,                        -- where in the run it belongs
+  metadata   text not null default '{}',     -- JSON object: what its owner says of it
+  created_at text not null,                  -- when it was logged
   primary key (run_id, path)
 );
 

@@ -1,0 +1,61 @@
+"""Fixtures that every kind of test uses."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import runbase
+from runbase import background
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No setting of the machine reaches a test, and no test writes outside its own folder."""
+    for name in list(os.environ):
+        if name.startswith(("RUNBASE_", "SLURM_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("RUNBASE_QUIET", "1")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    """A home for runs; its storage is closed afterwards."""
+    yield tmp_path / ".runbase"
+    while (run := runbase.current_run()) is not None:
+        run.finish()
+    for storage in background._storages.values():
+        storage.close()
+    background._storages.clear()
+
+
+@pytest.fixture
+def script(tmp_path: Path, home: Path) -> Callable[..., "subprocess.Popen[str]"]:
+    """Starts a Python script as a process of its own, in the test's folder."""
+    running: list[subprocess.Popen[str]] = []
+
+    def start(text: str, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
+        path = tmp_path / f"script{len(running)}.py"
+        path.write_text(text)
+        process = subprocess.Popen(
+            [sys.executable, str(path), *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
+        )
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()

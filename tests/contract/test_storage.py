@@ -1,0 +1,26 @@
+"""The contract, on every backend there is."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runbase.storage.protocol import Storage
+from runbase.storage.urls import open_storage
+from runbase.testing import StorageContract
+
+
+class TestSqliteFile(StorageContract):
+    @pytest.fixture
+    def storage(self, tmp_path: Path) -> Iterator[Storage]:
+        opened = open_storage(f"sqlite:///{tmp_path / 'contract.db'}")
+        yield opened
+        opened.close()
+
+
+class TestSqliteMemory(StorageContract):
+    @pytest.fixture
+    def storage(self) -> Iterator[Storage]:
+        opened = open_storage("sqlite://")
+        yield opened
+        opened.close()
