@@ -24,15 +24,20 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+def close_storages() -> None:
+    """Let go of this process's databases, as its end would."""
+    for storage in background._storages.values():
+        storage.close()
+    background._storages.clear()
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
     """A home for runs; its storage is closed afterwards."""
     yield tmp_path / ".runbase"
     while (run := runbase.current_run()) is not None:
         run.finish()
-    for storage in background._storages.values():
-        storage.close()
-    background._storages.clear()
+    close_storages()
 
 
 @pytest.fixture

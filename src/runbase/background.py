@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runbase.errors import StoreError
+
 if TYPE_CHECKING:
     from runbase.capture.sampling import Sampler
     from runbase.journal import JournalWriter
@@ -63,24 +65,30 @@ class Care:
         """Bring the run's journal into the store; False where that has to wait."""
         if self.store is None:
             return True
-        from runbase.ingest import ingest_journal
-
-        path = self.journal.path
         try:
-            storage = storage_for(self.store)
-            size = PIECE if pause else 2**19
-            ingest_journal(
-                storage,
-                path,
-                self.where,
-                pause=pause,
-                deadline=deadline,
-                size=size,
-            )
+            try:
+                self._ingest(self.store, pause, deadline)
+            except StoreError:  # perhaps the file was replaced: once more, from its opening on
+                forget_storage(self.store)
+                self._ingest(self.store, pause, deadline)
         except Exception as error:  # the last fence between our faults and somebody's training
             self._warn_once(error)
             return False
         return True
+
+    def _ingest(
+        self, store: str, pause: Callable[[float], None] | None, deadline: float | None
+    ) -> None:
+        from runbase.ingest import ingest_journal
+
+        ingest_journal(
+            storage_for(store),
+            self.journal.path,
+            self.where,
+            pause=pause,
+            deadline=deadline,
+            size=PIECE if pause else 2**19,
+        )
 
     def _sync(self) -> None:
         try:
@@ -183,6 +191,13 @@ def storage_for(url: str) -> "Storage":
 
             _storages[url] = open_storage(url, timeout=30.0)
         return _storages[url]
+
+
+def forget_storage(url: str) -> None:
+    """Open it anew the next time."""
+    with _storages_guard:
+        if url in _storages:
+            _storages.pop(url).close()
 
 
 def add(care: Care) -> None:

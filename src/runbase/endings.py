@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from runbase.capture.slurm import why_terminated
 from runbase.errors import UsageError, suggestion
-from runbase.status import Status
+from runbase.status import Phase, Status
 
 USUAL: Mapping[str, Status | None] = {
     "normal": Status.COMPLETED,
@@ -71,6 +71,8 @@ def outcomes(given: Mapping[str, Status | str | None] | None) -> dict[str, Statu
             merged[name] = None if status is None else Status.parse(status)
         except ValueError as error:
             raise UsageError(str(error)) from None
+        if status is not None and Status.parse(status).phase is not Phase.ENDED:
+            raise UsageError(f"a run cannot end as {status}, which is no end")
     return merged
 
 

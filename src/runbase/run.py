@@ -6,6 +6,7 @@ mistakes raise, at once.
 
 import contextvars
 import os
+import shutil
 import threading
 import time
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
@@ -127,6 +128,7 @@ class Run:
         captured: "output.OutputCapture | None",
         finish_timeout: float,
         parent: str | None,
+        discard: Path | None,
     ) -> None:
         self.id, self.name, self.experiment = run_id, name, experiment
         self.folder, self.store, self.parent_id = folder, store, parent
@@ -139,6 +141,7 @@ class Run:
         self._outcomes = outcomes
         self._captured = captured
         self._finish_timeout = finish_timeout
+        self._discard = discard
         self._types: dict[str, str] = {}
         self._pid = os.getpid()
         self._ending = threading.RLock()
@@ -173,9 +176,9 @@ class Run:
             step = self._next_step
             self._next_step = step + 1
         elif step.__class__ is int or step.__class__ is float:
-            self._next_step = step + 1
             if step - step:  # NaN or an infinity
                 to_step(step)
+            self._next_step = step + 1
         else:
             step = to_step(step)
             self._next_step = step + 1
@@ -412,6 +415,8 @@ class Run:
         if _current.get() is self:
             _current.set(self._before if self._before in _active else None)
         self._drain()
+        if self._discard is not None:
+            shutil.rmtree(self._discard, ignore_errors=True)
 
     def _drain(self) -> None:
         deadline = time.monotonic() + self._finish_timeout

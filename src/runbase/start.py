@@ -104,6 +104,7 @@ def start_run(
         captured=captured,
         finish_timeout=float(settings.text("finish_timeout") or 10),
         parent=None if parent is False else _parent_id(parent),
+        discard=place if disabled else None,
     )
     _say_the_first(run, journal, settings, wanted, params, tags, resumed=found is not None)
     endings.register(run)

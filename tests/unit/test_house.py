@@ -96,9 +96,9 @@ def test_import_is_light() -> None:
 
 def test_unknown_names_say_what_to_use() -> None:
     with pytest.raises(AttributeError, match=r"runs\(where"):
-        runbase.search_runs  # noqa: B018
+        runbase.search_runs
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
-        runbase.nonsense  # noqa: B018
+        runbase.nonsense
 
 
 @pytest.fixture

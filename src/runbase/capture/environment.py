@@ -16,7 +16,7 @@ ALLOWED = re.compile(
 """Names of environment variables that are recorded; RUNBASE_CAPTURE_ENV adds more, with commas."""
 
 SECRET = re.compile(
-    r"(?i)secret|token|passw|pwd|credential|api_?key|access_?key|private|auth|cookie|session|dsn"
+    r"(?i)secret|token|passw|pwd|credential|api[_-]?key|access[_-]?key|private|auth|cookie|session|dsn"
 )
 _SECRET_VALUE = re.compile(
     r"://[^/\s:@]*:[^/\s@]+@|^(sk|ghp|gho|glpat|hf|xox[bp])[-_]\w{8,}|^AKIA[A-Z0-9]{12,}|-----BEGIN"

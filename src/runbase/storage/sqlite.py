@@ -123,6 +123,11 @@ class SqliteDriver:
         self._idle: list[sqlite3.Connection] = []
         self._idle_guard = threading.Lock()
         self._writer: sqlite3.Connection | None = None
+        self._inode: int | None = None
+        """Which file the connections are to: somebody may put another one in its place."""
+        self.prepare: Callable[[Session], object] = lambda _: None
+        """Called once with each new connection that writes, in its first transaction."""
+        self._prepared = False
         self._depth = 0
         self._pid = os.getpid()
         self._left_behind: list[sqlite3.Connection] = []
@@ -149,10 +154,14 @@ class SqliteDriver:
                 yield Session(self._connect_writer())
                 return
             with self._lock_file(), self.errors():
+                self._check_file()
                 connection = self._connect_writer()
                 connection.execute("begin immediate")
                 self._depth += 1
                 try:
+                    if not self._prepared:
+                        self.prepare(Session(connection))
+                        self._prepared = True
                     yield Session(connection)
                     connection.execute("commit")
                 except BaseException:
@@ -328,10 +337,24 @@ class SqliteDriver:
 
     def _connect_writer(self) -> sqlite3.Connection:
         if self._writer is None:
+            if self.path is not None and not self.path.exists():
+                for leftover in ("-wal", "-shm"):  # of a database that was deleted by hand
+                    self.path.with_name(self.path.name + leftover).unlink(missing_ok=True)
             self._writer = self._open(read_only=False)
+            self._prepared = False
+            self._inode = _inode(self.path)
         return self._writer
 
+    def _check_file(self) -> None:
+        """Let go of a file that was deleted or replaced, as by `sync --rebuild` elsewhere."""
+        if self._inode is None:
+            self._inode = _inode(self.path)
+        elif self._inode != _inode(self.path):
+            self.close()
+            self._inode = None
+
     def _borrow(self) -> sqlite3.Connection:
+        self._check_file()
         with self._idle_guard:
             if self._idle:
                 return self._idle.pop()
@@ -385,6 +408,13 @@ def _wait_for(fd: int, timeout: float) -> None:
                 ) from None
         time.sleep(pause)
         pause = min(pause * 1.5, 0.02)
+
+
+def _inode(path: Path | None) -> int | None:
+    try:
+        return None if path is None else path.stat().st_ino
+    except OSError:
+        return None
 
 
 def _no_attach(action: int, *_: Any) -> int:

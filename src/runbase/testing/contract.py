@@ -132,8 +132,10 @@ class StorageContract:
             None,
             "",
             "1",
-        ]
-        + ["ünï'\"%_", [1, "a", None], {"a": []}],
+            "ünï'\"%_",
+            [1, "a", None],
+            {"a": []},
+        ],
     )
     def test_parameters_come_back_as_they_were(self, storage: Storage, value: Any) -> None:
         Journal(storage).write(Params(time=T0, values={"p": value, "other": 1}))
@@ -422,7 +424,7 @@ class StorageContract:
     def test_filters(self, storage: Storage) -> None:
         for number in range(6):
             journal = Journal(storage, name=f"run-{number}", time=T0 + number)
-            tags = {"even": None} if number % 2 == 0 else {"stage": "test"}
+            tags: dict[str, str | None] = {"even": None} if number % 2 == 0 else {"stage": "test"}
             journal.write(
                 Started(time=T0 + number),
                 Params(time=T0, values={"lr": 10.0**-number, "opt": "adam" if number else "SGD"}),

@@ -1,7 +1,7 @@
 """The storage: one class over a driver, for every dialect. Holds the dispatch, not the SQL."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Protocol, cast
@@ -58,6 +58,7 @@ class Driver(Protocol):
 
     url: str
     dialect: str
+    prepare: Callable[[Any], object]
 
     def new(self) -> bool: ...
     def write(self) -> AbstractContextManager[Session]: ...
@@ -78,9 +79,10 @@ class SqlStorage:
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self.url = driver.url
+        driver.prepare = migrate
         if driver.new() or self._behind():
-            with driver.write() as session:
-                migrate(session)
+            with driver.write():
+                pass
 
     def _behind(self) -> bool:
         with self._driver.read() as session:
