@@ -136,13 +136,14 @@ class Run:
         self.status = Status.RUNNING
         self._journal = journal
         self._append_points = journal.append_points
+        self._append_finite = journal.append_finite
         self._care = care
         self._next_step = next_step
         self._outcomes = outcomes
         self._captured = captured
         self._finish_timeout = finish_timeout
         self._discard = discard
-        self._types: dict[str, str] = {}
+        self._times: set[str] = set()
         self._pid = os.getpid()
         self._ending = threading.RLock()
         self.capturing: threading.Thread | None = None
@@ -175,33 +176,32 @@ class Run:
             # No call between these two, so that no other thread comes in between.
             step = self._next_step
             self._next_step = step + 1
-        elif step.__class__ is int or step.__class__ is float:
-            if step - step:  # NaN or an infinity
-                to_step(step)
+        elif step.__class__ is int:
             self._next_step = step + 1
         else:
             step = to_step(step)
             self._next_step = step + 1
-        for value in values.values():
-            kind = value.__class__
-            if kind is not float and (kind is not int or not -(2**63) < value < 2**63):
-                values = self._plain(values)
-                break
         if progress is not None:
             progress = float(progress)
-        self._append_points("m", step, values, progress)  # type: ignore[arg-type]
+        try:
+            # Adding up finds out at once whether all are plain numbers, and finite.
+            total = sum(values.values())
+            if (total.__class__ is float or total.__class__ is int) and total - total == 0:
+                self._append_finite(step, values, progress)
+                return
+        except (TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError) as error:
+            if isinstance(error, RunFinished):
+                raise
+        self._append_points("m", to_step(step), self._plain(values), progress)
 
     def _plain(self, values: Mapping[Any, Any]) -> dict[str, Scalar]:
         plain: dict[str, Scalar] = {}
-        new: dict[str, str] = {}
         for key, value in flatten(values):
             number, kind = to_scalar(key, value)
-            plain[key] = number
-            if kind not in ("float", "int") and self._types.get(key) != kind:
-                new[key] = kind
-        if new:
-            self._types |= new
-            self._append(Types(time=time.time(), types=new))
+            plain[key] = bool(number) if kind == "bool" else number
+            if kind == "time" and key not in self._times:
+                self._times.add(key)
+                self._append(Types(time=time.time(), types={key: kind}))
         return plain
 
     def log_metric(self, key: str, value: Any, step: Any = None) -> None:
@@ -405,6 +405,7 @@ class Run:
             self._journal.close()  # a child is done with its own journal; the run is its parent's
             return
         endings.unregister(self)
+        self._care.ended.set()
         background.remove(self._care)
         if self._captured is not None:
             with suppress(OSError):

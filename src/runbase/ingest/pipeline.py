@@ -43,14 +43,15 @@ def ingest_journal(
     path: Path,
     folder: str | None = None,
     *,
-    pause: Callable[[float], None] | None = None,
+    pause: Callable[[float], bool] | None = None,
     deadline: float | None = None,
     size: int = 2**19,
 ) -> Report:
     """Bring one journal's new lines into the store, as far as it is written.
 
-    `pause` is called between pieces of work with the seconds that the last one took: the thread
-    inside a training process sleeps there, so that training keeps the interpreter. `deadline` (of
+    `pause` is called between pieces of work with the seconds that the last one took, and says
+    whether to go on: the thread inside a training process sleeps there, so that training keeps the
+    interpreter. `deadline` (of
     `time.monotonic`) stops early; what is left stays for the next ingest.
     """
     report = Report(journals=1)
@@ -65,8 +66,8 @@ def ingest_journal(
         batch = read(path, offset, size)
         if batch.offset == offset:
             break
-        if pause:
-            pause(time.perf_counter() - began)
+        if pause and not pause(time.perf_counter() - began):
+            break
         began = time.perf_counter()
         if storage.apply([_delivery(head.run, head.journal, path, folder, batch)])[0]:
             report.lines += batch.lines
@@ -74,8 +75,8 @@ def ingest_journal(
             offset = batch.offset
         else:  # another ingester was first: go on from where it has come to
             offset = storage.offsets([head.journal]).get(head.journal, 0)
-        if pause:
-            pause(time.perf_counter() - began)
+        if pause and not pause(time.perf_counter() - began):
+            break
     return report
 
 

@@ -13,12 +13,12 @@ import time
 import warnings
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from runbase.errors import HomeError, RunFinished
 from runbase.events import Closed, JournalEvent, Opened, Scalar
-from runbase.journal.format import NAME, VERSION, encode_event, encode_points
+from runbase.journal.format import NAME, encode_event, encode_finite, encode_points
 
 LARGEST_BACKLOG = 64 * 2**20
 """How many bytes a journal keeps in memory while its disk refuses them."""
@@ -51,24 +51,31 @@ class JournalWriter:
         self.path = self._create()
         _writers.add(self)
 
-    def append_points(
-        self,
-        tag: str,
-        step: Scalar,
-        values: dict[str, Scalar],
-        progress: float | None = None,
-        at: float | None = None,
+    def append_finite(
+        self, step: Scalar, values: Mapping[str, Scalar], progress: float | None = None
     ) -> None:
-        """One log call; `values` are plain numbers, `at` seconds since the epoch (now if None)."""
-        line = encode_points(tag, step, _now() if at is None else at, values, progress)
-        written = 0
+        """One log call of int and float values that are all finite, now. The hot path."""
+        line = encode_finite(step, _now(), values, progress)
         try:
             written = _write(self._fd, line)
             if written == len(line):
                 return
         except OSError:
-            pass
+            written = 0
         self._append_slowly(line[written:])
+
+    def append_points(
+        self,
+        tag: str,
+        step: Scalar,
+        values: Mapping[str, Scalar],
+        progress: float | None = None,
+        at: float | None = None,
+    ) -> None:
+        """One log call of any plain numbers, `at` seconds since the epoch (now if None)."""
+        self._append_slowly(
+            encode_points(tag, step, _now() if at is None else at, values, progress)
+        )
 
     def append(self, event: JournalEvent) -> None:
         """Any other event."""
@@ -218,6 +225,3 @@ if hasattr(os, "register_at_fork"):
 
 def _warn(message: str) -> None:
     warnings.warn(f"runbase: {message}", RuntimeWarning, stacklevel=4)
-
-
-__all__ = ["LARGEST_BACKLOG", "VERSION", "JournalWriter"]
