@@ -2,17 +2,15 @@
 
 import functools
 import getpass
-import inspect
 import os
 import re
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 from runbase import background, endings
 from runbase.background import Care, beat
@@ -25,6 +23,9 @@ from runbase.journal import VERSION, JournalWriter, files, opened, read
 from runbase.run import Run, as_tags, enclosing_run
 from runbase.settings import Settings, load, on_network
 from runbase.status import Status
+
+if TYPE_CHECKING:
+    import inspect
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -81,7 +82,7 @@ def start_run(
     outcomes = endings.outcomes(ends)
     wanted = facts.parts(_capture(settings))
     disabled = settings.text("mode") == "disabled"
-    place = Path(tempfile.mkdtemp(prefix="runbase-")) if disabled else settings.home
+    place = _nowhere() if disabled else settings.home
     url = None if disabled else store_url(settings)
     _prepare(place)
     found = _find(place, url, resume, settings.text("run_id"))
@@ -128,6 +129,8 @@ def track(experiment: Any = None, **options: Any) -> Any:
     mapping of numbers that it returns is logged as final metrics.
     """
 
+    import inspect
+
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(function)
         title = experiment if isinstance(experiment, str) else function.__name__
@@ -160,6 +163,13 @@ def store_url(settings: Settings) -> str | None:
     if settings.values["store"].source == "default" and on_network(settings.home):
         return None
     return settings.store
+
+
+def _nowhere() -> Path:
+    """A folder that goes with the run."""
+    import tempfile
+
+    return Path(tempfile.mkdtemp(prefix="runbase-"))
 
 
 class _Opening:
@@ -377,5 +387,5 @@ def _log_result(run: Run, result: Any) -> None:
             run.log(numbers)
 
 
-def _wants_run(signature: inspect.Signature, given: Mapping[str, Any]) -> bool:
+def _wants_run(signature: "inspect.Signature", given: Mapping[str, Any]) -> bool:
     return "run" in signature.parameters and given.get("run") is None

@@ -6,7 +6,6 @@ against a file that is touched beside it, by the file server's own clock, so no 
 """
 
 import os
-import tempfile
 import time
 from functools import cache
 from pathlib import Path
@@ -75,6 +74,8 @@ def boot() -> str | None:
 
 def file_clock(folder: Path) -> float:
     """What the file system of `folder` holds for now; the host's own clock where it is read-only."""
+    import tempfile
+
     try:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".clock-") as file:
             return os.fstat(file.fileno()).st_mtime

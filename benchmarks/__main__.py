@@ -1,0 +1,192 @@
+"""Measures everything in rounds, interleaved, and prints the medians as one table."""
+
+import argparse
+import datetime as dt
+import json
+import platform
+import sqlite3
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from benchmarks import peers
+
+OURS = [
+    "log_limit",
+    "log_runbase",
+    "log_bare_sqlite",
+    "ingest",
+    "ingest_bare_sqlite",
+    "one_metric",
+    "short_runs",
+    "start",
+    "imports",
+    "sixteen",
+]
+# What, unit, our measure and figure, the budget, the limit's measure and figure, the peers' figure.
+ROWS: list[tuple[str, str, tuple[str, str], float | None, tuple[str, str] | None, str | None]] = [
+    ("log, 4 values: median", "µs", ("log_runbase", "p50"), 2, ("log_limit", "p50"), "p50"),
+    (
+        "log, 4 values: 99th percentile",
+        "µs",
+        ("log_runbase", "p99"),
+        20,
+        ("log_limit", "p99"),
+        "p99",
+    ),
+    (
+        "… beside one SQLite commit a call",
+        "µs",
+        ("log_runbase", "p50"),
+        2,
+        ("log_bare_sqlite", "p50"),
+        None,
+    ),
+    (
+        "CPU a value, journal to database",
+        "µs",
+        ("ingest", "cpu_us_per_value"),
+        2,
+        ("ingest_bare_sqlite", "cpu_us_per_value"),
+        None,
+    ),
+    (
+        "values a second, journal to database",
+        "/s",
+        ("ingest", "values_per_second"),
+        None,
+        None,
+        None,
+    ),
+    (
+        "bytes a point, 4 metrics a call",
+        "B",
+        ("ingest", "bytes_per_point"),
+        26,
+        ("ingest_bare_sqlite", "bytes_per_point"),
+        "bytes_per_point",
+    ),
+    ("bytes a point, 1 metric a call", "B", ("one_metric", "bytes_per_point"), 26, None, None),
+    ("bytes a point, runs of 20 steps", "B", ("short_runs", "bytes_per_point"), None, None, None),
+    ("bytes a point in the journal", "B", ("ingest", "journal_bytes_per_point"), None, None, None),
+    (
+        "100,000 points to NumPy",
+        "ms",
+        ("one_metric", "read_ms"),
+        15,
+        ("ingest_bare_sqlite", "read_ms"),
+        None,
+    ),
+    ("chart of 1,000,000 points, 1,000 px", "ms", ("one_metric", "chart_ms"), 10, None, None),
+    ("max of 1,000,000 points in plain SQL", "ms", ("one_metric", "sql_ms"), None, None, None),
+    ("16 processes × 20,000 values: wall", "s", ("sixteen", "seconds"), None, None, None),
+    ("… values lost", "", ("sixteen", "lost"), 0, None, None),
+    ("start_run, everything captured", "ms", ("start", "ms"), 50, None, None),
+    ("import runbase", "ms", ("imports", "ms"), 60, None, "import_ms"),
+    ("import, and start_run with all it needs", "ms", ("imports", "start_ms"), 60, None, None),
+]
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--peers", action="store_true", help="measure other trackers as well")
+    parser.add_argument("--rounds", type=int, default=3, help="how often (medians are shown)")
+    parser.add_argument("--markdown", action="store_true", help="print the table for the docs")
+    options = parser.parse_args()
+    names = [*OURS, *(peers.PEERS if options.peers else ())]
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("measuring", total=options.rounds * len(names))
+        for _ in range(options.rounds):  # interleaved: the machine's moods hit everyone alike
+            for name in names:
+                bar.update(task, description=name)
+                one = peers.measure(name) if name in peers.PEERS else measure(name)
+                if one is not None:
+                    found[name].append(one)
+                bar.advance(task)
+    show(found, markdown=options.markdown)
+
+
+def measure(name: str) -> dict[str, Any]:
+    """One of our own measures, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.measures", name],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[1],
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def show(found: dict[str, list[dict[str, Any]]], *, markdown: bool) -> None:
+    """The table: figure, budget, the limit and how many times it, the peers and how many times us."""
+    others = [peer for peer in peers.PEERS if found.get(peer)]
+    head = ["what", "runbase", "budget", "limit", "× limit", *others]
+    body: list[list[str]] = []
+    for what, unit, (name, figure), budget, limit, theirs in ROWS:
+        ours = median(found[name], figure)
+        bound = median(found[limit[0]], limit[1]) if limit else None
+        row = [what, f"{text(ours)} {unit}", "" if budget is None else f"≤ {budget}"]
+        row += ["", ""] if bound is None else [text(bound), f"{ours / bound:.2f}"]
+        for peer in others:
+            value = median(found[peer], theirs) if theirs else None
+            row.append("" if value is None else f"{text(value)} ({value / ours:.1f}×)")
+        body.append(row)
+    if markdown:
+        print("| " + " | ".join(head) + " |")
+        print("|" + "---|" * len(head))
+        print("\n".join("| " + " | ".join(row) + " |" for row in body))
+    else:
+        table = Table(box=None, header_style="bold")
+        for i, name in enumerate(head):
+            table.add_column(name, justify="left" if i == 0 else "right")
+        for row in body:
+            table.add_row(*row)
+        console = Console()
+        console.width = max(console.width, 150 + 22 * len(others))
+        console.print(table)
+    print(f"\n{machine()}, medians of {len(found[OURS[0]])} interleaved rounds.")
+    print(
+        "The limit of log is to encode a line and write it; of the others, bare SQLite with a row a "
+        "point."
+    )
+
+
+def median(rounds: list[dict[str, Any]], figure: str) -> float:
+    """A figure's median over the rounds."""
+    return statistics.median(one[figure] for one in rounds)
+
+
+def text(value: float) -> str:
+    """A figure for reading."""
+    if value >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.0f}" if value == int(value) else f"{value:.3g}"
+
+
+def machine() -> str:
+    """Date, processor, system and versions."""
+    cpu = next(
+        (
+            line.split(":")[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.processor(),
+    )
+    return (
+        f"{dt.date.today()}, {cpu}, {platform.system()} {platform.machine()}, "
+        f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}"
+    )
+
+
+if __name__ == "__main__":
+    main()
