@@ -46,8 +46,8 @@ class Care:
         self._samples = 0
         self._warned = False
 
-    def look_after(self) -> None:
-        """One round."""
+    def keep(self) -> None:
+        """One round of what must not wait: heartbeat, fsync, what a full disk refused, a sample."""
         now = time.monotonic()
         self.journal.retry()
         if now - self._beaten >= BEAT_EVERY:
@@ -58,6 +58,9 @@ class Care:
             self._sync()
         if self.sampler is not None and now - self._sampled >= 10.0:
             self._sample(now)
+
+    def bring_in(self) -> None:
+        """One round of ingest, in small pieces."""
         self.ingest(pause=self._yield_to_training)
 
     def _yield_to_training(self, took: float) -> bool:
@@ -160,9 +163,12 @@ class _Keeper:
         while True:
             began = time.monotonic()
             for care in list(self._cares):
+                # A database that others keep busy holds up one ingest, and nobody's heartbeat.
+                for each in list(self._cares):
+                    _survive(each, each.keep)
                 with care.guard:
                     if care in self._cares:
-                        _survive(care)
+                        _survive(care, care.bring_in)
             # A slow database is asked less often, so that this thread stays in the background.
             took = time.monotonic() - began
             self._wake.wait(max(EVERY, min(2 * took, 30.0)))
@@ -172,9 +178,9 @@ class _Keeper:
                     return
 
 
-def _survive(care: Care) -> None:
+def _survive(care: Care, work: Callable[[], None]) -> None:
     try:
-        care.look_after()
+        work()
     except Exception as error:  # the last fence between our faults and somebody's training
         care._warn_once(error)  # pyright: ignore[reportPrivateUsage]
 

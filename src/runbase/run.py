@@ -214,9 +214,7 @@ class Run:
 
     def log_params(self, values: Mapping[str, Any]) -> None:
         """Set parameters: numbers, text, bools, None, lists; nested mappings flatten with ``/``."""
-        if not isinstance(values, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
-            values = _as_mapping(values)
-        plain = {key: to_parameter(key, value) for key, value in flatten(values)}
+        plain = as_params(values)
         if not plain:
             return
         self._append(Params(time=time.time(), values=plain))
@@ -513,6 +511,11 @@ def enclosing_run() -> Run | None:
     return run if run is not None and run.nests and not run.finished else None
 
 
+def is_active(run_id: str) -> bool:
+    """Whether this process holds a run of this id open."""
+    return any(run.id == run_id for run in _active)
+
+
 def required_run(what: str) -> Run:
     """The current run; UsageError says how to begin one."""
     run = current_run()
@@ -536,11 +539,14 @@ def as_tags(tags: Any) -> dict[str, str | None]:
     return found
 
 
-def _as_mapping(values: Any) -> Mapping[str, Any]:
-    """The fields of an argparse namespace, a dataclass or any plain object."""
-    if hasattr(values, "__dict__"):
-        return cast("dict[str, Any]", vars(values))
-    raise InvalidValue(f"parameters are a mapping of name to value, not {type(values).__name__}")
+def as_params(values: Any) -> dict[str, Any]:
+    """Parameters, flat and plain, from a mapping, an argparse namespace, a dataclass or an object."""
+    if not isinstance(values, Mapping):
+        if not hasattr(values, "__dict__"):
+            kind = type(values).__name__
+            raise InvalidValue(f"parameters are a mapping of name to value, not {kind}")
+        values = cast("dict[str, Any]", vars(values))
+    return {k: to_parameter(k, v) for k, v in flatten(cast("Mapping[Any, Any]", values))}
 
 
 def _table(rows: Any, columns: Sequence[str] | None) -> tuple[list[str], list[list[Any]]]:

@@ -20,7 +20,7 @@ from runbase.events import Captured, Noted, Opened, Scalar, Started, Tags
 from runbase.ids import folder_name, name_for, new_id
 from runbase.ingest.liveness import this_process
 from runbase.journal import VERSION, JournalWriter, files, opened, read
-from runbase.run import Run, as_tags, enclosing_run
+from runbase.run import Run, as_params, as_tags, enclosing_run, is_active
 from runbase.settings import Settings, load, on_network
 from runbase.status import Status
 
@@ -80,13 +80,18 @@ def start_run(
         notes=notes,
     )
     outcomes = endings.outcomes(ends)
+    given = {} if params is None else as_params(params)
+    labels = as_tags(tags)
     wanted = facts.parts(_capture(settings))
     disabled = settings.text("mode") == "disabled"
     place = _nowhere() if disabled else settings.home
     url = None if disabled else store_url(settings)
     _prepare(place)
-    found = _find(place, url, resume, settings.text("run_id"))
-    opening = _open_folder(place, settings, found)
+    wished = settings.text("run_id")
+    if wished is not None and run_id is None and is_active(wished):
+        wished = None  # the environment's id is for one run, and this is a second one beside it
+    found = _find(place, resume, wished)
+    opening = _open_folder(place, settings, found, wished)
     journal = JournalWriter(opening.folder, opening.first_line)
     sampler = _sampler(wanted)
     care = Care(journal, url, opening.folder.relative_to(place).as_posix(), sampler)
@@ -107,7 +112,7 @@ def start_run(
         parent=None if parent is False else _parent_id(parent),
         discard=place if disabled else None,
     )
-    _say_the_first(run, journal, settings, wanted, params, tags, resumed=found is not None)
+    _say_the_first(run, journal, settings, wanted, given, labels, resumed=found is not None)
     endings.register(run)
     _capture_slowly(run, journal, wanted)
     background.add(care)
@@ -203,7 +208,7 @@ def _prepare(home: Path) -> None:
         ) from error
 
 
-def _find(home: Path, url: str | None, resume: str | None, run_id: str | None) -> Path | None:
+def _find(home: Path, resume: str | None, run_id: str | None) -> Path | None:
     """The folder of the run to go on with."""
     if resume is None:
         if run_id is None:
@@ -230,7 +235,9 @@ def _find(home: Path, url: str | None, resume: str | None, run_id: str | None) -
     raise NotFound(f"cannot resume: the run {resume!r} in {home} {what}")
 
 
-def _open_folder(home: Path, settings: Settings, found: Path | None) -> _Opening:
+def _open_folder(
+    home: Path, settings: Settings, found: Path | None, wished: str | None
+) -> _Opening:
     if found is not None:
         for path in files(found):
             if (head := opened(path)) is not None:
@@ -238,7 +245,7 @@ def _open_folder(home: Path, settings: Settings, found: Path | None) -> _Opening
     experiment = settings.text("experiment") or _script_name()
     if not experiment.strip():
         raise UsageError("the experiment's name is empty")
-    run_id = settings.text("run_id") or new_id()
+    run_id = wished or new_id()
     name = settings.text("run_name") or name_for(run_id)
     folder = home / "runs" / folder_name(experiment) / run_id
     try:
@@ -278,16 +285,15 @@ def _say_the_first(
     journal: JournalWriter,
     settings: Settings,
     wanted: tuple[str, ...],
-    params: Mapping[str, Any] | None,
-    tags: Any,
+    params: Mapping[str, Any],
+    tags: Mapping[str, str | None],
     *,
     resumed: bool,
 ) -> None:
     journal.append(Started(time=time.time(), resumed=resumed, parent=run.parent_id, user=_user()))
-    if params is not None:
-        run.log_params(params)
+    run.log_params(params)
     everyone = [tag for tag in (settings.text("tags") or "").split(",") if tag]
-    found = as_tags(everyone) | as_tags(tags)
+    found = as_tags(everyone) | dict(tags)
     if "slurm" in wanted and (sweep := slurm.sweep_tag()):
         found[sweep] = None
     if found:

@@ -209,6 +209,12 @@ def test_a_pipe_that_closes_early(three: list[str]) -> None:
     assert (done.stdout, done.stderr) == ("run_id,key,step,time,value,progress\n", "")
 
 
+def test_looking_makes_no_home(cli: Cli, tmp_path: Path) -> None:
+    assert "runbase init" in cli("runs", code=1)
+    assert "no home for runs" in cli("show", "x", "--home", str(tmp_path / "typo"), code=1)
+    assert not (tmp_path / ".runbase").exists()
+
+
 def test_wrong_usage(cli: Cli) -> None:
     cli("nonsense", code=2)
     cli("show", code=2)

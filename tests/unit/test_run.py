@@ -320,6 +320,22 @@ def test_settings_from_the_environment(home: Path, monkeypatch: pytest.MonkeyPat
     assert len(record.history) == 4
 
 
+def test_the_environments_id_is_for_one_run(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNBASE_RUN_ID", "job-7")
+    outer = runbase.start_run("e", home=home, capture=False)
+    inner = runbase.start_run("e", home=home, capture=False)
+    assert (outer.id, inner.id != "job-7") == ("job-7", True)
+    inner.finish()
+    outer.finish()
+
+
+def test_bad_arguments_begin_nothing(home: Path) -> None:
+    with pytest.raises(runbase.InvalidValue, match="not int"):
+        runbase.start_run("e", home=home, params=5)  # type: ignore[arg-type]
+    assert runbase.current_run() is None
+    assert not home.exists()
+
+
 def test_disabled_leaves_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNBASE_MODE", "disabled")
     with runbase.start_run("e", home=home) as run:

@@ -14,7 +14,9 @@ from rich.table import Table
 
 from runbase.client import Store
 from runbase.client import open as open_store
+from runbase.errors import NotFound
 from runbase.model import Run, Scalar
+from runbase.settings import load
 from runbase.status import Phase, Status
 
 Home = Annotated[
@@ -43,6 +45,14 @@ def console() -> Console:
 
 def store(home: Path | None, url: str | None, *, sync: bool = True) -> Store:
     """The store that a command is about, brought up to date with a progress bar if that takes long."""
+    settings = load(home=home, store=url)
+    if not settings.home.is_dir() and settings.values["store"].source == "default":
+        raise NotFound(
+            f"there are no runs: no .runbase in {Path.cwd()} or above; start a run, make a home with "
+            "`runbase init`, or name one with --home"
+            if home is None
+            else f"there is no home for runs at {home}"
+        )
     opened = open_store(url, home=home, sync=False)
     if sync and opened.home is not None and opened.home.is_dir():
         update(opened)
