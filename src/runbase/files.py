@@ -63,6 +63,12 @@ def copy(source: Path, target_folder: Path, name: str) -> Copied:
     return Copied(name, size, digest.hexdigest(), mimetypes.guess_type(name)[0])
 
 
+def describe(path: Path) -> tuple[int, str, str | None]:
+    """Size in bytes, SHA-256 and MIME type of a file."""
+    data = path.read_bytes()
+    return len(data), hashlib.sha256(data).hexdigest(), mimetypes.guess_type(path.name)[0]
+
+
 def save_image(image: Any, path: Path) -> None:
     """A figure (savefig), a PIL image (save), bytes or a path, or an array of pixels, as PNG.
 

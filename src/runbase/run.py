@@ -31,7 +31,7 @@ from runbase.events import (
     Tags,
     Types,
 )
-from runbase.files import copy, safe_name, save_image, sources
+from runbase.files import copy, describe, safe_name, save_image, sources
 from runbase.journal import JournalWriter
 from runbase.status import Status
 from runbase.values import flatten, to_parameter, to_scalar, to_step
@@ -290,7 +290,7 @@ class Run:
         if self._environment_fails(lambda: target.parent.mkdir(parents=True, exist_ok=True)):
             return
         if not self._environment_fails(lambda: save_image(image, target)):
-            self._append(RecordLogged(time=time.time(), key=key, kind="image", step=at, path=path))
+            self._record_file(key, "image", at, path)
 
     log_figure = log_image
 
@@ -444,7 +444,25 @@ class Run:
             target.write_bytes(encoded)
 
         if not self._environment_fails(write):
-            self._append(RecordLogged(time=time.time(), key=key, kind=kind, step=at, path=path))
+            self._record_file(key, kind, at, path)
+
+    def _record_file(self, key: str, kind: str, step: Scalar, path: str) -> None:
+        """A record whose value is a file: the file is an artifact of the run as well."""
+        now = time.time()
+        self._append(RecordLogged(time=now, key=key, kind=kind, step=step, path=path))
+        size, digest, mime = describe(self.folder / path)
+        self._append(
+            ArtifactLogged(
+                time=now,
+                path=path,
+                kind=kind,
+                uri=path,
+                size=size,
+                sha256=digest,
+                mime=mime,
+                step=step,
+            )
+        )
 
     def _log_file(
         self, file: Path, name: str, kind: str, step: Any, metadata: Mapping[str, Any] | None

@@ -225,6 +225,7 @@ def test_demo(cli: Cli, tmp_path: Path) -> None:
     assert "6 runs, " in text
     assert "★" in text
     assert text.count("select ") >= 4
+    assert "val/loss" in text
     points = cli("sql", "select key, count(*) as n from metrics group by key", "--json")
     counts = {row["key"]: row["n"] for row in points}
     assert counts["val/accuracy"] == 18
@@ -232,6 +233,6 @@ def test_demo(cli: Cli, tmp_path: Path) -> None:
     best = cli("runs", "--sort", 'metrics."val/accuracy" desc', "-n", "1", "--json")
     assert best[0]["metrics.val/accuracy"] > 0.9
     kinds = {a["kind"] for a in cli("show", best[0]["name"], "--json")["artifacts"]}
-    assert kinds == {"model"}
+    assert kinds == {"model", "image"}
     (image,) = (tmp_path / ".runbase").glob(f"runs/digits/{best[0]['id']}/media/confusion*.png")
     assert image.stat().st_size > 5000

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -96,10 +97,8 @@ def look(out: Console, store: Store, found: Runs, seconds: float) -> None:
         order_by='metrics."val/accuracy" desc',
         limit=1,
     )
-    others = [run.id for run in found if run.params["hidden"] == best[0].params["hidden"]]
-    plot.draw(
-        "train/loss", plot.find_curves(store, "train/loss", others[:2], "digits", 2), log=True
-    )
+    ids = [run.id for run in found]
+    plot.draw("val/loss", plot.find_curves(store, "val/loss", ids, None, len(ids)), log=True)
     for question, query in QUERIES.items():
         out.print(f"\n[bold]{question}[/]")
         out.print("\n".join(f"  [cyan]{line}[/]" for line in query.splitlines()), soft_wrap=True)
@@ -107,11 +106,12 @@ def look(out: Console, store: Store, found: Runs, seconds: float) -> None:
         sql.show(rows.columns, rows)
     path = store.url.removeprefix("sqlite:///")
     shown = os.path.relpath(path) if not os.path.relpath(path).startswith("..") else path
+    program = "runbase" if shutil.which("runbase") else os.path.relpath(sys.argv[0])
     out.print(
         "\n[bold]Now it is yours.[/] Try:\n"
-        f"  runbase show {best[0].name}\n"
-        "  runbase plot val/accuracy\n"
-        "  runbase runs 'params.lr < 0.001' --sort 'metrics.\"val/loss\" asc'\n"
+        f"  {program} show {best[0].name}\n"
+        f"  {program} plot val/accuracy\n"
+        f"  {program} runs 'params.lr < 0.001' --sort 'metrics.\"val/loss\" asc'\n"
         f'  sqlite3 {shown} "{FIRST_QUERY}"',
         soft_wrap=True,
     )

@@ -113,7 +113,7 @@ class JournalWriter:
         """Ask the disk to keep what was written; what a power cut leaves is what this reached."""
         try:
             os.fsync(self._file)
-        except OSError:
+        except (OSError, ValueError):
             pass  # closed meanwhile, or a file system without fsync: the page cache still has it
 
     def close(self, last: JournalEvent | None = None) -> None:
@@ -128,7 +128,7 @@ class JournalWriter:
             self._closed = True
             self._fd = -1
             if self._file >= 0:
-                os.close(self._file)
+                _retire(self._file)
                 self._file = -1
             if self._backlog:
                 self._dropped += len(self._backlog)
@@ -209,6 +209,19 @@ class JournalWriter:
         if self._file >= 0 and not self._closed:
             os.close(self._file)
         self._file = self._fd = -1
+
+
+_retired: deque[tuple[float, int]] = deque()
+
+
+def _retire(fd: int) -> None:
+    """Close a file a moment later: another thread may be inside its last append, and the number of
+    a closed file is soon that of another one.
+    """
+    now = time.monotonic()
+    _retired.append((now, fd))
+    while _retired and now - _retired[0][0] > 1.0:
+        os.close(_retired.popleft()[1])
 
 
 _writers: "weakref.WeakSet[JournalWriter]" = weakref.WeakSet()
