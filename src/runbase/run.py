@@ -128,6 +128,7 @@ class Run:
         captured: "output.OutputCapture | None",
         finish_timeout: float,
         parent: str | None,
+        attached: bool,
         discard: Path | None,
     ) -> None:
         self.id, self.name, self.experiment = run_id, name, experiment
@@ -142,6 +143,7 @@ class Run:
         self._outcomes = outcomes
         self._captured = captured
         self._finish_timeout = finish_timeout
+        self._attached = attached
         self._discard = discard
         self._times: set[str] = set()
         self._pid = os.getpid()
@@ -409,8 +411,12 @@ class Run:
             with suppress(OSError):
                 output.stop(self._captured)
         self.status = status
-        last = Ended(time=time.time(), status=status, error=error, exit_code=exit_code)
-        self._journal.close(last)
+        if self._attached and status is Status.COMPLETED:
+            self._journal.close()  # the run's first process says when it is over
+        else:
+            now = time.time()
+            ended = Ended(time=now, status=status, error=error, exit_code=exit_code)
+            self._journal.close(ended)
         if _current.get() is self:
             _current.set(self._before if self._before in _active else None)
         self._drain()

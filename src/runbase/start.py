@@ -18,7 +18,7 @@ from runbase.capture import facts, output, slurm
 from runbase.errors import HomeError, NotFound, UsageError, suggestion
 from runbase.events import Captured, Noted, Opened, Scalar, Started, Tags
 from runbase.ids import folder_name, name_for, new_id
-from runbase.ingest.liveness import this_process
+from runbase.ingest.liveness import is_written, this_process
 from runbase.journal import VERSION, JournalWriter, files, opened, read
 from runbase.run import Run, as_params, as_tags, enclosing_run, is_active
 from runbase.settings import Settings, load, on_network
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_RANKS = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
 _RUN_ID = re.compile(r"[A-Za-z0-9][\w\-]{0,255}")
 _announced: set[str] = set()
 
@@ -91,6 +92,7 @@ def start_run(
     if wished is not None and run_id is None and is_active(wished):
         wished = None  # the environment's id is for one run, and this is a second one beside it
     found = _find(place, resume, wished)
+    attached = wished is not None and _attached(found)
     opening = _open_folder(place, settings, found, wished)
     journal = JournalWriter(opening.folder, opening.first_line)
     sampler = _sampler(wanted)
@@ -105,14 +107,21 @@ def start_run(
         store=url,
         journal=journal,
         care=care,
-        next_step=0 if found is None else _next_step(opening.folder, url, opening.run_id),
+        next_step=0
+        if found is None or attached
+        else _next_step(opening.folder, url, opening.run_id),
         outcomes=outcomes,
         captured=captured,
         finish_timeout=float(settings.text("finish_timeout") or 10),
         parent=None if parent is False else _parent_id(parent),
+        attached=attached,
         discard=place if disabled else None,
     )
-    _say_the_first(run, journal, settings, wanted, given, labels, resumed=found is not None)
+    if not attached:
+        user = _user()
+        resumed = found is not None
+        journal.append(Started(time=time.time(), resumed=resumed, parent=run.parent_id, user=user))
+    _say_the_first(run, journal, settings, wanted, given, labels)
     endings.register(run)
     _capture_slowly(run, journal, wanted)
     background.add(care)
@@ -235,6 +244,17 @@ def _find(home: Path, resume: str | None, run_id: str | None) -> Path | None:
     raise NotFound(f"cannot resume: the run {resume!r} in {home} {what}")
 
 
+def _attached(found: Path | None) -> bool:
+    """Whether this is a further process of a run that goes on: a rank, or a worker beside a live one.
+
+    Such a process adds to the run and does not begin or end it.
+    """
+    for name in _RANKS:
+        if os.environ.get(name, "0").isdigit() and int(os.environ.get(name, "0")) > 0:
+            return True
+    return found is not None and is_written(found)
+
+
 def _open_folder(
     home: Path, settings: Settings, found: Path | None, wished: str | None
 ) -> _Opening:
@@ -287,10 +307,7 @@ def _say_the_first(
     wanted: tuple[str, ...],
     params: Mapping[str, Any],
     tags: Mapping[str, str | None],
-    *,
-    resumed: bool,
 ) -> None:
-    journal.append(Started(time=time.time(), resumed=resumed, parent=run.parent_id, user=_user()))
     run.log_params(params)
     everyone = [tag for tag in (settings.text("tags") or "").split(",") if tag]
     found = as_tags(everyone) | dict(tags)

@@ -26,6 +26,8 @@ Script = Callable[..., "subprocess.Popen[str]"]
 
 LOGS = """
 import os, sys, runbase
+from runbase import background
+background.EVERY = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
 run = runbase.start_run('kill', capture=False)
 os.write(1, (run.id + chr(10)).encode())
 for step in range(10_000_000):
@@ -60,8 +62,11 @@ def test_kill_at_random_moments(tmp_path: Path, home: Path) -> None:
     path = tmp_path / "logs.py"
     path.write_text(LOGS)
     dice = random.Random(7)
-    for _ in range(ROUNDS):
-        process = subprocess.Popen([sys.executable, str(path)], stdout=subprocess.PIPE)
+    for number in range(ROUNDS):
+        # In every other round the process ingests all the time: the kill hits its transactions too.
+        every = "0.001" if number % 2 else "1"
+        command = [sys.executable, str(path), every]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE)
         run, acknowledged = kill_after(process, dice.uniform(0, 0.15))
         with runbase.open(home=home) as store:
             record = store.run(run)
@@ -344,3 +349,50 @@ def test_a_database_replaced_under_a_training_run(home: Path) -> None:
         run.finish()
     with runbase.open(home=home, sync=False) as store:
         assert store.metrics(run.id, "x").values.tolist() == [1, 2, 3]
+
+
+RANKS = """
+import os, sys, runbase
+run = runbase.start_run('ranks', capture=False)
+rank = int(os.environ['RANK'])
+for step in range(100):
+    run.log({f'loss/{rank}': step * 1.0})
+print('logged', flush=True)
+sys.stdin.readline()
+run.finish()
+"""
+
+
+def test_the_ranks_of_one_run(script: Script, home: Path) -> None:
+    """Several processes share an id: each adds its points, the first begins and ends the run."""
+    ranks = [script(RANKS, RUNBASE_RUN_ID="job-1", RANK=str(rank)) for rank in (2, 0, 1)]
+    for process in ranks:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "logged\n"
+    by_rank = {2: ranks[0], 0: ranks[1], 1: ranks[2]}
+    for rank, status in ((1, "RUNNING"), (0, "COMPLETED"), (2, "COMPLETED")):
+        _, err = by_rank[rank].communicate("go\n", timeout=60)
+        assert by_rank[rank].returncode == 0, err
+        with runbase.open(home=home) as store:
+            assert store.run("job-1").status.value == status
+    with runbase.open(home=home) as store:
+        (run,) = store.runs()
+        assert {key: metric.count for key, metric in run.metrics.items()} == {
+            "loss/0": 100,
+            "loss/1": 100,
+            "loss/2": 100,
+        }
+        assert [metric.last_step for metric in run.metrics.values()] == [99, 99, 99]
+
+
+def test_a_worker_beside_a_living_run(home: Path, script: Script, tmp_path: Path) -> None:
+    run = runbase.start_run("beside", home=home, run_id="shared-1", capture=False)
+    code = "import runbase\nwith runbase.start_run('beside', capture=False) as run: run.log({'w': 1})\n"
+    assert script(code, RUNBASE_RUN_ID="shared-1").wait() == 0
+    with runbase.open(home=home) as store:
+        assert store.run("shared-1").status.value == "RUNNING"
+    run.log({"x": 1})
+    run.finish()
+    with runbase.open(home=home) as store:
+        assert set(store.run("shared-1").metrics) == {"w", "x"}
+        assert store.run("shared-1").status.value == "COMPLETED"

@@ -38,7 +38,7 @@ def check_liveness(storage: Storage, home: Path, report: Report | None = None) -
         if alive and run.lost:
             storage.mark_alive(run.id, time.time())
             report.found_alive += 1
-        elif not alive and not run.lost and not _went_on(folder):
+        elif not alive and not run.lost and not (folder and is_written(folder)):
             storage.mark_lost(run.id, seen, _reason(run))
             report.lost += 1
     return report
@@ -117,10 +117,8 @@ def _beat(folder: Path | None) -> float | None:
         return None
 
 
-def _went_on(folder: Path | None) -> bool:
-    """Whether a process died but another one has just opened a journal that is not read yet."""
-    if folder is None:
-        return False
+def is_written(folder: Path) -> bool:
+    """Whether a living process of this host has a journal of the run open."""
     for path in files(folder):
         head = opened(path)
         if head is not None and _lives_here([head.process]) and not _closed(path):

@@ -370,6 +370,19 @@ class StorageContract:
         assert part.counts.sum() == 10_001
         assert part.max.max() == 99.0
 
+    def test_a_part_of_an_envelope_from_blocks(self, storage: Storage) -> None:
+        journal, values = Journal(storage), np.cos(np.arange(20_000))
+        values[[5_000, 15_000, 15_001]] = 50.0, 60.0, 70.0
+        for start in range(0, 20_000, 5000):
+            journal.write(points(values[start : start + 5000].tolist(), first=start))
+        part = storage.envelope(journal.run, "loss", 5_000, 15_000, resolution=8)
+        assert len(part) <= 8
+        assert (part.first_steps[0], part.last_steps[-1]) == (5_000, 15_000)
+        assert part.counts.sum() == 10_001
+        assert part.max.max() == 60.0
+        mean = (part.mean * part.counts).sum() / 10_001
+        assert mean == pytest.approx(values[5_000:15_001].mean())
+
     def test_types_and_telemetry(self, storage: Storage) -> None:
         journal = Journal(storage)
         journal.write(

@@ -8,6 +8,7 @@ import msgspec
 
 from runbase.errors import NotFound, UsageError, suggestion
 from runbase.model import Envelope, Scalar, Series
+from runbase.storage.sql.points import statistics
 from runbase.storage.sql.session import Session
 
 if TYPE_CHECKING:
@@ -68,18 +69,35 @@ def envelope(
 ) -> Envelope:
     """Least, greatest and mean value in at most `resolution` buckets of consecutive points.
 
-    Where there are many points a bucket, whole blocks are summed up from their own figures and no
-    point is read; only where a range cuts through blocks are its points read after all.
+    Where there are many points a bucket, whole blocks are summed up from their own figures; only of
+    blocks that an end of the range cuts through are the points read.
     """
     if resolution < 1:
         raise UsageError(f"resolution is {resolution}, and a chart needs at least one bucket")
     found = _find(session, run, key, kind)
-    totals = session.row("block_totals", series=found["id"], start=start, stop=end)
-    if totals["points"] < POINTS_PER_BUCKET * resolution or totals["cut"]:
+    rows = session.rows("block_statistics", series=found["id"], start=start, stop=end)
+    if sum(row["count"] for row in rows) < POINTS_PER_BUCKET * resolution:
         points = series(session, run, key, start, end, every=True, kind=kind)
         return _from_points(points, resolution)
-    rows = session.rows("block_statistics", series=found["id"], start=start, stop=end)
-    return _from_blocks(key, rows, resolution)
+    blocks = [_whole_or_cut(session, row, start, end) for row in rows]
+    return _from_blocks(key, [block for block in blocks if block is not None], resolution)
+
+
+def _whole_or_cut(
+    session: Session, row: Any, start: Scalar | None, end: Scalar | None
+) -> tuple[Any, ...] | None:
+    """A block's figures; those of its part in the range where an end lies inside it."""
+    low, high = row["lowest_step"], row["highest_step"]
+    if (start is None or low >= start) and (end is None or high <= end):
+        return tuple(row)[:7]
+    block = session.row("read_block", series=row["series_id"], group=row["group_id"])
+    steps, _, values = _arrays([block])
+    kept = (steps >= (low if start is None else start)) & (steps <= (high if end is None else end))
+    if not kept.any():
+        return None
+    figures = statistics(values[kept].tolist())
+    names = ("count", "nans", "min", "max", "sum")
+    return (steps[kept].min(), steps[kept].max(), *(figures[name] for name in names))
 
 
 def _find(session: Session, run: str, key: str, kind: str) -> Any:
@@ -146,10 +164,10 @@ def _from_points(points: Series, resolution: int) -> Envelope:
     )
 
 
-def _from_blocks(key: str, rows: Sequence[Any], resolution: int) -> Envelope:
+def _from_blocks(key: str, rows: Sequence[tuple[Any, ...]], resolution: int) -> Envelope:
     import numpy as np
 
-    table = np.array([tuple(row) for row in rows], dtype=np.float64)  # None becomes NaN
+    table = np.array(rows, dtype=np.float64)  # None becomes NaN
     lowest, highest, counts, nans, least, greatest, sums = table.T
     buckets = min(resolution, len(table))
     starts = np.arange(buckets) * len(table) // buckets

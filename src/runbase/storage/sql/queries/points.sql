@@ -104,18 +104,16 @@ where b.series_id = :series
   and (:start is null or g.highest_step >= :start) and (:stop is null or g.lowest_step <= :stop)
 order by g.seq;
 
+-- name: read_block
+-- One block with its points.
+select g.count, g.first_step, g.stride, g.steps, g.first_time, g.times, b.numbers
+from blocks b join groups g on g.id = b.group_id
+where b.series_id = :series and b.group_id = :group;
+
 -- name: block_statistics
 -- The same blocks without their points.
-select g.lowest_step, g.highest_step, b.count, b.nans, b.min, b.max, b.sum
+select g.lowest_step, g.highest_step, b.count, b.nans, b.min, b.max, b.sum, b.series_id, b.group_id
 from blocks b join groups g on g.id = b.group_id
 where b.series_id = :series
   and (:start is null or g.highest_step >= :start) and (:stop is null or g.lowest_step <= :stop)
 order by g.lowest_step, g.seq;
-
--- name: block_totals
--- How many points and blocks that is, and whether any block reaches over an end.
-select count(*) as blocks, coalesce(sum(b.count), 0) as points,
-       coalesce(max(g.lowest_step < :start or g.highest_step > :stop), 0) as cut
-from blocks b join groups g on g.id = b.group_id
-where b.series_id = :series
-  and (:start is null or g.highest_step >= :start) and (:stop is null or g.lowest_step <= :stop);
