@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench bench-peers docs clean
+.PHONY: demo test test-frameworks check bench bench-peers docs clean
 
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("runbase needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
@@ -24,6 +24,12 @@ check: $(VENV)/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
+## Scalars of real PyTorch and JAX, in an environment of their own (several hundred MB).
+test-frameworks:
+	$(PYTHON) -m venv .venv-frameworks
+	.venv-frameworks/bin/python -m pip install --quiet --disable-pip-version-check -e . pytest torch==2.13.0 jax
+	.venv-frameworks/bin/python -m pytest -o addopts="" -q tests/frameworks
+
 ## One table: runbase beside the limits of this machine.
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks
@@ -38,4 +44,4 @@ docs: $(VENV)/.ready
 	$(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) site dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-frameworks site dist .pytest_cache .ruff_cache

@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from runbase.active import current_run
     from runbase.client import Runs, Store, open
     from runbase.current import (
         finish,
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
         StoreUnavailable,
         UsageError,
     )
-    from runbase.run import Run, current_run
+    from runbase.run import Run
     from runbase.start import start_run, track
     from runbase.status import Phase, Status
 
@@ -65,7 +66,8 @@ _HOMES = {
     "errors": "Ambiguous FilterError HomeError InvalidValue NotFound QueryError QueryTimeout "
     "RunFinished RunbaseError StoreBusy StoreCorrupt StoreError StoreTooNew StoreUnavailable "
     "UsageError",
-    "run": "Run current_run",
+    "active": "current_run",
+    "run": "Run",
     "start": "start_run track",
     "status": "Phase Status",
 }

@@ -4,7 +4,8 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from runbase.run import Run, current_run, required_run
+from runbase.active import current_run, required_run
+from runbase.run import Run
 from runbase.start import start_run
 from runbase.status import Status
 

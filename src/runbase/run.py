@@ -9,16 +9,17 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 
-from runbase import background, endings
+from runbase import active, background, endings
+from runbase.arguments import as_params, as_table, as_tags
 from runbase.background import Care
 from runbase.capture import output
-from runbase.errors import InvalidValue, RunFinished, UsageError, suggestion
+from runbase.errors import InvalidValue, RunFinished, UsageError
 from runbase.events import (
     ArtifactLogged,
     Ended,
@@ -33,6 +34,7 @@ from runbase.events import (
 )
 from runbase.files import copy, describe, safe_name, save_image, sources
 from runbase.journal import JournalWriter
+from runbase.params import RunParams
 from runbase.status import Status
 from runbase.values import flatten, to_parameter, to_scalar, to_step
 
@@ -59,48 +61,6 @@ _HINTS = {
     "config": "params",
     "summary": "store.run(run.id).metrics, which has last, min, max and mean of each metric",
 }
-
-_current: contextvars.ContextVar["Run | None"] = contextvars.ContextVar("runbase_run", default=None)
-_active: "list[Run]" = []
-
-
-class RunParams(MutableMapping[str, Any]):
-    """A run's parameters: read and set by key or attribute; setting one logs it."""
-
-    def __init__(self, run: "Run") -> None:
-        object.__setattr__(self, "_run", run)
-        object.__setattr__(self, "_values", {})
-
-    def __getitem__(self, key: str) -> Any:
-        return self._values[key]
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        self._run.log_params({key: value})
-
-    def __delitem__(self, key: str) -> None:
-        raise UsageError(f"parameter {key!r} was logged and cannot be taken back; set it anew")
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __getattr__(self, key: str) -> Any:
-        values: dict[str, Any] = object.__getattribute__(self, "_values")
-        if key in values:
-            return values[key]
-        raise AttributeError(f"the run has no parameter {key!r}{suggestion(key, values)}")
-
-    def __setattr__(self, key: str, value: Any) -> None:
-        self[key] = value
-
-    def __repr__(self) -> str:
-        return f"RunParams({self._values})"
-
-    def update(self, *values: Any, **more: Any) -> None:  # type: ignore[override]
-        """Set several at once."""
-        self._run.log_params(dict(*values, **more))
 
 
 class Run:
@@ -133,7 +93,7 @@ class Run:
     ) -> None:
         self.id, self.name, self.experiment = run_id, name, experiment
         self.folder, self.store, self.parent_id = folder, store, parent
-        self.params = RunParams(self)
+        self.params = RunParams(self.log_params)
         self.status = Status.RUNNING
         self._journal = journal
         self._append_points = journal.append_points
@@ -151,9 +111,9 @@ class Run:
         self.capturing: threading.Thread | None = None
         self._entered: contextvars.Token[Run | None] | None = None
         self.nests = False
-        self._before = _current.get()
-        _active.append(self)
-        _current.set(self)
+        self._before = active.current.get()
+        active.runs.append(self)
+        active.current.set(self)
 
     # The hot path.
 
@@ -220,8 +180,7 @@ class Run:
         if not plain:
             return
         self._append(Params(time=time.time(), values=plain))
-        held: dict[str, Any] = object.__getattribute__(self.params, "_values")
-        held.update(plain)
+        self.params.hold(plain)
 
     def log_param(self, key: str, value: Any) -> None:
         """Set one parameter."""
@@ -265,7 +224,7 @@ class Run:
         step: Any = None,
     ) -> None:
         """Keep a table at a step: rows (lists or mappings), a mapping of columns, or a DataFrame."""
-        names, body = _table(rows, columns)
+        names, body = as_table(rows, columns)
         self._record(key, "table", {"columns": names, "rows": to_parameter(key, body)}, step)
 
     def log_histogram(self, key: str, values: Any, step: Any = None, bins: int = 64) -> None:
@@ -370,11 +329,11 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether it has ended."""
-        return self not in _active
+        return self not in active.runs
 
     def __enter__(self) -> Self:
         self.nests = True
-        self._entered = _current.set(self)
+        self._entered = active.current.set(self)
         return self
 
     def __exit__(
@@ -398,9 +357,9 @@ class Run:
         if self.capturing is not None and self._pid == os.getpid():
             self.capturing.join(timeout=2)  # a run of a moment still wants its commit
         with self._ending:
-            if self not in _active:
+            if self not in active.runs:
                 return
-            _active.remove(self)
+            active.runs.remove(self)
         if self._pid != os.getpid():
             self._journal.close()  # a child is done with its own journal; the run is its parent's
             return
@@ -417,8 +376,8 @@ class Run:
             now = time.time()
             ended = Ended(time=now, status=status, error=error, exit_code=exit_code)
             self._journal.close(ended)
-        if _current.get() is self:
-            _current.set(self._before if self._before in _active else None)
+        if active.current.get() is self:
+            active.current.set(self._before if self._before in active.runs else None)
         self._drain()
         if self._discard is not None:
             shutil.rmtree(self._discard, ignore_errors=True)
@@ -519,69 +478,3 @@ class Run:
             )
             return True
         return False
-
-
-def current_run() -> Run | None:
-    """The current run of this thread or task; in one that began none, the process's only run."""
-    run = _current.get()
-    if run is not None and not run.finished:
-        return run
-    return _active[0] if len(_active) == 1 else None
-
-
-def enclosing_run() -> Run | None:
-    """The run whose `with` block this is in, if any: the parent of a run begun here."""
-    run = _current.get()
-    return run if run is not None and run.nests and not run.finished else None
-
-
-def is_active(run_id: str) -> bool:
-    """Whether this process holds a run of this id open."""
-    return any(run.id == run_id for run in _active)
-
-
-def required_run(what: str) -> Run:
-    """The current run; UsageError says how to begin one."""
-    run = current_run()
-    if run is None:
-        several = f"{len(_active)} runs are active and none is this thread's own; use run.{what}"
-        none = f"there is no run to {what} to; begin one: runbase.start_run('my-experiment')"
-        raise UsageError(several if _active else none)
-    return run
-
-
-def as_tags(tags: Any) -> dict[str, str | None]:
-    """Tags from text, lists and mappings, as key → value (None for plain ones)."""
-    found: dict[str, str | None] = {}
-    several: list[Any] = [tags] if isinstance(tags, str | Mapping) else list(tags or [])
-    for tag in several:
-        if isinstance(tag, Mapping):
-            items = cast("Mapping[Any, Any]", tag).items()
-            found |= {str(k): None if v is None else str(v) for k, v in items}
-        else:
-            found[str(tag)] = None
-    return found
-
-
-def as_params(values: Any) -> dict[str, Any]:
-    """Parameters, flat and plain, from a mapping, an argparse namespace, a dataclass or an object."""
-    if not isinstance(values, Mapping):
-        if not hasattr(values, "__dict__"):
-            kind = type(values).__name__
-            raise InvalidValue(f"parameters are a mapping of name to value, not {kind}")
-        values = cast("dict[str, Any]", vars(values))
-    return {k: to_parameter(k, v) for k, v in flatten(cast("Mapping[Any, Any]", values))}
-
-
-def _table(rows: Any, columns: Sequence[str] | None) -> tuple[list[str], list[list[Any]]]:
-    if hasattr(rows, "to_dict") and hasattr(rows, "columns"):  # a DataFrame
-        return [str(c) for c in rows.columns], [list(row) for row in rows.itertuples(index=False)]
-    if isinstance(rows, Mapping):
-        by_column: dict[str, Any] = {str(k): list(v) for k, v in rows.items()}  # pyright: ignore
-        return list(by_column), [list(row) for row in zip(*by_column.values(), strict=True)]
-    body = list(rows)
-    if body and isinstance(body[0], Mapping):
-        names = list(columns or dict.fromkeys(key for row in body for key in row))
-        return names, [[row.get(name) for name in names] for row in body]
-    width = len(body[0]) if body else 0
-    return list(columns or map(str, range(width))), [list(row) for row in body]

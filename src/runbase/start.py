@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 from runbase import background, endings
+from runbase.active import enclosing_run, is_active
+from runbase.arguments import as_params, as_tags
 from runbase.background import Care, beat
 from runbase.capture import facts, output, slurm
 from runbase.errors import HomeError, NotFound, UsageError, suggestion
@@ -20,7 +22,7 @@ from runbase.events import Captured, Noted, Opened, Scalar, Started, Tags
 from runbase.ids import folder_name, name_for, new_id
 from runbase.ingest.liveness import is_written, this_process
 from runbase.journal import VERSION, JournalWriter, files, opened, read
-from runbase.run import Run, as_params, as_tags, enclosing_run, is_active
+from runbase.run import Run
 from runbase.settings import Settings, load, on_network
 from runbase.status import Status
 

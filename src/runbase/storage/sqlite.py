@@ -37,6 +37,13 @@ OLDEST = (3, 38, 0)
 """The first SQLite with the ->> operator, which the views use."""
 
 _STEPS_BETWEEN_CHECKS = 20_000
+_UNAVAILABLE = (
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY,
+)
 
 
 class Session:
@@ -237,28 +244,18 @@ class SqliteDriver:
         """SQLite's exceptions as runbase's own."""
         try:
             yield
-        except sqlite3.OperationalError as error:
-            text = str(error)
-            if "locked" in text or "busy" in text:
-                raise StoreBusy(
-                    f"{self.url} stayed locked for {self.timeout:.0f} s by another writer"
-                ) from error
-            if "malformed" in text or "disk image" in text:
-                raise self._corrupt(error) from error
-            if (
-                "unable to open" in text
-                or "readonly" in text
-                or "disk I/O" in text
-                or "full" in text
-            ):
-                raise StoreUnavailable(f"cannot use {self.url}: {text}") from error
-            raise QueryError(f"{text}") from error
-        except sqlite3.DatabaseError as error:
-            if isinstance(
-                error, sqlite3.IntegrityError | sqlite3.ProgrammingError | sqlite3.DataError
-            ):
-                raise StoreError(f"{self.url}: {error}") from error
-            raise self._corrupt(error) from error
+        except sqlite3.Error as error:
+            raise self._mapped(error) from error
+
+    def _mapped(self, error: sqlite3.Error) -> StoreError:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest are details of the same kind
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return StoreBusy(f"{self.url} stayed locked for {self.timeout:.0f} s by another writer")
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return self._corrupt(error)
+        if code in _UNAVAILABLE:
+            return StoreUnavailable(f"cannot use {self.url}: {error}")
+        return QueryError(str(error))
 
     def _corrupt(self, error: Exception) -> StoreCorrupt:
         return StoreCorrupt(
@@ -281,28 +278,22 @@ class SqliteDriver:
             cursor = connection.execute(query, params)
             rows = cast("list[tuple[Any, ...]]", cursor.fetchall())
             return Rows([column[0] for column in cursor.description or ()], rows)
-        except sqlite3.OperationalError as error:
-            if "interrupted" in str(error):
-                raise QueryTimeout(
-                    f"the query ran for more than {timeout} s and was cancelled"
-                ) from error
-            if "readonly" in str(error):
-                raise QueryError(
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if code == sqlite3.SQLITE_INTERRUPT:
+                late = f"the query ran for more than {timeout} s and was cancelled"
+                raise QueryTimeout(late) from error
+            if code == sqlite3.SQLITE_READONLY:
+                only = (
                     "sql() only reads unless told otherwise; pass write=True to change the database"
-                ) from error
-            raise QueryError(f"{error}") from error
-        except sqlite3.DatabaseError as error:
-            if "not authorized" in str(error):
-                raise QueryError(
-                    "sql() cannot attach other databases while it only reads"
-                ) from error
-            if isinstance(
-                error, sqlite3.ProgrammingError | sqlite3.IntegrityError | sqlite3.DataError
-            ):
-                raise QueryError(f"{error}") from error
-            raise self._corrupt(error) from error
+                )
+                raise QueryError(only) from error
+            if code == sqlite3.SQLITE_AUTH:
+                no = "sql() cannot attach or write other databases while it only reads"
+                raise QueryError(no) from error
+            raise self._mapped(error) from error
         except sqlite3.Warning as error:
-            raise QueryError(f"{error}") from error
+            raise QueryError(str(error)) from error
         finally:
             connection.set_progress_handler(None, 0)
             connection.row_factory = sqlite3.Row

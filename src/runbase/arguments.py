@@ -1,0 +1,44 @@
+"""What callers hand over, made plain: tags, parameters and tables in all the forms people use."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from runbase.errors import InvalidValue
+from runbase.values import flatten, to_parameter
+
+
+def as_tags(tags: Any) -> dict[str, str | None]:
+    """Tags from text, lists and mappings, as key → value (None for plain ones)."""
+    found: dict[str, str | None] = {}
+    several: list[Any] = [tags] if isinstance(tags, str | Mapping) else list(tags or [])
+    for tag in several:
+        if isinstance(tag, Mapping):
+            items = cast("Mapping[Any, Any]", tag).items()
+            found |= {str(k): None if v is None else str(v) for k, v in items}
+        else:
+            found[str(tag)] = None
+    return found
+
+
+def as_params(values: Any) -> dict[str, Any]:
+    """Parameters, flat and plain, from a mapping, an argparse namespace, a dataclass or an object."""
+    if not isinstance(values, Mapping):
+        if not hasattr(values, "__dict__"):
+            kind = type(values).__name__
+            raise InvalidValue(f"parameters are a mapping of name to value, not {kind}")
+        values = cast("dict[str, Any]", vars(values))
+    return {k: to_parameter(k, v) for k, v in flatten(cast("Mapping[Any, Any]", values))}
+
+
+def as_table(rows: Any, columns: Sequence[str] | None) -> tuple[list[str], list[list[Any]]]:
+    if hasattr(rows, "to_dict") and hasattr(rows, "columns"):  # a DataFrame
+        return [str(c) for c in rows.columns], [list(row) for row in rows.itertuples(index=False)]
+    if isinstance(rows, Mapping):
+        by_column: dict[str, Any] = {str(k): list(v) for k, v in rows.items()}  # pyright: ignore
+        return list(by_column), [list(row) for row in zip(*by_column.values(), strict=True)]
+    body = list(rows)
+    if body and isinstance(body[0], Mapping):
+        names = list(columns or dict.fromkeys(key for row in body for key in row))
+        return names, [[row.get(name) for name in names] for row in body]
+    width = len(body[0]) if body else 0
+    return list(columns or map(str, range(width))), [list(row) for row in body]

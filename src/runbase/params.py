@@ -1,0 +1,49 @@
+"""A run's parameters as an object: read and set like a dictionary, or by attribute."""
+
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from typing import Any
+
+from runbase.errors import UsageError, suggestion
+
+
+class RunParams(MutableMapping[str, Any]):
+    """A run's parameters: read and set by key or attribute; setting one logs it."""
+
+    def __init__(self, log: Callable[[Mapping[str, Any]], None]) -> None:
+        object.__setattr__(self, "_log", log)
+        object.__setattr__(self, "_values", {})
+
+    def hold(self, values: Mapping[str, Any]) -> None:
+        """Take over what was logged."""
+        self._values.update(values)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._values[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._log({key: value})
+
+    def __delitem__(self, key: str) -> None:
+        raise UsageError(f"parameter {key!r} was logged and cannot be taken back; set it anew")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getattr__(self, key: str) -> Any:
+        values: dict[str, Any] = object.__getattribute__(self, "_values")
+        if key in values:
+            return values[key]
+        raise AttributeError(f"the run has no parameter {key!r}{suggestion(key, values)}")
+
+    def __setattr__(self, key: str, value: Any) -> None:
+        self[key] = value
+
+    def __repr__(self) -> str:
+        return f"RunParams({self._values})"
+
+    def update(self, *values: Any, **more: Any) -> None:  # type: ignore[override]
+        """Set several at once."""
+        self._log(dict(*values, **more))
