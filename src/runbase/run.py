@@ -285,6 +285,8 @@ class Run:
         """Have what was logged on the disk and, where that is possible now, in the database."""
         self._journal.retry()
         self._journal.sync()
+        if self._pid != os.getpid():
+            return  # a fork's child: its journal is on the disk, and the next ingest takes it up
         with self._care.guard:
             self._care.ingest(deadline=time.monotonic() + self._finish_timeout)
 
@@ -347,6 +349,15 @@ class Run:
 
     def __repr__(self) -> str:
         return f"<Run {self.name} of {self.experiment}, {self.id}>"
+
+    def __getitem__(self, key: str) -> Any:
+        raise UsageError(
+            f"a Run is no mapping; use run.log({{{key!r}: value}}) or run.params[{key!r}]"
+        )
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        del value
+        self[key]
 
     def __getattr__(self, name: str) -> Any:
         if name in _HINTS:
