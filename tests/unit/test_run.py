@@ -288,9 +288,9 @@ def test_names_from_elsewhere(run: runbase.Run, home: Path) -> None:
         run.set_tag("x", "y")
     with pytest.raises(AttributeError, match="always kept"):
         run.define_metric("a", summary="min")
-    with pytest.raises(runbase.UsageError, match="run.log"):
+    with pytest.raises(runbase.UsageError, match=r"run\.log"):
         run["train/loss"].append(1)
-    with pytest.raises(runbase.UsageError, match="run.params"):
+    with pytest.raises(runbase.UsageError, match=r"run\.params"):
         run["lr"] = 1
     assert set(read(run).metrics) == {"a", "b"}
     other = runbase.init(
