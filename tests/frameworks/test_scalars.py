@@ -45,7 +45,7 @@ def test_arrays_are_no_numbers(home: Path) -> None:
             with pytest.raises(runbase.InvalidValue, match=r"shape \(3,\)"):
                 run.log({"x": value})
         run.log_histogram("weights", torch.randn(100))
-        run.log_image("pixels", torch.rand(4, 4, 3))
+        run.log_image("pixels", torch.rand(4, 4, 3), step=0)
         assert (run.folder / "media" / "pixels.0.png").exists()
 
 
