@@ -24,3 +24,11 @@ class TestSqliteMemory(StorageContract):
         opened = open_storage("sqlite://")
         yield opened
         opened.close()
+
+
+class TestPostgres(StorageContract):
+    @pytest.fixture
+    def storage(self, postgres: str) -> Iterator[Storage]:
+        opened = open_storage(postgres)
+        yield opened
+        opened.close()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -25,6 +25,7 @@ from runbase.errors import (
     StoreError,
     StoreUnavailable,
 )
+from runbase.storage.arrays import encode_numbers
 from runbase.storage.protocol import Rows
 from runbase.storage.sql.statements import statements
 
@@ -36,6 +37,7 @@ except ImportError:  # Windows has no flock; there SQLite's own wait has to do
 OLDEST = (3, 38, 0)
 """The first SQLite with the ->> operator, which the views use."""
 
+T = TypeVar("T")
 _STEPS_BETWEEN_CHECKS = 20_000
 _UNAVAILABLE = (
     sqlite3.SQLITE_CANTOPEN,
@@ -50,6 +52,8 @@ class Session:
     """Named statements on one connection, inside whatever transaction it is in."""
 
     dialect = "sqlite"
+
+    schema = "main"
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -70,6 +74,8 @@ class Session:
     def row(self, name: str, /, **params: Any) -> Any:
         """A named query's first row, or None."""
         return self._connection.execute(statements("sqlite")[name].text, params).fetchone()
+
+    arrays = rows
 
     def query(self, text: str, params: Mapping[str, Any]) -> list[Any]:
         """The rows of a query that was composed from a filter; its values are bound."""
@@ -104,9 +110,19 @@ class Session:
         return None if value is None else msgspec.json.decode(value)
 
     @staticmethod
+    def each(values: Sequence[Any]) -> str:
+        """Values to look for with `= any(:values)`."""
+        return msgspec.json.encode([*values]).decode()
+
+    @staticmethod
     def array(text: str) -> str:
-        """An array, given as JSON, as the tables hold it."""
+        """An array of integers or steps, given as JSON."""
         return text
+
+    @staticmethod
+    def reals(values: Sequence[Any]) -> str:
+        """An array of numbers; NaN is null here, and an infinity overflows to one."""
+        return encode_numbers(values)
 
 
 class SqliteDriver:
@@ -200,6 +216,11 @@ class SqliteDriver:
         finally:
             with self._idle_guard:
                 self._idle.append(connection)
+
+    def transact(self, work: Callable[[Session], T]) -> T:
+        """`work` in one transaction; writers take turns here, so that it needs no second try."""
+        with self.write() as session:
+            return work(session)
 
     def sql(
         self,

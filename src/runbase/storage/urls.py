@@ -4,6 +4,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from runbase.errors import UsageError
+from runbase.storage.address import without_password
 from runbase.storage.protocol import Storage
 
 
@@ -21,9 +22,17 @@ def open_storage(url: str, *, create: bool = True, timeout: float = 60.0) -> Sto
         path = None if memory else Path(name).expanduser().absolute()
         return SqlStorage(SqliteDriver(path, create=create, timeout=timeout))
     if scheme.split("+")[0] in ("postgresql", "postgres"):
-        raise UsageError(
-            "PostgreSQL is not part of this version yet; use a SQLite file: sqlite:///path/runbase.db"
-        )
+        from runbase.storage.address import postgres_address
+        from runbase.storage.sql.store import SqlStorage
+
+        try:
+            from runbase.storage.postgres import PostgresDriver
+        except ImportError as error:
+            raise UsageError(
+                "a PostgreSQL store needs psycopg: pip install 'runbase[postgres]'"
+            ) from error
+        return SqlStorage(PostgresDriver(postgres_address(url), create=create, timeout=timeout))
     raise UsageError(
-        f"{url!r} is no database runbase knows; use sqlite:///path/runbase.db, or a path to a file"
+        f"{without_password(url)!r} is no database runbase knows; use sqlite:///path/runbase.db, a path to "
+        "a file, or postgresql://user@host/database"
     )

@@ -39,7 +39,7 @@ def series(
     import numpy as np
 
     found = _find(session, run, key, kind)
-    rows = session.rows("read_blocks", series=found["id"], start=start, stop=end)
+    rows = session.arrays("read_blocks", series=found["id"], start=start, stop=end)
     if not rows:
         empty = np.empty(0, dtype=np.float64)
         return Series(key, np.empty(0, dtype=np.int64), empty, empty)
@@ -90,8 +90,8 @@ def _whole_or_cut(
     low, high = row["lowest_step"], row["highest_step"]
     if (start is None or low >= start) and (end is None or high <= end):
         return tuple(row)[:7]
-    block = session.row("read_block", series=row["series_id"], group=row["group_id"])
-    steps, _, values = _arrays([block])
+    block = session.arrays("read_block", series=row["series_id"], group=row["group_id"])
+    steps, _, values = _arrays(block)
     kept = (steps >= (low if start is None else start)) & (steps <= (high if end is None else end))
     if not kept.any():
         return None
@@ -122,15 +122,19 @@ def _arrays(
             count = cast("int", row["count"])
             steps.append(row["first_step"] + np.arange(count) * row["stride"])
         else:
-            steps.append(np.array(_numbers(row["steps"])))
-        times.append(np.array(_floats(row["times"]), dtype=np.float64) * 1e-6 + row["first_time"])
+            held = row["steps"]
+            steps.append(np.array(_numbers(held) if isinstance(held, str) else held))
+        times.append(_values(row["times"]) * 1e-6 + row["first_time"])
         values.append(_values(row["numbers"]))
     return np.concatenate(steps), np.concatenate(times), np.concatenate(values)
 
 
-def _values(text: str) -> "NDArray[np.float64]":
+def _values(text: Any) -> "NDArray[np.float64]":
+    """An array of a row: JSON text where the dialect has no arrays."""
     import numpy as np
 
+    if not isinstance(text, str):
+        return text
     try:
         return np.array(_floats(text), dtype=np.float64)
     except (msgspec.ValidationError, msgspec.DecodeError):  # null is NaN, and 9e999 an infinity

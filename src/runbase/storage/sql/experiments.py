@@ -10,6 +10,9 @@ from runbase.storage.sql.session import Session
 def get_or_create(session: Session, name: str, time: float) -> str:
     """The id of the newest experiment of this name, made if there is none."""
     row = session.row("experiment_by_name", name=name)
+    if row is None:
+        session.rows("lock_name", name=name)
+        row = session.row("experiment_by_name", name=name)  # another may have made it meanwhile
     return row["id"] if row else create(session, name, time)
 
 

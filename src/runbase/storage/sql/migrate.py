@@ -21,7 +21,7 @@ create table if not exists migrations (
   name       text primary key,  -- the file's name; user scripts are listed here too
   sha256     text not null,     -- of its text
   opens_with integer not null default 0, -- the lowest schema number a program must know to use this
-  applied    text not null
+  applied    {time} not null
 )
 """
 
@@ -40,7 +40,9 @@ class MigratingSession(Protocol):
     """What migrating needs of a driver's session."""
 
     dialect: str
+    schema: str | None
 
+    def row(self, name: str, /, **params: Any) -> Any: ...
     def script(self, text: str) -> None: ...
     def query(self, text: str, params: dict[str, Any]) -> list[Any]: ...
     def time(self, seconds: float) -> Any: ...
@@ -62,9 +64,7 @@ def migrations(dialect: str) -> list[Migration]:
 
 def pending(session: MigratingSession) -> list[Migration]:
     """The migrations a database still lacks; StoreTooNew where it is ahead of this program."""
-    if not session.query(
-        "select 1 from sqlite_master where type = 'table' and name = 'migrations'", {}
-    ):
+    if session.row("has_table", schema=session.schema, name="migrations") is None:
         return migrations(session.dialect)
     rows = session.query("select name, opens_with from migrations", {})
     newest = migrations(session.dialect)[-1].number
@@ -82,7 +82,7 @@ def migrate(session: MigratingSession) -> list[str]:
     """Apply what is lacking, inside the caller's transaction; the names of what was applied."""
     steps = pending(session)
     if steps:
-        session.script(_LEDGER)
+        session.script(for_dialect(_LEDGER, session.dialect))
     for step in steps:
         session.script(step.text)
         session.query(

@@ -5,7 +5,6 @@ ones of 1,024 calls. Nothing is read back but the open group's head: arrays grow
 """
 
 import hashlib
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, cast
@@ -13,6 +12,7 @@ from typing import Any, cast
 import msgspec
 
 from runbase.events import Points, Scalar, Types
+from runbase.storage.arrays import total
 from runbase.storage.sql.session import Session
 
 BLOCK = 1024
@@ -31,40 +31,33 @@ def points(session: Session, run: str, journal: str, event: Points) -> None:
     """Log calls of one set of keys."""
     ids = _series_ids(session, run, event.kind, event.keys)
     digest = _keys_hash(event.kind, event.keys)
-    total = len(event.steps)
+    calls = len(event.steps)
     done = 0
     head = session.row("open_group", journal=journal, keys_hash=digest)
     if head is not None:
-        done = min(BLOCK - head["count"], total)
+        done = min(BLOCK - head["count"], calls)
         _extend(session, head, ids, _cut(event, 0, done))
-    while done < total:
-        size = min(BLOCK, total - done)
+    while done < calls:
+        size = min(BLOCK, calls - done)
         _insert(session, run, journal, digest, ids, _cut(event, done, done + size))
         done += size
     for series, column in zip(ids, event.columns, strict=True):
         session.run("add_to_series", id=series, **_figures(event.steps, event.times, column))
 
 
-def encode_numbers(values: Sequence[Scalar]) -> str:
-    """Values as a JSON array; NaN is null, an infinity 9e999, which JSON readers take for one."""
-    if math.isfinite(_sum(values)):
-        return _encode(values).decode()
-    return "[" + ",".join(_number(value) for value in values) + "]"
-
-
 def statistics(values: Sequence[Scalar]) -> dict[str, Any]:
     """count, nans, min, max and sum of values; the last three leave NaN out, None if none is left."""
-    total = _sum(values)
+    added = total(values)
     numbers = values
-    if total != total:  # a NaN in it, or both infinities
+    if added != added:  # a NaN in it, or both infinities
         numbers = [value for value in values if value == value]
-        total = _sum(numbers)
+        added = total(numbers)
     return {
         "count": len(values),
         "nans": len(values) - len(numbers),
         "min": min(numbers) if numbers else None,
         "max": max(numbers) if numbers else None,
-        "sum": total if numbers else None,
+        "sum": added if numbers else None,
     }
 
 
@@ -89,9 +82,7 @@ def _insert(
         highest_step=max(event.steps),
         first_time=origin,
         times=session.array(_offsets(event.times, origin)),
-        progress=None
-        if event.progress is None
-        else session.array(_encode(event.progress).decode()),
+        progress=None if event.progress is None else session.reals(event.progress),
     )
     session.many("insert_block", _blocks(session, group, ids, event))
 
@@ -115,11 +106,9 @@ def _extend(session: Session, head: Any, ids: list[int], event: Points) -> None:
         steps=None if steps is None else session.array(_encode(steps).decode()),
         all_steps=all_steps,
         times=session.array(_offsets(event.times, head["first_time"])),
-        progress=None
-        if event.progress is None
-        else session.array(_encode(event.progress).decode()),
-        no_progress_before=session.array(_encode([None] * count).decode()),
-        no_progress_now=session.array(_encode([None] * len(event.steps)).decode()),
+        progress=None if event.progress is None else session.reals(event.progress),
+        no_progress_before=session.reals([None] * count),
+        no_progress_now=session.reals([None] * len(event.steps)),
         lowest_step=min(event.steps),
         highest_step=max(event.steps),
     )
@@ -132,7 +121,7 @@ def _blocks(session: Session, group: int, ids: list[int], event: Points) -> list
             "series": series,
             "group": group,
             **statistics(column),
-            "numbers": session.array(encode_numbers(column)),
+            "numbers": session.reals(column),
         }
         for series, column in zip(ids, event.columns, strict=True)
     ]
@@ -202,10 +191,10 @@ def _figures(steps: list[Scalar], times: list[float], column: list[Scalar]) -> d
     lowest, highest = figures["min"], figures["max"]
     return {
         **figures,
-        "first": column[first],
+        "first": _or_none(column[first]),
         "first_step": steps[first],
         "first_time": times[first],
-        "last": column[last],
+        "last": _or_none(column[last]),
         "last_step": steps[last],
         "last_time": times[last],
         "min_step": None if lowest is None else steps[column.index(lowest)],
@@ -213,16 +202,6 @@ def _figures(steps: list[Scalar], times: list[float], column: list[Scalar]) -> d
     }
 
 
-def _sum(values: Sequence[Scalar]) -> float:
-    try:
-        return float(sum(values))
-    except OverflowError:
-        return math.fsum(map(float, values))
-
-
-def _number(value: Scalar) -> str:
-    if value != value:
-        return "null"
-    if value in (math.inf, -math.inf):
-        return "9e999" if value > 0 else "-9e999"
-    return _encode(value).decode()
+def _or_none(value: Scalar) -> Scalar | None:
+    """NaN as null, which is how plain SQL is to see it."""
+    return value if value == value else None

@@ -34,6 +34,7 @@ def opened(session: Session, event: Opened, folder: str | None) -> None:
     process = event.process
     if session.row("run_exists", run=event.run) is None:
         experiment = experiments.get_or_create(session, event.experiment, event.time)
+        session.rows("lock_experiment", id=experiment)
         session.run(
             "insert_run",
             run=event.run,
@@ -253,7 +254,8 @@ def _typed(value: Any) -> dict[str, Any]:
             number = float(value) if abs(value) < 10**300 else math.copysign(math.inf, value)
             return {"type": "int", "number": number, "text": str(value)}
         case float():
-            return {"type": "float", "number": value, "text": repr(value)}
+            number = value if value == value else None
+            return {"type": "float", "number": number, "text": repr(value)}
         case str():
             return {"type": "text", "number": None, "text": value}
         case _:

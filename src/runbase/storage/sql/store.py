@@ -4,9 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Any, Protocol, cast
-
-import msgspec
+from typing import Any, Protocol, TypeVar, cast
 
 from runbase.errors import NotFound, suggestion
 from runbase.events import (
@@ -29,9 +27,12 @@ from runbase.events import (
 from runbase.model import Artifact, Change, Envelope, Experiment, Metric, Run, Scalar, Series
 from runbase.status import Status
 from runbase.storage.protocol import Delivery, LiveRun, Rows
-from runbase.storage.sql import curves, experiments, points, runs
+from runbase.storage.sql import curves, experiments, points, runs, schema
 from runbase.storage.sql.migrate import migrate, pending
 from runbase.storage.sql.session import Session
+from runbase.storage.sql.statements import for_dialect
+
+T = TypeVar("T")
 
 _HANDLERS: dict[type, Any] = {
     Started: runs.started,
@@ -63,6 +64,7 @@ class Driver(Protocol):
     def new(self) -> bool: ...
     def write(self) -> AbstractContextManager[Session]: ...
     def read(self) -> AbstractContextManager[Session]: ...
+    def transact(self, work: Callable[[Any], T]) -> T: ...
     def sql(
         self,
         query: str,
@@ -92,13 +94,17 @@ class SqlStorage:
 
     def apply(self, deliveries: Sequence[Delivery]) -> list[bool]:
         """Take in events, all deliveries in one transaction; which of them were taken in."""
-        with self._driver.write() as session:
+
+        def work(session: Session) -> list[bool]:
+            session.rows("lock_runs", runs=session.each([d.run for d in deliveries]))
             return [_deliver(session, delivery) for delivery in deliveries]
+
+        return self._driver.transact(work)
 
     def offsets(self, journals: Sequence[str]) -> dict[str, int]:
         """How many bytes of each journal are in here."""
         with self._driver.read() as session:
-            rows = session.rows("journal_offsets", journals=session.json(list(journals)))
+            rows = session.rows("journal_offsets", journals=session.each(journals))
         return {row["id"]: row["offset"] for row in rows}
 
     # Liveness
@@ -158,8 +164,7 @@ class SqlStorage:
         """Runs that satisfy a filter, with everything known of each; five queries in all."""
         text, values = _RUNS, dict[str, Any]()
         if ids is not None:
-            text += " and r.id in (select value from json_each(:ids))"
-            values["ids"] = msgspec.json.encode(list(ids)).decode()
+            text += " and r.id = any(:ids)"
         if where or order_by:
             from runbase.storage.sql.filters import Compiler  # a SQL parser: half of a quick start
 
@@ -174,11 +179,13 @@ class SqlStorage:
             values["experiment"] = experiment
         text += f" order by {order}r.created_at desc, r.id desc"
         text += " limit :limit offset :offset"
-        values |= {"limit": -1 if limit is None else limit, "offset": offset}
+        values |= {"limit": 2**62 if limit is None else limit, "offset": offset}
         with self._driver.read() as session:
+            if ids is not None:
+                values["ids"] = session.each(ids)
             if experiment is not None:
                 _check_experiment(session, experiment)
-            return _assemble(session, session.query(text, values))
+            return _assemble(session, session.query(for_dialect(text, session.dialect), values))
 
     def artifacts(self, run: str) -> list[Artifact]:
         """A run's files."""
@@ -239,27 +246,23 @@ class SqlStorage:
 
     def schema(self) -> str:
         """The schema as it stands, with its comments."""
-        query = (
-            "select sql from sqlite_master where sql is not null and name not like 'sqlite_%' "
-            "order by case type when 'table' then 0 when 'index' then 1 else 2 end, rowid"
-        )
-        return "\n\n".join(f"{row[0]};" for row in self.sql(query)) + "\n"
+        with self._driver.read() as session:
+            return "\n\n".join(schema.statements(session)) + "\n"
 
     def totals(self) -> dict[str, int]:
         """How much is in here."""
         counts = self.sql(
             "select (select count(*) from experiments) as experiments, "
             "(select count(*) from runs) as runs, "
-            "(select coalesce(sum(count), 0) from series) as points"
+            "(select cast(coalesce(sum(count), 0) as bigint) from series) as points"
         ).to_dicts()[0]
         with self._driver.read() as session:
             return {**counts, **dict(session.row("journal_totals"))}
 
     def check(self) -> list[str]:
-        """What SQLite's own examination finds."""
-        found = [str(row[0]) for row in self.sql("pragma integrity_check(20)") if row[0] != "ok"]
-        broken = self.sql("pragma foreign_key_check")
-        return found + [f"{row[0]}: a row refers to {row[2]} that is gone" for row in broken]
+        """What the database's own examination finds, and whether blocks and figures agree."""
+        with self._driver.read() as session:
+            return schema.faults(session)
 
     def close(self) -> None:
         """Let go of connections."""
@@ -324,7 +327,7 @@ def _check_experiment(session: Session, name: str) -> None:
 
 
 def _assemble(session: Session, rows: list[Any]) -> list[Run]:
-    ids = session.json([row["id"] for row in rows])
+    ids = session.each([row["id"] for row in rows])
     found_params: dict[str, list[Any]] = {}
     for row in session.rows("params_of_runs", runs=ids):
         found_params.setdefault(row["run_id"], []).append(row)

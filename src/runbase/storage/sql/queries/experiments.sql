@@ -17,5 +17,21 @@ select e.id, e.name, e.description, e.base_model, e.method, e.status, e.parent_i
        e.created_at, e.updated_at,
        (select count(*) from runs r where r.experiment_id = e.id and r.deleted_at is null) as runs
 from experiments e
-where e.deleted_at is null and (e.id = :id or :id is null)
+where e.deleted_at is null and (e.id = :id or cast(:id as text) is null)
 order by e.created_at desc, e.id desc;
+
+-- name: lock_name
+-- Nobody else makes an experiment of this name before this transaction ends.
+-- only: sqlite
+select :name as name where false;
+-- only: postgres
+select pg_advisory_xact_lock(hashtextextended(:name, 0));
+-- only: end
+
+-- name: lock_experiment
+-- Nobody else counts up its runs before this transaction ends.
+select id from experiments where id = :id
+-- only: postgres
+for update
+-- only: end
+;

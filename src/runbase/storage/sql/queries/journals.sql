@@ -1,6 +1,6 @@
 -- name: journal_offsets
 -- How much of each journal is in here.
-select id, "offset" from journals where id in (select value from json_each(:journals));
+select id, "offset" from journals where id = any(:journals);
 
 -- name: insert_journal
 -- A journal that was not known.

@@ -23,11 +23,11 @@ update series set
   last = case when last_step is null or :last_step > last_step or (:last_step = last_step and :last_time >= last_time) then :last else last end,
   last_time = case when last_step is null or :last_step > last_step or (:last_step = last_step and :last_time >= last_time) then :last_time else last_time end,
   last_step = case when last_step is null or :last_step > last_step or (:last_step = last_step and :last_time >= last_time) then :last_step else last_step end,
-  min_step = case when :min is not null and (min is null or :min < min) then :min_step else min_step end,
-  min = case when :min is not null and (min is null or :min < min) then :min else min end,
-  max_step = case when :max is not null and (max is null or :max > max) then :max_step else max_step end,
-  max = case when :max is not null and (max is null or :max > max) then :max else max end,
-  sum = case when :sum is null then sum else coalesce(sum, 0) + :sum end
+  min_step = case when cast(:min as {real}) is not null and (min is null or :min < min) then :min_step else min_step end,
+  min = case when cast(:min as {real}) is not null and (min is null or :min < min) then :min else min end,
+  max_step = case when cast(:max as {real}) is not null and (max is null or :max > max) then :max_step else max_step end,
+  max = case when cast(:max as {real}) is not null and (max is null or :max > max) then :max else max end,
+  sum = case when cast(:sum as {real}) is null then sum else coalesce(sum, 0) + :sum end
 where id = :id;
 
 -- name: open_group
@@ -50,7 +50,11 @@ values (:id, :run, :seq, :journal, :keys_hash, :count, :first_step, :stride, :st
 
 -- name: next_group
 -- The id of the next group.
+-- only: sqlite
 select coalesce(max(id), 0) + 1 as id from groups;
+-- only: postgres
+select nextval(pg_get_serial_sequence('groups', 'id')) as id;
+-- only: end
 
 -- name: extend_group
 -- More calls for a group.
@@ -64,9 +68,16 @@ update groups set
   progress = case when progress is null and :progress is null then null
                   else substr(coalesce(progress, :no_progress_before), 1, length(coalesce(progress, :no_progress_before)) - 1)
                        || ',' || substr(coalesce(:progress, :no_progress_now), 2) end,
+  -- only: postgres
+  steps = case when cast(:steps as numeric[]) is null then null
+               when :all_steps then cast(:steps as numeric[]) else steps || cast(:steps as numeric[]) end,
+  times = times || cast(:times as bigint[]),
+  progress = case when progress is null and cast(:progress as double precision[]) is null then null
+                  else coalesce(progress, cast(:no_progress_before as double precision[]))
+                       || coalesce(cast(:progress as double precision[]), cast(:no_progress_now as double precision[])) end,
   -- only: end
-  lowest_step = min(lowest_step, :lowest_step),
-  highest_step = max(highest_step, :highest_step)
+  lowest_step = case when :lowest_step < lowest_step then :lowest_step else lowest_step end,
+  highest_step = case when :highest_step > highest_step then :highest_step else highest_step end
 where id = :id;
 
 -- name: insert_block
@@ -79,11 +90,13 @@ values (:series, :group, :count, :nans, :min, :max, :sum, :numbers);
 update blocks set
   count = count + :count,
   nans = nans + :nans,
-  min = case when min is null or :min < min then coalesce(:min, min) else min end,
-  max = case when max is null or :max > max then coalesce(:max, max) else max end,
-  sum = case when :sum is null then sum else coalesce(sum, 0) + :sum end,
+  min = case when min is null or :min < min then coalesce(cast(:min as {real}), min) else min end,
+  max = case when max is null or :max > max then coalesce(cast(:max as {real}), max) else max end,
+  sum = case when cast(:sum as {real}) is null then sum else coalesce(sum, 0) + :sum end,
   -- only: sqlite
   numbers = substr(numbers, 1, length(numbers) - 1) || ',' || substr(:numbers, 2)
+  -- only: postgres
+  numbers = numbers || cast(:numbers as double precision[])
   -- only: end
 where series_id = :series and group_id = :group;
 
@@ -101,7 +114,8 @@ select key from series where run_id = :run and kind = :kind order by key;
 select g.count, g.first_step, g.stride, g.steps, g.first_time, g.times, b.numbers
 from blocks b join groups g on g.id = b.group_id
 where b.series_id = :series
-  and (:start is null or g.highest_step >= :start) and (:stop is null or g.lowest_step <= :stop)
+  and (cast(:start as numeric) is null or g.highest_step >= :start)
+  and (cast(:stop as numeric) is null or g.lowest_step <= :stop)
 order by g.seq;
 
 -- name: read_block
@@ -115,5 +129,6 @@ where b.series_id = :series and b.group_id = :group;
 select g.lowest_step, g.highest_step, b.count, b.nans, b.min, b.max, b.sum, b.series_id, b.group_id
 from blocks b join groups g on g.id = b.group_id
 where b.series_id = :series
-  and (:start is null or g.highest_step >= :start) and (:stop is null or g.lowest_step <= :stop)
+  and (cast(:start as numeric) is null or g.highest_step >= :start)
+  and (cast(:stop as numeric) is null or g.lowest_step <= :stop)
 order by g.lowest_step, g.seq;

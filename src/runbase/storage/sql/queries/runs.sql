@@ -2,13 +2,22 @@
 -- Whether a run is known.
 select 1 as one from runs where id = :run;
 
+-- name: lock_runs
+-- Nobody else adds to these runs before this transaction ends. On SQLite one transaction writes at a time.
+select id from runs where id = any(:runs)
+-- only: postgres
+order by id for update
+-- only: end
+;
+
 -- name: insert_run
 -- A run, at the first journal of it that comes in.
 insert into runs (id, experiment_id, number, name, status, created_at, updated_at, host, pid, folder)
 select :run, :experiment,
        coalesce((select max(number) from runs where experiment_id = :experiment), 0) + 1,
        :name, 'PENDING', :time, :time, :host, :pid, :folder
-where not exists (select 1 from runs where id = :run);
+where true
+on conflict (id) do nothing;
 
 -- name: place_run
 -- Where its folder was last found.
@@ -25,8 +34,13 @@ where id = :run;
 
 -- name: capture_run
 -- Facts of capture, added to those that are known.
-update runs set git = json_patch(git, :git), args = json_patch(args, :args),
-       env = json_patch(env, :env), system = json_patch(system, :system)
+update runs set
+  -- only: sqlite
+  git = json_patch(git, :git), args = json_patch(args, :args),
+  env = json_patch(env, :env), system = json_patch(system, :system)
+  -- only: postgres
+  git = git || :git, args = args || :args, env = env || :env, system = system || :system
+  -- only: end
 where id = :run;
 
 -- name: note_run
@@ -118,7 +132,7 @@ select id, name from runs where id >= :low and id < :high and deleted_at is null
 -- name: ids_of_name
 -- The runs of that name, newest first.
 select r.id, r.name from runs r join experiments e on e.id = r.experiment_id
-where r.name = :name and r.deleted_at is null and (e.name = :experiment or :experiment is null)
+where r.name = :name and r.deleted_at is null and (e.name = :experiment or cast(:experiment as text) is null)
 order by r.created_at desc limit 6;
 
 -- name: names_of_runs
@@ -135,16 +149,16 @@ left join journals j on j.run_id = r.id and j.closed_at is null
 where s.phase = 'active' or r.lost_at is not null;
 
 -- name: tags_of_runs
-select t.run_id, t.key, t.value from run_tags t where t.run_id in (select value from json_each(:runs));
+select t.run_id, t.key, t.value from run_tags t where t.run_id = any(:runs);
 
 -- name: params_of_runs
 select p.run_id, p.key, p.type, p.number, p.text from params p
-where p.run_id in (select value from json_each(:runs)) order by p.run_id, p.key;
+where p.run_id = any(:runs) order by p.run_id, p.key;
 
 -- name: series_of_runs
 select s.run_id, s.id, s.kind, s.key, s.type, s.count, s.nans, s.first, s.first_step, s.last,
        s.last_step, s.last_time, s.min, s.min_step, s.max, s.max_step, s.sum
-from series s where s.kind = 'metric' and s.run_id in (select value from json_each(:runs))
+from series s where s.kind = 'metric' and s.run_id = any(:runs)
 order by s.run_id, s.key;
 
 -- name: artifacts_of_run
@@ -159,4 +173,4 @@ select status, time, reason from status_history where run_id = :run order by tim
 -- name: records_of_run
 -- Its records of a key, or all.
 select key, kind, step, time, value, path from records
-where run_id = :run and (key = :key or :key is null) order by key, step, id;
+where run_id = :run and (key = :key or cast(:key as text) is null) order by key, step, id;

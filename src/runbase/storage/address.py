@@ -1,0 +1,52 @@
+"""What a database URL says, taken apart; and how it is shown, which is without its password."""
+
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+
+from msgspec import Struct
+
+SECRETS = ("password", "sslpassword", "passfile")
+
+
+class Address(Struct, frozen=True):
+    """A PostgreSQL database: what libpq is told, our search path, and the URL as it may be shown."""
+
+    libpq: str
+    schema: tuple[str, ...]
+    shown: str
+
+
+def postgres_address(url: str) -> Address:
+    """The parts of `postgresql://user:password@host/db?schema=lab&sslmode=require`.
+
+    `postgres://` and `postgresql+psycopg2://`, as other tools write it, mean the same. `schema` may be
+    a list with commas: the first is where tables are made.
+    """
+    parts = urlsplit(url)
+    options = parse_qsl(parts.query, keep_blank_values=True)
+    schema = [unquote(value) for name, value in options if name == "schema"]
+    path = tuple(name.strip() for value in schema for name in value.split(",") if name.strip())
+    kept = [(name, value) for name, value in options if name != "schema"]
+    libpq = urlunsplit(
+        ("postgresql", parts.netloc, parts.path, urlencode(kept, quote_via=quote), "")
+    )
+    # urlunsplit leaves out the // of an empty host, which libpq wants.
+    if not libpq.startswith("postgresql://"):
+        libpq = "postgresql://" + libpq.removeprefix("postgresql:").lstrip("/").join(("/", ""))
+    return Address(libpq, path, without_password(url))
+
+
+def without_password(url: str) -> str:
+    """A URL that may be printed, stored and logged."""
+    if "://" not in url:
+        return url
+    parts = urlsplit(url)
+    netloc = parts.netloc
+    user, at, host = netloc.rpartition("@")
+    if at:
+        netloc = f"{user.partition(':')[0]}@{host}"
+    options = parse_qsl(parts.query, keep_blank_values=True)
+    kept = [(name, value) for name, value in options if name.lower() not in SECRETS]
+    scheme = parts.scheme.split("+")[0]
+    scheme = "postgresql" if scheme == "postgres" else scheme
+    query = urlencode(kept, quote_via=quote, safe="/,:")
+    return f"{scheme}://{netloc}{parts.path}" + (f"?{query}" if query else "")

@@ -1,0 +1,286 @@
+"""The PostgreSQL driver: a pool of connections, transactions, and errors mapped. No query lives here.
+
+Connecting is libpq's business, so its environment variables, password file, service file and TLS
+options count here as in `psql`; only `schema=` of the URL is ours: the search path, whose first
+schema is made when it is not there. Nothing crosses a fork: a child opens a pool of its own.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from runbase.errors import (
+    QueryError,
+    QueryTimeout,
+    StoreBusy,
+    StoreCorrupt,
+    StoreError,
+    StoreUnavailable,
+    UsageError,
+)
+from runbase.storage.address import Address
+from runbase.storage.pgtypes import Session, configure
+from runbase.storage.protocol import Rows
+from runbase.storage.sql.statements import bound
+
+OLDEST = 140000
+"""PostgreSQL 14, in the server's own numbering."""
+
+PATIENCE = 10.0
+"""Seconds to wait for a connection; a training run's journal waits meanwhile, not the run."""
+
+ATTEMPTS = 5
+"""How often a transaction is tried that deadlocks with others."""
+
+_CROSSED = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+_SETUP_LOCK = 0x72756E62  # "runb": who makes or migrates a schema holds it
+
+Connection = psycopg.Connection[Any]
+T = TypeVar("T")
+
+
+class PostgresDriver:
+    """Connections to one schema of a PostgreSQL database.
+
+    `timeout` is how many seconds a writer waits for another's locks.
+    """
+
+    dialect = "postgres"
+
+    def __init__(self, address: Address, *, timeout: float = 60.0, create: bool = True) -> None:
+        self.url = address.shown
+        self.timeout = timeout
+        self.schema = address.schema[0] if address.schema else None
+        self._path = address.schema
+        self._conninfo = _conninfo(address)
+        self._create = create
+        self.prepare: Callable[[Any], object] = lambda _: None
+        """Called once, in a transaction of its own, before the first one that writes."""
+        self._prepared = False
+        self._here = threading.local()
+        self._pid = os.getpid()
+        self._left_behind: list[ConnectionPool[Connection]] = []
+        self._guard = threading.Lock()
+        with self.errors(), self._connect() as connection:
+            version = connection.info.server_version
+            if version < OLDEST:
+                raise StoreUnavailable(
+                    f"runbase needs PostgreSQL 14 or newer; {self.url} is {version // 10000}"
+                )
+            if self.schema is None:
+                self.schema = str(connection.execute("select current_schema()").fetchone()[0])  # type: ignore[index]
+        self._pool = self._new_pool()
+
+    def new(self) -> bool:
+        """Whether there is nothing yet to read from."""
+        found = "select 1 from pg_namespace where nspname = %s"
+        with self.errors(), self._connection() as connection:
+            missing = connection.execute(found, [self.schema]).fetchone() is None
+        if missing and not self._create:
+            raise StoreUnavailable(f"there is no schema {self.schema!r} in {self.url}")
+        return missing
+
+    @contextmanager
+    def write(self) -> Generator[Session]:
+        """A transaction that writes: committed at the end, rolled back on an exception."""
+        outer: Session | None = getattr(self._here, "session", None)
+        if outer is not None:  # inside another one: a part of it
+            yield outer
+            return
+        with self.errors():
+            if not self._prepared:
+                self._set_up()
+            with self._connection() as connection, connection.transaction():
+                session = Session(connection, self.schema)
+                self._here.session = session
+                try:
+                    yield session
+                finally:
+                    self._here.session = None
+
+    @contextmanager
+    def read(self) -> Generator[Session]:
+        """A consistent view of the database that writes nothing."""
+        with self.errors(), self._connection() as connection:
+            connection.execute("begin isolation level repeatable read read only")
+            try:
+                yield Session(connection, self.schema)
+            finally:
+                if not connection.closed:
+                    connection.execute("rollback")
+
+    def transact(self, work: Callable[[Any], T]) -> T:
+        """`work` in one transaction, again where it and another one stood in each other's way."""
+        for attempt in range(ATTEMPTS):
+            try:
+                with self.write() as session:
+                    return work(session)
+            except StoreBusy as error:
+                crossed = isinstance(error.__cause__, _CROSSED)
+                if not crossed or attempt == ATTEMPTS - 1 or self._inside():
+                    raise
+        raise AssertionError("the loop returns or raises")
+
+    def _inside(self) -> bool:
+        return getattr(self._here, "session", None) is not None
+
+    def sql(
+        self,
+        query: str,
+        params: Mapping[str, Any] | Sequence[Any],
+        write: bool,
+        timeout: float | None,
+    ) -> Rows:
+        """A user's own statement; `:name` or `?` stand for parameters where there are any."""
+        if write and not self._prepared:
+            with self.errors():
+                self._set_up()
+        text, values = _placed(query, params)
+        with (
+            self.errors(timeout),
+            self._connection() as connection,
+            connection.transaction(),
+        ):
+            if not write:
+                connection.execute("set transaction read only")
+            if timeout is not None:
+                milliseconds = sql.Literal(max(int(timeout * 1000), 1))
+                connection.execute(sql.SQL("set local statement_timeout = {}").format(milliseconds))
+            cursor = connection.execute(text, values)  # type: ignore[arg-type]
+            names = [column.name for column in cursor.description or ()]
+            return Rows(names, cursor.fetchall() if cursor.description else [])
+
+    def close(self) -> None:
+        """Close every connection."""
+        if self._pid == os.getpid():
+            self._pool.close()
+
+    @contextmanager
+    def errors(self, timeout: float | None = None) -> Generator[None]:
+        """PostgreSQL's exceptions as runbase's own."""
+        try:
+            yield
+        except PoolTimeout as error:
+            raise self._unreachable(error) from error
+        except psycopg.Error as error:
+            raise self._mapped(error, timeout) from error
+
+    def _mapped(self, error: psycopg.Error, timeout: float | None) -> StoreError:
+        match error:
+            case psycopg.errors.QueryCanceled() if timeout is not None:
+                return QueryTimeout(f"the query ran for more than {timeout} s and was cancelled")
+            case psycopg.errors.ReadOnlySqlTransaction():
+                return QueryError(
+                    "sql() only reads unless told otherwise; pass write=True to change the database"
+                )
+            case (
+                psycopg.errors.LockNotAvailable()
+                | psycopg.errors.DeadlockDetected()
+                | psycopg.errors.SerializationFailure()
+            ):
+                return StoreBusy(f"{self.url} was kept busy by other writers: {_said(error)}")
+            case psycopg.errors.DataCorrupted() | psycopg.errors.IndexCorrupted():
+                return StoreCorrupt(f"{self.url} is damaged: {_said(error)}")
+            case psycopg.errors.InsufficientPrivilege():
+                return StoreUnavailable(f"not allowed in {self.url}: {_said(error)}")
+            case psycopg.OperationalError() | psycopg.InterfaceError():
+                return StoreUnavailable(f"cannot use {self.url}: {_said(error)}")
+            case _:
+                return QueryError(_said(error))
+
+    def _unreachable(self, error: Exception) -> StoreError:
+        """Why the pool had no connection to give: a try of our own says it."""
+        try:
+            self._connect().close()
+        except psycopg.Error as reason:
+            return StoreUnavailable(f"cannot use {self.url}: {_said(reason)}")
+        return StoreBusy(f"all connections to {self.url} were in use for {PATIENCE:.0f} s: {error}")
+
+    def _connect(self) -> Connection:
+        connection: Connection = psycopg.connect(self._conninfo, autocommit=True)
+        self._configure(connection)
+        return connection
+
+    def _configure(self, connection: Connection) -> None:
+        configure(connection)
+        if self._path:
+            path = sql.SQL(", ").join(map(sql.Identifier, self._path))
+            connection.execute(sql.SQL("set search_path to {}").format(path))
+        connection.execute(
+            sql.SQL("set timezone = 'UTC'; set lock_timeout = {}").format(
+                sql.Literal(int(self.timeout * 1000))
+            )
+        )
+
+    def _new_pool(self) -> "ConnectionPool[Connection]":
+        return ConnectionPool(
+            self._conninfo,
+            min_size=0,
+            max_size=8,
+            max_idle=60.0,
+            timeout=PATIENCE,
+            reconnect_timeout=PATIENCE,
+            kwargs={"autocommit": True},
+            configure=self._configure,
+            check=ConnectionPool.check_connection,
+            open=True,
+        )
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        if self._pid != os.getpid():
+            with self._guard:
+                if self._pid != os.getpid():
+                    # Kept, not closed: closing it here would end the parent's sessions.
+                    self._left_behind.append(self._pool)
+                    self._pool, self._here = self._new_pool(), threading.local()
+                    self._pid = os.getpid()
+        with self._pool.connection() as connection:
+            yield connection
+
+    def _set_up(self) -> None:
+        """Make the schema and bring it up to date, one process at a time."""
+        with self._connection() as connection, connection.transaction():
+            connection.execute("select pg_advisory_xact_lock(%s)", [_SETUP_LOCK])
+            found = "select 1 from pg_namespace where nspname = %s"
+            if connection.execute(found, [self.schema]).fetchone() is None:
+                name = sql.Identifier(str(self.schema))
+                connection.execute(sql.SQL("create schema {}").format(name))
+            self.prepare(Session(connection, self.schema))
+        self._prepared = True
+
+
+def _conninfo(address: Address) -> str:
+    try:
+        given = conninfo_to_dict(address.libpq)
+    except psycopg.ProgrammingError as error:
+        raise UsageError(f"{address.shown!r} is no database URL: {_said(error)}") from error
+    defaults = {"connect_timeout": 10, "application_name": "runbase", "keepalives_idle": 30}
+    environment = {"connect_timeout": "PGCONNECT_TIMEOUT", "application_name": "PGAPPNAME"}
+    missing = {
+        name: value
+        for name, value in defaults.items()
+        if name not in given and environment.get(name, "") not in os.environ
+    }
+    return make_conninfo(address.libpq, **missing)
+
+
+def _placed(query: str, params: Mapping[str, Any] | Sequence[Any]) -> tuple[str, Any]:
+    """A user's query with psycopg's placeholders; untouched where there is nothing to place."""
+    if not params:
+        return query, None
+    escaped = query.replace("%", "%%")
+    if isinstance(params, Mapping):
+        return bound(escaped, lambda name: f"%({name})s"), params
+    return escaped.replace("?", "%s"), list(params)
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

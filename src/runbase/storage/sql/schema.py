@@ -1,0 +1,54 @@
+"""The schema as it stands: as SQL text, as rows with what each column means, and whether it is sound."""
+
+from collections.abc import Iterator
+
+from runbase.storage.sql.session import Session
+
+
+def statements(session: Session) -> list[str]:
+    """The tables, indexes and views as SQL that would make them, with comments."""
+    if session.dialect == "sqlite":
+        return [f"{row['sql']};" for row in session.rows("definitions", schema=session.schema)]
+    return list(_described(session))
+
+
+def faults(session: Session) -> list[str]:
+    """What is wrong with the database; empty when it is sound."""
+    found: list[str] = []
+    if session.dialect == "sqlite":
+        checks = session.query("pragma integrity_check(20)", {})
+        found += [str(row[0]) for row in checks if row[0] != "ok"]
+        broken = session.query("pragma foreign_key_check", {})
+        found += [f"{row[0]}: a row refers to {row[2]} that is gone" for row in broken]
+    for row in session.rows("series_without_their_blocks"):
+        found.append(
+            f"run {row['run_id']}: {row['key']!r} counts {row['count']} points and its blocks hold "
+            f"{row['held']}"
+        )
+    return found
+
+
+def _described(session: Session) -> Iterator[str]:
+    """PostgreSQL keeps no text of a table, so it is written anew from its catalogue."""
+    columns: dict[str, list[str]] = {}
+    comments: dict[str, str | None] = {}
+    for row in session.rows("columns", schema=session.schema):
+        comments[row["table_name"]] = row["table_comment"]
+        text = f"  {row['name']} {row['type']}"
+        text += " not null" if row["required"] else ""
+        text += f" default {row['standard']}" if row["standard"] else ""
+        said = f" -- {row['comment']}" if row["comment"] else ""
+        columns.setdefault(row["table_name"], []).append(f"{text},{said}")
+    rules: dict[str, list[str]] = {}
+    for row in session.rows("constraints", schema=session.schema):
+        rules.setdefault(row["table_name"], []).append(f"  {row['definition']}")
+    for table, lines in columns.items():
+        head = f"-- {comments[table]}\n" if comments[table] else ""
+        body = "\n".join(lines) + "\n" + ",\n".join(rules.get(table, []))
+        if table not in rules:
+            name, _, comment = lines[-1].rpartition(",")
+            body = "\n".join([*lines[:-1], name + comment])
+        yield f"{head}create table {table} (\n{body.rstrip()}\n);"
+    for row in session.rows("definitions", schema=session.schema):
+        head = f"-- {row['comment']}\n" if row["comment"] else ""
+        yield f"{head}{row['sql']};"
