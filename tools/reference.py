@@ -3,7 +3,6 @@
 A test fails while they are behind.
 """
 
-import re
 from pathlib import Path
 
 import typer
@@ -11,6 +10,7 @@ from typer.cli import get_docs_for_click
 
 from runbase.cli.app import app
 from runbase.settings import DESCRIPTIONS
+from runbase.storage.sql.comments import Described, described
 from runbase.storage.sql.migrate import migrations
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
@@ -52,31 +52,37 @@ tags = ["laptop"]
 
 
 def schema() -> str:
-    """Every table and view, column by column."""
+    """Every table and view, column by column, with both dialects' types."""
+    here, there = _described("sqlite"), _described("postgres")
     parts = [
-        "# Schema\n\n`runbase schema` prints this as SQL, as it stands in your database. Times are ISO-8601 "
-        "text in UTC; in\npoints they are seconds since the epoch. Documents are JSON text.\n"
+        "# Schema\n\n`runbase schema` prints this as SQL, as it stands in your database, with what you added. "
+        "Each type is\nSQLite's, and PostgreSQL's where that is another. Times are `timestamptz`, or ISO-8601 text in "
+        "UTC; in points\nthey are seconds since the epoch. Documents are `jsonb`, or JSON text; arrays are arrays, or "
+        "JSON text.\n"
     ]
-    text = "\n".join(step.text for step in migrations("sqlite"))
-    for match in re.finditer(
-        r"((?:^--[^\n]*\n)*)^create (table|view) (\w+)(.*?);$", text, re.MULTILINE | re.DOTALL
-    ):
-        comment, kind, name, body = match.groups()
-        said = " ".join(line.lstrip("- ") for line in comment.splitlines())
-        said = "" if "opens-with" in said else said
-        parts.append(
-            f"## {name}" + (" (view)" if kind == "view" else "") + f"\n\n{said}".rstrip() + "\n"
-        )
-        if kind == "view":
-            parts.append(f"```sql\ncreate view {name}{body};\n```\n")
+    for item in here:
+        if item.column:
             continue
-        rows = re.findall(
-            r'^  "?(\w+)"? +(text|integer|real|numeric)\b(.*?),? +-- (.*)$', body, re.MULTILINE
-        )
+        kind = " (view)" if item.kind == "view" else ""
+        parts.append(f"## {item.name}{kind}\n\n{item.comment}".rstrip() + "\n")
+        if item.kind == "view":
+            parts.append(f"```sql\ncreate view {item.name}{item.body};\n```\n")
+            continue
         parts.append("| column | type | what it is |\n|---|---|---|")
-        parts += [f"| `{column}` | {kind} | {what} |" for column, kind, _, what in rows]
+        for column in here:
+            if column.name == item.name and column.column:
+                other = next(o for o in there if (o.name, o.column) == (column.name, column.column))
+                types = (
+                    column.type if other.type == column.type else f"{column.type} / {other.type}"
+                )
+                parts.append(f"| `{column.column}` | {types} | {column.comment} |")
         parts.append("")
     return "\n".join(parts).rstrip() + "\n"
+
+
+def _described(dialect: str) -> list[Described]:
+    text = "\n".join(step.text for step in migrations(dialect))
+    return [item for item in described(text) if item.name != "migrations" or item.column]
 
 
 PAGES = {"cli.md": cli, "settings.md": settings, "schema.md": schema}

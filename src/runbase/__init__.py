@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from runbase.active import current_run
-    from runbase.client import Runs, Store, open
+    from runbase.client import Experiments, Runs, Store, open
     from runbase.current import (
         finish,
         init,
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         StoreUnavailable,
         UsageError,
     )
+    from runbase.model import Objective
     from runbase.run import Run
     from runbase.start import start_run, track
     from runbase.status import Phase, Status
@@ -60,13 +61,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
-    "client": "Runs Store open",
+    "client": "Experiments Runs Store open",
     "current": "finish init log log_artifact log_dict log_figure log_histogram log_image log_metric "
     "log_metrics log_param log_params log_table log_telemetry log_text note tag",
     "errors": "Ambiguous FilterError HomeError InvalidValue NotFound QueryError QueryTimeout "
     "RunFinished RunbaseError StoreBusy StoreCorrupt StoreError StoreTooNew StoreUnavailable "
     "UsageError",
     "active": "current_run",
+    "model": "Objective",
     "run": "Run",
     "start": "start_run track",
     "status": "Phase Status",
@@ -92,10 +94,12 @@ _HINTS = {
 
 __all__ = [
     "Ambiguous",
+    "Experiments",
     "FilterError",
     "HomeError",
     "InvalidValue",
     "NotFound",
+    "Objective",
     "Phase",
     "QueryError",
     "QueryTimeout",

@@ -113,6 +113,21 @@ class ArtifactLogged(Event, tag="artifact", frozen=True, kw_only=True):
     mime: str | None = None
     step: Scalar | None = None
     metadata: dict[str, Any] = {}
+    name: str | None = None
+    """The series of versions it belongs to."""
+
+
+class ArtifactUsed(Event, tag="use", frozen=True, kw_only=True):
+    """The run read an artifact of another run."""
+
+    owner: str
+    path: str
+
+
+class ArtifactRemoved(Event, tag="unartifact", frozen=True, kw_only=True):
+    """The bytes of an artifact were let go of, such as those of an older checkpoint."""
+
+    path: str
 
 
 class RecordLogged(Event, tag="record", frozen=True, kw_only=True):
@@ -147,6 +162,8 @@ JournalEvent = (
     | StatusChanged
     | Types
     | ArtifactLogged
+    | ArtifactUsed
+    | ArtifactRemoved
     | RecordLogged
     | Ended
     | Closed

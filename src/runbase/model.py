@@ -14,8 +14,41 @@ if TYPE_CHECKING:
 Scalar = int | float
 
 
+class Objective(Struct, frozen=True, kw_only=True):
+    """A metric to make small or great: `direction` is min or max, `weight` its share of several."""
+
+    metric: str
+    direction: str = "min"
+    weight: float = 1.0
+
+
+class Link(Struct, frozen=True, kw_only=True):
+    """One run or experiment points to another; `kind` says how."""
+
+    from_id: str
+    kind: str
+    to_id: str
+
+
+class Ancestor(Struct, frozen=True, kw_only=True):
+    """One step of a line of descent; `distance` 1 is a parent or a child."""
+
+    distance: int
+    id: str
+    name: str
+
+
+class Use(Struct, frozen=True, kw_only=True):
+    """A run read an artifact of another run (`owner_id`)."""
+
+    run_id: str
+    owner_id: str
+    path: str
+    time: datetime
+
+
 class Experiment(Struct, frozen=True, kw_only=True):
-    """A named group of runs."""
+    """A named group of runs. `columns` are those that you added to its table."""
 
     id: str
     name: str
@@ -29,6 +62,14 @@ class Experiment(Struct, frozen=True, kw_only=True):
     updated_at: datetime
     runs: int
     """How many runs it has."""
+    notes: str = ""
+    tags: dict[str, str | None] = {}
+    metrics: dict[str, Any] = {}
+    """Its own headline figures."""
+    objectives: list[Objective] = []
+    checkpoint: str | None = None
+    deleted_at: datetime | None = None
+    columns: dict[str, Any] = {}
 
 
 class Metric(Struct, frozen=True, kw_only=True):
@@ -66,6 +107,11 @@ class Artifact(Struct, frozen=True, kw_only=True):
     step: Scalar | None
     metadata: dict[str, Any]
     created_at: datetime
+    run_id: str = ""
+    name: str | None = None
+    version: int | None = None
+    removed_at: datetime | None = None
+    """When its bytes were let go of."""
 
 
 class Change(Struct, frozen=True, kw_only=True):
@@ -105,6 +151,14 @@ class Run(Struct, frozen=True, kw_only=True):
     system: dict[str, Any]
     error: dict[str, Any] | None
     exit_code: int | None
+    checkpoint: str | None = None
+    source_status: str | None = None
+    """The state's word in the system that it was imported from."""
+    deleted_at: datetime | None = None
+    columns: dict[str, Any] = {}
+    """Columns that you added to the table of runs."""
+    links: list[Link] = []
+    uses: list[Use] = []
     artifacts: list[Artifact] = field(default_factory=list[Artifact])
     history: list[Change] = field(default_factory=list[Change])
 

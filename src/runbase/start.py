@@ -20,7 +20,7 @@ from runbase.capture import facts, output, slurm
 from runbase.errors import HomeError, NotFound, UsageError, suggestion
 from runbase.events import Captured, Noted, Opened, Scalar, Started, Tags
 from runbase.ids import folder_name, name_for, new_id
-from runbase.ingest.liveness import is_written, this_process
+from runbase.ingest.liveness import has_begun, is_led, this_process
 from runbase.journal import VERSION, JournalWriter, files, opened, read
 from runbase.run import Run
 from runbase.settings import Settings, load, on_network
@@ -95,6 +95,7 @@ def start_run(
         wished = None  # the environment's id is for one run, and this is a second one beside it
     found = _find(place, resume, wished)
     attached = wished is not None and _attached(found)
+    resumed = found is not None and not attached and has_begun(found)
     opening = _open_folder(place, settings, found, wished)
     journal = JournalWriter(opening.folder, opening.first_line)
     sampler = _sampler(wanted)
@@ -109,9 +110,7 @@ def start_run(
         store=url,
         journal=journal,
         care=care,
-        next_step=0
-        if found is None or attached
-        else _next_step(opening.folder, url, opening.run_id),
+        next_step=0 if not resumed else _next_step(opening.folder, url, opening.run_id),
         outcomes=outcomes,
         captured=captured,
         finish_timeout=float(settings.text("finish_timeout") or 10),
@@ -121,7 +120,6 @@ def start_run(
     )
     if not attached:
         user = _user()
-        resumed = found is not None
         journal.append(Started(time=time.time(), resumed=resumed, parent=run.parent_id, user=user))
     _say_the_first(run, journal, settings, wanted, given, labels)
     endings.register(run)
@@ -254,7 +252,7 @@ def _attached(found: Path | None) -> bool:
     for name in _RANKS:
         if os.environ.get(name, "0").isdigit() and int(os.environ.get(name, "0")) > 0:
             return True
-    return found is not None and is_written(found)
+    return found is not None and is_led(found)
 
 
 def _open_folder(

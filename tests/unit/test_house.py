@@ -12,7 +12,7 @@ import pytest
 import runbase
 from runbase.errors import StoreTooNew
 from runbase.storage.sql.migrate import migrate, migrations
-from runbase.storage.sql.statements import for_dialect, statements
+from runbase.storage.sql.statements import bound, for_dialect, statements
 from runbase.storage.sqlite import Session, SqliteDriver
 from runbase.storage.urls import open_storage
 
@@ -21,7 +21,7 @@ FLOORS = {
     0: "model events status errors ids values",
     1: "journal storage",
     2: "ingest capture trials registry analysis",
-    3: "client run start active arguments params current background endings files settings aio testing",
+    3: "client run start active arguments params current background endings files settings aio testing shelves listings",
     4: "cli server integrations importers",
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names.split()}
@@ -81,7 +81,7 @@ def test_the_words_know_nothing_else() -> None:
 
 
 def test_public_names_are_counted() -> None:
-    assert len(runbase.__all__) == 41
+    assert len(runbase.__all__) == 43
     assert sorted(runbase.__all__) == sorted(runbase._PLACES)
     for name in runbase.__all__:
         assert getattr(runbase, name).__doc__
@@ -116,6 +116,24 @@ def test_statements_prepare(session: Session, name: str) -> None:
     session.query(f"explain {statement.text}", dict.fromkeys(statement.parameters))
 
 
+def test_statements_prepare_on_postgres(postgres: str) -> None:
+    """Each statement alone, its parameters' types left to the server."""
+    import psycopg
+
+    from runbase.storage.address import postgres_address
+
+    open_storage(postgres).close()
+    address = postgres_address(postgres)
+    with psycopg.connect(address.libpq, autocommit=True) as connection:
+        connection.execute(f"set search_path to {address.schema[0]}")
+        for name, statement in statements("postgres").items():
+            places = {p: f"${n + 1}" for n, p in enumerate(sorted(statement.parameters))}
+            text = bound(statement.text, places.__getitem__)
+            used = sorted(statement.parameters)
+            assert set(used) ^ statements("sqlite")[name].parameters <= {"high", "schema"}, name
+            connection.execute(f"prepare s_{name} as {text}")
+
+
 def test_every_statement_is_used() -> None:
     code = "\n".join(p.read_text() for p in (SOURCE / "storage").rglob("*.py"))
     for name in statements("sqlite"):
@@ -144,7 +162,9 @@ def test_a_newer_database_is_refused(tmp_path: Path) -> None:
     open_storage(str(path)).close()
     bare = sqlite3.connect(path)
     newer = migrations("sqlite")[-1].number + 1
-    bare.execute(f"insert into migrations values ('9999_later.sql', 'x', {newer}, '')")
+    bare.execute(
+        f"insert into migrations (name, sha256, opens_with, applied) values ('9999_later.sql', 'x', {newer}, '')"
+    )
     bare.commit()
     with pytest.raises(StoreTooNew, match="pip install --upgrade runbase"):
         open_storage(str(path))
@@ -154,6 +174,8 @@ def test_a_later_schema_that_old_programs_may_use(tmp_path: Path) -> None:
     path = tmp_path / "x.db"
     open_storage(str(path)).close()
     bare = sqlite3.connect(path)
-    bare.execute("insert into migrations values ('9999_later.sql', 'x', 1, '')")
+    bare.execute(
+        "insert into migrations (name, sha256, opens_with, applied) values ('9999_later.sql', 'x', 1, '')"
+    )
     bare.commit()
     open_storage(str(path)).close()

@@ -6,7 +6,7 @@ import typer
 from rich.markup import escape
 
 from runbase.cli import common
-from runbase.client import Runs, flat
+from runbase.listings import Runs
 
 EXAMPLES = (
     "Examples: runbase runs · runbase runs 'params.lr < 0.01' · "
@@ -38,7 +38,7 @@ def command(
     with common.store(home, url) as store:
         found = store.runs(where, order_by=sort, limit=limit, experiment=experiment)
         if json:
-            common.print_json([flat(run) for run in found])
+            common.print_json(found.rows())
             return
         if not found:
             print("No runs." if where is None else "No run satisfies that filter.")

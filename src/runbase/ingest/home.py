@@ -76,11 +76,13 @@ def _take(
 ) -> None:
     deliveries: list[Delivery] = []
     problems: list[list[object]] = []
+    folders: list[Path] = []
     for folder, path, offset in part:
         head, batch = opened(path), read(path, offset, SMALL + 1)
         if head is None or batch.offset == offset:
             continue
         problems.append([*batch.problems])
+        folders.append(folder)
         deliveries.append(
             Delivery(
                 run=head.run,
@@ -94,12 +96,16 @@ def _take(
                 problems=len(batch.problems),
             )
         )
-    for delivery, damaged, taken in zip(
-        deliveries, problems, storage.apply(deliveries), strict=True
+    for delivery, damaged, folder, taken in zip(
+        deliveries, problems, folders, storage.apply(deliveries), strict=True
     ):
         if taken:
             report.lines += delivery.lines
             report.problems = [*report.problems, *damaged]  # type: ignore[list-item]
+        else:  # another ingester was first, and may not have come as far
+            rest = ingest_folder(storage, folder, delivery.folder)
+            report.lines += rest.lines
+            report.problems = [*report.problems, *rest.problems]
 
 
 def _parts(small: list[tuple[Path, Path, int]]) -> Iterator[list[tuple[Path, Path, int]]]:

@@ -126,6 +126,25 @@ def is_written(folder: Path) -> bool:
     return False
 
 
+def is_led(folder: Path) -> bool:
+    """Whether a living process of this host began the run and has not ended it."""
+    return any(
+        head is not None and _lives_here([head.process]) and not _closed(path) and _began(path)
+        for path in files(folder)
+        for head in [opened(path)]
+    )
+
+
+def has_begun(folder: Path) -> bool:
+    """Whether a first process of the run ever began it; ranks that came before it only joined."""
+    return any(_began(path) for path in files(folder))
+
+
+def _began(path: Path) -> bool:
+    with path.open("rb") as file:
+        return b'\n{"e":"start"' in file.read(2**14)  # its second line, but for attached processes
+
+
 def _closed(path: Path) -> bool:
     with path.open("rb") as file:
         file.seek(max(path.stat().st_size - 4096, 0))

@@ -74,7 +74,10 @@ def ingest_journal(
             report.problems = [*report.problems, *batch.problems]
             offset = batch.offset
         else:  # another ingester was first: go on from where it has come to
-            offset = storage.offsets([head.journal]).get(head.journal, 0)
+            reached = storage.offsets([head.journal]).get(head.journal, 0)
+            if reached <= offset:
+                break  # nobody was: the run was purged, and is not wanted back
+            offset = reached
         if pause and not pause(time.perf_counter() - began):
             break
     return report

@@ -32,7 +32,7 @@ class Row(tuple[Any, ...]):
     places: dict[str, int]
 
     def __getitem__(self, key: Any) -> Any:
-        return tuple.__getitem__(self, self.places[key] if key.__class__ is str else key)
+        return super().__getitem__(self.places[key] if key.__class__ is str else key)
 
     def keys(self) -> list[str]:
         """The names of its columns."""
@@ -115,6 +115,7 @@ class Session:
     """Named statements on one connection, inside whatever transaction it is in."""
 
     dialect = "postgres"
+    for_update = " for update"
 
     def __init__(self, connection: Connection, schema: str | None) -> None:
         self._connection = connection
@@ -155,7 +156,7 @@ class Session:
                 name = sql.Identifier(item.name) + sql.SQL("." if item.column else "")
                 place = name + sql.Identifier(item.column) if item.column else name
                 command = sql.SQL("comment on {} {} is {}")
-                kind = sql.SQL(item.kind)
+                kind = sql.SQL({"table": "table", "view": "view"}.get(item.kind, "column"))  # type: ignore[arg-type]
                 self._connection.execute(command.format(kind, place, sql.Literal(item.comment)))
 
     # How this dialect writes what SQL has no common form for.
@@ -194,6 +195,12 @@ class Session:
     def reals(values: Sequence[Any]) -> str:
         """An array of numbers; NaN stays NaN here, and None is null."""
         return f"{{{encode_numbers(values, nan='NaN', infinity='Infinity')[1:-1]}}}"
+
+    @staticmethod
+    def reals_of(text: str) -> str:
+        """An array of numbers, given as JSON with null for NaN and 9e999 for an infinity."""
+        exact = text.replace("null", "NaN").replace("9e999", "Infinity")
+        return "{" + exact[1:-1] + "}"
 
     def _cursor(self) -> "psycopg.Cursor[Any]":
         return self._connection.cursor(row_factory=_row_factory)

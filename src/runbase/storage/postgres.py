@@ -7,7 +7,7 @@ schema is made when it is not there. Nothing crosses a fork: a child opens a poo
 
 import os
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -234,7 +234,7 @@ class PostgresDriver:
         )
 
     @contextmanager
-    def _connection(self) -> Iterator[Connection]:
+    def _connection(self) -> Generator[Connection]:
         if self._pid != os.getpid():
             with self._guard:
                 if self._pid != os.getpid():

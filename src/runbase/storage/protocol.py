@@ -19,13 +19,65 @@ raises NotFound; a damaged or unreachable database raises a StoreError; no drive
 gets out.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, Protocol, TypeVar
 
 from msgspec import Struct
 
 from runbase.events import JournalEvent, Points, Process
-from runbase.model import Artifact, Change, Envelope, Experiment, Run, Scalar, Series
+from runbase.model import (
+    Ancestor,
+    Artifact,
+    Change,
+    Envelope,
+    Experiment,
+    Link,
+    Run,
+    Scalar,
+    Series,
+    Use,
+)
+from runbase.status import Status
+
+Kind = Literal["run", "experiment"]
+T = TypeVar("T")
+
+
+class Query(Struct, frozen=True, kw_only=True):
+    """What to look for: a filter and sort keys in the filter language, and a page of the result."""
+
+    where: str | None = None
+    order_by: str | None = None
+    limit: int | None = None
+    offset: int = 0
+    after: str | None = None
+    """The cursor of the page before."""
+    experiment: str | None = None
+    """Only runs of the experiment of this id."""
+    deleted: bool = False
+    """Only what lies in the bin, instead of what does not."""
+
+
+class Page(list[T]):
+    """A page of a listing; `cursor` gives the next one, and is None on the last."""
+
+    def __init__(self, items: Iterable[T] = (), cursor: str | None = None) -> None:
+        super().__init__(items)
+        self.cursor = cursor
+
+
+class Script(Struct, frozen=True):
+    """SQL of a user's, under the name by which it is remembered."""
+
+    name: str
+    code: str
+
+
+class Step(Struct, frozen=True):
+    """What became of a script: applied, applied before, for the other dialect only."""
+
+    name: str
+    state: str
 
 
 class Delivery(Struct, frozen=True, kw_only=True):
@@ -80,6 +132,7 @@ class Storage(Protocol):
     """A database of runs; see the module's text for what it promises."""
 
     url: str
+    dialect: str
 
     # Observations
     def apply(self, deliveries: Sequence[Delivery]) -> list[bool]:
@@ -103,29 +156,66 @@ class Storage(Protocol):
         """It lives after all: back to what it reported last."""
         ...
 
-    # Experiments and runs
-    def experiments(self) -> list[Experiment]:
-        """All experiments, newest first."""
+    # Experiments
+    def experiments(self, query: Query = ...) -> Page[Experiment]:
+        """Experiments that satisfy a query, newest first unless ordered."""
         ...
 
-    def find_run(self, run: str, experiment: str | None = None) -> str:
+    def find_experiment(self, word: str, *, deleted: bool = False) -> str:
+        """The id of an experiment by name (the newest), id, or unique beginning of an id."""
+        ...
+
+    def get_experiments(self, ids: Sequence[str]) -> list[Experiment]:
+        """Experiments by id, in this order; unknown ones are left out."""
+        ...
+
+    def create_experiment(
+        self, name: str, fields: Mapping[str, Any], experiment: str | None = None
+    ) -> str:
+        """A new experiment's id; several may have one name."""
+        ...
+
+    def get_or_create_experiment(self, name: str, fields: Mapping[str, Any]) -> str:
+        """The newest experiment of a name; whoever asks at the same moment gets the same one."""
+        ...
+
+    def lineage(self, experiment: str) -> tuple[list[Ancestor], list[Ancestor]]:
+        """Where an experiment comes from, and what was forked from it, nearest first."""
+        ...
+
+    # Runs
+    def find_run(self, run: str, experiment: str | None = None, *, deleted: bool = False) -> str:
         """The id of the run with this id, unique prefix, or name (the newest of that name)."""
         ...
 
-    def runs(
-        self,
-        where: str | None = None,
-        order_by: str | None = None,
-        limit: int | None = None,
-        offset: int = 0,
-        experiment: str | None = None,
-        ids: Sequence[str] | None = None,
-    ) -> list[Run]:
-        """Runs that satisfy a filter, newest first unless ordered."""
+    def runs(self, query: Query = ...) -> Page[Run]:
+        """Runs that satisfy a query, newest first unless ordered."""
+        ...
+
+    def count_runs(self, query: Query) -> int:
+        """How many runs satisfy a query's filter."""
+        ...
+
+    def get_runs(self, ids: Sequence[str]) -> list[Run]:
+        """Runs by id, in this order; unknown ones are left out."""
+        ...
+
+    def create_run(
+        self, experiment: str, name: str | None, fields: Mapping[str, Any], run: str | None = None
+    ) -> str:
+        """A run that waits for its start; its id."""
         ...
 
     def artifacts(self, run: str) -> list[Artifact]:
         """A run's files, by path."""
+        ...
+
+    def artifact_versions(self, name: str, experiment: str | None = None) -> list[Artifact]:
+        """The versions of a name, oldest first."""
+        ...
+
+    def uses(self, run: str) -> list[Use]:
+        """What a run used, and by whom its own artifacts were used."""
         ...
 
     def history(self, run: str) -> list[Change]:
@@ -134,6 +224,83 @@ class Storage(Protocol):
 
     def records(self, run: str, key: str | None = None) -> list[dict[str, Any]]:
         """A run's records (text, tables, images …) by key and step."""
+        ...
+
+    # Changes of runs and experiments
+    def update(self, kind: Kind, key: str, changes: Mapping[str, Any]) -> None:
+        """Set fields, to empty too; tags, parameters, objectives and documents are replaced."""
+        ...
+
+    def add(self, kind: Kind, key: str, more: Mapping[str, Mapping[str, Any]]) -> None:
+        """Merge keys into tags, parameters and documents; two who do so at once both count."""
+        ...
+
+    def remove(self, kind: Kind, key: str, keys: Mapping[str, Sequence[str]]) -> None:
+        """Take keys out of tags, parameters and documents."""
+        ...
+
+    def set_status(
+        self, run: str, status: Status | str, reason: str | None, at: float | None
+    ) -> None:
+        """A new state of a run, as somebody reports it."""
+        ...
+
+    def link(self, kind: Kind, from_id: str, name: str, to_id: str) -> None:
+        """One run or experiment points to another; the same link twice is one."""
+        ...
+
+    def unlink(self, kind: Kind, from_id: str, name: str | None, to_id: str) -> int:
+        """It does so no more; how many links there were."""
+        ...
+
+    def links(self, kind: Kind, key: str) -> list[Link]:
+        """What an object points to, and what points to it."""
+        ...
+
+    # The bin
+    def delete(self, kind: Kind, ids: Sequence[str], *, back: bool = False) -> int:
+        """Into the bin, or `back` out of it; how many there were."""
+        ...
+
+    def purge(self, kind: Kind, ids: Sequence[str]) -> list[str]:
+        """For good, with all below; the folders that held the runs' files. Journals of a purged
+        run that are met later are not taken in."""
+        ...
+
+    def in_the_bin(self, before: float) -> tuple[list[str], list[str]]:
+        """Ids of runs, and of experiments, that were deleted before a moment."""
+        ...
+
+    def folders(self, kind: Kind, ids: Sequence[str]) -> list[str]:
+        """The folders of runs, or of all runs of experiments."""
+        ...
+
+    def count_below(self, experiments_: Sequence[str]) -> int:
+        """How many runs experiments have, the deleted ones too."""
+        ...
+
+    def figures_of_experiments(
+        self, ids: Sequence[str]
+    ) -> dict[str, dict[str, tuple[float | None, float | None]]]:
+        """The least and greatest last value of each metric over each experiment's runs."""
+        ...
+
+    # Whole runs, out and in
+    def dump(self, ids: Sequence[str]) -> list[Any]:
+        """Runs as plain data, points and all, for `load`."""
+        ...
+
+    def load_experiments(self, records: Sequence[Experiment], *, by_name: bool) -> dict[str, str]:
+        """Experiments from elsewhere; by the id that each had, the one that it has here."""
+        ...
+
+    def load(self, dumps: Sequence[Any], places: Mapping[str, str]) -> tuple[int, int]:
+        """Runs from elsewhere, completed where they are here already; how many are new, and how many
+        had points that were not here."""
+        ...
+
+    def fork_runs(self, ids: Sequence[str], experiment: str) -> list[str]:
+        """Copies of runs in another experiment, with ids of their own, linked to what they copy."""
         ...
 
     # Points
@@ -162,6 +329,12 @@ class Storage(Protocol):
         """A metric in at most about `resolution` buckets."""
         ...
 
+    def points(
+        self, runs: Sequence[str], keys: Sequence[str] | None, kind: str = "metric"
+    ) -> dict[tuple[str, str], Series]:
+        """All points of many metrics (of all, where none are named) of many runs; by run and key."""
+        ...
+
     # SQL
     def sql(
         self,
@@ -176,6 +349,30 @@ class Storage(Protocol):
 
     def schema(self) -> str:
         """The schema as it stands, as SQL text with its comments."""
+        ...
+
+    def objects(self) -> list[dict[str, Any]]:
+        """Each table and view: kind, name, comment, and its columns with type and comment."""
+        ...
+
+    def setup(self, scripts: Sequence[Script], *, dry_run: bool) -> list[Step]:
+        """Apply users' scripts, each once, all or none; `dry_run` takes everything back."""
+        ...
+
+    def ledger(self) -> list[dict[str, Any]]:
+        """Every step of the schema: name, owner, sha256, applied."""
+        ...
+
+    def create_view(self, name: str, metrics: Sequence[str]) -> dict[str, str]:
+        """A wide view of metrics: column → metric."""
+        ...
+
+    def views(self) -> dict[str, dict[str, str]]:
+        """The wide views: name → column → metric."""
+        ...
+
+    def drop_view(self, name: str) -> None:
+        """Drop a wide view."""
         ...
 
     def totals(self) -> dict[str, int]:

@@ -6,6 +6,7 @@ connections of their own, opened read-only, and wait for nobody (write-ahead log
 """
 
 import os
+import re
 import sqlite3
 import threading
 import time
@@ -52,8 +53,9 @@ class Session:
     """Named statements on one connection, inside whatever transaction it is in."""
 
     dialect = "sqlite"
+    for_update = ""
 
-    schema = "main"
+    schema: str | None = "main"
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -123,6 +125,11 @@ class Session:
     def reals(values: Sequence[Any]) -> str:
         """An array of numbers; NaN is null here, and an infinity overflows to one."""
         return encode_numbers(values)
+
+    @staticmethod
+    def reals_of(text: str) -> str:
+        """An array of numbers, given as JSON with null for NaN and 9e999 for an infinity."""
+        return text
 
 
 class SqliteDriver:
@@ -434,10 +441,11 @@ def _no_attach(action: int, *_: Any) -> int:
 
 
 def _split(script: str) -> Iterator[str]:
+    """The statements of a script; SQLite itself says which semicolon ends one."""
     statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if line.rstrip().endswith(";") and sqlite3.complete_statement(statement):
+    for piece in re.split(r"(?<=;)", script):
+        statement += piece
+        if piece.endswith(";") and sqlite3.complete_statement(statement):
             yield statement
             statement = ""
     if _has_code(statement):

@@ -1,5 +1,6 @@
-"""What a storage backend must pass: subclass `StorageContract`, give it a `storage` fixture."""
+"""The contract of a backend, as test classes to inherit; needs pytest."""
 
 from runbase.testing.contract import StorageContract
+from runbase.testing.store import StoreContract
 
-__all__ = ["StorageContract"]
+__all__ = ["StorageContract", "StoreContract"]

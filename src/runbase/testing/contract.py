@@ -33,7 +33,7 @@ from runbase.events import (
 )
 from runbase.ids import new_id
 from runbase.status import Status
-from runbase.storage.protocol import Delivery, Storage
+from runbase.storage.protocol import Delivery, Query, Storage
 
 T0 = 1_800_000_000.0
 """A moment in 2027, seconds since the epoch."""
@@ -430,7 +430,7 @@ class StorageContract:
         with pytest.raises(NotFound, match="did you mean 'train/loss'"):
             storage.series(journal.run, "train/los")
         with pytest.raises(NotFound, match="did you mean 'contract'"):
-            storage.runs(experiment="contrakt")
+            storage.find_experiment("contrakt")
         with pytest.raises(UsageError, match="resolution"):
             storage.envelope(journal.run, "train/loss", resolution=0)
 
@@ -446,7 +446,7 @@ class StorageContract:
             )
 
         def names(where: str | None = None, order_by: str = "name") -> list[int]:
-            return [int(run.name[-1]) for run in storage.runs(where, order_by)]
+            return [int(r.name[-1]) for r in storage.runs(Query(where=where, order_by=order_by))]
 
         assert names() == [0, 1, 2, 3, 4, 5]
         assert names("params.lr < 0.001") == [4, 5]
@@ -464,7 +464,7 @@ class StorageContract:
         assert names(order_by='metrics."val/acc" desc') == [5, 4, 3, 2, 1, 0]
         assert names(order_by="params.lr") == [5, 4, 3, 2, 1, 0]
         assert names(order_by="tags.even, name desc") == [4, 2, 0, 5, 3, 1]
-        assert [run.name for run in storage.runs(None, "name", limit=2, offset=3)] == [
+        assert [run.name for run in storage.runs(Query(order_by="name", limit=2, offset=3))] == [
             "run-3",
             "run-4",
         ]
@@ -482,16 +482,23 @@ class StorageContract:
     )
     def test_filters_that_cannot_be(self, storage: Storage, where: str, message: str) -> None:
         with pytest.raises(FilterError, match=message):
-            storage.runs(where)
+            storage.runs(Query(where=where))
 
     def test_values_are_bound(self, storage: Storage) -> None:
         evil = "x' or 1=1; drop table runs; --"
         journal = Journal(storage, name=evil, experiment=evil)
         journal.write(Params(time=T0, values={evil: evil}), points([1.0], key=evil))
         quoted = evil.replace("'", "''")
-        assert len(storage.runs(f"name = '{quoted}'")) == 1
-        assert len(storage.runs(f'metrics."{evil}" = 1 and params."{evil}" = \'{quoted}\'')) == 1
-        assert len(storage.runs("name = 'other'")) == 0
+        assert len(storage.runs(Query(where=f"name = '{quoted}'"))) == 1
+        assert (
+            len(
+                storage.runs(
+                    Query(where=f'metrics."{evil}" = 1 and params."{evil}" = \'{quoted}\'')
+                )
+            )
+            == 1
+        )
+        assert len(storage.runs(Query(where="name = 'other'"))) == 0
         assert storage.find_run(evil) == journal.run
 
     def test_sql_reads_and_only_reads(self, storage: Storage) -> None:

@@ -36,10 +36,35 @@ def series(
 
     Of several points with one step the latest is given, unless `every` asks for all of them.
     """
-    import numpy as np
-
     found = _find(session, run, key, kind)
     rows = session.arrays("read_blocks", series=found["id"], start=start, stop=end)
+    return _series(key, rows, start, end, every)
+
+
+def many(
+    session: Session, runs: Sequence[str], keys: Sequence[str] | None, kind: str
+) -> dict[tuple[str, str], Series]:
+    """All points of many metrics of many runs, in one query; by run and key."""
+    rows = session.arrays(
+        "blocks_of_runs",
+        runs=session.each(runs),
+        kind=kind,
+        keys=session.each(keys or []),
+        all=int(keys is None),
+    )
+    blocks: dict[tuple[str, str], list[Any]] = {}
+    for row in rows:
+        blocks.setdefault((row["run_id"], row["key"]), []).append(row)
+    return {
+        (run, key): _series(key, found, None, None, False) for (run, key), found in blocks.items()
+    }
+
+
+def _series(
+    key: str, rows: list[Any], start: Scalar | None, end: Scalar | None, every: bool
+) -> Series:
+    import numpy as np
+
     if not rows:
         empty = np.empty(0, dtype=np.float64)
         return Series(key, np.empty(0, dtype=np.int64), empty, empty)

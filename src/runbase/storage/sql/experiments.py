@@ -1,9 +1,13 @@
-"""Experiments: found by name, made when first named, listed."""
+"""Experiments: found by name or id, made when first named, forked, listed with their descent."""
 
+import time as clock
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from runbase.errors import Ambiguous, NotFound, suggestion
 from runbase.ids import new_id
-from runbase.model import Experiment
+from runbase.model import Ancestor
+from runbase.storage.sql import edits
 from runbase.storage.sql.session import Session
 
 
@@ -19,37 +23,48 @@ def get_or_create(session: Session, name: str, time: float) -> str:
 def create(
     session: Session,
     name: str,
-    time: float,
-    *,
-    description: str = "",
-    base_model: str | None = None,
-    method: str | None = None,
-    config: dict[str, Any] | None = None,
-    parent: str | None = None,
+    time: float | None = None,
+    fields: Mapping[str, Any] | None = None,
+    own: Sequence[str] = (),
+    experiment: str | None = None,
 ) -> str:
-    """A new experiment's id."""
-    experiment = new_id()
-    session.run(
-        "insert_experiment",
-        id=experiment,
-        name=name,
-        description=description,
-        base_model=base_model,
-        method=method,
-        config=session.json(config or {}),
-        parent_id=parent,
-        time=session.time(time),
-    )
+    """A new experiment's id. `fields` are as `edits.set_experiment` takes them."""
+    experiment = experiment or new_id()
+    moment = session.time(clock.time() if time is None else time)
+    session.run("insert_experiment", id=experiment, name=name, time=moment)
+    if fields:
+        edits.set_experiment(
+            session, experiment, {"created_at": time or clock.time(), **fields}, own
+        )
     return experiment
 
 
-def listing(session: Session, experiment: str | None = None) -> list[Experiment]:
-    """All experiments, newest first; or the one of this id."""
-    found: list[Experiment] = []
-    for row in session.rows("list_experiments", id=experiment):
-        fields: dict[str, Any] = dict(row)
-        fields["config"] = session.document(row["config"])
-        fields["created_at"] = session.moment(row["created_at"])
-        fields["updated_at"] = session.moment(row["updated_at"])
-        found.append(Experiment(**fields))
-    return found
+def find(session: Session, word: str, *, deleted: bool = False) -> str:
+    """The id of the experiment of this name (the newest), id, or unique beginning of an id."""
+    rows = (
+        session.rows("experiments_of_word", word=word, low=word, high=word + "\U0010ffff")
+        if word
+        else []
+    )
+    rows = [row for row in rows if (row["deleted_at"] is not None) is deleted]
+    exact = [row for row in rows if word in (row["name"], row["id"])]
+    if exact or len(rows) == 1:
+        return (exact or rows)[0]["id"]
+    if rows:
+        fits = ", ".join(f"{row['id'][:16]}… ({row['name']})" for row in rows[:5])
+        raise Ambiguous(f"the id prefix {word!r} fits several experiments: {fits}; give more of it")
+    names = dict.fromkeys(row["name"] for row in session.rows("names_of_experiments"))
+    where = " in the bin" if deleted else ""
+    raise NotFound(
+        f"there is no experiment {word!r}{where}{'' if deleted else suggestion(word, names)}"
+    )
+
+
+def ancestors(session: Session, experiment: str) -> list[Ancestor]:
+    """Where it comes from, nearest first; also what was deleted since."""
+    return [Ancestor(**dict(row)) for row in session.rows("ancestors", id=experiment)]
+
+
+def descendants(session: Session, experiment: str) -> list[Ancestor]:
+    """What was forked from it, nearest first."""
+    return [Ancestor(**dict(row)) for row in session.rows("descendants", id=experiment)]

@@ -1,252 +1,501 @@
-"""The filter language, compiled to a WHERE clause over `runs r join experiments e`.
+"""The filter language, compiled to SQL for either dialect.
 
-SQL expressions over `params.k`, `metrics.k` (last; `.min .max .mean .first .count`), `tags.k` and the
-columns of runs and experiments. Parsed by sqlglot, so its grammar is SQL's; compiled from an
-allow-list of node types; every value is bound, never pasted.
+SQL expressions over a subject's columns and families (see `subjects`). Parsed by sqlglot, so its
+grammar is SQL's; compiled from an allow-list of node types; every value is bound, never pasted. Each
+expression has a kind (number, text, time), and kinds that cannot be compared are refused, so that
+both dialects agree.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from msgspec import Struct
 from sqlglot import exp, parse_one
 from sqlglot.errors import SqlglotError
 
 from runbase.errors import FilterError, suggestion
+from runbase.storage.sql import moments
+from runbase.storage.sql.statements import for_dialect
+from runbase.storage.sql.subjects import Column, Family, Subject
 
-RUN_COLUMNS = [
-    "id",
-    "number",
-    "name",
-    "status",
-    "created_at",
-    "started_at",
-    "ended_at",
-    "updated_at",
-    "seen_at",
-    "host",
-    "pid",
-    "folder",
-    "notes",
-    "exit_code",
-    "checkpoint",
-]
-_ALIASES = {
-    "run_id": "r.id",
-    "user": "r.username",
-    "parent": "r.parent_id",
-    "experiment": "e.name",
-    "experiment_id": "e.id",
-    "experiment.name": "e.name",
-    "experiment.id": "e.id",
-    "experiment.base_model": "e.base_model",
-    "experiment.method": "e.method",
-    "experiment.description": "e.description",
-    "seconds": (
-        "((julianday(coalesce(r.ended_at, r.seen_at, r.updated_at)) - julianday(r.started_at))"
-        " * 86400)"
-    ),
-}
-_FIGURES = {
-    "last": "s.last",
-    "min": "s.min",
-    "max": "s.max",
-    "first": "s.first",
-    "count": "s.count",
-    "mean": "s.sum / nullif(s.count - s.nans, 0)",
-    "last_step": "s.last_step",
-    "min_step": "s.min_step",
-    "max_step": "s.max_step",
-}
-_FAMILIES = {
-    "params": "params",
-    "param": "params",
-    "parameters": "params",
-    "metrics": "metrics",
-    "metric": "metrics",
-    "tags": "tags",
-    "tag": "tags",
-    "run": "run",
-    "runs": "run",
-    "attributes": "run",
-    "experiment": "experiment",
-}
 Node = Any  # sqlglot does not export the base class of its nodes under one name
 
-_BINARY: dict[type, str] = {
+_COMPARISONS: dict[type, str] = {
     exp.EQ: "=",
     exp.NEQ: "<>",
     exp.LT: "<",
     exp.LTE: "<=",
     exp.GT: ">",
     exp.GTE: ">=",
-    exp.And: "and",
-    exp.Or: "or",
-    exp.Add: "+",
-    exp.Sub: "-",
-    exp.Mul: "*",
-    exp.Div: "/",
 }
+_ARITHMETIC: dict[type, str] = {exp.Add: "+", exp.Sub: "-", exp.Mul: "*", exp.Div: "/"}
+_NOW = ("now", "current_timestamp")
+
+
+class Constant(Struct, frozen=True):
+    """A value that stands in the filter itself."""
+
+    value: Any
+
+
+class Name(Struct, frozen=True):
+    """A key of a family, bound and joined."""
+
+    family: Family
+    alias: str
+    key: str
+
+
+class Expression(Struct, frozen=True):
+    """Compiled SQL of a kind; a parameter is `any`, and becomes what it is compared with."""
+
+    sql: str
+    kind: str
+    name: Name | None = None
+    constant: Constant | None = None
+    upper: bool = False
+
+
+class SortKey(Struct, frozen=True):
+    """One key of an order; `kind` says how its value is bound in a cursor."""
+
+    sql: str
+    kind: str
+    descending: bool
 
 
 class Compiler:
-    """Compiles one query's filter and sort keys; collects the values to bind in `values`."""
+    """Compiles one query's filter and sort keys; collects the values to bind in `values`.
 
-    def __init__(self) -> None:
+    `time` gives a moment (seconds since the epoch) in the dialect's form; `known` the keys there are
+    in a family, for a message.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        dialect: str,
+        time: Callable[[float], Any],
+        *,
+        own: Mapping[str, Column] | None = None,
+        known: Callable[[str], list[str]] = lambda _: [],
+        now: float | None = None,
+    ) -> None:
         self.values: dict[str, Any] = {}
+        self.joins: list[str] = []
+        self._subject, self._dialect, self._time, self._known = subject, dialect, time, known
+        self._own = own or {}
+        self._names: dict[tuple[str, str], Name] = {}
+        self._now = datetime.now(UTC) if now is None else datetime.fromtimestamp(now, UTC)
+        self._text = ""
 
     def where(self, text: str) -> str:
         """A condition; FilterError shows where the text goes wrong."""
-        return self._boolean(self._parse(text), text)
+        self._text = text
+        return self._condition(self._parse(text))
 
-    def order(self, text: str) -> str:
+    def order(self, text: str) -> list[SortKey]:
         """Sort keys; what is missing comes last in both directions."""
-        tree = self._parse(f"select 1 order by {text}", text)
+        self._text = text
+        tree = self._parse(f"select 1 order by {text}", len("select 1 order by "))
         order = tree.args.get("order")
-        if order is None:
+        if order is None or tree.args.get("limit") is not None:
             raise FilterError(f"cannot sort by {text!r}")
-        keys: list[str] = []
+        keys: list[SortKey] = []
         for item in order.expressions:
-            direction = "desc" if item.args.get("desc") else "asc"
-            keys += [
-                f"{expression} is null, {expression} {direction}"
-                for expression in self._sort_expressions(item.this, text)
-            ]
-        return ", ".join(keys)
+            node, descending = item, False
+            if isinstance(item, exp.Ordered):
+                node, descending = item.this, bool(item.args.get("desc"))
+            keys += [SortKey(sql, kind, descending) for sql, kind in self._sorted_by(node)]
+        return keys
 
-    def _parse(self, text: str, shown: str | None = None) -> Node:
+    # Conditions
+
+    def _condition(self, node: Node) -> str:
+        match node:
+            case exp.Paren():
+                return f"({self._condition(node.this)})"
+            case exp.Not():
+                return f"not ({self._condition(node.this)})"
+            case exp.And() | exp.Or():
+                word = "and" if isinstance(node, exp.And) else "or"
+                return f"({self._condition(node.this)} {word} {self._condition(node.expression)})"
+            case exp.Boolean():
+                return "true" if node.this else "false"
+            case exp.Is():
+                return self._is(node)
+            case exp.Like() | exp.ILike():
+                return _negated(self._like(node), node)
+            case exp.In():
+                return _negated(self._in(node), node)
+            case exp.Between():
+                low = self._compare(node.this, ">=", node.args["low"])
+                high = self._compare(node.this, "<=", node.args["high"])
+                return _negated(f"({low} and {high})", node)
+            case _ if type(node) in _COMPARISONS:
+                return self._compare(node.this, _COMPARISONS[type(node)], node.expression)
+            case exp.Column() | exp.Dot():
+                return self._stands_alone(self._value(node), node)
+            case _:
+                raise self._not_part(node)
+
+    def _stands_alone(self, found: Expression, node: Node) -> str:
+        """`tags.baseline` and `params.shuffle` as conditions: it is set; it is true."""
+        if found.kind == "any":
+            return f"{self._as(found, 'number')} <> 0"
+        if found.name is not None and found.kind == "text":
+            return f"{found.sql} is not null"
+        raise FilterError(f"{node.sql()!r} alone says nothing; compare it, in {self._text!r}")
+
+    def _is(self, node: Node) -> str:
+        right = node.expression
+        if isinstance(right, exp.Boolean):
+            return self._compare(node.this, "=", right)
+        if not isinstance(right, exp.Null):
+            raise self._not_part(node)
+        found = self._value(node.this)
+        if found.kind == "any" and found.name is not None:
+            return f"coalesce({found.name.alias}.type, 'null') = 'null'"
+        return f"{found.sql} is null"
+
+    def _compare(self, left_node: Node, operator: str, right_node: Node) -> str:
+        left, right = self._value(left_node), self._value(right_node)
+        kind = self._common(left, right, operator)
+        if kind == "either":  # two parameters: as numbers where both are, else as text
+            numbers = f"{self._as(left, 'number')} {operator} {self._as(right, 'number')}"
+            return f"coalesce({numbers}, {self._as(left, 'text')} {operator} {self._as(right, 'text')})"
+        upper = left.upper or right.upper
+        sides = [self._as(side, kind, upper) for side in (left, right)]
+        return f"{self._collated(sides[0], kind)} {operator} {sides[1]}"
+
+    def _common(self, left: Expression, right: Expression, operator: str) -> str:
+        """The kind in which two sides are compared."""
+        kinds = {left.kind, right.kind}
+        if "null" in kinds:
+            raise FilterError(f"nothing equals null; use `is null`, in {self._text!r}")
+        if "span" in kinds:
+            raise FilterError(f"a span of time is no moment; use now() - …, in {self._text!r}")
+        if kinds == {"any"}:
+            return "either" if operator in ("=", "<>") else "number"
+        if "any" in kinds:
+            other = right if left.kind == "any" else left
+            if other.kind == "time" and other.constant is None:
+                raise FilterError(f"a parameter is no time, in {self._text!r}")
+            return {"time": "text", "bool": "number"}.get(other.kind, other.kind)
+        if len(kinds) == 1:
+            return kinds.pop()
+        for side, other in ((left, right), (right, left)):
+            # A constant bends to the other side: a tag's 1, a date, a number in quotes.
+            if side.constant is not None and other.constant is None:
+                self._as(side, other.kind)
+                return other.kind
+        raise FilterError(f"{left.kind} and {right.kind} cannot be compared, in {self._text!r}")
+
+    def _like(self, node: Node) -> str:
+        word = "ilike" if isinstance(node, exp.ILike) else "like"
+        pattern = node.expression
+        if not (isinstance(pattern, exp.Literal) and pattern.is_string):
+            raise FilterError(f"{word} needs a text pattern in quotes, in {self._text!r}")
+        found = self._value(node.this)
+        if found.kind not in ("text", "any"):
+            raise FilterError(f"{word} looks at text, and {node.this.sql()} is a {found.kind}")
+        left, value = self._as(found, "text"), str(pattern.this)
+        if self._dialect == "sqlite":
+            if word == "ilike":  # SQLite's like folds ASCII letters by itself
+                return f"{left} like {self._bind(value)}"
+            return f"{left} glob {self._bind(_glob(value))}"
+        if word == "like":
+            return f"{left} like {self._bind(value)} escape ''"
+        return f"""lower({left} collate "C") like lower(cast({self._bind(value)} as text) collate "C") escape ''"""
+
+    def _in(self, node: Node) -> str:
+        field = node.args.get("field")
+        if field is not None and isinstance(node.this, exp.Literal):  # 'baseline' in tags
+            return self._key_in(node.this, field)
+        if not node.expressions or field is not None or node.args.get("query") is not None:
+            raise FilterError(f"in (…) needs a list of values, in {self._text!r}")
+        return (
+            "("
+            + " or ".join(self._compare(node.this, "=", item) for item in node.expressions)
+            + ")"
+        )
+
+    def _key_in(self, key: Node, field: Node) -> str:
+        path = _path(field)
+        word = self._subject.words.get(path[0], path[0]) if len(path) == 1 else ""
+        if word not in self._subject.families or not key.is_string:
+            raise FilterError(f"in needs tags, params, metrics or a list, in {self._text!r}")
+        found = self._named(word, [str(key.this)])
+        if found.kind == "any" and found.name is not None:
+            return f"{found.name.alias}.key is not null"
+        return f"{found.sql} is not null"
+
+    # Values
+
+    def _value(self, node: Node) -> Expression:
+        constant = self._constant(node)
+        if constant is not None:
+            value = constant.value
+            kinds: dict[Any, str] = {bool: "bool", str: "text", datetime: "time", timedelta: "span"}
+            kind = kinds.get(type(value))
+            kind = "null" if value is None else kind or "number"
+            return Expression("", kind, constant=constant)
+        match node:
+            case exp.Paren():
+                return self._value(node.this)
+            case exp.Neg():
+                return Expression(f"-({self._number(node.this)})", "number")
+            case exp.Column() | exp.Dot():
+                return self._column(node)
+            case exp.Anonymous() if str(node.this).lower() == "at":
+                return self._at(node)
+            case _ if type(node) in _ARITHMETIC:
+                return self._arithmetic(node)
+            case _:
+                raise self._not_part(node)
+
+    def _constant(self, node: Node) -> Constant | None:  # noqa: PLR0912
+        match node:
+            case exp.Literal():
+                return Constant(str(node.this) if node.is_string else _number(str(node.this)))
+            case exp.Boolean():
+                return Constant(bool(node.this))
+            case exp.Null():
+                return Constant(None)
+            case exp.CurrentTimestamp():
+                return Constant(self._now)
+            case exp.CurrentDate():
+                return Constant(self._now.replace(hour=0, minute=0, second=0, microsecond=0))
+            case exp.Interval():
+                unit = node.args.get("unit")
+                return Constant(
+                    moments.duration(f"{node.this.name} {unit.name if unit else ''}".strip())
+                )
+            case exp.Paren():
+                return self._constant(node.this)
+            case exp.Neg():
+                inner = self._constant(node.this)
+                if inner is not None and type(inner.value) in (int, float):
+                    return Constant(-inner.value)
+                return None
+            case exp.Anonymous() if str(node.this).lower() in _NOW and not node.expressions:
+                return Constant(self._now)
+            case exp.Anonymous() if str(node.this).lower() == "ago" and len(node.expressions) == 1:
+                return Constant(self._now - moments.duration(node.expressions[0].name))
+            case exp.Add() | exp.Sub():
+                return self._moved(node)
+            case exp.Column() if self._is_quoted_text(node):
+                return Constant(node.name)
+            case _:
+                return None
+
+    def _moved(self, node: Node) -> Constant | None:
+        """now() - interval '2 days', worked out."""
+        left, right = self._constant(node.this), self._constant(node.expression)
+        if left is None or right is None:
+            return None
+        if isinstance(left.value, datetime) and isinstance(right.value, timedelta):
+            sign = 1 if isinstance(node, exp.Add) else -1
+            return Constant(left.value + sign * right.value)
+        return None
+
+    def _is_quoted_text(self, node: Node) -> bool:
+        """Text in double quotes, as MLflow's filters have it, where no column has that name."""
+        path = _path(node)
+        return (
+            len(path) == 1 and bool(node.this.args.get("quoted")) and self._own_column(path) is None
+        )
+
+    def _arithmetic(self, node: Node) -> Expression:
+        operator = _ARITHMETIC[type(node)]
+        left, right = self._number(node.this), self._number(node.expression)
+        right = f"nullif({right}, 0)" if operator == "/" else right
+        return Expression(f"({left} {operator} {right})", "number")
+
+    def _number(self, node: Node) -> str:
+        found = self._value(node)
+        if found.kind not in ("number", "any"):
+            raise FilterError(f"{node.sql()} is {found.kind}, no number, in {self._text!r}")
+        return for_dialect(f"cast({self._as(found, 'number')} as {{real}})", self._dialect)
+
+    def _at(self, node: Node) -> Expression:
+        """`at(metrics.a, metrics.b.max)`: the value of a at the step where b was greatest."""
+        paths = [_path(item) for item in node.expressions]
+        good = len(paths) == 2 and all(self._word(p) == "metrics" and len(p) > 1 for p in paths)
+        best = paths[1][-1] if good else ""
+        if best not in ("min", "max", "last", "first") or "metrics" not in self._subject.families:
+            raise FilterError(
+                f"at(…) takes a metric and another one's min or max: at(metrics.acc, "
+                f"metrics.loss.min), in {self._text!r}"
+            )
+        value = self._named("metrics", paths[0][1:])
+        other = self._named("metrics", paths[1][1:-1])
+        assert value.name is not None
+        assert other.name is not None
+        sql = _AT.format(series=value.name.alias, step=f"{other.name.alias}.{best}_step")
+        return Expression(for_dialect(sql, self._dialect), "number")
+
+    def _column(self, node: Node) -> Expression:
+        path = _path(node)
+        column = self._own_column(path)
+        if column is not None:
+            sql = for_dialect(column.sql, self._dialect).strip()
+            return Expression(sql, column.kind, upper=column.upper)
+        word = self._word(path)
+        if word in self._subject.families and len(path) > 1:
+            return self._named(word, path[1:])
+        raise self._unknown(path, node)
+
+    def _own_column(self, path: list[str]) -> Column | None:
+        if len(path) > 1 and self._subject.words.get(path[0].lower()) == "":
+            path = path[1:]  # run.status, attributes.status
+        name = ".".join(path)
+        name = self._subject.aliases.get(name, name)
+        return self._subject.columns.get(name) or self._own.get(name)
+
+    def _word(self, path: list[str]) -> str:
+        return self._subject.words.get(path[0].lower(), path[0].lower()) if path else ""
+
+    def _named(self, word: str, path: list[str]) -> Expression:
+        family = self._subject.families[word]
+        figure = family.figures.get(path[-1]) if len(path) > 1 else None
+        key = ".".join(path if figure is None else path[:-1])
+        name = self._names.get((word, key))
+        if name is None:
+            name = Name(family, f"f{len(self._names)}", self._bind(key))
+            self._names[word, key] = name
+            if family.join:
+                self.joins.append(family.join.format(name.alias, name.key))
+        if figure is not None:
+            return Expression(figure.sql.format(name.alias, name.key), figure.kind, name)
+        if family.kind == "any":
+            return Expression("", "any", name)
+        sql = for_dialect(family.values[family.kind], self._dialect).strip()
+        return Expression(sql.format(name.alias, name.key), family.kind, name)
+
+    # Forms
+
+    def _as(self, found: Expression, kind: str, upper: bool = False) -> str:
+        """An expression's SQL where a kind is wanted."""
+        if found.constant is not None:
+            return self._bind(self._bent(found.constant.value, kind, upper))
+        if found.kind == "any":
+            assert found.name is not None
+            return found.name.family.values["text" if kind == "time" else kind].format(
+                found.name.alias
+            )
+        return found.sql
+
+    def _bent(self, value: Any, kind: str, upper: bool) -> Any:
+        match kind, value:
+            case "number" | "bool", bool():
+                return int(value)
+            case "number", int() | float():
+                return value
+            case "number", str():
+                try:
+                    return _number(value)
+                except ValueError:
+                    raise FilterError(
+                        f"{value!r} is text, and what it is compared with a number, in {self._text!r}"
+                    ) from None
+            case "text", bool():
+                return "true" if value else "false"
+            case "text", str():
+                return value.upper() if upper else value
+            case "text", int() | float():
+                return str(value)
+            case "text", datetime():
+                return value.isoformat()
+            case "time", str():
+                return self._time(moments.moment(value).timestamp())
+            case "time", int() | float():
+                return self._time(moments.from_number(value).timestamp())
+            case "time", datetime():
+                return self._time(value.timestamp())
+            case _:
+                raise FilterError(
+                    f"{value!r} does not fit what it is compared with, in {self._text!r}"
+                )
+
+    def _collated(self, sql: str, kind: str) -> str:
+        """Text compares by its code points, whatever the database's locale."""
+        return f'{sql} collate "C"' if kind == "text" and self._dialect == "postgres" else sql
+
+    def _sorted_by(self, node: Node) -> list[tuple[str, str]]:
+        found = self._value(node)
+        if found.constant is not None:
+            raise FilterError(f"cannot sort by {node.sql()}, which is the same for all")
+        if found.kind == "any":  # numbers first, in their order, then texts in theirs
+            text = self._collated(f"({self._as(found, 'text')})", "text")
+            return [(self._as(found, "number"), "number"), (text, "text")]
+        return [(self._collated(f"({found.sql})", found.kind), found.kind)]
+
+    def _bind(self, value: Any) -> str:
+        name = f"p{len(self.values)}"
+        self.values[name] = value
+        return f":{name}"
+
+    # Messages
+
+    def _parse(self, text: str, skip: int = 0) -> Node:
         try:
             return parse_one(text, dialect="sqlite")
         except SqlglotError as error:
             details = getattr(error, "errors", None)
-            column = details[0].get("col") if details else None
-            source = shown or text
-            place = f" at character {column}" if column and shown is None else ""
-            pointer = f"\n  {source}"
-            if place:
-                pointer += f"\n  {' ' * max(int(column or 1) - 1, 0)}^"
-            raise FilterError(f"the filter cannot be read{place}:{pointer}") from error
+            column = (details[0].get("col") or 1) - skip if details else 1
+            raise FilterError(
+                f"the filter cannot be read at character {column}:{_pointer(self._text, column)}"
+            ) from error
 
-    def _boolean(self, node: Node, text: str) -> str:
-        return self._compile(node, text)
+    def _unknown(self, path: list[str], node: Node) -> FilterError:
+        if not path:
+            return self._not_part(node)
+        place = node.find(exp.Identifier)
+        names = [*self._subject.columns, *self._own]
+        families = list(self._subject.families)
+        column = 1
+        if place is not None and place.meta:
+            found = self._text.find(path[0])
+            column = found + 1 if found >= 0 else 1
+        if len(path) > 1 and self._word(path) not in self._subject.families:
+            hint = suggestion(path[0], [*families, "experiment"])
+            more = f'; quote keys with dots or slashes: params."{".".join(path)}"'
+            return FilterError(f"{path[0]!r} is unknown{hint}{more}{_pointer(self._text, column)}")
+        name = ".".join(path)
+        hint = suggestion(name, [*names, *(f"{family}.…" for family in families)])
+        for family in families:
+            if name in self._known(family):
+                quoted = name if name.isidentifier() else f'"{name}"'
+                hint = f"; did you mean {family}.{quoted}?"
+        return FilterError(f"there is no column {name!r}{hint}{_pointer(self._text, column)}")
 
-    def _compile(self, node: Node, text: str, wants: str = "") -> str:  # noqa: PLR0912
-        match node:
-            case exp.Paren():
-                return f"({self._compile(node.this, text, wants)})"
-            case exp.Not():
-                return f"not ({self._compile(node.this, text)})"
-            case exp.Neg():
-                return f"-({self._compile(node.this, text, wants)})"
-            case exp.Literal():
-                return self._bind(node.this if node.is_string else _number(node.this))
-            case exp.Boolean():
-                return "1" if node.this else "0"
-            case exp.Null():
-                return "null"
-            case exp.Column() | exp.Dot():
-                return self._column(node, text, wants)
-            case exp.Is():
-                return f"{self._compile(node.this, text)} is {self._compile(node.expression, text)}"
-            case exp.Like():
-                return self._like(node, text, "like")
-            case exp.ILike():
-                return self._like(node, text, "ilike")
-            case exp.In():
-                return self._in(node, text)
-            case exp.Between():
-                wants = _kind(node.args["low"])
-                parts = [
-                    self._compile(n, text, wants)
-                    for n in (node.this, node.args["low"], node.args["high"])
-                ]
-                return f"{parts[0]} between {parts[1]} and {parts[2]}"
-            case _ if type(node) in _BINARY:
-                return self._binary(node, text, wants)
-            case _:
-                raise FilterError(
-                    f"{node.sql()!r} is not part of the filter language, in {text!r}; see "
-                    "docs/reference/filters.md"
-                )
-
-    def _binary(self, node: Any, text: str, wants: str) -> str:
-        left, right = node.this, node.expression
-        operator = _BINARY[type(node)]
-        if operator in ("and", "or"):
-            return f"({self._compile(left, text)} {operator} {self._compile(right, text)})"
-        wants_left = _kind(right) or wants or ("number" if operator in "+-*/" else "")
-        wants_right = _kind(left) or wants or ("number" if operator in "+-*/" else "")
-        return (
-            f"({self._compile(left, text, wants_left)} {operator} "
-            f"{self._compile(right, text, wants_right)})"
+    def _not_part(self, node: Node) -> FilterError:
+        return FilterError(
+            f"{node.sql()!r} is not part of the filter language, in {self._text!r}; see "
+            "docs/reference/filters.md"
         )
 
-    def _like(self, node: Any, text: str, operator: str) -> str:
-        left = self._compile(node.this, text, "text")
-        pattern = node.expression
-        if not (isinstance(pattern, exp.Literal) and pattern.is_string):
-            raise FilterError(f"{operator} needs a text pattern in quotes, in {text!r}")
-        value = str(pattern.this)
-        if operator == "ilike":
-            return f"{left} like {self._bind(value)}"  # SQLite's like folds case by itself
-        return f"{left} glob {self._bind(_glob(value))}"
 
-    def _in(self, node: exp.In, text: str) -> str:
-        items = node.expressions
-        if not items:
-            raise FilterError(f"in (…) needs a list of values, in {text!r}")
-        wants = _kind(items[0])
-        left = self._compile(node.this, text, wants)
-        return f"{left} in ({', '.join(self._compile(item, text, wants) for item in items)})"
-
-    def _sort_expressions(self, node: Node, text: str) -> list[str]:
-        path = _path(node)
-        if path and _FAMILIES.get(path[0]) == "params" and len(path) > 1:
-            return [self._compile(node, text, kind) for kind in ("number", "text")]
-        return [self._compile(node, text)]
-
-    def _column(self, node: Node, text: str, wants: str) -> str:
-        path = _path(node)
-        if not path:
-            raise FilterError(f"{node.sql()!r} is no column, in {text!r}")
-        family = _FAMILIES.get(path[0])
-        if len(path) == 1 or family in ("run", "experiment"):
-            return _own_column(path, text)
-        if family is None:
-            families = ["params", "metrics", "tags", "experiment"]
-            raise FilterError(
-                f"{path[0]!r} is unknown in {text!r}{suggestion(path[0], families)}; quote keys "
-                f'with dots or slashes: params."{".".join(path)}"'
-            )
-        if family == "metrics":
-            figure = path[-1] if len(path) > 2 and path[-1] in _FIGURES else "last"
-            key = ".".join(path[1:-1] if len(path) > 2 and path[-1] in _FIGURES else path[1:])
-            return (
-                f"(select {_FIGURES[figure]} from series s where s.run_id = r.id and "
-                f"s.kind = 'metric' and s.key = {self._bind(key)})"
-            )
-        key = self._bind(".".join(path[1:]))
-        if family == "tags":
-            return (
-                "(select coalesce(t.value, '') from run_tags t where t.run_id = r.id and "
-                f"t.key = {key})"
-            )
-        value = {"number": "p.number", "text": "p.text"}.get(wants, "coalesce(p.text, p.number)")
-        return f"(select {value} from params p where p.run_id = r.id and p.key = {key})"
-
-    def _bind(self, value: Any) -> str:
-        name = f"f{len(self.values)}"
-        self.values[name] = value
-        return f":{name}"
+_AT = """
+-- only: sqlite
+(select v.value from blocks b join groups g on g.id = b.group_id, json_each(b.numbers) v
+ where b.series_id = {series}.id and g.lowest_step <= {step} and g.highest_step >= {step}
+   and case when g.steps is null then g.first_step + v.key * g.stride else g.steps ->> v.key end = {step}
+ order by g.first_time + (g.times ->> v.key) / 1e6 desc, g.seq desc, v.key desc limit 1)
+-- only: postgres
+(select nullif(v.value, 'NaN') from blocks b join groups g on g.id = b.group_id,
+   unnest(b.numbers, g.times, g.steps) with ordinality as v (value, offset_us, step, nth)
+ where b.series_id = {series}.id and g.lowest_step <= {step} and g.highest_step >= {step}
+   and case when g.steps is null then g.first_step + (v.nth - 1) * g.stride else v.step end = {step}
+ order by g.first_time + v.offset_us / 1e6::double precision desc, g.seq desc, v.nth desc limit 1)
+-- only: end
+"""
 
 
-def _own_column(path: list[str], text: str) -> str:
-    name = ".".join(path if path[0] == "experiment" else path[-1:])
-    if name in _ALIASES:
-        return _ALIASES[name]
-    if name in RUN_COLUMNS:
-        return f"r.{name}"
-    known = [*RUN_COLUMNS, *_ALIASES, "params.…", "metrics.…", "tags.…"]
-    raise FilterError(f"there is no column {name!r} (in {text!r}){suggestion(name, known)}")
+def _negated(condition: str, node: Node) -> str:
+    return f"not ({condition})" if node.args.get("negate") else condition
 
 
 def _path(node: Node) -> list[str]:
@@ -263,32 +512,22 @@ def _path(node: Node) -> list[str]:
             return []
 
 
-def _kind(node: Any) -> str:
-    """Whether the other side of a comparison makes this one a number or text."""
-    match node:
-        case exp.Literal():
-            return "text" if node.is_string else "number"
-        case exp.Neg() | exp.Paren():
-            return _kind(node.this)
-        case exp.Boolean():
-            return "number"
-        case exp.Column() | exp.Dot():
-            path = _path(node)
-            return "number" if path and _FAMILIES.get(path[0]) == "metrics" else ""
-        case _ if type(node) in _BINARY and _BINARY[type(node)] in "+-*/":
-            return "number"
-        case _:
-            return ""
-
-
 def _number(text: str) -> int | float:
     try:
-        return int(text)
+        whole = int(text)
     except ValueError:
-        return float(text)
+        number = float(text)
+        if number != number:
+            raise ValueError("NaN equals nothing") from None
+        return number
+    return whole if abs(whole) < 2**63 else float(whole)
 
 
 def _glob(pattern: str) -> str:
     """A LIKE pattern as GLOB, which minds case as SQL's LIKE does and SQLite's does not."""
     special: Callable[[str], str] = lambda c: f"[{c}]" if c in "*?[" else c  # noqa: E731
     return "".join({"%": "*", "_": "?"}.get(c) or special(c) for c in pattern)
+
+
+def _pointer(text: str, column: int) -> str:
+    return f"\n  {text}\n  {' ' * max(column - 1, 0)}^"

@@ -2,12 +2,13 @@
 
 import hashlib
 import math
-from collections.abc import Sequence
+import time as clock
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
 
-from runbase.errors import Ambiguous, NotFound, suggestion
+from runbase.errors import Ambiguous, NotFound, UsageError, suggestion
 from runbase.events import (
     Captured,
     Ended,
@@ -19,7 +20,7 @@ from runbase.events import (
     StatusChanged,
     Tags,
 )
-from runbase.model import Artifact, Change
+from runbase.model import Change
 from runbase.status import Status
 from runbase.storage.sql import experiments
 from runbase.storage.sql.session import Session
@@ -55,7 +56,7 @@ def opened(session: Session, event: Opened, folder: str | None) -> None:
 def started(session: Session, run: str, event: Started) -> None:
     """It runs; a resumed one runs again."""
     session.run("start_run", run=run, parent=event.parent, username=event.user)
-    _report(session, run, Status.RUNNING, event.time, "resumed" if event.resumed else None)
+    report(session, run, Status.RUNNING, event.time, "resumed" if event.resumed else None)
 
 
 def captured(session: Session, run: str, event: Captured) -> None:
@@ -66,8 +67,17 @@ def captured(session: Session, run: str, event: Captured) -> None:
 
 def params(session: Session, run: str, event: Params) -> None:
     """Parameters, flattened with / and typed; the run's set of them is stored once by content."""
-    rows = [{"run": run, "key": k, **_typed(v)} for k, v in flatten(event.values)]
-    session.many("set_param", rows)
+    set_params(session, run, event.values)
+
+
+def set_params(session: Session, run: str, values: Mapping[str, Any]) -> None:
+    """Set or change parameters of a run."""
+    session.many("set_param", [{"run": run, "key": k, **_typed(v)} for k, v in flatten(values)])
+    settle_config(session, run)
+
+
+def settle_config(session: Session, run: str) -> None:
+    """The run's set of parameters, as it now is, stored once by content."""
     everything = parameters(session.rows("params_of_run", run=run))
     document = _spaced(_plain(everything)).decode()
     digest = hashlib.sha256(document.encode()).hexdigest()
@@ -90,14 +100,14 @@ def noted(session: Session, run: str, event: Noted) -> None:
 
 def status_changed(session: Session, run: str, event: StatusChanged) -> None:
     """It moved to another state."""
-    _report(session, run, event.status, event.time, event.reason)
+    report(session, run, event.status, event.time, event.reason)
 
 
 def ended(session: Session, run: str, event: Ended) -> None:
     """It is over; of several endings (a resumed run has several) the latest one counts."""
     moment = session.time(event.time)
     reason = None if event.error is None else str(event.error.get("type", "error"))
-    _report(session, run, event.status, event.time, reason)
+    report(session, run, event.status, event.time, reason)
     if session.row("last_status", run=run)["time"] == moment:
         error = None if event.error is None else session.json(event.error)
         session.run("end_run", run=run, error=error, exit_code=event.exit_code)
@@ -148,10 +158,11 @@ def mark_alive(session: Session, run: str, seen_at: float) -> None:
         reason="it lives after all",
         inferred=1,
     )
-    _settle(session, run)
+    settle(session, run)
 
 
-def _report(session: Session, run: str, status: Status, time: float, reason: str | None) -> None:
+def report(session: Session, run: str, status: Status, time: float, reason: str | None) -> None:
+    """A state that the run, or somebody for it, reports."""
     session.run(
         "add_status",
         run=run,
@@ -160,10 +171,11 @@ def _report(session: Session, run: str, status: Status, time: float, reason: str
         reason=reason,
         inferred=0,
     )
-    _settle(session, run)
+    settle(session, run)
 
 
-def _settle(session: Session, run: str) -> None:
+def settle(session: Session, run: str) -> None:
+    """Its state, as its history has it."""
     last = session.row("last_status", run=run)
     if last is None:
         return
@@ -176,12 +188,43 @@ def _settle(session: Session, run: str) -> None:
         session.run("end_run", run=run, error=None, exit_code=None)
 
 
-def find(session: Session, word: str, experiment: str | None = None) -> str:
+def create(
+    session: Session,
+    experiment: str,
+    name: str,
+    fields: Mapping[str, Any],
+    run: str,
+    own: Sequence[str],
+) -> None:
+    """A run that waits for its start."""
+    now = clock.time()
+    if session.row("run_of_id", run=run) is not None:
+        raise UsageError(f"there is a run {run} already")
+    session.run("unbury", id=run)
+    session.rows("lock_experiment", id=experiment)
+    session.run(
+        "make_run",
+        run=run,
+        experiment=experiment,
+        name=name,
+        parent=fields.get("parent_id"),
+        username=fields.get("user"),
+        notes=fields.get("notes") or "",
+        time=session.time(now),
+    )
+    report(session, run, Status.PENDING, now, None)
+
+
+def find(
+    session: Session, word: str, experiment: str | None = None, *, deleted: bool = False
+) -> str:
     """The id of the run with this id, unique prefix or name; the newest of several of a name."""
+    if deleted:
+        return _find_deleted(session, word)
     by_name = session.rows("ids_of_name", name=word, experiment=experiment)
     if by_name:
         return by_name[0]["id"]
-    by_prefix = session.rows("ids_of_prefix", low=word, high=word + "\uffff") if word else []
+    by_prefix = session.rows("ids_of_prefix", low=word, high=word + "\U0010ffff") if word else []
     if len(by_prefix) == 1:
         return by_prefix[0]["id"]
     if by_prefix:
@@ -191,37 +234,17 @@ def find(session: Session, word: str, experiment: str | None = None) -> str:
     raise NotFound(f"there is no run {word!r}{suggestion(word, names)}")
 
 
+def _find_deleted(session: Session, word: str) -> str:
+    rows = session.rows("deleted_runs_of_word", word=word, low=word, high=word + "\U0010ffff")
+    if len(rows) != 1:
+        what = "is no run" if not rows else "fits several runs"
+        raise NotFound(f"{word!r} {what} in the bin")
+    return rows[0]["id"]
+
+
 def parameters(rows: Sequence[Any]) -> dict[str, Any]:
     """Rows of params as key → value, each of the type it was logged as."""
     return {row["key"]: _value(row["type"], row["number"], row["text"]) for row in rows}
-
-
-def artifact_logged(session: Session, run: str, event: Any) -> None:
-    """A file of the run."""
-    session.run(
-        "set_artifact",
-        run=run,
-        path=event.path,
-        kind=event.kind,
-        uri=event.uri,
-        size=event.size,
-        sha256=event.sha256,
-        mime=event.mime,
-        step=event.step,
-        metadata=session.json(event.metadata),
-        time=session.time(event.time),
-    )
-
-
-def artifacts(session: Session, run: str) -> list[Artifact]:
-    """A run's files, by path."""
-    found: list[Artifact] = []
-    for row in session.rows("artifacts_of_run", run=run):
-        fields: dict[str, Any] = dict(row)
-        fields["metadata"] = session.document(row["metadata"])
-        fields["created_at"] = session.moment(row["created_at"])
-        found.append(Artifact(**fields))
-    return found
 
 
 def history(session: Session, run: str) -> list[Change]:

@@ -1,7 +1,10 @@
 """The schema as it stands: as SQL text, as rows with what each column means, and whether it is sound."""
 
 from collections.abc import Iterator
+from typing import Any
 
+from runbase.storage.sql.comments import described
+from runbase.storage.sql.migrate import migrations
 from runbase.storage.sql.session import Session
 
 
@@ -10,6 +13,43 @@ def statements(session: Session) -> list[str]:
     if session.dialect == "sqlite":
         return [f"{row['sql']};" for row in session.rows("definitions", schema=session.schema)]
     return list(_described(session))
+
+
+def objects(session: Session) -> list[dict[str, Any]]:
+    """Each table and view: kind, name, comment, and its columns with type and comment."""
+    said = {
+        (item.name, item.column): item.comment
+        for text in _texts(session)
+        for item in described(text)
+        if item.comment
+    }
+    found: dict[str, dict[str, Any]] = {}
+    for row in session.rows("columns_of_all", schema=session.schema):
+        name = row["table_name"]
+        item = found.setdefault(
+            name,
+            {
+                "kind": row["kind"],
+                "name": name,
+                "comment": row["table_comment"] or said.get((name, None)) or "",
+                "columns": [],
+            },
+        )
+        item["columns"].append(
+            {
+                "name": row["name"],
+                "type": row["type"],
+                "comment": row["comment"] or said.get((name, row["name"])) or "",
+            }
+        )
+    return list(found.values())
+
+
+def _texts(session: Session) -> Iterator[str]:
+    """Where SQLite's comments stand: in the schema's own steps, and in the text of users' objects."""
+    if session.dialect == "sqlite":
+        yield from (step.text for step in migrations("sqlite"))
+        yield from (f"{row['sql']};" for row in session.rows("definitions", schema=session.schema))
 
 
 def faults(session: Session) -> list[str]:

@@ -62,7 +62,7 @@ def for_dialect(text: str, dialect: str) -> str:
             only = None if guard[1] == "end" else guard[1]
         elif only in (None, dialect):
             kept.append(line)
-    text = re.sub(r"\{(\w+)\}", lambda word: _TYPES[dialect][word[1]], "\n".join(kept))
+    text = re.sub(r"\{([a-z]+)\}", lambda word: _TYPES[dialect][word[1]], "\n".join(kept))
     if dialect == "sqlite":
         text = re.sub(r"= any\((:\w+)\)", r"in (select value from json_each(\1))", text)
     return text

@@ -1,57 +1,56 @@
 """The storage: one class over a driver, for every dialect. Holds the dispatch, not the SQL."""
 
-import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
+from functools import cache
 from typing import Any, Protocol, TypeVar, cast
 
-from runbase.errors import NotFound, suggestion
-from runbase.events import (
-    ArtifactLogged,
-    Captured,
-    Closed,
-    Ended,
-    JournalEvent,
-    Noted,
-    Opened,
-    Params,
-    Points,
-    Process,
-    RecordLogged,
-    Started,
-    StatusChanged,
-    Tags,
-    Types,
+from runbase.errors import UsageError
+from runbase.events import Process
+from runbase.ids import name_for, new_id
+from runbase.model import (
+    Ancestor,
+    Artifact,
+    Change,
+    Envelope,
+    Experiment,
+    Link,
+    Run,
+    Scalar,
+    Series,
+    Use,
 )
-from runbase.model import Artifact, Change, Envelope, Experiment, Metric, Run, Scalar, Series
 from runbase.status import Status
-from runbase.storage.protocol import Delivery, LiveRun, Rows
-from runbase.storage.sql import curves, experiments, points, runs, schema
-from runbase.storage.sql.migrate import migrate, pending
+from runbase.storage.protocol import Delivery, Kind, LiveRun, Page, Query, Rows, Script, Step
+from runbase.storage.sql import (
+    apply,
+    artifacts,
+    curves,
+    edits,
+    experiments,
+    listing,
+    runs,
+    schema,
+    search,
+    subjects,
+    transfer,
+    trash,
+)
+from runbase.storage.sql import setup as user
+from runbase.storage.sql.comments import described
+from runbase.storage.sql.migrate import migrate, migrations, pending
 from runbase.storage.sql.session import Session
-from runbase.storage.sql.statements import for_dialect
+from runbase.storage.sql.transfer import RunDump
 
 T = TypeVar("T")
 
-_HANDLERS: dict[type, Any] = {
-    Started: runs.started,
-    Captured: runs.captured,
-    Params: runs.params,
-    Tags: runs.tags,
-    Noted: runs.noted,
-    StatusChanged: runs.status_changed,
-    Types: points.types,
-    ArtifactLogged: runs.artifact_logged,
-    RecordLogged: runs.recorded,
-    Ended: runs.ended,
-}
-
-_RUNS = """
-select r.*, e.name as experiment_name
-from runs r join experiments e on e.id = r.experiment_id
-where r.deleted_at is null
-"""
+_NOT_DELETED = {"run": "r.deleted_at is null", "experiment": "e.deleted_at is null"}
+_DELETED = {"run": "r.deleted_at is not null", "experiment": "e.deleted_at is not null"}
+_EVERYTHING = Query()
+_OWN_FOR = 5.0
+"""Seconds for which the columns that users added are taken to be the same."""
 
 
 class Driver(Protocol):
@@ -81,6 +80,9 @@ class SqlStorage:
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self.url = driver.url
+        self.dialect = driver.dialect
+        self._own: dict[str, list[Any]] = {}
+        self._own_until = 0.0
         driver.prepare = migrate
         if driver.new() or self._behind():
             with driver.write():
@@ -94,12 +96,7 @@ class SqlStorage:
 
     def apply(self, deliveries: Sequence[Delivery]) -> list[bool]:
         """Take in events, all deliveries in one transaction; which of them were taken in."""
-
-        def work(session: Session) -> list[bool]:
-            session.rows("lock_runs", runs=session.each([d.run for d in deliveries]))
-            return [_deliver(session, delivery) for delivery in deliveries]
-
-        return self._driver.transact(work)
+        return self._driver.transact(lambda session: apply.deliver(session, deliveries))
 
     def offsets(self, journals: Sequence[str]) -> dict[str, int]:
         """How many bytes of each journal are in here."""
@@ -132,65 +129,119 @@ class SqlStorage:
 
     def mark_lost(self, run: str, seen: float, reason: str) -> None:
         """No sign of life since `seen`."""
-        with self._driver.write() as session:
-            runs.mark_lost(session, run, seen, reason)
+        self._driver.transact(lambda session: runs.mark_lost(session, run, seen, reason))
 
     def mark_alive(self, run: str, seen: float) -> None:
         """It lives after all."""
-        with self._driver.write() as session:
-            runs.mark_alive(session, run, seen)
+        self._driver.transact(lambda session: runs.mark_alive(session, run, seen))
 
-    # Experiments and runs
+    # Experiments
 
-    def experiments(self) -> list[Experiment]:
-        """All experiments, newest first."""
+    def experiments(self, query: Query = _EVERYTHING) -> Page[Experiment]:
+        """Experiments that satisfy a query."""
         with self._driver.read() as session:
-            return experiments.listing(session)
+            own = self._own_columns(session, "experiments", "e")
+            found = search.search(session, subjects.EXPERIMENTS, _only(query, "experiment"), own)
+            return Page(listing.experiments_of(session, found.ids, list(own)), found.cursor)
 
-    def find_run(self, run: str, experiment: str | None = None) -> str:
+    def find_experiment(self, word: str, *, deleted: bool = False) -> str:
+        """The id of an experiment by name (the newest), id, or unique beginning of an id."""
+        with self._driver.read() as session:
+            return experiments.find(session, word, deleted=deleted)
+
+    def get_experiments(self, ids: Sequence[str]) -> list[Experiment]:
+        """Experiments by id, in this order; unknown ones are left out."""
+        with self._driver.read() as session:
+            own = self._own_columns(session, "experiments", "e")
+            return listing.experiments_of(session, ids, list(own))
+
+    def create_experiment(
+        self, name: str, fields: Mapping[str, Any], experiment: str | None = None
+    ) -> str:
+        """A new experiment's id."""
+
+        def work(session: Session) -> str:
+            own = self._own_columns(session, "experiments", "e")
+            return experiments.create(session, name, None, fields, list(own), experiment)
+
+        return self._driver.transact(work)
+
+    def get_or_create_experiment(self, name: str, fields: Mapping[str, Any]) -> str:
+        """The newest experiment of a name; `fields` are for one that has to be made."""
+
+        def work(session: Session) -> str:
+            session.rows("lock_name", name=name)
+            row = session.row("experiment_by_name", name=name)
+            own = self._own_columns(session, "experiments", "e")
+            return row["id"] if row else experiments.create(session, name, None, fields, list(own))
+
+        return self._driver.transact(work)
+
+    def lineage(self, experiment: str) -> tuple[list[Ancestor], list[Ancestor]]:
+        """Where an experiment comes from, and what was forked from it, nearest first."""
+        with self._driver.read() as session:
+            above = experiments.ancestors(session, experiment)
+            return above, experiments.descendants(session, experiment)
+
+    # Runs
+
+    def find_run(self, run: str, experiment: str | None = None, *, deleted: bool = False) -> str:
         """The id of the run with this id, unique prefix, or name."""
         with self._driver.read() as session:
-            return runs.find(session, run, experiment)
+            return runs.find(session, run, experiment, deleted=deleted)
 
-    def runs(
-        self,
-        where: str | None = None,
-        order_by: str | None = None,
-        limit: int | None = None,
-        offset: int = 0,
-        experiment: str | None = None,
-        ids: Sequence[str] | None = None,
-    ) -> list[Run]:
-        """Runs that satisfy a filter, with everything known of each; five queries in all."""
-        text, values = _RUNS, dict[str, Any]()
-        if ids is not None:
-            text += " and r.id = any(:ids)"
-        if where or order_by:
-            from runbase.storage.sql.filters import Compiler  # a SQL parser: half of a quick start
-
-            compiler = Compiler()
-            text += f" and ({compiler.where(where)})" if where else ""
-            order = compiler.order(order_by) + ", " if order_by else ""
-            values |= compiler.values
-        else:
-            order = ""
-        if experiment is not None:
-            text += " and e.name = :experiment"
-            values["experiment"] = experiment
-        text += f" order by {order}r.created_at desc, r.id desc"
-        text += " limit :limit offset :offset"
-        values |= {"limit": 2**62 if limit is None else limit, "offset": offset}
+    def runs(self, query: Query = _EVERYTHING) -> Page[Run]:
+        """Runs that satisfy a query, with everything known of each."""
         with self._driver.read() as session:
-            if ids is not None:
-                values["ids"] = session.each(ids)
-            if experiment is not None:
-                _check_experiment(session, experiment)
-            return _assemble(session, session.query(for_dialect(text, session.dialect), values))
+            own = self._own_columns(session, "runs", "r")
+            found = search.search(session, subjects.RUNS, _only(query, "run"), own)
+            return Page(listing.runs_of(session, found.ids, list(own)), found.cursor)
+
+    def count_runs(self, query: Query) -> int:
+        """How many runs satisfy a query's filter."""
+        with self._driver.read() as session:
+            own = self._own_columns(session, "runs", "r")
+            return search.count(session, subjects.RUNS, _only(query, "run"), own)
+
+    def get_runs(self, ids: Sequence[str]) -> list[Run]:
+        """Runs by id, in this order; unknown ones are left out."""
+        with self._driver.read() as session:
+            return listing.runs_of(session, ids, list(self._own_columns(session, "runs", "r")))
+
+    def create_run(
+        self, experiment: str, name: str | None, fields: Mapping[str, Any], run: str | None = None
+    ) -> str:
+        """A run that waits for its start; its id."""
+        made = run or new_id()
+
+        def work(session: Session) -> str:
+            own = list(self._own_columns(session, "runs", "r"))
+            runs.create(session, experiment, name or name_for(made), fields, made, own)
+            rest = {
+                key: value
+                for key, value in fields.items()
+                if key not in ("parent_id", "user", "notes")
+            }
+            if rest:
+                edits.set_run(session, made, rest, own)
+            return made
+
+        return self._driver.transact(work)
 
     def artifacts(self, run: str) -> list[Artifact]:
         """A run's files."""
         with self._driver.read() as session:
-            return runs.artifacts(session, run)
+            return artifacts.listing(session, run)
+
+    def artifact_versions(self, name: str, experiment: str | None = None) -> list[Artifact]:
+        """The versions of a name, oldest first."""
+        with self._driver.read() as session:
+            return artifacts.versions(session, name, experiment)
+
+    def uses(self, run: str) -> list[Use]:
+        """What a run used, and by whom its own artifacts were used."""
+        with self._driver.read() as session:
+            return artifacts.uses(session, run)
 
     def history(self, run: str) -> list[Change]:
         """A run's states."""
@@ -201,6 +252,144 @@ class SqlStorage:
         """A run's records."""
         with self._driver.read() as session:
             return runs.records(session, run, key)
+
+    # Changes
+
+    def update(self, kind: Kind, key: str, changes: Mapping[str, Any]) -> None:
+        """Set fields; tags, parameters, objectives and documents are replaced as a whole."""
+
+        def work(session: Session) -> None:
+            table, alias = ("runs", "r") if kind == "run" else ("experiments", "e")
+            own = list(self._own_columns(session, table, alias))
+            change = edits.set_run if kind == "run" else edits.set_experiment
+            change(session, key, changes, own)
+
+        self._driver.transact(work)
+
+    def add(self, kind: Kind, key: str, more: Mapping[str, Mapping[str, Any]]) -> None:
+        """Merge keys into tags, parameters and documents."""
+        change = edits.add_to_run if kind == "run" else edits.add_to_experiment
+        self._driver.transact(lambda session: change(session, key, more))
+
+    def remove(self, kind: Kind, key: str, keys: Mapping[str, Sequence[str]]) -> None:
+        """Take keys out of tags, parameters and documents."""
+        change = edits.remove_from_run if kind == "run" else edits.remove_from_experiment
+        self._driver.transact(lambda session: change(session, key, keys))
+
+    def set_status(
+        self, run: str, status: Status | str, reason: str | None, at: float | None
+    ) -> None:
+        """A new state of a run, as somebody reports it."""
+        self._driver.transact(lambda session: edits.set_status(session, run, status, reason, at))
+
+    def link(self, kind: Kind, from_id: str, name: str, to_id: str) -> None:
+        """One run or experiment points to another."""
+        if from_id == to_id:
+            raise UsageError(f"a {kind} cannot link to itself")
+        statement = "link_runs" if kind == "run" else "link_experiments"
+        self._driver.transact(
+            lambda session: session.run(statement, from_id=from_id, kind=name, to_id=to_id)
+        )
+
+    def unlink(self, kind: Kind, from_id: str, name: str | None, to_id: str) -> int:
+        """It does so no more; how many links there were."""
+        statement = "unlink_runs" if kind == "run" else "unlink_experiments"
+        return self._driver.transact(
+            lambda session: session.run(statement, from_id=from_id, kind=name, to_id=to_id)
+        )
+
+    def links(self, kind: Kind, key: str) -> list[Link]:
+        """What an object points to, and what points to it."""
+        statement = "links_of_run" if kind == "run" else "links_of_experiment"
+        with self._driver.read() as session:
+            return listing.links(session, statement, key)
+
+    # The bin
+
+    def delete(self, kind: Kind, ids: Sequence[str], *, back: bool = False) -> int:
+        """Into the bin, or `back` out of it; how many there were."""
+        return self._driver.transact(lambda session: trash.put(session, kind, ids, back=back))
+
+    def purge(self, kind: Kind, ids: Sequence[str]) -> list[str]:
+        """For good, with all below; the folders that held the runs' files."""
+        purge = trash.purge_runs if kind == "run" else trash.purge_experiments
+        return self._driver.transact(lambda session: purge(session, ids))
+
+    def in_the_bin(self, before: float) -> tuple[list[str], list[str]]:
+        """Ids of runs, and of experiments, that were deleted before a moment."""
+        with self._driver.read() as session:
+            return trash.old(session, before)
+
+    def folders(self, kind: Kind, ids: Sequence[str]) -> list[str]:
+        """The folders of runs, or of all runs of experiments."""
+        statement = "folders_of_runs" if kind == "run" else "runs_of_experiments"
+        with self._driver.read() as session:
+            rows = session.rows(statement, ids=session.each(ids))
+        return [row["folder"] for row in rows if row["folder"] is not None]
+
+    def count_below(self, experiments_: Sequence[str]) -> int:
+        """How many runs experiments have, the deleted ones too."""
+        with self._driver.read() as session:
+            return len(session.rows("runs_of_experiments", ids=session.each(experiments_)))
+
+    def figures_of_experiments(
+        self, ids: Sequence[str]
+    ) -> dict[str, dict[str, tuple[float | None, float | None]]]:
+        """The least and greatest last value of each metric over each experiment's runs."""
+        found: dict[str, dict[str, tuple[float | None, float | None]]] = {}
+        with self._driver.read() as session:
+            for row in session.rows("figures_of_experiments", ids=session.each(ids)):
+                found.setdefault(row["experiment_id"], {})[row["key"]] = (row["low"], row["high"])
+        return found
+
+    # Whole runs, out and in
+
+    def dump(self, ids: Sequence[str]) -> list[RunDump]:
+        """Runs as plain data, points and all."""
+        with self._driver.read() as session:
+            own = list(self._own_columns(session, "runs", "r"))
+            return transfer.dump_runs(session, ids, own)
+
+    def load_experiments(self, records: Sequence[Experiment], *, by_name: bool) -> dict[str, str]:
+        """Experiments from elsewhere; by the id that each had, the one that it has here."""
+
+        def work(session: Session) -> dict[str, str]:
+            own = list(self._own_columns(session, "experiments", "e"))
+            placed = [
+                (record, *transfer.load_experiment(session, record, own, by_name=by_name))
+                for record in sorted(records, key=lambda record: record.created_at)
+            ]
+            for record, here, new in placed:
+                if new and record.parent_id is not None:
+                    transfer.load_descent(session, here, record.parent_id)
+            return {record.id: here for record, here, _ in placed}
+
+        return self._driver.transact(work)
+
+    def load(self, dumps: Sequence[RunDump], places: Mapping[str, str]) -> tuple[int, int]:
+        """Runs from elsewhere, into the experiments of `places`; how many are new, and how many had
+        points that were not here.
+        """
+
+        def work(session: Session) -> tuple[int, int]:
+            session.rows("lock_runs", runs=session.each(sorted(dump.id for dump in dumps)))
+            own = list(self._own_columns(session, "runs", "r"))
+            done = [transfer.load_run(session, d, places[d.experiment_id], own) for d in dumps]
+            transfer.load_links(session, dumps)
+            return sum(new for new, _ in done), sum(fuller for _, fuller in done)
+
+        return self._driver.transact(work)
+
+    def fork_runs(self, ids: Sequence[str], experiment: str) -> list[str]:
+        """Copies of runs in another experiment, with ids of their own, linked to what they copy."""
+        made: list[str] = []
+        for run in ids:
+            dump = self.dump([run])[0]
+            dump.id = new_id()
+            dump.links, dump.journals, dump.uses = [(dump.id, "fork", run)], [], []
+            self.load([dump], {dump.experiment_id: experiment})
+            made.append(dump.id)
+        return made
 
     # Points
 
@@ -231,6 +420,13 @@ class SqlStorage:
         with self._driver.read() as session:
             return curves.envelope(session, run, key, start, end, resolution, kind)
 
+    def points(
+        self, runs: Sequence[str], keys: Sequence[str] | None, kind: str = "metric"
+    ) -> dict[tuple[str, str], Series]:
+        """All points of many metrics of many runs, in one query; by run and key."""
+        with self._driver.read() as session:
+            return curves.many(session, runs, keys, kind)
+
     # SQL
 
     def sql(
@@ -249,15 +445,44 @@ class SqlStorage:
         with self._driver.read() as session:
             return "\n\n".join(schema.statements(session)) + "\n"
 
+    def objects(self) -> list[dict[str, Any]]:
+        """Each table and view: kind, name, comment, and its columns with type and comment."""
+        with self._driver.read() as session:
+            return schema.objects(session)
+
+    def setup(self, scripts: Sequence[Script], *, dry_run: bool) -> list[Step]:
+        """Apply users' scripts, each once, all or none."""
+        try:
+            return self._driver.transact(
+                lambda session: user.apply_scripts(session, scripts, dry_run=dry_run)
+            )
+        except user.TakeBack as done:
+            return done.steps
+        finally:
+            self._own_until = 0.0
+
+    def ledger(self) -> list[dict[str, Any]]:
+        """Every step of the schema."""
+        with self._driver.read() as session:
+            return user.ledger(session)
+
+    def create_view(self, name: str, metrics: Sequence[str]) -> dict[str, str]:
+        """A wide view of metrics: column → metric."""
+        return self._driver.transact(lambda session: user.create_view(session, name, metrics))
+
+    def views(self) -> dict[str, dict[str, str]]:
+        """The wide views: name → column → metric."""
+        with self._driver.read() as session:
+            return user.views(session)
+
+    def drop_view(self, name: str) -> None:
+        """Drop a wide view."""
+        self._driver.transact(lambda session: user.drop_view(session, name))
+
     def totals(self) -> dict[str, int]:
         """How much is in here."""
-        counts = self.sql(
-            "select (select count(*) from experiments) as experiments, "
-            "(select count(*) from runs) as runs, "
-            "(select cast(coalesce(sum(count), 0) as bigint) from series) as points"
-        ).to_dicts()[0]
         with self._driver.read() as session:
-            return {**counts, **dict(session.row("journal_totals"))}
+            return dict(session.row("totals")) | dict(session.row("journal_totals"))
 
     def check(self) -> list[str]:
         """What the database's own examination finds, and whether blocks and figures agree."""
@@ -268,141 +493,42 @@ class SqlStorage:
         """Let go of connections."""
         self._driver.close()
 
-
-def _deliver(session: Session, delivery: Delivery) -> bool:
-    first = delivery.events[0] if delivery.events else None
-    if isinstance(first, Opened):
-        runs.opened(session, first, delivery.folder)
-        _insert_journal(session, first, delivery)
-    taken = session.run(
-        "advance_journal",
-        id=delivery.journal,
-        start=delivery.start,
-        offset=delivery.offset,
-        lines=delivery.lines,
-        problems=delivery.problems,
-    )
-    if not taken:
-        return False
-    latest = 0.0
-    for event in delivery.events:
-        latest = max(latest, _apply(session, delivery, event))
-    if latest:
-        runs.seen(session, delivery.run, latest)
-    return True
+    def _own_columns(self, session: Session, table: str, alias: str) -> dict[str, Any]:
+        """Columns that users added to a table, as filters may name them."""
+        if time.monotonic() > self._own_until:
+            self._own = {}
+            for row in session.rows("columns", schema=session.schema):
+                self._own.setdefault(row["table_name"], []).append(row)
+            self._own_until = time.monotonic() + _OWN_FOR
+        return search.own_columns(self._own.get(table, []), _ours(self.dialect, table), alias)
 
 
-def _apply(session: Session, delivery: Delivery, event: JournalEvent | Points) -> float:
-    """One event; when it happened."""
-    if isinstance(event, Points):
-        points.points(session, delivery.run, delivery.journal, event)
-        return max(event.times)
-    if isinstance(event, Closed | Ended):
-        session.run("close_journal", id=delivery.journal, time=session.time(event.time))
-    handler = _HANDLERS.get(type(event))
-    if handler is not None:
-        handler(session, delivery.run, event)
-    return event.time
-
-
-def _insert_journal(session: Session, event: Opened, delivery: Delivery) -> None:
-    process = event.process
-    session.run(
-        "insert_journal",
-        id=event.journal,
-        run=event.run,
-        file=delivery.file,
-        host=process.host,
-        pid=process.pid,
-        process_started=process.started,
-        boot=process.boot,
-        time=session.time(event.time),
+@cache
+def _ours(dialect: str, table: str) -> frozenset[str]:
+    """The columns that the schema itself gives a table."""
+    return frozenset(
+        item.column
+        for step in migrations(dialect)
+        for item in described(step.text)
+        if item.name == table and item.column
     )
 
 
-def _check_experiment(session: Session, name: str) -> None:
-    known = [experiment.name for experiment in experiments.listing(session)]
-    if name not in known:
-        raise NotFound(f"there is no experiment {name!r}{suggestion(name, known)}")
-
-
-def _assemble(session: Session, rows: list[Any]) -> list[Run]:
-    ids = session.each([row["id"] for row in rows])
-    found_params: dict[str, list[Any]] = {}
-    for row in session.rows("params_of_runs", runs=ids):
-        found_params.setdefault(row["run_id"], []).append(row)
-    tags: dict[str, dict[str, str | None]] = {}
-    for row in session.rows("tags_of_runs", runs=ids):
-        tags.setdefault(row["run_id"], {})[row["key"]] = row["value"]
-    metrics: dict[str, dict[str, Metric]] = {}
-    for row in session.rows("series_of_runs", runs=ids):
-        metrics.setdefault(row["run_id"], {})[row["key"]] = _metric(session, row)
-    return [
-        _run(
-            session,
-            row,
-            runs.parameters(found_params.get(row["id"], [])),
-            tags.get(row["id"], {}),
-            metrics.get(row["id"], {}),
+def _only(query: Query, kind: Kind) -> search.Query:
+    """A query with the conditions that its own fields stand for."""
+    conditions = [(_DELETED if query.deleted else _NOT_DELETED)[kind]]
+    values: dict[str, Any] = {}
+    if query.experiment is not None:
+        conditions.append(
+            "r.experiment_id = :experiment" if kind == "run" else "e.id = :experiment"
         )
-        for row in rows
-    ]
-
-
-def _run(
-    session: Session,
-    row: Any,
-    params: dict[str, Any],
-    tags: dict[str, str | None],
-    metrics: dict[str, Metric],
-) -> Run:
-    moments = {
-        name: cast("Any", session.moment(row[name]))
-        for name in ("created_at", "started_at", "ended_at", "updated_at", "seen_at")
-    }
-    documents = {name: session.document(row[name]) for name in ("git", "args", "env", "system")}
-    return Run(
-        id=row["id"],
-        experiment=row["experiment_name"],
-        experiment_id=row["experiment_id"],
-        number=row["number"],
-        name=row["name"],
-        status=Status(row["status"]),
-        parent_id=row["parent_id"],
-        user=row["username"],
-        host=row["host"],
-        pid=row["pid"],
-        folder=row["folder"],
-        notes=row["notes"],
-        params=params,
-        tags=tags,
-        metrics=metrics,
-        error=session.document(row["error"]),
-        exit_code=row["exit_code"],
-        **moments,
-        **documents,
-    )
-
-
-def _metric(session: Session, row: Any) -> Metric:
-    count, nans = row["count"], row["nans"]
-    last_time = row["last_time"]
-    mean = row["sum"] / (count - nans) if row["sum"] is not None and count > nans else None
-    # A NaN that was logged last is NULL in the table, as a metric without points is.
-    first, last = (math.nan if row[n] is None and count else row[n] for n in ("first", "last"))
-    return Metric(
-        key=row["key"],
-        type=row["type"],
-        count=count,
-        nans=nans,
-        first=first,
-        first_step=row["first_step"],
-        last=last,
-        last_step=row["last_step"],
-        last_time=None if last_time is None else session.moment(session.time(last_time)),
-        min=row["min"],
-        min_step=row["min_step"],
-        max=row["max"],
-        max_step=row["max_step"],
-        mean=mean,
+        values["experiment"] = query.experiment
+    return search.Query(
+        where=query.where,
+        order_by=query.order_by,
+        limit=query.limit,
+        offset=query.offset,
+        after=query.after,
+        conditions=tuple(conditions),
+        values=values,
     )

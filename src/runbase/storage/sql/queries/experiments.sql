@@ -4,21 +4,11 @@ select id from experiments where name = :name and deleted_at is null order by cr
 
 -- name: insert_experiment
 -- A new experiment.
-insert into experiments (id, name, description, base_model, method, config, parent_id, created_at, updated_at)
-values (:id, :name, :description, :base_model, :method, :config, :parent_id, :time, :time);
+insert into experiments (id, name, created_at, updated_at) values (:id, :name, :time, :time);
 
 -- name: touch_experiment
 -- The latest moment at which something of it changed.
 update experiments set updated_at = :time where id = :id and updated_at < :time;
-
--- name: list_experiments
--- Experiments that are not in the bin with how many runs each has, newest first; or just one, by id.
-select e.id, e.name, e.description, e.base_model, e.method, e.status, e.parent_id, e.config,
-       e.created_at, e.updated_at,
-       (select count(*) from runs r where r.experiment_id = e.id and r.deleted_at is null) as runs
-from experiments e
-where e.deleted_at is null and (e.id = :id or cast(:id as text) is null)
-order by e.created_at desc, e.id desc;
 
 -- name: lock_name
 -- Nobody else makes an experiment of this name before this transaction ends.
@@ -35,3 +25,117 @@ select id from experiments where id = :id
 for update
 -- only: end
 ;
+
+-- name: experiments_by_id
+-- Experiments as they stand, each with how many runs it has.
+select e.*, coalesce(n.runs, 0) as runs
+from experiments e
+left join (select experiment_id, count(*) as runs from runs
+           where deleted_at is null and experiment_id = any(:experiments) group by experiment_id) n
+  on n.experiment_id = e.id
+where e.id = any(:experiments);
+
+-- name: tags_of_experiments
+-- Their tags.
+select experiment_id, key, value from experiment_tags
+where experiment_id = any(:experiments) order by experiment_id, key;
+
+-- name: objectives_of_experiments
+-- Their objectives, in order.
+select experiment_id, metric, direction, weight from objectives
+where experiment_id = any(:experiments) order by experiment_id, position;
+
+-- name: experiments_of_word
+-- Experiments of this name or id, or whose id begins so, newest first.
+select id, name, deleted_at from experiments
+where name = :word or id = :word
+  -- only: sqlite
+  or (id >= :low and id < :high)
+  -- only: postgres
+  or starts_with(id, :low)
+  -- only: end
+order by case when id = :word then 0 when name = :word then 1 else 2 end, created_at desc, id desc limit 6;
+
+-- name: names_of_experiments
+-- The newest experiments' names, to suggest from.
+select name from experiments where deleted_at is null order by created_at desc limit 200;
+
+-- name: set_experiment_tag
+-- A tag, set or changed.
+insert into experiment_tags (experiment_id, key, value) values (:id, :key, :value)
+on conflict (experiment_id, key) do update set value = excluded.value;
+
+-- name: remove_experiment_tag
+-- A tag, taken away.
+delete from experiment_tags where experiment_id = :id and key = :key;
+
+-- name: clear_experiment_tags
+-- All its tags.
+delete from experiment_tags where experiment_id = :id;
+
+-- name: clear_objectives
+-- All its objectives.
+delete from objectives where experiment_id = :id;
+
+-- name: add_objective
+-- One of its objectives.
+insert into objectives (experiment_id, position, metric, direction, weight)
+values (:id, :position, :metric, :direction, :weight);
+
+-- name: link_experiments
+-- One experiment points to another.
+insert into experiment_links (from_id, kind, to_id) values (:from_id, :kind, :to_id)
+on conflict (from_id, kind, to_id) do nothing;
+
+-- name: unlink_experiments
+-- It does so no more; of every kind where none is named.
+delete from experiment_links
+where from_id = :from_id and to_id = :to_id and (kind = :kind or cast(:kind as text) is null);
+
+-- name: links_of_experiment
+-- What it points to, and what points to it.
+select from_id, kind, to_id from experiment_links where from_id = :id or to_id = :id
+order by kind, from_id, to_id;
+
+-- name: descend
+-- An experiment's line of descent: its parent, and the parent's own.
+insert into lineage (experiment_id, distance, ancestor_id, ancestor_name)
+select :id, 1, e.id, e.name from experiments e where e.id = :parent
+union all
+select :id, l.distance + 1, l.ancestor_id, l.ancestor_name from lineage l where l.experiment_id = :parent;
+
+-- name: clear_lineage
+-- It descends from nothing.
+delete from lineage where experiment_id = :id;
+
+-- name: ancestors
+-- Where it comes from, nearest first; also those that are gone.
+select distance, ancestor_id as id, ancestor_name as name from lineage where experiment_id = :id order by distance;
+
+-- name: descendants
+-- What was forked from it, nearest first.
+select l.distance, e.id, e.name from lineage l join experiments e on e.id = l.experiment_id
+where l.ancestor_id = :id and e.deleted_at is null order by l.distance, e.created_at;
+
+-- name: bin_experiments
+-- Experiments into the bin, or out of it where no time is given.
+update experiments set deleted_at = :time where id = any(:ids);
+
+-- name: purge_experiments
+-- Experiments for good, with all below them.
+delete from experiments where id = any(:ids);
+
+-- name: runs_of_experiments
+-- All runs of experiments, the deleted ones too.
+select id, folder from runs where experiment_id = any(:ids) order by id;
+
+-- name: experiments_in_the_bin
+-- Experiments that were deleted before a moment.
+select id from experiments where deleted_at < :before order by deleted_at;
+
+-- name: figures_of_experiments
+-- The least and greatest last value of each metric over each experiment's runs.
+select r.experiment_id, s.key, min(s.last) as low, max(s.last) as high
+from runs r join series s on s.run_id = r.id and s.kind = 'metric'
+where r.experiment_id = any(:ids) and r.deleted_at is null
+group by r.experiment_id, s.key;

@@ -132,3 +132,10 @@ where b.series_id = :series
   and (cast(:start as numeric) is null or g.highest_step >= :start)
   and (cast(:stop as numeric) is null or g.lowest_step <= :stop)
 order by g.lowest_step, g.seq;
+
+-- name: blocks_of_runs
+-- The blocks of many runs' metrics, or of those named, in the order they were logged.
+select s.run_id, s.key, g.count, g.first_step, g.stride, g.steps, g.first_time, g.times, b.numbers
+from series s join blocks b on b.series_id = s.id join groups g on g.id = b.group_id
+where s.run_id = any(:runs) and s.kind = :kind and (:all = 1 or s.key = any(:keys))
+order by s.run_id, s.key, g.seq;

@@ -115,19 +115,15 @@ update runs set config_id = (select id from configs where hash = :hash) where id
 insert into records (run_id, key, kind, step, time, value, path)
 values (:run, :key, :kind, :step, :time, :value, :path);
 
--- name: set_artifact
--- A file; one of the same path replaces it.
-insert into artifacts (run_id, path, kind, uri, size, sha256, mime, step, metadata, created_at)
-values (:run, :path, :kind, :uri, :size, :sha256, :mime, :step, :metadata, :time)
-on conflict (run_id, path) do update
-set kind = excluded.kind, uri = excluded.uri, size = excluded.size, sha256 = excluded.sha256,
-    mime = excluded.mime, step = excluded.step, metadata = excluded.metadata,
-    created_at = excluded.created_at
-where artifacts.created_at <= excluded.created_at;
-
 -- name: ids_of_prefix
 -- The first few runs whose id begins so.
-select id, name from runs where id >= :low and id < :high and deleted_at is null order by id limit 6;
+select id, name from runs where deleted_at is null
+  -- only: sqlite
+  and id >= :low and id < :high
+  -- only: postgres
+  and starts_with(id, :low)
+  -- only: end
+order by id limit 6;
 
 -- name: ids_of_name
 -- The runs of that name, newest first.
@@ -161,11 +157,6 @@ select s.run_id, s.id, s.kind, s.key, s.type, s.count, s.nans, s.first, s.first_
 from series s where s.kind = 'metric' and s.run_id = any(:runs)
 order by s.run_id, s.key;
 
--- name: artifacts_of_run
--- Its files.
-select path, kind, uri, size, sha256, mime, step, metadata, created_at from artifacts
-where run_id = :run order by path;
-
 -- name: history_of_run
 -- Its states, oldest first.
 select status, time, reason from status_history where run_id = :run order by time, inferred;
@@ -174,3 +165,96 @@ select status, time, reason from status_history where run_id = :run order by tim
 -- Its records of a key, or all.
 select key, kind, step, time, value, path from records
 where run_id = :run and (key = :key or cast(:key as text) is null) order by key, step, id;
+
+-- name: runs_by_id
+-- Runs as they stand, with their experiments' names.
+select r.*, e.name as experiment_name
+from runs r join experiments e on e.id = r.experiment_id where r.id = any(:runs);
+
+-- name: purged_of
+-- Which of these runs were purged, and are not to come back.
+select id from purged where id = any(:ids);
+
+-- name: bin_runs
+-- Runs into the bin, or out of it where no time is given.
+update runs set deleted_at = :time where id = any(:ids);
+
+-- name: folders_of_runs
+-- Where the files of runs are.
+select id, folder from runs where id = any(:ids);
+
+-- name: purge_blocks
+-- The points of runs.
+delete from blocks where series_id in (select id from series where run_id = any(:ids));
+
+-- name: purge_groups
+-- And their axes.
+delete from groups where run_id = any(:ids);
+
+-- name: purge_runs
+-- Runs for good, with all below them.
+delete from runs where id = any(:ids);
+
+-- name: bury
+-- Remembers that a run was purged, so that its folder does not bring it back.
+insert into purged (id, time) values (:id, :time) on conflict (id) do nothing;
+
+-- name: unbury
+-- It may come back.
+delete from purged where id = :id;
+
+-- name: link_runs
+-- One run points to another.
+insert into run_links (from_id, kind, to_id) values (:from_id, :kind, :to_id)
+on conflict (from_id, kind, to_id) do nothing;
+
+-- name: unlink_runs
+-- It does so no more; of every kind where none is named.
+delete from run_links
+where from_id = :from_id and to_id = :to_id and (kind = :kind or cast(:kind as text) is null);
+
+-- name: links_of_run
+-- What it points to, and what points to it.
+select from_id, kind, to_id from run_links where from_id = :id or to_id = :id
+order by kind, from_id, to_id;
+
+-- name: clear_tags
+-- All its tags.
+delete from run_tags where run_id = :run;
+
+-- name: clear_params
+-- All its parameters.
+delete from params where run_id = :run;
+
+-- name: remove_param
+-- A parameter, taken away.
+delete from params where run_id = :run and key = :key;
+
+-- name: make_run
+-- A run that waits for its start.
+insert into runs (id, experiment_id, number, name, status, parent_id, username, notes, created_at, updated_at)
+select :run, :experiment,
+       coalesce((select max(number) from runs where experiment_id = :experiment), 0) + 1,
+       :name, 'PENDING', :parent, :username, :notes, :time, :time
+where true
+on conflict (id) do nothing;
+
+-- name: runs_in_the_bin
+-- Runs that were deleted before a moment.
+select id from runs where deleted_at < :before order by deleted_at;
+
+-- name: run_of_id
+-- One run, in the bin or not.
+select id, name, experiment_id, status, deleted_at from runs where id = :run;
+
+-- name: deleted_runs_of_word
+-- Runs in the bin with this name, id or beginning of an id.
+select id, name from runs
+where deleted_at is not null and (name = :word or id = :word
+  -- only: sqlite
+  or (id >= :low and id < :high)
+  -- only: postgres
+  or starts_with(id, :low)
+  -- only: end
+)
+order by created_at desc limit 2;

@@ -62,3 +62,55 @@ select s.run_id, s.key, s.count, coalesce(b.held, 0) as held
 from series s
 left join (select series_id, sum(count) as held from blocks group by series_id) b on b.series_id = s.id
 where s.count <> coalesce(b.held, 0) order by s.id limit 20;
+
+-- name: totals
+-- How much is in here.
+select (select count(*) from experiments) as experiments,
+       (select count(*) from runs) as runs,
+       (select cast(coalesce(sum(count), 0) as bigint) from series) as points;
+
+-- name: columns_of_all
+-- The columns of every table and view, with what they mean.
+-- only: sqlite
+select m.type as kind, m.name as table_name, c.name, c.type, null as comment, null as table_comment
+from sqlite_master m, pragma_table_info(m.name) c
+where m.type in ('table', 'view') and m.name not like 'sqlite_%' order by m.type, m.rowid, c.cid;
+-- only: postgres
+select case c.relkind when 'r' then 'table' else 'view' end as kind, c.relname as table_name,
+       a.attname as name, format_type(a.atttypid, a.atttypmod) as type,
+       col_description(c.oid, a.attnum) as comment, obj_description(c.oid) as table_comment
+from pg_class c
+join pg_namespace n on n.oid = c.relnamespace
+join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+where n.nspname = :schema and c.relkind in ('r', 'v', 'm')
+order by 1, c.oid, a.attnum;
+-- only: end
+
+-- name: ledger
+-- Every step of the schema, in the order in which they were applied.
+select name, owner, sha256, applied from migrations order by applied, name;
+
+-- name: insert_step
+-- A script of a user's was applied.
+insert into migrations (name, sha256, opens_with, applied, owner) values (:name, :sha256, 0, :time, 'user');
+
+-- name: has_object
+-- Whether a table or view of this name is there.
+-- only: sqlite
+select 1 as one from sqlite_master where lower(name) = lower(:name);
+-- only: postgres
+select 1 as one from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where n.nspname = :schema and c.relname = :name;
+-- only: end
+
+-- name: insert_view
+-- A wide view was made.
+insert into metric_views (name, metrics, created_at) values (:name, :metrics, :time);
+
+-- name: list_views
+-- The wide views.
+select name, metrics from metric_views order by name;
+
+-- name: delete_view
+-- A wide view was dropped.
+delete from metric_views where name = :name;

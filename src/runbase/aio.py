@@ -1,0 +1,168 @@
+"""The store for asyncio: the same names and arguments as `runbase.Store`, awaited.
+
+    store = await runbase.aio.open("postgresql://…")
+    best = await store.runs("metrics.loss < 0.1")
+
+Each call runs whole in a thread of the store's own, so the event loop never waits for the database.
+What is returned is plain data and needs no awaiting. A call whose task is cancelled goes on to its end in
+its thread: a change is made whole or not at all. `log` of a run never blocks and has no twin here.
+"""
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+from runbase import client
+from runbase.client import Store
+from runbase.listings import Runs
+from runbase.model import Run
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+THREADS = 4
+"""Calls of one store that run at once; writers of one SQLite file take turns anyway."""
+
+
+def _awaited(
+    method: Callable[Concatenate[Store, P], R],
+) -> "Callable[Concatenate[AsyncStore, P], Awaitable[R]]":
+    @functools.wraps(method)
+    async def call(self: "AsyncStore", /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return await self.in_thread(functools.partial(method, self.sync_store, *args, **kwargs))
+
+    call.__doc__ = f"{method.__doc__}\n\n        Awaitable; see `runbase.Store.{method.__name__}`."
+    return call
+
+
+class AsyncStore:
+    """`runbase.Store`, awaitable. `sync_store` is the store itself."""
+
+    def __init__(self, store: Store) -> None:
+        self.sync_store = store
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="runbase-aio")
+
+    @property
+    def url(self) -> str:
+        """Where it is, without a password."""
+        return self.sync_store.url
+
+    @property
+    def home(self) -> Path | None:
+        """The home that its runs are in, if any."""
+        return self.sync_store.home
+
+    add_to_experiment = _awaited(Store.add_to_experiment)
+    add_to_run = _awaited(Store.add_to_run)
+    ancestors = _awaited(Store.ancestors)
+    artifact_versions = _awaited(Store.artifact_versions)
+    artifacts = _awaited(Store.artifacts)
+    best = _awaited(Store.best)
+    best_checkpoint = _awaited(Store.best_checkpoint)
+    check = _awaited(Store.check)
+    compare = _awaited(Store.compare)
+    copy_to = _awaited(Store.copy_to)
+    count = _awaited(Store.count)
+    create_experiment = _awaited(Store.create_experiment)
+    create_run = _awaited(Store.create_run)
+    create_view = _awaited(Store.create_view)
+    delete = _awaited(Store.delete)
+    descendants = _awaited(Store.descendants)
+    drop_view = _awaited(Store.drop_view)
+    experiment = _awaited(Store.experiment)
+    experiment_links = _awaited(Store.experiment_links)
+    experiments = _awaited(Store.experiments)
+    export = _awaited(Store.export)
+    fork = _awaited(Store.fork)
+    gc = _awaited(Store.gc)
+    keys = _awaited(Store.keys)
+    link = _awaited(Store.link)
+    metrics_frame = _awaited(Store.metrics_frame)
+    note = _awaited(Store.note)
+    purge = _awaited(Store.purge)
+    records = _awaited(Store.records)
+    remove_from_experiment = _awaited(Store.remove_from_experiment)
+    remove_from_run = _awaited(Store.remove_from_run)
+    rename = _awaited(Store.rename)
+    restore = _awaited(Store.restore)
+    run = _awaited(Store.run)
+    runs = _awaited(Store.runs)
+    schema = _awaited(Store.schema)
+    set_status = _awaited(Store.set_status)
+    setup = _awaited(Store.setup)
+    setup_status = _awaited(Store.setup_status)
+    sql = _awaited(Store.sql)
+    sync = _awaited(Store.sync)
+    tables = _awaited(Store.tables)
+    tag = _awaited(Store.tag)
+    telemetry = _awaited(Store.telemetry)
+    totals = _awaited(Store.totals)
+    unlink = _awaited(Store.unlink)
+    untag = _awaited(Store.untag)
+    update_experiment = _awaited(Store.update_experiment)
+    update_run = _awaited(Store.update_run)
+    uses = _awaited(Store.uses)
+    views = _awaited(Store.views)
+
+    async def metrics(self, run: Any, key: str, *args: Any, **kwargs: Any) -> Any:
+        """The points of a metric, or an Envelope with a `resolution`; see `runbase.Store.metrics`."""
+        return await self.in_thread(
+            functools.partial(self.sync_store.metrics, run, key, *args, **kwargs)
+        )
+
+    async def iter_runs(
+        self, where: str | None = None, *, order_by: str | None = None, page: int = 500, **more: Any
+    ) -> AsyncIterator[Run]:
+        """Every run that satisfies a filter, fetched a page at a time."""
+        cursor = None
+        while True:
+            found: Runs = await self.runs(
+                where, order_by=order_by, limit=page, after=cursor, **more
+            )
+            for run in found:
+                yield run
+            if found.cursor is None:
+                return
+            cursor = found.cursor
+
+    def folder(self, run: Run) -> Path | None:
+        """Where a run's files are on this machine; None where they are not here."""
+        return self.sync_store.folder(run)
+
+    async def close(self) -> None:
+        """Let go of the database; the store is not used after that."""
+        await self.in_thread(self.sync_store.close)
+        self._threads.shutdown(wait=False)
+
+    async def in_thread(self, call: Callable[[], R]) -> R:
+        """Run something of your own in one of the store's threads."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<AsyncStore {self.url}>"
+
+
+async def open(
+    url: Any = None, *, home: Any = None, sync: bool = True, create: bool = True
+) -> AsyncStore:
+    """Open a store for asyncio; arguments and errors are those of `runbase.open`."""
+    call = functools.partial(client.open, url, home=home, sync=sync, create=create)
+    return AsyncStore(await asyncio.to_thread(call))
+
+
+__all__ = ["AsyncStore", "open"]

@@ -1,0 +1,258 @@
+"""Records and points as data frames: pandas, Polars or Arrow, from one set of plain columns."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from runbase.errors import UsageError
+from runbase.model import Experiment, Run, Series
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Layout = Literal["long", "wide", "runs"]
+Axis = Literal["step", "time", "relative"]
+Columns = dict[str, list[Any]]
+
+_RUN = (
+    "id",
+    "experiment",
+    "number",
+    "name",
+    "status",
+    "created_at",
+    "started_at",
+    "ended_at",
+    "seconds",
+    "user",
+    "host",
+    "parent_id",
+    "notes",
+    "exit_code",
+)
+_EXPERIMENT = (
+    "id",
+    "name",
+    "description",
+    "base_model",
+    "method",
+    "status",
+    "parent_id",
+    "created_at",
+    "updated_at",
+    "runs",
+    "notes",
+    "checkpoint",
+)
+
+
+def run_row(run: Run) -> dict[str, Any]:
+    """A run as one flat row: its fields, own columns, `params.*`, `metrics.*` (last) and `tags.*`."""
+    row: dict[str, Any] = {name: getattr(run, name) for name in _RUN}
+    row["status"] = run.status.value
+    row |= run.columns
+    row |= {f"params.{key}": value for key, value in run.params.items()}
+    row |= {f"metrics.{key}": metric.last for key, metric in run.metrics.items()}
+    row |= {f"tags.{key}": True if value is None else value for key, value in run.tags.items()}
+    return row
+
+
+def experiment_row(experiment: Experiment) -> dict[str, Any]:
+    """An experiment as one flat row: its fields, own columns, `config.*`, `metrics.*` and `tags.*`."""
+    row: dict[str, Any] = {name: getattr(experiment, name) for name in _EXPERIMENT}
+    row |= experiment.columns
+    row |= {f"config.{key}": value for key, value in experiment.config.items()}
+    row |= {f"metrics.{key}": value for key, value in experiment.metrics.items()}
+    row |= {f"tags.{k}": True if v is None else v for k, v in experiment.tags.items()}
+    return row
+
+
+def columns_of(rows: Sequence[Mapping[str, Any]]) -> Columns:
+    """Flat rows as columns; fields first, as the first row has them, then what others add."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    order = [n for n in names if "." not in n]
+    for family in ("params.", "config.", "metrics.", "tags."):
+        order += sorted(n for n in names if n.startswith(family))
+    order += [n for n in names if n not in set(order)]
+    return {name: [row.get(name) for row in rows] for name in order}
+
+
+def to_pandas(columns: Mapping[str, Any]) -> Any:
+    """A pandas DataFrame."""
+    import pandas as pd
+
+    return pd.DataFrame(dict(columns))
+
+
+def to_polars(columns: Mapping[str, Any]) -> Any:
+    """A Polars DataFrame; columns of several types become text."""
+    try:
+        import polars as pl  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise UsageError("to_polars() needs Polars: pip install polars") from error
+    made: Any = pl
+    return made.DataFrame([_polars_column(made, name, values) for name, values in columns.items()])
+
+
+def to_arrow(columns: Mapping[str, Any]) -> Any:
+    """An Arrow table; columns of several types become text."""
+    try:
+        import pyarrow as pa  # pyright: ignore[reportMissingImports, reportMissingTypeStubs]
+    except ImportError as error:
+        raise UsageError("to_arrow() and Parquet need PyArrow: pip install pyarrow") from error
+    made: Any = pa
+    return made.table({name: _arrow_column(made, values) for name, values in columns.items()})
+
+
+def curves(
+    points: Mapping[tuple[str, str], Series],
+    names: Mapping[str, str],
+    *,
+    layout: Layout = "long",
+    axis: Axis = "step",
+    resample: float | None = None,
+    aggregate: str = "mean",
+) -> dict[str, Any]:
+    """Points of many metrics of many runs as columns of one frame.
+
+    `long`: run, name, metric, step, time, relative, value; a row a point. `wide`: run, name, the axis,
+    and a column a metric. `runs`: the axis, and a column a run (of one metric). `axis` is what is
+    lined up: the step, the time (seconds since the epoch), or the seconds since the run's first
+    point. With `resample`, the axis is cut into pieces of that width, and each piece's values are
+    aggregated (mean, min, max, last).
+    """
+    import numpy as np
+    import pandas
+
+    pd: Any = pandas
+    if aggregate not in ("mean", "min", "max", "last", "first", "median"):
+        raise UsageError(f"aggregate is {aggregate!r}; known: mean, min, max, last, first, median")
+    if resample is not None and resample <= 0:
+        raise UsageError(f"resample is {resample}, and a piece has a width above 0")
+    begun = _begins(points)
+    parts: dict[str, list[Any]] = {
+        n: [] for n in ("run", "metric", "step", "time", "relative", "value")
+    }
+    runs, metrics = list(dict.fromkeys(r for r, _ in points)), sorted({k for _, k in points})
+    run_place, key_place = {r: n for n, r in enumerate(runs)}, {k: n for n, k in enumerate(metrics)}
+    for (run, key), series in points.items():
+        size = len(series)
+        parts["run"].append(np.full(size, run_place[run], dtype=np.int32))
+        parts["metric"].append(np.full(size, key_place[key], dtype=np.int32))
+        parts["step"].append(series.steps)
+        parts["time"].append(series.times)
+        parts["relative"].append(series.times - begun[run])
+        parts["value"].append(series.values)
+    joined = {n: np.concatenate(p) if p else np.empty(0) for n, p in parts.items()}
+    labels = np.array([names.get(run, run) for run in runs], dtype=object)
+    frame: Any = pd.DataFrame(
+        {
+            "run": pd.Categorical.from_codes(joined["run"].astype(np.int32), runs),
+            "name": labels[joined["run"].astype(np.int64)] if runs else [],
+            "metric": pd.Categorical.from_codes(joined["metric"].astype(np.int32), metrics),
+            **{n: joined[n] for n in ("step", "time", "relative", "value")},
+        }
+    )
+    if resample is not None:
+        frame = _resampled(frame, axis, resample, aggregate)
+    elif layout in {"wide", "runs"}:
+        frame = frame[["run", "name", "metric", axis, "value"]]
+    return _laid_out(frame, layout, axis)
+
+
+def _laid_out(frame: Any, layout: Layout, axis: Axis) -> dict[str, Any]:
+    if layout == "long":
+        frame = frame.assign(run=frame["run"].astype(str), metric=frame["metric"].astype(str))
+        return {str(name): frame[name].to_numpy() for name in frame.columns}
+    if layout == "wide":
+        rows, column = ["run", "name", axis], "metric"
+    elif layout == "runs":
+        if frame["metric"].nunique() > 1:
+            raise UsageError("layout 'runs' has a column a run, so it shows one metric; name one")
+        rows, column = [axis], "name"
+        frame = _told_apart(frame)
+    else:
+        raise UsageError(f"layout is {layout!r}; known: long, wide, runs")
+    table = frame.pivot_table(
+        index=rows,
+        columns=column,
+        values="value",
+        aggfunc="last",
+        observed=True,
+        dropna=False,
+        sort=True,
+    )
+    if layout == "runs":
+        table = table[list(dict.fromkeys(frame["name"]))]  # in the order that was asked for
+    table.columns = [str(name) for name in table.columns]
+    table = table.reset_index()
+    if "run" in table:
+        table = table.assign(run=table["run"].astype(str))
+        table = table[~table.drop(columns=rows).isna().all(axis=1)]
+    return {str(name): table[name].to_numpy() for name in table.columns}
+
+
+def _told_apart(frame: Any) -> Any:
+    """Runs of one name get the beginning of their id behind it."""
+    names = frame[["run", "name"]].drop_duplicates()
+    twice = set(names["name"][names["name"].duplicated()])
+    if not twice:
+        return frame
+    label = [
+        f"{n} ({str(r)[:8]})" if n in twice else n
+        for r, n in zip(frame["run"], frame["name"], strict=True)
+    ]
+    return frame.assign(name=label)
+
+
+def _resampled(frame: Any, axis: Axis, width: float, aggregate: str) -> Any:
+    import numpy as np
+
+    place = np.floor(frame[axis].to_numpy() / width) * width
+    grouped = frame.assign(**{axis: place}).groupby(
+        ["run", "name", "metric", axis], observed=True, sort=True
+    )
+    return grouped["value"].agg(aggregate).reset_index()
+
+
+def _begins(points: Mapping[tuple[str, str], Series]) -> dict[str, float]:
+    begun: dict[str, float] = {}
+    for (run, _), series in points.items():
+        if len(series):
+            first = float(series.times.min())
+            begun[run] = min(begun.get(run, first), first)
+    return {run: begun.get(run, 0.0) for run, _ in points}
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+
+
+def _polars_column(polars: Any, name: str, values: Any) -> Any:
+    try:
+        return polars.Series(name, values, strict=True)
+    except Exception:  # mixed types: as text, which says it all
+        return polars.Series(name, _as_text(values), dtype=polars.String)
+
+
+def _arrow_column(arrow: Any, values: Any) -> Any:
+    try:
+        return arrow.array(values, from_pandas=False)
+    except Exception:
+        return arrow.array(_as_text(values), arrow.string())
+
+
+def _as_text(values: Any) -> list[str | None]:
+    return [None if value is None else str(_plain(value)) for value in values]
+
+
+def times_of(series: Series) -> "NDArray[np.datetime64]":
+    """A series' times as NumPy datetimes, in UTC."""
+    import numpy as np
+
+    return (
+        (series.times * 1e6)
+        .astype("int64")
+        .astype("datetime64[us]")
+        .astype(np.dtype("datetime64[us]"))
+    )

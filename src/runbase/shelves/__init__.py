@@ -1,0 +1,1 @@
+"""What a store can do, a shelf per noun; `runbase.client.Store` is all of them together."""

@@ -1,0 +1,111 @@
+"""Points: of one metric as arrays or an envelope, of many as a frame."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, cast, overload
+
+from runbase.analysis.frames import Axis, Layout
+from runbase.errors import UsageError
+from runbase.model import Envelope, Scalar, Series
+from runbase.shelves.base import RunLike, Shelf
+
+
+class PointShelf(Shelf):
+    """The points of a store's runs."""
+
+    @overload
+    def metrics(
+        self,
+        run: RunLike,
+        key: str,
+        start: Scalar | None = None,
+        end: Scalar | None = None,
+        *,
+        resolution: None = None,
+        every: bool = False,
+    ) -> Series: ...
+    @overload
+    def metrics(
+        self,
+        run: RunLike,
+        key: str,
+        start: Scalar | None = None,
+        end: Scalar | None = None,
+        *,
+        resolution: int,
+        every: Literal[False] = False,
+    ) -> Envelope: ...
+    def metrics(
+        self,
+        run: RunLike,
+        key: str,
+        start: Scalar | None = None,
+        end: Scalar | None = None,
+        *,
+        resolution: int | None = None,
+        every: bool = False,
+    ) -> Series | Envelope:
+        """The points of a metric between two steps (both included), as NumPy arrays by step.
+
+        Of several points at one step the latest is given, unless `every` is true. With a
+        `resolution`, an Envelope instead: least, greatest and mean value in at most that many
+        buckets, over every point that was logged. Raises NotFound for an unknown run or metric.
+        """
+        found = self._run_id(run)
+        if resolution is not None:
+            return self._storage.envelope(found, key, start, end, resolution)
+        return self._storage.series(found, key, start, end, every=every)
+
+    def telemetry(self, run: RunLike, key: str) -> Series:
+        """Figures about the machine or the system under test; their times matter, not their steps."""
+        return self._storage.series(self._run_id(run), key, every=True, kind="telemetry")
+
+    def keys(self, run: RunLike, kind: str = "metric") -> list[str]:
+        """The names of the metrics (or of the `telemetry`) that a run has logged."""
+        rows = self._storage.sql(
+            "select key from series where run_id = :run and kind = :kind order by key",
+            {"run": self._run_id(run), "kind": kind},
+        )
+        return [row[0] for row in rows]
+
+    def metrics_frame(
+        self,
+        runs: "Sequence[RunLike] | RunLike",
+        keys: "Sequence[str] | str | None" = None,
+        *,
+        layout: Layout = "long",
+        axis: Axis = "step",
+        resample: float | None = None,
+        aggregate: str = "mean",
+        backend: str = "pandas",
+    ) -> Any:
+        """Metrics of many runs as one data frame.
+
+        Args:
+            runs: runs, as records, ids or names.
+            keys: which metrics; all where None.
+            layout: ``long`` (a row a point), ``wide`` (a row a step of a run, a column a metric) or
+                ``runs`` (a row a step, a column a run; of one metric).
+            axis: what is lined up: ``step``, ``time`` (seconds since the epoch) or ``relative``
+                (seconds since the run's first point).
+            resample: cuts the axis into pieces of this width; each piece's values become one.
+            aggregate: how: mean, min, max, median, first or last.
+            backend: pandas, polars or arrow.
+        """
+        from runbase.analysis import frames
+
+        makers = {"pandas": frames.to_pandas, "polars": frames.to_polars, "arrow": frames.to_arrow}
+        if backend not in makers:
+            raise UsageError(f"backend is {backend!r}; known: {', '.join(makers)}")
+        single = isinstance(runs, str) or not isinstance(runs, Sequence)
+        many: list[Any] = [runs] if single else [*cast("Sequence[Any]", runs)]
+        wanted = [keys] if isinstance(keys, str) else keys
+        ids = [self._run_id(run) for run in many]
+        names = {record.id: record.name for record in self._storage.get_runs(ids)}
+        points = self._storage.points(ids, wanted)
+        ordered = {
+            (r, k): points[r, k] for r, k in sorted(points, key=lambda p: (ids.index(p[0]), p[1]))
+        }
+        columns = frames.curves(
+            ordered, names, layout=layout, axis=axis, resample=resample, aggregate=aggregate
+        )
+        return makers[backend](columns)

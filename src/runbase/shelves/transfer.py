@@ -1,0 +1,154 @@
+"""Records on the move: copied between stores, exported to files."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from runbase.errors import UsageError
+from runbase.shelves.base import ExperimentLike
+from runbase.shelves.runs import RunShelf
+from runbase.storage.protocol import Query
+
+if TYPE_CHECKING:
+    import os
+
+BATCH = 20
+"""Runs in one transaction of a copy."""
+
+FORMATS = {
+    ".parquet": "parquet",
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".db": "sqlite",
+    ".sqlite": "sqlite",
+    ".sqlite3": "sqlite",
+}
+
+
+class Copied(Struct, kw_only=True):
+    """What a copy did. `runs` were asked for, `new` were not there before, `fuller` had points that
+    were not there."""
+
+    experiments: int = 0
+    runs: int = 0
+    new: int = 0
+    fuller: int = 0
+    points: int = 0
+
+
+class TransferShelf(RunShelf):
+    """Copying and exporting."""
+
+    def copy_to(
+        self,
+        target: Any,
+        where: str | None = None,
+        *,
+        experiment: ExperimentLike | None = None,
+        by_name: bool = True,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Copied:
+        """Copy runs, with their experiments, points and all, into another store.
+
+        Ids stay, and nothing is there twice: a run that is there already is completed, and what
+        people changed there (tags, notes, parameters) stays. An experiment joins the one of its name
+        that is there, unless `by_name` is false, when it keeps an id of its own. Files stay where they
+        are. It may be interrupted at any moment and begun again.
+        """
+        storage = target._storage  # pyright: ignore
+        query = Query(
+            where=where,
+            experiment=None if experiment is None else self._experiment_id(experiment),
+            order_by="created_at asc",
+        )
+        runs = self._storage.runs(query)
+        wanted = {run.experiment_id for run in runs}
+        everything = where is None and experiment is None
+        known = self._storage.experiments(Query())
+        records = [e for e in known if everything or e.id in wanted]
+        report = Copied(experiments=len(records), runs=len(runs))
+        places = storage.load_experiments(records, by_name=by_name)
+        ids = [run.id for run in runs]
+        for start in range(0, len(ids), BATCH):
+            dumps = self._storage.dump(ids[start : start + BATCH])
+            new, fuller = storage.load(dumps, places)
+            report.new += new
+            report.fuller += fuller
+            report.points += sum(row["count"] for dump in dumps for row in dump.series)
+            if progress is not None:
+                progress(min(start + BATCH, len(ids)), len(ids))
+        return report
+
+    def export(
+        self,
+        path: "str | os.PathLike[str]",
+        where: str | None = None,
+        *,
+        experiment: ExperimentLike | None = None,
+        what: str = "runs",
+        format: str | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> int:
+        """Write a selection of runs to a file; how many runs.
+
+        The format follows the file's name, or `format`: Parquet, CSV or JSON Lines hold `what`: a row a
+        run (``runs``), or a row a point (``metrics``). SQLite (`.db`) holds everything: it is a store of
+        its own, and `runbase import` takes it into any other. A file that is there is replaced, whole or
+        not at all; a SQLite file is added to.
+        """
+        target = Path(path)
+        kind = format or FORMATS.get(target.suffix.lower()) or ""
+        if kind not in FORMATS.values():
+            known = ", ".join(sorted(set(FORMATS.values())))
+            raise UsageError(f"cannot tell the format of {target.name!r}; known: {known}")
+        if what not in ("runs", "metrics"):
+            raise UsageError(f"what is {what!r}; known: runs, metrics")
+        if kind == "sqlite":
+            return self._export_store(target, where, experiment, progress)
+        from runbase.analysis.files import write
+
+        runs = self.runs(where, experiment=experiment)
+        if what == "runs":
+            write(target, kind, [runs.rows()])
+            return len(runs)
+
+        def points() -> Any:
+            for start in range(0, len(runs), BATCH):
+                part = runs[start : start + BATCH]
+                yield self._points_of(part)
+                if progress is not None:
+                    progress(start + len(part), len(runs))
+
+        write(target, kind, points())
+        return len(runs)
+
+    def _points_of(self, runs: list[Any]) -> list[dict[str, Any]]:
+        names = {run.id: (run.experiment, run.name) for run in runs}
+        return [
+            {
+                "run": run,
+                "experiment": names[run][0],
+                "name": names[run][1],
+                "metric": key,
+                "step": step,
+                "time": time,
+                "value": value,
+            }
+            for (run, key), series in self._storage.points(list(names), None).items()
+            for step, time, value in zip(
+                series.steps.tolist(), series.times.tolist(), series.values.tolist(), strict=True
+            )
+        ]
+
+    def _export_store(self, path: Path, where: str | None, experiment: Any, progress: Any) -> int:
+        from runbase.client import Store
+        from runbase.storage.urls import open_storage
+
+        with Store(open_storage(f"sqlite:///{path.absolute()}"), None) as target:
+            copied = self.copy_to(
+                target, where, experiment=experiment, by_name=False, progress=progress
+            )
+        return copied.runs

@@ -1,0 +1,286 @@
+"""Requests that change what is known of runs and experiments: set, add to, remove from.
+
+Columns are set by name from an allow-list and what users added; names never come from outside into
+SQL unchecked, values are always bound.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from msgspec import Struct
+
+from runbase.errors import UsageError, suggestion
+from runbase.model import Objective
+from runbase.status import Status
+from runbase.storage.sql import runs
+from runbase.storage.sql.session import Session
+
+
+class Table(Struct, frozen=True):
+    """What may be set of a table's rows: name of the field → its column, by kind."""
+
+    name: str
+    plain: Mapping[str, str]
+    times: Sequence[str]
+    documents: Mapping[str, str]
+    required: frozenset[str]
+
+
+RUNS = Table(
+    "runs",
+    plain={
+        "name": "name",
+        "notes": "notes",
+        "user": "username",
+        "host": "host",
+        "pid": "pid",
+        "folder": "folder",
+        "checkpoint": "checkpoint",
+        "exit_code": "exit_code",
+        "parent_id": "parent_id",
+        "source_status": "source_status",
+    },
+    times=("created_at", "started_at", "ended_at", "updated_at", "seen_at"),
+    documents={"git": "git", "args": "args", "env": "env", "system": "system", "error": "error"},
+    required=frozenset(
+        ["name", "notes", "created_at", "updated_at", "git", "args", "env", "system"]
+    ),
+)
+EXPERIMENTS = Table(
+    "experiments",
+    plain={
+        "name": "name",
+        "description": "description",
+        "base_model": "base_model",
+        "method": "method",
+        "status": "status",
+        "notes": "notes",
+        "checkpoint": "checkpoint",
+    },
+    times=("created_at", "updated_at"),
+    documents={"config": "config", "metrics": "metrics"},
+    required=frozenset(
+        ["name", "description", "status", "notes", "created_at", "updated_at", "config", "metrics"]
+    ),
+)
+
+
+def set_run(session: Session, run: str, changes: Mapping[str, Any], own: Sequence[str]) -> None:
+    """Set fields of a run; parameters, tags and documents are replaced as a whole."""
+    rest = dict(changes)
+    given = {name: rest.pop(name) for name in ("status", "params", "tags") if name in rest}
+    if "params" in given:
+        session.run("clear_params", run=run)
+        _params(session, run, given["params"] or {})
+    if "tags" in given:
+        session.run("clear_tags", run=run)
+        _tags(session, "set_tag", {"run": run}, given["tags"] or {})
+    if "status" in given:
+        set_status(session, run, given["status"])
+    _set_columns(session, RUNS, run, rest, own)
+
+
+def add_to_run(session: Session, run: str, more: Mapping[str, Mapping[str, Any]]) -> None:
+    """Merge keys into parameters, tags and documents of a run."""
+    for field, values in more.items():
+        if field == "params":
+            _params(session, run, values)
+        elif field == "tags":
+            _tags(session, "set_tag", {"run": run}, values)
+        else:
+            _merge(session, RUNS, run, field, values, ())
+    _touch(session, RUNS, run)
+
+
+def remove_from_run(session: Session, run: str, keys: Mapping[str, Sequence[str]]) -> None:
+    """Take keys out of parameters, tags and documents of a run."""
+    for field, names in keys.items():
+        if field == "params":
+            session.many("remove_param", [{"run": run, "key": key} for key in names])
+            runs.settle_config(session, run)
+        elif field == "tags":
+            session.many("remove_tag", [{"run": run, "key": key} for key in names])
+        else:
+            _merge(session, RUNS, run, field, {}, names)
+    _touch(session, RUNS, run)
+
+
+def set_status(
+    session: Session,
+    run: str,
+    status: Status | str,
+    reason: str | None = None,
+    at: float | None = None,
+) -> None:
+    """A new state, as somebody reports it; it joins the run's history."""
+    runs.report(session, run, parse_status(status), time.time() if at is None else at, reason)
+    _touch(session, RUNS, run)
+
+
+def set_experiment(
+    session: Session, experiment: str, changes: Mapping[str, Any], own: Sequence[str]
+) -> None:
+    """Set fields of an experiment; tags, objectives and documents are replaced as a whole."""
+    rest = dict(changes)
+    if "tags" in rest:
+        session.run("clear_experiment_tags", id=experiment)
+        _tags(session, "set_experiment_tag", {"id": experiment}, rest.pop("tags") or {})
+    if "objectives" in rest:
+        set_objectives(session, experiment, rest.pop("objectives") or [])
+    if "parent_id" in rest:
+        set_parent(session, experiment, rest.pop("parent_id"))
+    _set_columns(session, EXPERIMENTS, experiment, rest, own)
+
+
+def add_to_experiment(
+    session: Session, experiment: str, more: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Merge keys into tags, config and metrics of an experiment."""
+    for field, values in more.items():
+        if field == "tags":
+            _tags(session, "set_experiment_tag", {"id": experiment}, values)
+        else:
+            _merge(session, EXPERIMENTS, experiment, field, values, ())
+    _touch(session, EXPERIMENTS, experiment)
+
+
+def remove_from_experiment(
+    session: Session, experiment: str, keys: Mapping[str, Sequence[str]]
+) -> None:
+    """Take keys out of tags, config and metrics of an experiment."""
+    for field, names in keys.items():
+        if field == "tags":
+            rows = [{"id": experiment, "key": key} for key in names]
+            session.many("remove_experiment_tag", rows)
+        else:
+            _merge(session, EXPERIMENTS, experiment, field, {}, names)
+    _touch(session, EXPERIMENTS, experiment)
+
+
+def set_objectives(session: Session, experiment: str, objectives: Sequence[Objective]) -> None:
+    """What the experiment is after, in order."""
+    session.run("clear_objectives", id=experiment)
+    rows = [
+        {
+            "id": experiment,
+            "position": n,
+            "metric": o.metric,
+            "direction": o.direction,
+            "weight": o.weight,
+        }
+        for n, o in enumerate(objectives)
+    ]
+    session.many("add_objective", rows)
+
+
+def set_parent(session: Session, experiment: str, parent: str | None) -> None:
+    """Where the experiment descends from."""
+    if parent is not None:
+        above = [row["id"] for row in session.rows("ancestors", id=parent)]
+        if experiment == parent or experiment in above:
+            raise UsageError("an experiment cannot descend from itself")
+    session.query(
+        "update experiments set parent_id = :parent where id = :id",
+        {"id": experiment, "parent": parent},
+    )
+    session.run("clear_lineage", id=experiment)
+    if parent is not None:
+        session.run("descend", id=experiment, parent=parent)
+
+
+def parse_status(status: Status | str) -> Status:
+    """A status by its word; UsageError for one there is not."""
+    try:
+        return Status.parse(status)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def seconds(value: Any) -> float:
+    """A moment given as datetime (naive ones are UTC), ISO text or seconds since the epoch."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError as error:
+            raise UsageError(f"{value!r} is no date or time") from error
+    if isinstance(value, datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+    return float(value)
+
+
+def _set_columns(
+    session: Session, table: Table, key: str, changes: Mapping[str, Any], own: Sequence[str]
+) -> None:
+    columns: dict[str, Any] = {}
+    for field, value in changes.items():
+        if value is None and field in table.required:
+            empty: Any = "" if field in table.plain else {}
+            if field in table.times or field == "name":
+                raise UsageError(f"{field} cannot be empty")
+            value = empty  # noqa: PLW2901
+        if field == "name" and not str(value).strip():
+            raise UsageError("a name cannot be empty")
+        if field in table.plain:
+            columns[table.plain[field]] = value
+        elif field in table.times:
+            columns[field] = None if value is None else session.time(seconds(value))
+        elif field in table.documents:
+            columns[table.documents[field]] = None if value is None else session.json(value)
+        elif field in own:
+            columns[field] = value
+        else:
+            known = [*table.plain, *table.times, *table.documents, *own, "tags"]
+            raise UsageError(f"{table.name} have no field {field!r}{suggestion(field, known)}")
+    if "updated_at" not in columns:
+        columns["updated_at"] = session.time(time.time())
+    text = ", ".join(f'"{column}" = :v{n}' for n, column in enumerate(columns))
+    values = {f"v{n}": value for n, value in enumerate(columns.values())}
+    session.query(f"update {table.name} set {text} where id = :key", {**values, "key": key})
+
+
+def _merge(
+    session: Session,
+    table: Table,
+    key: str,
+    field: str,
+    more: Mapping[str, Any],
+    less: Sequence[str],
+) -> None:
+    if field not in table.documents:
+        known = [*table.documents, "tags"]
+        raise UsageError(f"{table.name} have no document {field!r}{suggestion(field, known)}")
+    column = table.documents[field]
+    # The row stays locked from the read to the write, so that two who add at once both count.
+    row = session.query(
+        f"select {column} from {table.name} where id = :key" + session.for_update, {"key": key}
+    )
+    document: dict[str, Any] = session.document(row[0][0]) or {}
+    document |= more
+    for name in less:
+        document.pop(name, None)
+    session.query(
+        f"update {table.name} set {column} = :document where id = :key",
+        {"document": session.json(document), "key": key},
+    )
+
+
+def _touch(session: Session, table: Table, key: str) -> None:
+    now = session.time(time.time())
+    session.query(
+        f"update {table.name} set updated_at = :now where id = :key and updated_at < :now",
+        {"now": now, "key": key},
+    )
+
+
+def _params(session: Session, run: str, values: Mapping[str, Any]) -> None:
+    runs.set_params(session, run, values)
+
+
+def _tags(session: Session, statement: str, key: dict[str, Any], tags: Mapping[str, Any]) -> None:
+    rows = [
+        {**key, "key": name, "value": None if value is None else str(value)}
+        for name, value in tags.items()
+    ]
+    session.many(statement, rows)

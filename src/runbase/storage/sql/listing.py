@@ -1,0 +1,154 @@
+"""Runs and experiments as records: whole rows with what belongs to them, in a fixed number of queries."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, cast
+
+from runbase.model import Experiment, Link, Metric, Objective, Run
+from runbase.status import Status
+from runbase.storage.sql import runs
+from runbase.storage.sql.session import Session
+
+_MOMENTS = ("created_at", "started_at", "ended_at", "updated_at", "seen_at", "deleted_at")
+_DOCUMENTS = ("git", "args", "env", "system")
+
+
+def runs_of(session: Session, ids: Sequence[str], own: Sequence[str]) -> list[Run]:
+    """The runs of these ids, in their order; five queries in all."""
+    listed = session.each(ids)
+    rows = {row["id"]: row for row in session.rows("runs_by_id", runs=listed)}
+    found_params: dict[str, list[Any]] = {}
+    for row in session.rows("params_of_runs", runs=listed):
+        found_params.setdefault(row["run_id"], []).append(row)
+    tags: dict[str, dict[str, str | None]] = {}
+    for row in session.rows("tags_of_runs", runs=listed):
+        tags.setdefault(row["run_id"], {})[row["key"]] = row["value"]
+    metrics: dict[str, dict[str, Metric]] = {}
+    for row in session.rows("series_of_runs", runs=listed):
+        metrics.setdefault(row["run_id"], {})[row["key"]] = _metric(session, row)
+    return [
+        _run(
+            session,
+            rows[run],
+            own,
+            params=runs.parameters(found_params.get(run, [])),
+            tags=tags.get(run, {}),
+            metrics=metrics.get(run, {}),
+        )
+        for run in ids
+        if run in rows
+    ]
+
+
+def experiments_of(session: Session, ids: Sequence[str], own: Sequence[str]) -> list[Experiment]:
+    """The experiments of these ids, in their order; three queries in all."""
+    listed = session.each(ids)
+    rows = {row["id"]: row for row in session.rows("experiments_by_id", experiments=listed)}
+    tags: dict[str, dict[str, str | None]] = {}
+    for row in session.rows("tags_of_experiments", experiments=listed):
+        tags.setdefault(row["experiment_id"], {})[row["key"]] = row["value"]
+    objectives: dict[str, list[Objective]] = {}
+    for row in session.rows("objectives_of_experiments", experiments=listed):
+        made = Objective(metric=row["metric"], direction=row["direction"], weight=row["weight"])
+        objectives.setdefault(row["experiment_id"], []).append(made)
+    return [
+        _experiment(session, rows[each], own, tags.get(each, {}), objectives.get(each, []))
+        for each in ids
+        if each in rows
+    ]
+
+
+def links(session: Session, statement: str, key: str) -> list[Link]:
+    """What an object points to, and what points to it."""
+    return [
+        Link(from_id=row["from_id"], kind=row["kind"], to_id=row["to_id"])
+        for row in session.rows(statement, id=key)
+    ]
+
+
+def _experiment(
+    session: Session,
+    row: Any,
+    own: Sequence[str],
+    tags: dict[str, str | None],
+    objectives: list[Objective],
+) -> Experiment:
+    plain = (
+        "id",
+        "name",
+        "description",
+        "base_model",
+        "method",
+        "status",
+        "parent_id",
+        "notes",
+        "checkpoint",
+        "runs",
+    )
+    moments = {
+        name: cast("Any", session.moment(row[name]))
+        for name in ("created_at", "updated_at", "deleted_at")
+    }
+    fields: dict[str, Any] = {name: row[name] for name in plain}
+    return Experiment(
+        **fields,
+        **moments,
+        config=session.document(row["config"]),
+        metrics=session.document(row["metrics"]),
+        tags=tags,
+        objectives=objectives,
+        columns={name: row[name] for name in own},
+    )
+
+
+def _run(session: Session, row: Any, own: Sequence[str], **parts: Any) -> Run:
+    plain = (
+        "id",
+        "experiment_id",
+        "number",
+        "name",
+        "parent_id",
+        "host",
+        "pid",
+        "folder",
+        "notes",
+        "exit_code",
+        "checkpoint",
+        "source_status",
+    )
+    fields: dict[str, Any] = {name: row[name] for name in plain}
+    fields |= {name: session.moment(row[name]) for name in _MOMENTS}
+    fields |= {name: session.document(row[name]) for name in _DOCUMENTS}
+    return Run(
+        **fields,
+        **parts,
+        experiment=row["experiment_name"],
+        status=Status(row["status"]),
+        user=row["username"],
+        error=session.document(row["error"]),
+        columns={name: row[name] for name in own},
+    )
+
+
+def _metric(session: Session, row: Any) -> Metric:
+    count, nans = row["count"], row["nans"]
+    last_time = row["last_time"]
+    mean = row["sum"] / (count - nans) if row["sum"] is not None and count > nans else None
+    # A NaN that was logged last is NULL in the table, as a metric without points is.
+    first, last = (math.nan if row[n] is None and count else row[n] for n in ("first", "last"))
+    return Metric(
+        key=row["key"],
+        type=row["type"],
+        count=count,
+        nans=nans,
+        first=first,
+        first_step=row["first_step"],
+        last=last,
+        last_step=row["last_step"],
+        last_time=None if last_time is None else session.moment(session.time(last_time)),
+        min=row["min"],
+        min_step=row["min_step"],
+        max=row["max"],
+        max_step=row["max_step"],
+        mean=mean,
+    )

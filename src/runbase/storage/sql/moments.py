@@ -1,0 +1,64 @@
+"""Moments as people write them in filters: dates, and times relative to now. All in UTC."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from runbase.errors import FilterError
+
+_UNITS = {
+    "s": 1.0,
+    "sec": 1.0,
+    "second": 1.0,
+    "m": 60.0,
+    "min": 60.0,
+    "minute": 60.0,
+    "h": 3600.0,
+    "hour": 3600.0,
+    "d": 86400.0,
+    "day": 86400.0,
+    "w": 604800.0,
+    "week": 604800.0,
+    "month": 2_592_000.0,
+    "year": 31_536_000.0,
+}
+"""Seconds; a month counts 30 days and a year 365."""
+
+MILLISECONDS = 1e11
+"""A greater number than this (the year 5138 in seconds) counts milliseconds, as MLflow's do."""
+
+
+def duration(text: str) -> timedelta:
+    """`2 days`, `1h 30m`, `90s` as a timedelta."""
+    parts = re.findall(r"([\d.]+)\s*([a-z]+)", text.lower())
+    rest = re.sub(r"([\d.]+)\s*([a-z]+)|[\s,]|and", "", text.lower())
+    seconds = 0.0
+    for amount, unit in parts:
+        word = unit if unit in _UNITS else unit.removesuffix("s")
+        if word not in _UNITS:
+            parts = []
+            break
+        seconds += float(amount) * _UNITS[word]
+    if not parts or rest:
+        raise FilterError(f"{text!r} is no span of time; write '2 days', '12h' or '1h 30m'")
+    return timedelta(seconds=seconds)
+
+
+def moment(text: str) -> datetime:
+    """An ISO date or time; without an offset it is UTC."""
+    try:
+        found = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise FilterError(
+            f"{text!r} is no date or time; write '2026-11-20' or '2026-11-20 14:30', or "
+            "now() - interval '2 days'"
+        ) from error
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
+
+
+def from_number(value: float) -> datetime:
+    """Seconds since the epoch, or milliseconds where that is the only sense it makes."""
+    seconds = value / 1000 if abs(value) > MILLISECONDS else value
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise FilterError(f"{value} is no time in seconds since the epoch") from error

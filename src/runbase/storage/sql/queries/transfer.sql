@@ -1,0 +1,141 @@
+-- name: history_of_runs
+-- Their states.
+select run_id, time, status, reason, inferred from status_history where run_id = any(:runs) order by time;
+
+-- name: journals_of_runs
+-- Their journals, and how far each was read.
+select run_id, id, file, "offset", lines, problems, host, pid, process_started, boot, opened_at, closed_at
+from journals where run_id = any(:runs);
+
+-- name: all_series_of_runs
+-- Their metrics and telemetry, with all figures.
+select run_id, id, kind, key, type, count, nans, first, first_step, first_time, last, last_step, last_time,
+       min, min_step, max, max_step, sum
+from series where run_id = any(:runs);
+
+-- name: groups_of_runs
+-- The axes of their points.
+select run_id, id, seq, journal_id, keys_hash, count, first_step, stride, steps, lowest_step, highest_step,
+       first_time, times, progress
+from groups where run_id = any(:runs);
+
+-- name: all_blocks_of_runs
+-- Their points.
+select s.run_id, b.series_id, b.group_id, b.count, b.nans, b.min, b.max, b.sum, b.numbers
+from series s join blocks b on b.series_id = s.id where s.run_id = any(:runs);
+
+-- name: records_of_runs
+-- Their records.
+select run_id, key, kind, step, time, value, path from records where run_id = any(:runs) order by id;
+
+-- name: artifacts_of_runs
+-- Their files.
+select run_id, path, kind, uri, size, sha256, mime, step, metadata, created_at, name, version, removed_at
+from artifacts where run_id = any(:runs);
+
+-- name: uses_of_runs
+-- What they used.
+select run_id, owner_id, path, time from artifact_uses where run_id = any(:runs);
+
+-- name: links_of_runs
+-- What they point to.
+select from_id, kind, to_id from run_links where from_id = any(:runs);
+
+-- name: runs_there
+-- Which of these runs are here.
+select id from runs where id = any(:ids);
+
+-- name: experiment_of_id
+-- One experiment, in the bin or not.
+select id, name from experiments where id = :id;
+
+-- name: run_of_number
+-- The run that has a number in its experiment.
+select id from runs where experiment_id = :experiment and number = :number;
+
+-- name: next_number
+-- The number of an experiment's next run.
+select coalesce(max(number), 0) + 1 as number from runs where experiment_id = :experiment;
+
+-- name: load_run
+-- A run as it was elsewhere.
+insert into runs (id, experiment_id, number, name, status, parent_id, username, host, pid, folder, checkpoint,
+                  notes, exit_code, source_status, created_at, started_at, ended_at, updated_at, seen_at,
+                  lost_at, deleted_at, git, args, env, system, error)
+values (:id, :experiment, :number, :name, :status, :parent_id, :username, :host, :pid, :folder, :checkpoint,
+        :notes, :exit_code, :source_status, :created_at, :started_at, :ended_at, :updated_at, :seen_at,
+        :lost_at, :deleted_at, :git, :args, :env, :system, :error);
+
+-- name: complete_run
+-- What is known of it elsewhere, where nothing is known here.
+update runs set
+  notes = case when notes = '' then :notes else notes end,
+  folder = coalesce(folder, cast(:folder as text)),
+  seen_at = case when seen_at is null or cast(:seen_at as {time}) > seen_at then coalesce(cast(:seen_at as {time}), seen_at) else seen_at end,
+  updated_at = case when cast(:updated_at as {time}) > updated_at then cast(:updated_at as {time}) else updated_at end,
+  exit_code = coalesce(exit_code, cast(:exit_code as {integer})),
+  error = coalesce(error, cast(:error as {json}))
+where id = :id;
+
+-- name: offsets_of_run
+-- How much of each of its journals is in here.
+select id, "offset" from journals where run_id = :run;
+
+-- name: points_of_run
+-- How many points it has.
+select cast(coalesce(sum(count), 0) as {integer}) as points from series where run_id = :run;
+
+-- name: purge_series
+-- The metrics of runs.
+delete from series where run_id = any(:ids);
+
+-- name: purge_records
+-- The records of runs.
+delete from records where run_id = any(:ids);
+
+-- name: purge_journals
+-- What is known of the journals of runs.
+delete from journals where run_id = any(:ids);
+
+-- name: reserve_series
+-- Numbers for new metrics: the first of them, or all.
+-- only: sqlite
+select coalesce(max(id), 0) + 1 as id from series where :count = :count;
+-- only: postgres
+select nextval(pg_get_serial_sequence('series', 'id')) as id from generate_series(1, :count);
+-- only: end
+
+-- name: reserve_groups
+-- Numbers for new groups: the first of them, or all.
+-- only: sqlite
+select coalesce(max(id), 0) + 1 as id from groups where :count = :count;
+-- only: postgres
+select nextval(pg_get_serial_sequence('groups', 'id')) as id from generate_series(1, :count);
+-- only: end
+
+-- name: load_series
+-- A metric with its figures.
+insert into series (id, run_id, kind, key, type, count, nans, first, first_step, first_time, last, last_step,
+                    last_time, min, min_step, max, max_step, sum)
+values (:id, :run, :kind, :key, :type, :count, :nans, :first, :first_step, :first_time, :last, :last_step,
+        :last_time, :min, :min_step, :max, :max_step, :sum);
+
+-- name: load_group
+-- A group with its axis.
+insert into groups (id, run_id, seq, journal_id, keys_hash, count, first_step, stride, steps, lowest_step,
+                    highest_step, first_time, times, progress)
+values (:id, :run, :seq, :journal_id, :keys_hash, :count, :first_step, :stride, :steps, :lowest_step,
+        :highest_step, :first_time, :times, :progress);
+
+-- name: load_journal
+-- A journal, and how far it was read.
+insert into journals (id, run_id, file, "offset", lines, problems, host, pid, process_started, boot,
+                      opened_at, closed_at)
+values (:id, :run, :file, :offset, :lines, :problems, :host, :pid, :process_started, :boot, :opened_at,
+        :closed_at)
+on conflict (id) do nothing;
+
+-- name: load_record
+-- A record.
+insert into records (run_id, key, kind, step, time, value, path)
+values (:run, :key, :kind, :step, :time, :value, :path);

@@ -1,0 +1,190 @@
+"""Searching a subject: filter, sort keys, pages and cursors, composed into one query for ids.
+
+Only ids and sort keys are fetched here, so that sorting never carries whole rows about.
+"""
+
+import base64
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from runbase.errors import UsageError
+from runbase.storage.sql.session import Session
+from runbase.storage.sql.statements import for_dialect
+from runbase.storage.sql.subjects import Column, Subject
+
+ALL = 2**62
+
+
+class Query(Struct, frozen=True, kw_only=True):
+    """What to look for. `conditions` are of our own making, with their `values`."""
+
+    where: str | None = None
+    order_by: str | None = None
+    limit: int | None = None
+    offset: int = 0
+    after: str | None = None
+    """The cursor of the page before."""
+    conditions: tuple[str, ...] = ()
+    values: Mapping[str, Any] = {}
+
+
+class Found(Struct, frozen=True):
+    """The ids of a page, and the cursor of the next; None where this is the last."""
+
+    ids: list[str]
+    cursor: str | None
+
+
+def search(
+    session: Session, subject: Subject, query: Query, own: Mapping[str, Column] | None = None
+) -> Found:
+    """The ids of what satisfies a query, in its order; newest first where it names none."""
+    _check(query)
+    compiled = _Composed(session, subject, query, own or {})
+    limit = ALL if query.limit is None else query.limit
+    values = {**compiled.values, "page": min(limit, ALL - 1) + 1, "skip": query.offset}
+    rows = session.query(compiled.text, values)
+    more = len(rows) > limit
+    rows = rows[:limit]
+    return Found(
+        [row[0] for row in rows], compiled.cursor(session, rows[-1]) if more and rows else None
+    )
+
+
+def count(
+    session: Session, subject: Subject, query: Query, own: Mapping[str, Column] | None = None
+) -> int:
+    """How many satisfy a query's filter."""
+    compiled = _Composed(session, subject, query, own or {}, counting=True)
+    return session.query(compiled.text, compiled.values)[0][0]
+
+
+class _Composed:
+    """A query's SQL, and the values it binds."""
+
+    def __init__(
+        self,
+        session: Session,
+        subject: Subject,
+        query: Query,
+        own: Mapping[str, Column],
+        counting: bool = False,
+    ) -> None:
+        self.keys: list[Any] = []
+        self.values: dict[str, Any] = dict(query.values)
+        conditions, joins = list(query.conditions), list[str]()
+        if query.where or query.order_by:
+            from runbase.storage.sql.filters import Compiler  # a SQL parser: half of a quick start
+
+            compiler = Compiler(
+                subject,
+                session.dialect,
+                session.time,
+                own=own,
+                known=lambda f: known(session, subject, f),
+            )
+            if query.where and query.where.strip():
+                conditions.append(f"({compiler.where(query.where)})")
+            if query.order_by and not counting:
+                self.keys = compiler.order(query.order_by)
+            joins, self.values = compiler.joins, {**compiler.values, **self.values}
+        if query.after is not None and not counting:
+            conditions.append(self._after(session, subject, query.after))
+        columns = [subject.id, subject.created, *(key.sql for key in self.keys)]
+        # Tags and the like have a key of their own each, so that no join makes a row twice.
+        where = f"where {' and '.join(conditions)}" if conditions else ""
+        source = "\n".join([subject.source, *joins, where])
+        if counting:
+            text = f"select count(*) {source}"
+        else:
+            text = f"select {', '.join(columns)} {source} order by {self._order(subject)} limit :page offset :skip"
+        self.text = for_dialect(text, session.dialect)
+
+    def cursor(self, session: Session, row: Any) -> str:
+        """Where the page ended, as text that can be given back."""
+        raw = tuple(row)
+        values = [_portable(session, key.kind, raw[2 + n]) for n, key in enumerate(self.keys)]
+        created = session.moment(raw[1])
+        assert created is not None
+        content = msgspec.json.encode([raw[0], created.timestamp(), values])
+        return base64.urlsafe_b64encode(content).decode().rstrip("=")
+
+    def _order(self, subject: Subject) -> str:
+        own = [f"{k.sql} {'desc' if k.descending else 'asc'} nulls last" for k in self.keys]
+        return ", ".join([*own, f"{subject.created} desc", f"{subject.id} desc"])
+
+    def _after(self, session: Session, subject: Subject, cursor: str) -> str:
+        """What comes behind a cursor: less in the first key that differs."""
+        try:
+            content = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+            last, created, values = msgspec.json.decode(content, type=tuple[str, float, list[Any]])
+            pairs = list(zip(self.keys, values, strict=True))
+        except (ValueError, msgspec.MsgspecError) as error:
+            raise UsageError("this cursor belongs to another query, or to none") from error
+        before, behind = list[str](), list[str]()
+        for place, (key, value) in enumerate(pairs):
+            name = f"after{place}"
+            if value is not None:
+                self.values[name] = _native(session, key.kind, value)
+                compared = "<" if key.descending else ">"
+                step = f"({key.sql} {compared} :{name} or {key.sql} is null)"
+                behind.append(" and ".join([*before, step]))
+                before.append(f"{key.sql} = :{name}")
+            else:
+                before.append(f"{key.sql} is null")
+        self.values |= {"after_created": session.time(created), "after_id": last}
+        rest = (
+            f"({subject.created} < :after_created or "
+            f"({subject.created} = :after_created and {subject.id} < :after_id))"
+        )
+        behind.append(" and ".join([*before, rest]))
+        return "(" + " or ".join(f"({part})" for part in behind) + ")"
+
+
+def known(session: Session, subject: Subject, family: str) -> list[str]:
+    """Keys there are in a family, for a message."""
+    query = subject.families[family].known
+    return [row[0] for row in session.query(query, {})] if query else []
+
+
+def own_columns(rows: list[Any], names: frozenset[str], alias: str) -> dict[str, Column]:
+    """Columns that users added to a table, as filters may name them."""
+    found: dict[str, Column] = {}
+    for row in rows:
+        if row["name"] not in names:
+            found[row["name"]] = Column(f'{alias}."{row["name"]}"', _kind(row["type"]))
+    return found
+
+
+def _kind(declared: str) -> Any:
+    words = declared.lower()
+    if any(word in words for word in ("int", "real", "floa", "doub", "num", "dec", "serial")):
+        return "number"
+    return "time" if words.startswith("timestamp with time") else "text"
+
+
+def _check(query: Query) -> None:
+    if query.limit is not None and query.limit < 0:
+        raise UsageError(f"limit is {query.limit}, and a page has no fewer than 0 rows")
+    if query.offset < 0:
+        raise UsageError(f"offset is {query.offset}, and there is nothing before the first row")
+
+
+def _portable(session: Session, kind: str, value: Any) -> Any:
+    if kind == "time" and value is not None:
+        moment: datetime | None = session.moment(value)
+        return None if moment is None else moment.timestamp()
+    if isinstance(value, float) and math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    return value
+
+
+def _native(session: Session, kind: str, value: Any) -> Any:
+    if kind == "time":
+        return session.time(value)
+    return float(value) if kind == "number" and isinstance(value, str) else value

@@ -1,0 +1,266 @@
+"""What filters and sort keys may name: the columns and families of runs, and of experiments.
+
+A subject is one table that is searched (`runs r` with `experiments e`, or `experiments e` alone), its
+columns with their kinds, and the families whose keys users choose: parameters, metrics, tags.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from msgspec import Struct
+
+Kind = Literal["number", "text", "time", "any"]
+
+SECONDS = """
+-- only: sqlite
+round((julianday(coalesce(r.ended_at, r.seen_at, r.updated_at)) - julianday(r.started_at)) * 86400, 3)
+-- only: postgres
+round(extract(epoch from coalesce(r.ended_at, r.seen_at, r.updated_at) - r.started_at), 3)
+-- only: end
+"""
+
+FIGURES: dict[str, str] = {
+    "last": "{0}.last",
+    "min": "{0}.min",
+    "max": "{0}.max",
+    "first": "{0}.first",
+    "count": "{0}.count",
+    "nans": "{0}.nans",
+    "mean": "({0}.sum / nullif({0}.count - {0}.nans, 0))",
+    "last_step": "{0}.last_step",
+    "first_step": "{0}.first_step",
+    "min_step": "{0}.min_step",
+    "max_step": "{0}.max_step",
+}
+"""A metric's figures, over its row of `series`."""
+
+
+class Column(Struct, frozen=True):
+    """A column: its SQL and kind; `upper` where its words are written in capitals."""
+
+    sql: str
+    kind: Kind
+    upper: bool = False
+
+
+class Family(Struct, frozen=True):
+    """Things with keys of the users' choosing.
+
+    `join` binds one key (`{0}` the alias, `{1}` the bound key); `value` is what it is worth, by
+    kind; `figures` are what a further name behind the key stands for.
+    """
+
+    join: str
+    kind: Kind
+    values: Mapping[str, str]
+    figures: Mapping[str, Column] = {}
+    known: str = ""
+    """A query for keys there are, to suggest from."""
+
+
+class Subject(Struct, frozen=True):
+    """A table to search."""
+
+    source: str
+    """The FROM clause, and what is always true of its rows."""
+    id: str
+    created: str
+    columns: Mapping[str, Column]
+    aliases: Mapping[str, str]
+    families: Mapping[str, Family]
+    words: Mapping[str, str]
+    """Other words for a family."""
+
+
+_PARAMS = Family(
+    join="left join params {0} on {0}.run_id = r.id and {0}.key = {1}",
+    kind="any",
+    values={
+        "number": "{0}.number",
+        "text": "{0}.text",
+        "exists": "{0}.type",
+        "any": "coalesce({0}.text, '')",
+    },
+    known="select key from params group by key order by count(*) desc limit 200",
+)
+_METRICS = Family(
+    join="left join series {0} on {0}.run_id = r.id and {0}.kind = 'metric' and {0}.key = {1}",
+    kind="number",
+    values={"number": FIGURES["last"]},
+    figures={name: Column(sql, "number") for name, sql in FIGURES.items()},
+    known="select key from series where kind = 'metric' group by key order by count(*) desc limit 200",
+)
+_RUN_TAGS = Family(
+    join="left join run_tags {0} on {0}.run_id = r.id and {0}.key = {1}",
+    kind="text",
+    values={"text": "case when {0}.key is not null then coalesce({0}.value, '') end"},
+    known="select key from run_tags group by key order by count(*) desc limit 200",
+)
+_ARTIFACTS = Family(
+    join="left join artifacts {0} on {0}.run_id = r.id and {0}.path = {1}",
+    kind="text",
+    values={"text": "{0}.path"},
+    figures={
+        "size": Column("{0}.size", "number"),
+        "step": Column("{0}.step", "number"),
+        "version": Column("{0}.version", "number"),
+        "kind": Column("{0}.kind", "text"),
+        "sha256": Column("{0}.sha256", "text"),
+        "uri": Column("{0}.uri", "text"),
+        "created_at": Column("{0}.created_at", "time"),
+    },
+    known="select path from artifacts group by path order by count(*) desc limit 200",
+)
+
+
+def _document(column: str) -> Family:
+    """The top-level keys of a JSON column, as text; true and false as these words."""
+    value = f"""
+-- only: sqlite
+(select case j.type when 'true' then 'true' when 'false' then 'false' when 'null' then null
+        else cast(j.atom as text) end from json_each({column}) j where j.key = {{1}})
+-- only: postgres
+({column} ->> cast({{1}} as text))
+-- only: end
+"""
+    return Family(join="", kind="text", values={"text": value})
+
+
+_EXPERIMENT = {
+    "id": Column("e.id", "text"),
+    "name": Column("e.name", "text"),
+    "description": Column("e.description", "text"),
+    "base_model": Column("e.base_model", "text"),
+    "method": Column("e.method", "text"),
+    "status": Column("e.status", "text"),
+    "notes": Column("e.notes", "text"),
+    "checkpoint": Column("e.checkpoint", "text"),
+    "parent_id": Column("e.parent_id", "text"),
+    "created_at": Column("e.created_at", "time"),
+    "updated_at": Column("e.updated_at", "time"),
+}
+_TIMES = {
+    "start_time": "started_at",
+    "end_time": "ended_at",
+    "started": "started_at",
+    "ended": "ended_at",
+    "created": "created_at",
+    "updated": "updated_at",
+    "seen": "seen_at",
+}
+
+RUNS = Subject(
+    source="from runs r join experiments e on e.id = r.experiment_id",
+    id="r.id",
+    created="r.created_at",
+    columns={
+        "id": Column("r.id", "text"),
+        "number": Column("r.number", "number"),
+        "name": Column("r.name", "text"),
+        "status": Column("r.status", "text", upper=True),
+        "source_status": Column("r.source_status", "text"),
+        "created_at": Column("r.created_at", "time"),
+        "started_at": Column("r.started_at", "time"),
+        "ended_at": Column("r.ended_at", "time"),
+        "updated_at": Column("r.updated_at", "time"),
+        "seen_at": Column("r.seen_at", "time"),
+        "seconds": Column(SECONDS, "number"),
+        "user": Column("r.username", "text"),
+        "host": Column("r.host", "text"),
+        "pid": Column("r.pid", "number"),
+        "folder": Column("r.folder", "text"),
+        "notes": Column("r.notes", "text"),
+        "exit_code": Column("r.exit_code", "number"),
+        "checkpoint": Column("r.checkpoint", "text"),
+        "parent_id": Column("r.parent_id", "text"),
+        "experiment": Column("e.name", "text"),
+        "experiment_id": Column("e.id", "text"),
+        **{f"experiment.{name}": column for name, column in _EXPERIMENT.items()},
+    },
+    aliases={
+        **_TIMES,
+        "run_id": "id",
+        "run_name": "name",
+        "parent": "parent_id",
+        "user_id": "user",
+        "username": "user",
+        "duration": "seconds",
+        "artifact_uri": "folder",
+        "experiment_name": "experiment",
+    },
+    families={
+        "params": _PARAMS,
+        "metrics": _METRICS,
+        "tags": _RUN_TAGS,
+        "artifacts": _ARTIFACTS,
+        "git": _document("r.git"),
+        "args": _document("r.args"),
+        "env": _document("r.env"),
+        "system": _document("r.system"),
+        "error": _document("r.error"),
+        "config": _document("e.config"),
+    },
+    words={
+        "param": "params",
+        "parameter": "params",
+        "parameters": "params",
+        "metric": "metrics",
+        "tag": "tags",
+        "artifact": "artifacts",
+        "run": "",
+        "runs": "",
+        "attribute": "",
+        "attributes": "",
+        "attr": "",
+    },
+)
+
+EXPERIMENTS = Subject(
+    source="from experiments e",
+    id="e.id",
+    created="e.created_at",
+    columns={
+        **_EXPERIMENT,
+        "runs": Column(
+            "(select count(*) from runs n where n.experiment_id = e.id and n.deleted_at is null)",
+            "number",
+        ),
+    },
+    aliases={
+        **_TIMES,
+        "experiment_id": "id",
+        "experiment": "name",
+        "parent": "parent_id",
+        "model": "base_model",
+    },
+    families={
+        "tags": Family(
+            join="left join experiment_tags {0} on {0}.experiment_id = e.id and {0}.key = {1}",
+            kind="text",
+            values={"text": "case when {0}.key is not null then coalesce({0}.value, '') end"},
+            known="select key from experiment_tags group by key limit 200",
+        ),
+        "config": _document("e.config"),
+        "metrics": Family(
+            join="",
+            kind="number",
+            values={
+                "number": """
+-- only: sqlite
+(select j.atom from json_each(e.metrics) j where j.key = {1} and j.type in ('integer', 'real'))
+-- only: postgres
+(case when jsonb_typeof(e.metrics -> cast({1} as text)) = 'number'
+      then cast(e.metrics ->> cast({1} as text) as double precision) end)
+-- only: end
+"""
+            },
+        ),
+    },
+    words={
+        "tag": "tags",
+        "metric": "metrics",
+        "attribute": "",
+        "attributes": "",
+        "experiments": "",
+    },
+)

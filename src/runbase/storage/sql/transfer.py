@@ -1,0 +1,404 @@
+"""Whole runs out of one database and into another, or the same: rows as plain data, points and all.
+
+Ids of runs and experiments stay; the numbers that only count rows (of series, groups, configs) are
+given anew. A run that is there already is completed, not doubled.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import msgspec
+from msgspec import Struct
+
+from runbase.model import Experiment
+from runbase.storage.sql import experiments, runs
+from runbase.storage.sql.session import Session
+
+_TIMES = ("created_at", "started_at", "ended_at", "updated_at", "seen_at", "lost_at", "deleted_at")
+_DOCUMENTS = ("git", "args", "env", "system", "error")
+_PLAIN = (
+    "name",
+    "status",
+    "parent_id",
+    "username",
+    "host",
+    "pid",
+    "folder",
+    "checkpoint",
+    "notes",
+    "exit_code",
+    "source_status",
+)
+_decode = msgspec.json.Decoder().decode
+
+
+class RunDump(Struct, kw_only=True):
+    """A run with all that belongs to it, free of any database. Times are seconds since the epoch;
+    arrays are JSON text, NaN as null and the infinities as 9e999.
+    """
+
+    id: str
+    experiment_id: str
+    number: int
+    fields: dict[str, Any]
+    own: dict[str, Any] = {}
+    params: list[dict[str, Any]] = []
+    tags: dict[str, str | None] = {}
+    history: list[dict[str, Any]] = []
+    journals: list[dict[str, Any]] = []
+    series: list[dict[str, Any]] = []
+    groups: list[dict[str, Any]] = []
+    blocks: list[dict[str, Any]] = []
+    records: list[dict[str, Any]] = []
+    artifacts: list[dict[str, Any]] = []
+    links: list[tuple[str, str, str]] = []
+    uses: list[dict[str, Any]] = []
+
+
+def dump_runs(session: Session, ids: Sequence[str], own: Sequence[str]) -> list[RunDump]:
+    """Runs as plain data, in a fixed number of queries."""
+    listed = session.each(ids)
+    found: dict[str, RunDump] = {}
+    for row in session.rows("runs_by_id", runs=listed):
+        fields: dict[str, Any] = {name: row[name] for name in _PLAIN}
+        fields |= {name: _seconds(session, row[name]) for name in _TIMES}
+        fields |= {name: session.document(row[name]) for name in _DOCUMENTS}
+        found[row["id"]] = RunDump(
+            id=row["id"],
+            experiment_id=row["experiment_id"],
+            number=row["number"],
+            fields=fields,
+            own={name: row[name] for name in own if row[name] is not None},
+        )
+    for row in session.rows("params_of_runs", runs=listed):
+        found[row["run_id"]].params.append(_but(row, "run_id"))
+    for row in session.rows("tags_of_runs", runs=listed):
+        found[row["run_id"]].tags[row["key"]] = row["value"]
+    for name, attribute in _PARTS.items():
+        for row in session.arrays(name, runs=listed):
+            values = _but(row, "run_id")
+            for key, value in values.items():
+                values[key] = _portable(session, key, value)
+            cast("list[Any]", getattr(found[row["run_id"]], attribute)).append(values)
+    for row in session.rows("links_of_runs", runs=listed):
+        found[row["from_id"]].links.append((row["from_id"], row["kind"], row["to_id"]))
+    return [found[run] for run in ids if run in found]
+
+
+def load_run(
+    session: Session, dump: RunDump, experiment: str, own: Sequence[str]
+) -> tuple[bool, bool]:
+    """A run put in; whether it is new here, and whether points of it were."""
+    there = session.row("run_of_id", run=dump.id)
+    if there is None:
+        _insert_run(session, dump, experiment)
+    else:
+        _complete_run(session, dump)
+    fuller = there is None or _is_fuller(session, dump)
+    if fuller:
+        if there is not None:
+            _clear_points(session, dump.id)
+        _insert_points(session, dump)
+    _insert_around(session, dump, new=there is None)
+    values = {name: value for name, value in dump.own.items() if name in own}
+    if values and there is None:
+        from runbase.storage.sql import edits
+
+        fields = {**values, "updated_at": dump.fields["updated_at"]}
+        edits.set_run(session, dump.id, fields, own)
+    return there is None, fuller
+
+
+def load_experiment(
+    session: Session, record: Experiment, own: Sequence[str], *, by_name: bool
+) -> tuple[str, bool]:
+    """The id that an experiment has here, and whether it is new; `by_name`: one of its name will do."""
+    if session.row("experiment_of_id", id=record.id) is not None:
+        return record.id, False
+    session.rows("lock_name", name=record.name)
+    row = session.row("experiment_by_name", name=record.name)
+    if by_name and row is not None:
+        return row["id"], False
+    fields: dict[str, Any] = {
+        name: getattr(record, name)
+        for name in (
+            "description",
+            "base_model",
+            "method",
+            "status",
+            "notes",
+            "checkpoint",
+            "config",
+            "metrics",
+            "tags",
+            "objectives",
+            "created_at",
+            "updated_at",
+        )
+    }
+    fields |= {
+        name: value for name, value in record.columns.items() if name in own and value is not None
+    }
+    created = record.created_at.timestamp()
+    experiments.create(session, record.name, created, fields, own, record.id)
+    return record.id, True
+
+
+def load_descent(session: Session, experiment: str, parent: str) -> None:
+    """An experiment's parent, once both are there."""
+    from runbase.storage.sql import edits
+
+    if session.row("experiment_of_id", id=parent) is not None:
+        edits.set_parent(session, experiment, parent)
+
+
+_PARTS = {
+    "history_of_runs": "history",
+    "journals_of_runs": "journals",
+    "all_series_of_runs": "series",
+    "groups_of_runs": "groups",
+    "all_blocks_of_runs": "blocks",
+    "records_of_runs": "records",
+    "artifacts_of_runs": "artifacts",
+    "uses_of_runs": "uses",
+}
+
+
+def _insert_run(session: Session, dump: RunDump, experiment: str) -> None:
+    fields = dump.fields
+    session.rows("lock_experiment", id=experiment)
+    taken = session.row("run_of_number", experiment=experiment, number=dump.number)
+    number = (
+        dump.number
+        if taken is None
+        else session.row("next_number", experiment=experiment)["number"]
+    )
+    session.run(
+        "load_run",
+        id=dump.id,
+        experiment=experiment,
+        number=number,
+        **{name: fields[name] for name in _PLAIN},
+        **{name: _moment(session, fields[name]) for name in _TIMES},
+        **{
+            name: None if fields[name] is None else session.json(fields[name])
+            for name in _DOCUMENTS
+        },
+    )
+    session.run("unbury", id=dump.id)
+    session.many("set_param", [{"run": dump.id, **row} for row in dump.params])
+    if dump.params:
+        runs.settle_config(session, dump.id)
+
+
+def _complete_run(session: Session, dump: RunDump) -> None:
+    """What the other database knows and this one does not; what people changed here stays."""
+    have = {row["key"] for row in session.rows("params_of_run", run=dump.id)}
+    new = [{"run": dump.id, **row} for row in dump.params if row["key"] not in have]
+    if new:
+        session.many("set_param", new)
+        runs.settle_config(session, dump.id)
+    fields = dump.fields
+    session.run(
+        "complete_run",
+        id=dump.id,
+        notes=fields["notes"],
+        folder=fields["folder"],
+        seen_at=_moment(session, fields["seen_at"]),
+        updated_at=_moment(session, fields["updated_at"]),
+        exit_code=fields["exit_code"],
+        error=None if fields["error"] is None else session.json(fields["error"]),
+    )
+
+
+def _is_fuller(session: Session, dump: RunDump) -> bool:
+    """Whether a dump has points that the run here lacks."""
+    here = {row["id"]: row["offset"] for row in session.rows("offsets_of_run", run=dump.id)}
+    there = {row["id"]: row["offset"] for row in dump.journals}
+    if any(offset > here.get(journal, -1) for journal, offset in there.items()):
+        return all(offset <= there.get(journal, -1) for journal, offset in here.items())
+    points = sum(row["count"] for row in dump.series)
+    return not there and points > session.row("points_of_run", run=dump.id)["points"]
+
+
+def _clear_points(session: Session, run: str) -> None:
+    ids = session.each([run])
+    for statement in (
+        "purge_blocks",
+        "purge_groups",
+        "purge_series",
+        "purge_records",
+        "purge_journals",
+    ):
+        session.run(statement, ids=ids)
+
+
+def _insert_points(session: Session, dump: RunDump) -> None:
+    series = dict(
+        zip(
+            (row["id"] for row in dump.series),
+            _reserve(session, "reserve_series", len(dump.series)),
+            strict=True,
+        )
+    )
+    groups = dict(
+        zip(
+            (row["id"] for row in dump.groups),
+            _reserve(session, "reserve_groups", len(dump.groups)),
+            strict=True,
+        )
+    )
+    session.many(
+        "load_series", [{**row, "id": series[row["id"]], "run": dump.id} for row in dump.series]
+    )
+    session.many(
+        "load_group",
+        [
+            {
+                **row,
+                "id": groups[row["id"]],
+                "run": dump.id,
+                "steps": None if row["steps"] is None else session.array(row["steps"]),
+                "times": session.array(row["times"]),
+                "progress": None if row["progress"] is None else session.array(row["progress"]),
+            }
+            for row in dump.groups
+        ],
+    )
+    session.many(
+        "insert_block",
+        [
+            {
+                **_but(row, "series_id", "group_id"),
+                "series": series[row["series_id"]],
+                "group": groups[row["group_id"]],
+                "numbers": session.reals_of(row["numbers"]),
+            }
+            for row in dump.blocks
+        ],
+    )
+    session.many(
+        "load_journal",
+        [
+            {
+                **row,
+                "run": dump.id,
+                "opened_at": _moment(session, row["opened_at"]),
+                "closed_at": _moment(session, row["closed_at"]),
+            }
+            for row in dump.journals
+        ],
+    )
+    session.many(
+        "load_record",
+        [
+            {
+                **row,
+                "run": dump.id,
+                "time": _moment(session, row["time"]),
+                "value": None if row["value"] is None else session.json(row["value"]),
+            }
+            for row in dump.records
+        ],
+    )
+
+
+def _insert_around(session: Session, dump: RunDump, *, new: bool) -> None:
+    have = (
+        set[str]()
+        if new
+        else {row["key"] for row in session.rows("tags_of_runs", runs=session.each([dump.id]))}
+    )
+    tags = [{"run": dump.id, "key": k, "value": v} for k, v in dump.tags.items() if k not in have]
+    session.many("set_tag", tags)
+    session.many(
+        "add_status",
+        [{**row, "run": dump.id, "time": _moment(session, row["time"])} for row in dump.history],
+    )
+    if not new and dump.history:
+        runs.settle(session, dump.id)
+    session.many(
+        "set_artifact",
+        [
+            {
+                **_but(row, "created_at", "removed_at"),
+                "run": dump.id,
+                "metadata": session.json(row["metadata"]),
+                "time": _moment(session, row["created_at"]),
+            }
+            for row in dump.artifacts
+        ],
+    )
+    session.many(
+        "use_artifact",
+        [
+            {
+                "run": dump.id,
+                "owner": row["owner_id"],
+                "path": row["path"],
+                "time": _moment(session, row["time"]),
+            }
+            for row in dump.uses
+        ],
+    )
+
+
+def load_links(session: Session, dumps: Sequence[RunDump]) -> None:
+    """Links between runs, once all are there."""
+    wanted = [link for dump in dumps for link in dump.links]
+    if not wanted:
+        return
+    ids = session.each(sorted({end for a, _, b in wanted for end in (a, b)}))
+    there = {row["id"] for row in session.rows("runs_there", ids=ids)}
+    rows = [
+        {"from_id": a, "kind": k, "to_id": b} for a, k, b in wanted if a in there and b in there
+    ]
+    session.many("link_runs", rows)
+
+
+def _reserve(session: Session, statement: str, count: int) -> list[int]:
+    """Numbers for new rows."""
+    if not count:
+        return []
+    rows = session.rows(statement, count=count)
+    if len(rows) == count:
+        return [row[0] for row in rows]
+    return list(range(rows[0][0], rows[0][0] + count))
+
+
+def _but(row: Any, *names: str) -> dict[str, Any]:
+    return {key: row[key] for key in row.keys() if key not in names}  # noqa: SIM118 - a row is no dict
+
+
+def _portable(session: Session, key: str, value: Any) -> Any:
+    if value is None or isinstance(value, int):
+        return value
+    if key in ("numbers", "times", "steps", "progress"):
+        return value if isinstance(value, str) else _text(value)
+    if key in ("time", "created_at", "opened_at", "closed_at", "removed_at"):
+        return _seconds(session, value)
+    if key in ("value", "metadata"):
+        return session.document(value)
+    return value
+
+
+def _text(values: Any) -> str:
+    """An array as JSON text."""
+    from runbase.storage.arrays import encode_numbers
+
+    return encode_numbers(
+        cast("list[Any]", values) if isinstance(values, list) else values.tolist()
+    )
+
+
+def _seconds(session: Session, value: Any) -> float | None:
+    moment = session.moment(value)
+    return None if moment is None else moment.timestamp()
+
+
+def _moment(session: Session, value: float | None) -> Any:
+    return None if value is None or math.isnan(value) else session.time(value)
+
+
+Fields = Mapping[str, Any]

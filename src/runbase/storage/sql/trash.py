@@ -1,0 +1,46 @@
+"""Deleting in two steps: into the bin, from where all comes back; and purging, which is for good."""
+
+import time
+from collections.abc import Sequence
+
+from runbase.storage.sql.session import Session
+
+
+def put(session: Session, kind: str, ids: Sequence[str], *, back: bool = False) -> int:
+    """Runs or experiments into the bin, or `back` out of it; how many there were."""
+    statement = {"run": "bin_runs", "experiment": "bin_experiments"}[kind]
+    moment = None if back else session.time(time.time())
+    return session.run(statement, ids=session.each(ids), time=moment)
+
+
+def purge_runs(session: Session, ids: Sequence[str]) -> list[str]:
+    """Runs for good, with all their points; the folders that held their files.
+
+    Children and whoever used their artifacts stay as they are.
+    """
+    listed = session.each(ids)
+    rows = session.rows("folders_of_runs", ids=listed)
+    # Blocks first and by their series: the cascade would look for each group's blocks one by one.
+    session.run("purge_blocks", ids=listed)
+    session.run("purge_groups", ids=listed)
+    session.run("purge_runs", ids=listed)
+    now = session.time(time.time())
+    session.many("bury", [{"id": row["id"], "time": now} for row in rows])
+    return [row["folder"] for row in rows if row["folder"] is not None]
+
+
+def purge_experiments(session: Session, ids: Sequence[str]) -> list[str]:
+    """Experiments for good, with all their runs; the folders that held the runs' files."""
+    listed = session.each(ids)
+    below = [row["id"] for row in session.rows("runs_of_experiments", ids=listed)]
+    folders = purge_runs(session, below) if below else []
+    session.run("purge_experiments", ids=listed)
+    return folders
+
+
+def old(session: Session, before: float) -> tuple[list[str], list[str]]:
+    """Ids of runs, and of experiments, that went into the bin before a moment."""
+    moment = session.time(before)
+    runs = [row["id"] for row in session.rows("runs_in_the_bin", before=moment)]
+    experiments = [row["id"] for row in session.rows("experiments_in_the_bin", before=moment)]
+    return runs, experiments
