@@ -117,13 +117,23 @@ class Session:
     dialect = "postgres"
     for_update = " for update"
 
-    def __init__(self, connection: Connection, schema: str | None) -> None:
+    def __init__(
+        self, connection: Connection, schema: str | None, pipeline: "psycopg.Pipeline | None" = None
+    ) -> None:
         self._connection = connection
         self.schema = schema
+        self._pipeline = pipeline
 
-    def run(self, name: str, /, **params: Any) -> int:
+    def run(self, name: str, /, **params: Any) -> None:
+        """Execute a named statement; it is sent at once, and its end not waited for."""
+        self._cursor().execute(_text(name), params)
+
+    def changed(self, name: str, /, **params: Any) -> int:
         """Execute a named statement; how many rows it changed."""
-        return self._cursor().execute(_text(name), params).rowcount
+        cursor = self._cursor().execute(_text(name), params)
+        if self._pipeline is not None:
+            self._pipeline.sync()
+        return cursor.rowcount
 
     def many(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Execute a named statement once per row, in one exchange with the server."""
@@ -146,6 +156,8 @@ class Session:
     def query(self, text: str, params: Mapping[str, Any]) -> list[Any]:
         """The rows of a query that was composed from a filter; its values are bound."""
         cursor = self._cursor().execute(_place(text), params or {})  # type: ignore[arg-type]
+        if self._pipeline is not None:
+            self._pipeline.sync()
         return cursor.fetchall() if cursor.description else []
 
     def script(self, text: str) -> None:

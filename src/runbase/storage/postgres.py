@@ -8,7 +8,7 @@ schema is made when it is not there. Nothing crosses a fork: a child opens a poo
 import os
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import psycopg
@@ -88,8 +88,11 @@ class PostgresDriver:
         return missing
 
     @contextmanager
-    def write(self) -> Generator[Session]:
-        """A transaction that writes: committed at the end, rolled back on an exception."""
+    def write(self, *, bulk: bool = False) -> Generator[Session]:
+        """A transaction that writes: committed at the end, rolled back on an exception.
+
+        In `bulk`, statements are sent without waiting for each; an error of one comes with a later one.
+        """
         outer: Session | None = getattr(self._here, "session", None)
         if outer is not None:  # inside another one: a part of it
             yield outer
@@ -97,8 +100,12 @@ class PostgresDriver:
         with self.errors():
             if not self._prepared:
                 self._set_up()
-            with self._connection() as connection, connection.transaction():
-                session = Session(connection, self.schema)
+            with (
+                self._connection() as connection,
+                connection.pipeline() if bulk else nullcontext() as pipeline,
+                connection.transaction(),
+            ):
+                session = Session(connection, self.schema, pipeline)
                 self._here.session = session
                 try:
                     yield session
@@ -116,11 +123,11 @@ class PostgresDriver:
                 if not connection.closed:
                     connection.execute("rollback")
 
-    def transact(self, work: Callable[[Any], T]) -> T:
+    def transact(self, work: Callable[[Any], T], *, bulk: bool = False) -> T:
         """`work` in one transaction, again where it and another one stood in each other's way."""
         for attempt in range(ATTEMPTS):
             try:
-                with self.write() as session:
+                with self.write(bulk=bulk) as session:
                     return work(session)
             except StoreBusy as error:
                 crossed = isinstance(error.__cause__, _CROSSED)

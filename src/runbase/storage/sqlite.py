@@ -60,7 +60,11 @@ class Session:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def run(self, name: str, /, **params: Any) -> int:
+    def run(self, name: str, /, **params: Any) -> None:
+        """Execute a named statement."""
+        self._connection.execute(statements("sqlite")[name].text, params)
+
+    def changed(self, name: str, /, **params: Any) -> int:
         """Execute a named statement; how many rows it changed."""
         return self._connection.execute(statements("sqlite")[name].text, params).rowcount
 
@@ -224,8 +228,9 @@ class SqliteDriver:
             with self._idle_guard:
                 self._idle.append(connection)
 
-    def transact(self, work: Callable[[Session], T]) -> T:
+    def transact(self, work: Callable[[Session], T], *, bulk: bool = False) -> T:
         """`work` in one transaction; writers take turns here, so that it needs no second try."""
+        del bulk  # there is no way to a server to save
         with self.write() as session:
             return work(session)
 

@@ -54,7 +54,7 @@ def _deliver(session: Session, delivery: Delivery) -> bool:
     if isinstance(first, Opened):
         runs.opened(session, first, delivery.folder)
         _insert_journal(session, first, delivery)
-    taken = session.run(
+    taken = session.changed(
         "advance_journal",
         id=delivery.journal,
         start=delivery.start,

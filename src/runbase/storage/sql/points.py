@@ -41,8 +41,13 @@ def points(session: Session, run: str, journal: str, event: Points) -> None:
         size = min(BLOCK, calls - done)
         _insert(session, run, journal, digest, ids, _cut(event, done, done + size))
         done += size
-    for series, column in zip(ids, event.columns, strict=True):
-        session.run("add_to_series", id=series, **_figures(event.steps, event.times, column))
+    session.many(
+        "add_to_series",
+        [
+            {"id": series, **_figures(event.steps, event.times, column)}
+            for series, column in zip(ids, event.columns, strict=True)
+        ],
+    )
 
 
 def statistics(values: Sequence[Scalar]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Only ids and sort keys are fetched here, so that sorting never carries whole row
 
 import base64
 import math
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -98,11 +99,13 @@ class _Composed:
         columns = [subject.id, subject.created, *(key.sql for key in self.keys)]
         # Tags and the like have a key of their own each, so that no join makes a row twice.
         where = f"where {' and '.join(conditions)}" if conditions else ""
-        source = "\n".join([subject.source, *joins, where])
+        order = "" if counting else self._order(subject)
+        also = [subject.also] if re.search(r"\be\.", f"{joins} {where} {order}") else []
+        source = "\n".join([subject.source, *also, *joins, where])
         if counting:
             text = f"select count(*) {source}"
         else:
-            text = f"select {', '.join(columns)} {source} order by {self._order(subject)} limit :page offset :skip"
+            text = f"select {', '.join(columns)} {source} order by {order} limit :page offset :skip"
         self.text = for_dialect(text, session.dialect)
 
     def cursor(self, session: Session, row: Any) -> str:

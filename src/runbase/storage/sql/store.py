@@ -63,7 +63,7 @@ class Driver(Protocol):
     def new(self) -> bool: ...
     def write(self) -> AbstractContextManager[Session]: ...
     def read(self) -> AbstractContextManager[Session]: ...
-    def transact(self, work: Callable[[Any], T]) -> T: ...
+    def transact(self, work: Callable[[Any], T], *, bulk: bool = False) -> T: ...
     def sql(
         self,
         query: str,
@@ -96,7 +96,7 @@ class SqlStorage:
 
     def apply(self, deliveries: Sequence[Delivery]) -> list[bool]:
         """Take in events, all deliveries in one transaction; which of them were taken in."""
-        return self._driver.transact(lambda session: apply.deliver(session, deliveries))
+        return self._driver.transact(lambda session: apply.deliver(session, deliveries), bulk=True)
 
     def offsets(self, journals: Sequence[str]) -> dict[str, int]:
         """How many bytes of each journal are in here."""
@@ -295,7 +295,7 @@ class SqlStorage:
         """It does so no more; how many links there were."""
         statement = "unlink_runs" if kind == "run" else "unlink_experiments"
         return self._driver.transact(
-            lambda session: session.run(statement, from_id=from_id, kind=name, to_id=to_id)
+            lambda session: session.changed(statement, from_id=from_id, kind=name, to_id=to_id)
         )
 
     def links(self, kind: Kind, key: str) -> list[Link]:
@@ -378,7 +378,7 @@ class SqlStorage:
             transfer.load_links(session, dumps)
             return sum(new for new, _ in done), sum(fuller for _, fuller in done)
 
-        return self._driver.transact(work)
+        return self._driver.transact(work, bulk=True)
 
     def fork_runs(self, ids: Sequence[str], experiment: str) -> list[str]:
         """Copies of runs in another experiment, with ids of their own, linked to what they copy."""

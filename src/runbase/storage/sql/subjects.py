@@ -62,7 +62,9 @@ class Subject(Struct, frozen=True):
     """A table to search."""
 
     source: str
-    """The FROM clause, and what is always true of its rows."""
+    """The FROM clause."""
+    also: str
+    """A table beside it, joined where the query speaks of it (as `e`)."""
     id: str
     created: str
     columns: Mapping[str, Column]
@@ -150,7 +152,8 @@ _TIMES = {
 }
 
 RUNS = Subject(
-    source="from runs r join experiments e on e.id = r.experiment_id",
+    source="from runs r",
+    also="join experiments e on e.id = r.experiment_id",
     id="r.id",
     created="r.created_at",
     columns={
@@ -217,6 +220,7 @@ RUNS = Subject(
 
 EXPERIMENTS = Subject(
     source="from experiments e",
+    also="",
     id="e.id",
     created="e.created_at",
     columns={

@@ -10,7 +10,7 @@ def put(session: Session, kind: str, ids: Sequence[str], *, back: bool = False) 
     """Runs or experiments into the bin, or `back` out of it; how many there were."""
     statement = {"run": "bin_runs", "experiment": "bin_experiments"}[kind]
     moment = None if back else session.time(time.time())
-    return session.run(statement, ids=session.each(ids), time=moment)
+    return session.changed(statement, ids=session.each(ids), time=moment)
 
 
 def purge_runs(session: Session, ids: Sequence[str]) -> list[str]:

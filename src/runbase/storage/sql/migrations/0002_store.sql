@@ -61,6 +61,7 @@ alter table migrations add column owner text not null default 'runbase'; -- runb
 create index runs_created on runs (created_at, id);
 drop index series_key;
 create index series_last on series (key, kind, last);
+create index series_run on series (key, kind, run_id, last);
 -- only: postgres
 create index configs_params on configs using gin (params jsonb_path_ops);
 create index runs_args on runs using gin (args jsonb_path_ops);
