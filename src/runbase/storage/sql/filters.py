@@ -311,7 +311,9 @@ class Compiler:
         operator = _ARITHMETIC[type(node)]
         left, right = self._number(node.this), self._number(node.expression)
         right = f"nullif({right}, 0)" if operator == "/" else right
-        return Expression(f"({left} {operator} {right})", "number")
+        sql = f"({left} {operator} {right})"
+        # Infinity times zero is no number: SQLite says null, PostgreSQL NaN, which is above all.
+        return Expression(sql if self._dialect == "sqlite" else f"nullif({sql}, 'NaN')", "number")
 
     def _number(self, node: Node) -> str:
         found = self._value(node)
@@ -379,7 +381,10 @@ class Compiler:
     def _as(self, found: Expression, kind: str, upper: bool = False) -> str:
         """An expression's SQL where a kind is wanted."""
         if found.constant is not None:
-            return self._bind(self._bent(found.constant.value, kind, upper))
+            value = self._bent(found.constant.value, kind, upper)
+            # A whole-number column takes a bound 0.5 as one of its own unless told otherwise.
+            fraction = isinstance(value, float) and self._dialect == "postgres"
+            return f"cast({self._bind(value)} as numeric)" if fraction else self._bind(value)
         if found.kind == "any":
             assert found.name is not None
             return found.name.family.values["text" if kind == "time" else kind].format(
