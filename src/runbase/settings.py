@@ -12,6 +12,7 @@ from typing import Any, cast
 import msgspec
 
 from runbase.errors import UsageError, suggestion
+from runbase.storage.address import without_password
 
 HOME_NAME = ".runbase"
 DATABASE_NAME = "runbase.db"
@@ -75,6 +76,11 @@ class Settings(msgspec.Struct, frozen=True):
         """A setting as text; None where it is not set."""
         value = self.values[name].value
         return None if value is None else str(value)
+
+    def shown(self, name: str) -> str | None:
+        """A setting as text that may be printed: a database's URL without its password."""
+        text = self.text(name)
+        return without_password(text) if name == "store" and text else text
 
     def flag(self, name: str) -> bool:
         """A setting as yes or no."""

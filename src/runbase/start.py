@@ -25,6 +25,7 @@ from runbase.journal import VERSION, JournalWriter, files, opened, read
 from runbase.run import Run
 from runbase.settings import Settings, load, on_network
 from runbase.status import Status
+from runbase.storage.address import without_password
 
 if TYPE_CHECKING:
     import inspect
@@ -96,7 +97,8 @@ def start_run(
     found = _find(place, resume, wished)
     attached = wished is not None and _attached(found)
     resumed = found is not None and not attached and has_begun(found)
-    opening = _open_folder(place, settings, found, wished)
+    opening = _open_folder(place, settings, found, wished, url)
+    _check_experiment(settings, opening, by_argument=resume is not None)
     journal = JournalWriter(opening.folder, opening.first_line)
     sampler = _sampler(wanted)
     care = Care(journal, url, opening.folder.relative_to(place).as_posix(), sampler)
@@ -107,7 +109,7 @@ def start_run(
         name=opening.name,
         experiment=opening.experiment,
         folder=opening.folder,
-        store=url,
+        store=None if url is None else without_password(url),
         journal=journal,
         care=care,
         next_step=0 if not resumed else _next_step(opening.folder, url, opening.run_id),
@@ -256,17 +258,18 @@ def _attached(found: Path | None) -> bool:
 
 
 def _open_folder(
-    home: Path, settings: Settings, found: Path | None, wished: str | None
+    home: Path, settings: Settings, found: Path | None, wished: str | None, url: str | None
 ) -> _Opening:
     if found is not None:
         for path in files(found):
             if (head := opened(path)) is not None:
                 return _Opening(head.run, head.name, head.experiment, found)
-    experiment = settings.text("experiment") or _script_name()
+    known = None if wished is None or url is None else _created(url, wished)
+    experiment = known[0] if known else settings.text("experiment") or _script_name()
     if not experiment.strip():
         raise UsageError("the experiment's name is empty")
     run_id = wished or new_id()
-    name = settings.text("run_name") or name_for(run_id)
+    name = known[1] if known else settings.text("run_name") or name_for(run_id)
     folder = home / "runs" / folder_name(experiment) / run_id
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -276,6 +279,34 @@ def _open_folder(
             "RUNBASE_HOME"
         ) from error
     return _Opening(run_id, name, experiment, folder)
+
+
+def _created(url: str, run_id: str) -> tuple[str, str] | None:
+    """Experiment and name of a run that was made in the database, to be started here."""
+    with suppress(Exception):  # a database that is away must not stop a run
+        found = background.storage_for(url).get_runs([run_id])
+        if found:
+            return found[0].experiment, found[0].name
+    return None
+
+
+def _check_experiment(settings: Settings, opening: _Opening, *, by_argument: bool) -> None:
+    """A run and an experiment that are asked for in one breath and disagree are a mistake.
+
+    A run id from the environment decides over the experiment that a script names: so is a run handed
+    to a script that knows nothing of it.
+    """
+    wanted, run_id = settings.values["experiment"], settings.values["run_id"]
+    together = wanted.source == ("argument" if by_argument else run_id.source)
+    if (
+        (by_argument or run_id.value)
+        and together
+        and wanted.value not in (None, opening.experiment)
+    ):
+        raise UsageError(
+            f"run {opening.name} ({opening.run_id}) is of experiment {opening.experiment!r}, not of "
+            f"{wanted.value!r}"
+        )
 
 
 def _next_step(folder: Path, url: str | None, run_id: str) -> Scalar:

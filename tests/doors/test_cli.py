@@ -159,7 +159,7 @@ def test_schema(cli: Cli, three: list[str]) -> None:
     text = cli("schema").lower()
     assert "create table runs" in text
     assert "-- how many log calls" in text
-    assert "create view metrics" in cli("schema", "metrics").lower()
+    assert "view metrics" in cli("schema", "metrics").lower()
     assert {row["name"] for row in cli("schema", "--json")} >= {"runs", "metrics", "blocks"}
     assert "did you mean 'runs'" in cli("schema", "rums", code=1)
 

@@ -19,7 +19,7 @@ SECRET = re.compile(
     r"(?i)secret|token|passw|pwd|credential|api[_-]?key|access[_-]?key|private|auth|cookie|session|dsn"
 )
 _SECRET_VALUE = re.compile(
-    r"://[^/\s:@]*:[^/\s@]+@|^(sk|ghp|gho|glpat|hf|xox[bp])[-_]\w{8,}|^AKIA[A-Z0-9]{12,}|-----BEGIN"
+    r"://[^/\s:@]*:[^/\s@]+@|[?&](ssl)?password=|^(sk|ghp|gho|glpat|hf|xox[bp])[-_]\w{8,}|^AKIA[A-Z0-9]{12,}|-----BEGIN"
 )
 HIDDEN = "********"
 
@@ -81,7 +81,8 @@ def hide(argv: Sequence[str]) -> list[str]:
         if hide_next and not argument.startswith("-"):
             shown.append(HIDDEN)
         elif _SECRET_VALUE.search(argument):
-            shown.append(name + "=" + HIDDEN if equals else HIDDEN)
+            whole = not equals or "://" in name  # the = is one inside a URL
+            shown.append(HIDDEN if whole else f"{name}={HIDDEN}")
         elif equals and SECRET.search(name):
             shown.append(f"{name}={HIDDEN}")
         else:

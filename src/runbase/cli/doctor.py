@@ -2,21 +2,26 @@
 
 import platform
 import shutil
-import sqlite3
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
 
 from runbase import __version__
 from runbase.cli import common
+from runbase.client import Store
 from runbase.client import open as open_store
 from runbase.errors import RunbaseError
+from runbase.ingest.home import waiting
 from runbase.settings import DESCRIPTIONS, Settings, file_system, load, on_network
 
 EXAMPLES = "Examples: runbase doctor · runbase doctor --json"
 
 LITTLE_SPACE = 2**30
+MOST_SKEW = 2.0
+"""Seconds."""
 
 
 def command(
@@ -29,13 +34,15 @@ def command(
     facts: dict[str, Any] = {
         "runbase": __version__,
         "python": platform.python_version(),
-        "sqlite": sqlite3.sqlite_version,
         "file_system": file_system(settings.home),
     }
     problems, notes = _check_home(settings, facts)
     problems += _check_store(settings, facts)
     if json:
-        shown = {k: {"value": v.value, "source": v.source} for k, v in settings.values.items()}
+        shown = {
+            name: {"value": settings.shown(name), "source": setting.source}
+            for name, setting in settings.values.items()
+        }
         document = {"facts": facts, "settings": shown, "problems": problems, "notes": notes}
         common.print_json(document)
     else:
@@ -64,34 +71,71 @@ def _check_home(settings: Settings, facts: dict[str, Any]) -> tuple[list[str], l
     if on_network(home):
         kind = file_system(home)
         notes.append(
-            f"{home} is on {kind}: runs write files only, the database is {settings.store}"
+            f"{home} is on {kind}: runs write files only, the database is {settings.shown('store')}"
         )
-        if settings.values["store"].source != "default" and str(home) in settings.store:
-            problems.append(
-                f"the SQLite file {settings.store} is on {kind}, where its locks do not hold; leave "
-                "the store unset, or use a local path"
-            )
     return problems, notes
 
 
 def _check_store(settings: Settings, facts: dict[str, Any]) -> list[str]:
     if not settings.home.exists() and settings.values["store"].source == "default":
         return []
-    problems: list[str] = []
+    problems = _network_problem(settings)
+    url = None if settings.store == "none" else settings.store
+    began = time.perf_counter()
     try:
-        with open_store(
-            None if settings.store == "none" else settings.store, home=settings.home, sync=False
-        ) as store:
-            facts["store"] = store.url
-            report = common.update(store)
+        with open_store(url, home=settings.home, sync=False) as store:
+            facts["database"] = store.url
+            facts["opened_in_ms"] = round((time.perf_counter() - began) * 1e3, 1)
+            problems += _check_server(store, facts)
+            if settings.home.is_dir():
+                facts["journals_waiting"] = "{} ({})".format(*_waiting(store, settings))
+                report = common.update(store)
+                problems += [str(problem) for problem in report.problems]
+                problems += report.unreadable
             facts |= store.totals()
-            facts["new_lines"] = report.lines
             problems += store.check()
-            problems += [str(problem) for problem in report.problems]
-            problems += report.unreadable
     except RunbaseError as error:
         problems.append(str(error))
+        if settings.home.is_dir():
+            facts["journals_waiting"] = "{} ({}, all there are)".format(*_waiting(None, settings))
     return problems
+
+
+def _network_problem(settings: Settings) -> list[str]:
+    """A SQLite file whose locks do not hold."""
+    if not settings.store.startswith("sqlite:"):
+        return []
+    path = Path(settings.store.partition("://")[2][1:])
+    if not on_network(path):
+        return []
+    return [
+        f"the SQLite file {path} is on {file_system(path)}, where its locks do not hold; leave the "
+        "store unset, use a local path, or PostgreSQL"
+    ]
+
+
+def _check_server(store: Store, facts: dict[str, Any]) -> list[str]:
+    """Its version, and whether its clock and ours agree."""
+    if store.url.startswith("sqlite:"):
+        facts["sqlite"] = store.sql("select sqlite_version()")[0][0]
+        return []
+    before = time.time()
+    query = "select current_setting('server_version'), extract(epoch from clock_timestamp())"
+    version, clock = store.sql(query)[0]
+    skew = float(clock) - (before + time.time()) / 2
+    facts["postgres"] = version
+    facts["clock_skew_seconds"] = round(skew, 3)
+    if abs(skew) <= MOST_SKEW:
+        return []
+    return [
+        f"the database's clock is {skew:+.1f} s off this machine's: times of runs from several machines "
+        "do not compare; let NTP or chrony keep them"
+    ]
+
+
+def _waiting(store: Store | None, settings: Settings) -> tuple[str, str]:
+    count, size = waiting(None if store is None else store._storage, settings.home)  # pyright: ignore[reportPrivateUsage]
+    return f"{count:,}", common.size(size)
 
 
 def _print(
@@ -104,7 +148,7 @@ def _print(
     out.print("\n[bold]Settings[/]")
     table = common.table(["  setting", "value", "from", "what it is"])
     for name, setting in settings.values.items():
-        value = "–" if setting.value is None else escape(str(setting.value))
+        value = "–" if setting.value is None else escape(settings.shown(name) or "")
         table.add_row(f"  {name}", value, escape(setting.source), f"[dim]{DESCRIPTIONS[name]}[/]")
     out.print(table)
     for note in notes:

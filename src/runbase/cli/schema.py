@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from runbase.cli import common
 from runbase.errors import NotFound, suggestion
@@ -16,21 +17,25 @@ def command(
     url: common.Url = None,
     json: common.Json = False,
 ) -> None:
-    """Print the schema as SQL, with what each column means."""
+    """Print the schema as SQL, your own tables and columns included, with what each column means."""
     with common.store(home, url, sync=False) as store:
-        query = "select type, name, tbl_name, sql from sqlite_master where sql is not null"
-        found = [
-            row
-            for row in store.sql(query).to_dicts()
-            if name is None or name in (row["name"], row["tbl_name"])
-        ]
-        if name is not None and not found:
-            names = [row["name"] for row in store.sql(query).to_dicts()]
-            raise NotFound(f"there is no table or view {name!r}{suggestion(name, names)}")
-        if json:
-            keys = ("type", "name", "sql")
-            common.print_json([{key: row[key] for key in keys} for row in found])
-        elif name is None:
+        if name is None and not json:
             print(store.schema(), end="")
-        else:
-            print("\n\n".join(f"{row['sql']};" for row in found))
+            return
+        tables = store.tables()
+    found = [table for table in tables if name in (None, table["name"])]
+    if not found:
+        names = [table["name"] for table in tables]
+        raise NotFound(f"there is no table or view {name!r}{suggestion(name or '', names)}")
+    if json:
+        common.print_json(found)
+        return
+    for table in found:
+        print(
+            f"{table['kind']} {table['name']}"
+            + (f": {table['comment']}" if table["comment"] else "")
+        )
+        shown = common.table(["  column", "type", "what it is"])
+        for column in table["columns"]:
+            shown.add_row(f"  {column['name']}", column["type"], escape(column["comment"]))
+        common.console().print(shown)

@@ -71,6 +71,16 @@ def sync(
     return report
 
 
+def waiting(storage: Storage | None, home: Path) -> tuple[int, int]:
+    """How many journals hold what the store does not, and how many bytes; all, where it is away."""
+    folders = run_folders(home)
+    known = {} if storage is None else _offsets(storage, folders)
+    heads = ((path, opened(path)) for folder in folders for path in files(folder))
+    left = [_size(path) - known.get(head.journal, 0) for path, head in heads if head is not None]
+    behind = [size for size in left if size > 0]
+    return len(behind), sum(behind)
+
+
 def _take(
     storage: Storage, home: Path, part: Sequence[tuple[Path, Path, int]], report: Report
 ) -> None:
