@@ -69,6 +69,12 @@ def describe(path: Path) -> tuple[int, str, str | None]:
     return len(data), hashlib.sha256(data).hexdigest(), mimetypes.guess_type(path.name)[0]
 
 
+def digest(path: Path) -> str:
+    """The SHA-256 of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def save_image(image: Any, path: Path) -> None:
     """A figure (savefig), a PIL image (save), bytes or a path, or an array of pixels, as PNG.
 

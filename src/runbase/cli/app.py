@@ -10,7 +10,26 @@ from typing import Annotated
 import typer
 
 from runbase import __version__
-from runbase.cli import demo, doctor, init, plot, runs, schema, show, sql, sync
+from runbase.cli import (
+    best,
+    compare,
+    demo,
+    doctor,
+    experiments,
+    init,
+    labels,
+    plot,
+    query,
+    runs,
+    schema,
+    setup,
+    show,
+    sql,
+    sync,
+    transfer,
+    trash,
+    view,
+)
 from runbase.errors import RunbaseError, UsageError
 
 app = typer.Typer(
@@ -21,9 +40,36 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (init, demo, runs, show, plot, sql, schema, sync, doctor):
-    name = module.__name__.rpartition(".")[2]
-    app.command(name, epilog=module.EXAMPLES)(module.command)
+LOOK, CHANGE, MOVE, KEEP = "Look", "Change", "Move", "Keep"
+COMMANDS = (
+    ("init", init.command, init.EXAMPLES, KEEP),
+    ("demo", demo.command, demo.EXAMPLES, LOOK),
+    ("runs", runs.command, runs.EXAMPLES, LOOK),
+    ("experiments", experiments.command, experiments.EXAMPLES, LOOK),
+    ("show", show.command, show.EXAMPLES, LOOK),
+    ("compare", compare.command, compare.EXAMPLES, LOOK),
+    ("best", best.command, best.EXAMPLES, LOOK),
+    ("plot", plot.command, plot.EXAMPLES, LOOK),
+    ("query", query.command, query.EXAMPLES, LOOK),
+    ("sql", sql.command, sql.EXAMPLES, LOOK),
+    ("tag", labels.tag, labels.TAG_EXAMPLES, CHANGE),
+    ("note", labels.note, labels.NOTE_EXAMPLES, CHANGE),
+    ("rename", labels.rename, labels.RENAME_EXAMPLES, CHANGE),
+    ("fork", labels.fork, labels.FORK_EXAMPLES, CHANGE),
+    ("rm", trash.rm, trash.RM_EXAMPLES, CHANGE),
+    ("restore", trash.restore, trash.RESTORE_EXAMPLES, CHANGE),
+    ("gc", trash.gc, trash.GC_EXAMPLES, CHANGE),
+    ("export", transfer.export, transfer.EXPORT_EXAMPLES, MOVE),
+    ("import", transfer.import_, transfer.IMPORT_EXAMPLES, MOVE),
+    ("copy", transfer.copy, transfer.COPY_EXAMPLES, MOVE),
+    ("schema", schema.command, schema.EXAMPLES, KEEP),
+    ("setup", setup.command, setup.EXAMPLES, KEEP),
+    ("sync", sync.command, sync.EXAMPLES, KEEP),
+    ("doctor", doctor.command, doctor.EXAMPLES, KEEP),
+)
+for name, function, examples, panel in COMMANDS:
+    app.command(name, epilog=examples, rich_help_panel=panel)(function)
+app.add_typer(view.app, name="view", epilog=view.EXAMPLES, rich_help_panel=KEEP)
 
 
 def _version(wanted: bool) -> None:

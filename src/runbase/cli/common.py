@@ -1,7 +1,7 @@
 """What the commands share: options, opening the store, and printing for people or for programs."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,8 +28,55 @@ Url = Annotated[
     typer.Option("--store", help="Database URL or path. Default: the home's own database."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def complete_runs(incomplete: str) -> list[str]:
+    """Names of runs, for the shell's completion; nothing where there is no store."""
+    return _names("select name from runs where deleted_at is null order by id desc", incomplete)
+
+
+def complete_experiments(incomplete: str) -> list[str]:
+    """Names of experiments."""
+    query = "select name from experiments where deleted_at is null order by id desc"
+    return _names(query, incomplete)
+
+
+def complete_targets(incomplete: str) -> list[str]:
+    """Names of runs and of experiments."""
+    return [*complete_experiments(incomplete), *complete_runs(incomplete)]
+
+
 RunName = Annotated[
-    str, typer.Argument(metavar="RUN", help="A run's id, the beginning of one, or its name.")
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="A run's id, the beginning of one, or its name.",
+        autocompletion=complete_runs,
+    ),
+]
+ExperimentName = Annotated[
+    str,
+    typer.Argument(
+        metavar="EXPERIMENT",
+        help="An experiment's name, id, or the beginning of one.",
+        autocompletion=complete_experiments,
+    ),
+]
+Target = Annotated[
+    str,
+    typer.Argument(
+        metavar="TARGET",
+        help="A run or an experiment, by id, prefix or name.",
+        autocompletion=complete_targets,
+    ),
+]
+Targets = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="TARGETS…",
+        help="Runs and experiments, by id, prefix or name.",
+        autocompletion=complete_targets,
+    ),
 ]
 
 COLOURS = {Phase.WAITING: "yellow", Phase.ACTIVE: "cyan", Phase.ENDED: "red"}
@@ -147,11 +194,25 @@ def size(count: int) -> str:
     return f"{value:.1f} TiB"
 
 
-def lower_is_better(key: str) -> bool:
-    """Whether a metric's name says that less is better: loss, error, time and their like."""
-    words = key.lower().replace("-", "_").replace("/", "_").split("_")
-    less = {"loss", "error", "err", "mse", "rmse", "mae", "perplexity", "ppl", "wer", "cer"}
-    return bool(less & set(words)) or words[-1] in ("time", "seconds", "latency", "ms")
+def tags_text(tags: Mapping[str, str | None]) -> str:
+    """Tags for reading: baseline, stage=prod."""
+    return ", ".join(key if value is None else f"{key}={value}" for key, value in tags.items())
+
+
+def when(moment: Any) -> str:
+    """A moment for reading, however the database gives it."""
+    if isinstance(moment, datetime):
+        return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    return str(moment)[:19].replace("T", " ")
+
+
+def _names(query: str, incomplete: str) -> list[str]:
+    try:
+        with store(None, None, sync=False) as opened:
+            names = [str(row[0]) for row in opened.sql(query, timeout=1.0)]
+    except Exception:  # completion offers what it can, and never a traceback
+        return []
+    return [name for name in names if name.startswith(incomplete)][:100]
 
 
 def _spelled(value: Any) -> Any:

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from runbase.analysis.directions import lower_is_better
 from runbase.cli import common
 from runbase.listings import Runs
 
@@ -26,6 +27,7 @@ def command(
         str | None, typer.Option("--sort", "-s", help="Sort keys, such as 'metrics.loss asc'.")
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", help="How many at most.")] = 20,
+    deleted: Annotated[bool, typer.Option("--deleted", help="List the bin instead.")] = False,
     columns: Annotated[
         str | None,
         typer.Option("--columns", "-c", help="Parameters and metrics to show, with commas."),
@@ -36,7 +38,9 @@ def command(
 ) -> None:
     """List runs, newest first, with best values marked."""
     with common.store(home, url) as store:
-        found = store.runs(where, order_by=sort, limit=limit, experiment=experiment)
+        found = store.runs(
+            where, order_by=sort, limit=limit, experiment=experiment, deleted=deleted
+        )
         if json:
             common.print_json(found.rows())
             return
@@ -91,7 +95,7 @@ def _best(found: Runs, key: str) -> float | None:
     values = [v for run in found if (v := common.metric_value(run, key)) is not None and v == v]
     if len(values) < 2:
         return None
-    return min(values) if common.lower_is_better(key) else max(values)
+    return min(values) if lower_is_better(key) else max(values)
 
 
 def _cell(value: float | None, best: float | None) -> str:

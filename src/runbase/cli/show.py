@@ -30,10 +30,11 @@ def command(
             document: dict[str, Any] = msgspec.to_builtins(record, enc_hook=str)
             common.print_json({**document, "seconds": record.seconds, "output": output})
             return
-        _print(common.console(), record, folder, output)
+        print_run(common.console(), record, folder, output)
 
 
-def _print(out: Console, run: Run, folder: Path | None, output: list[str]) -> None:
+def print_run(out: Console, run: Run, folder: Path | None, output: list[str]) -> None:
+    """Print all that is known of a run, and the last lines of its output."""
     _print_head(out, run, folder)
     _print_error(out, run)
     _print_body(out, run)
@@ -55,7 +56,7 @@ def _print_head(out: Console, run: Run, folder: Path | None) -> None:
         "took": common.duration(run.seconds),
         "by": f"{run.user or '?'} on {run.host or '?'}, process {run.pid or '?'}",
         "folder": str(folder or run.folder or "–"),
-        "tags": ", ".join(k if v is None else f"{k}={v}" for k, v in run.tags.items()),
+        "tags": common.tags_text(run.tags),
         "notes": run.notes,
         "git": _git(run.git),
         "command": " ".join(run.args.get("argv", [])),

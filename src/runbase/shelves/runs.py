@@ -11,7 +11,7 @@ from runbase.analysis.compare import Comparison, compare
 from runbase.analysis.directions import lower_is_better
 from runbase.errors import NotFound, UsageError
 from runbase.listings import Runs
-from runbase.model import Artifact, Experiment, Run, Use
+from runbase.model import Artifact, Experiment, Run
 from runbase.shelves.base import ExperimentLike, RunLike, Shelf, given, labels
 from runbase.shelves.experiments import ExperimentShelf
 from runbase.status import Status
@@ -180,21 +180,6 @@ class RunShelf(ExperimentShelf):
         self._storage.set_status(key, status, reason, None if at is None else seconds(at))
         return self.run(key)
 
-    def artifacts(self, run: RunLike) -> list[Artifact]:
-        """A run's files."""
-        return self._storage.artifacts(self._run_id(run))
-
-    def artifact_versions(
-        self, name: str, experiment: ExperimentLike | None = None
-    ) -> list[Artifact]:
-        """The versions of an artifact's name, oldest first."""
-        found = None if experiment is None else self._experiment_id(experiment)
-        return self._storage.artifact_versions(name, found)
-
-    def uses(self, run: RunLike) -> list[Use]:
-        """What a run used of other runs, and which runs used what it made."""
-        return self._storage.uses(self._run_id(run))
-
     def records(self, run: RunLike, key: str | None = None) -> list[dict[str, Any]]:
         """A run's texts, tables, histograms and images: key, kind, step, time, and value or path."""
         return self._storage.records(self._run_id(run), key)
@@ -230,13 +215,18 @@ class RunShelf(ExperimentShelf):
         return self.run(found[0].id)
 
     def best_checkpoint(
-        self, experiment: ExperimentLike, metric: str | None = None, direction: str | None = None
+        self,
+        experiment: ExperimentLike | None = None,
+        metric: str | None = None,
+        direction: str | None = None,
+        *,
+        where: str | None = None,
     ) -> Artifact:
         """The checkpoint of the best run: its own `checkpoint`, else its best or last one.
 
         Sets the experiment's `checkpoint` by `update_experiment` to keep it.
         """
-        run = self.best(experiment, metric, direction)
+        run = self.best(experiment, metric, direction, where=where)
         held = [a for a in run.artifacts if a.removed_at is None]
         if run.checkpoint is not None:
             for artifact in held:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from runbase.errors import UsageError
+from runbase.errors import NotFound, UsageError
 from runbase.shelves.base import ExperimentLike
 from runbase.shelves.runs import RunShelf
 from runbase.storage.protocol import Query
@@ -81,6 +81,27 @@ class TransferShelf(RunShelf):
             if progress is not None:
                 progress(min(start + BATCH, len(ids)), len(ids))
         return report
+
+    def import_file(
+        self,
+        path: "str | os.PathLike[str]",
+        where: str | None = None,
+        *,
+        experiment: str | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Copied:
+        """Take in the runs of a SQLite file that `export` wrote, or of any other store's file.
+
+        See `copy_to`. Raises NotFound where there is no such file.
+        """
+        from runbase.client import Store
+        from runbase.storage.urls import open_storage
+
+        file = Path(path).expanduser()
+        if not file.is_file():
+            raise NotFound(f"there is no file {file} to import")
+        with Store(open_storage(f"sqlite:///{file.absolute()}", create=False), None) as source:
+            return source.copy_to(self, where, experiment=experiment, progress=progress)
 
     def export(
         self,

@@ -53,18 +53,18 @@ class TrashShelf(Shelf):
         return self._purge(found, dry_run)
 
     def _purge(self, found: dict[Kind, list[str]], dry_run: bool = False) -> Purged:
-        folders = [
-            f for kind, ids in found.items() if ids for f in self._storage.folders(kind, ids)
-        ]
+        runs = dict.fromkeys([*found["run"], *self._storage.below(found["experiment"])])
+        folders = self._storage.folders(list(runs))
         size = sum(self._size(folder) for folder in folders)
-        runs = self._storage.count_below(found["experiment"]) + len(found["run"])
         if not dry_run:
             for kind, ids in found.items():
                 if ids:
                     self._storage.purge(kind, ids)
             for folder in folders:
                 self._remove(folder)
-        return Purged(runs=runs, experiments=len(found["experiment"]), folders=folders, bytes=size)
+        return Purged(
+            runs=len(runs), experiments=len(found["experiment"]), folders=folders, bytes=size
+        )
 
     def _sorted(
         self, targets: Sequence[Any], *, deleted: bool = False, both: bool = False

@@ -271,12 +271,12 @@ class Storage(Protocol):
         """Ids of runs, and of experiments, that were deleted before a moment."""
         ...
 
-    def folders(self, kind: Kind, ids: Sequence[str]) -> list[str]:
-        """The folders of runs, or of all runs of experiments."""
+    def folders(self, ids: Sequence[str]) -> list[str]:
+        """The folders that only these runs have files in."""
         ...
 
-    def count_below(self, experiments_: Sequence[str]) -> int:
-        """How many runs experiments have, the deleted ones too."""
+    def below(self, experiments_: Sequence[str]) -> list[str]:
+        """The ids of the runs of experiments, the deleted ones too."""
         ...
 
     def figures_of_experiments(

@@ -336,6 +336,26 @@ class StoreContract:
         assert store.run(kept).links == []
         assert store.check() == []
 
+    def test_an_experiment_takes_its_runs_into_the_bin(self, store: Any) -> None:
+        early, late = self.logged(store, experiment="a"), self.logged(store, experiment="a")
+        other = self.logged(store, experiment="b")
+        store.delete(early)
+        store.delete("a")
+        assert [run.id for run in store.runs()] == [other]
+        assert {run.id for run in store.runs(deleted=True)} == {early, late}
+        store.restore("a")
+        assert {run.id for run in store.runs()} == {other, late}
+        assert [run.id for run in store.runs(deleted=True)] == [early]
+
+    def test_a_fork_shares_the_files_of_its_parent(self, store: Any) -> None:
+        run = self.logged(store, experiment="parent")
+        store.update_run(run, folder="runs/parent/x")
+        copy = store.fork("parent", "child", runs=True)
+        assert store.purge("child", dry_run=True).folders == []
+        assert store.purge("parent", "child", dry_run=True).folders == ["runs/parent/x"]
+        assert store.purge(run).folders == []
+        assert store.purge(copy).folders == ["runs/parent/x"]
+
     def test_a_purged_run_stays_away(self, store: Any) -> None:
         journal = Journal(self.storage(store))
         delivery = journal.delivery([journal.opened(), points([1.0])])

@@ -320,17 +320,17 @@ class SqlStorage:
         with self._driver.read() as session:
             return trash.old(session, before)
 
-    def folders(self, kind: Kind, ids: Sequence[str]) -> list[str]:
-        """The folders of runs, or of all runs of experiments."""
-        statement = "folders_of_runs" if kind == "run" else "runs_of_experiments"
+    def folders(self, ids: Sequence[str]) -> list[str]:
+        """The folders that only these runs have files in."""
         with self._driver.read() as session:
-            rows = session.rows(statement, ids=session.each(ids))
-        return [row["folder"] for row in rows if row["folder"] is not None]
+            rows = session.rows("folders_of_runs", ids=session.each(ids))
+        return [row["folder"] for row in rows]
 
-    def count_below(self, experiments_: Sequence[str]) -> int:
-        """How many runs experiments have, the deleted ones too."""
+    def below(self, experiments_: Sequence[str]) -> list[str]:
+        """The ids of the runs of experiments, the deleted ones too."""
         with self._driver.read() as session:
-            return len(session.rows("runs_of_experiments", ids=session.each(experiments_)))
+            rows = session.rows("runs_of_experiments", ids=session.each(experiments_))
+        return [row["id"] for row in rows]
 
     def figures_of_experiments(
         self, ids: Sequence[str]

@@ -7,26 +7,33 @@ from runbase.storage.sql.session import Session
 
 
 def put(session: Session, kind: str, ids: Sequence[str], *, back: bool = False) -> int:
-    """Runs or experiments into the bin, or `back` out of it; how many there were."""
+    """Runs or experiments into the bin, or `back` out of it; how many there were.
+
+    An experiment takes those of its runs along that are not there yet, and brings just them back.
+    """
     statement = {"run": "bin_runs", "experiment": "bin_experiments"}[kind]
     moment = None if back else session.time(time.time())
+    if kind == "experiment":
+        below = "unbin_runs_below" if back else "bin_runs_below"
+        session.run(below, ids=session.each(ids), **({} if back else {"time": moment}))
     return session.changed(statement, ids=session.each(ids), time=moment)
 
 
 def purge_runs(session: Session, ids: Sequence[str]) -> list[str]:
-    """Runs for good, with all their points; the folders that held their files.
+    """Runs for good, with all their points; the folders that held their files and nobody else's.
 
     Children and whoever used their artifacts stay as they are.
     """
     listed = session.each(ids)
-    rows = session.rows("folders_of_runs", ids=listed)
+    there = [row["id"] for row in session.rows("runs_there", ids=listed)]
+    folders = [row["folder"] for row in session.rows("folders_of_runs", ids=listed)]
     # Blocks first and by their series: the cascade would look for each group's blocks one by one.
     session.run("purge_blocks", ids=listed)
     session.run("purge_groups", ids=listed)
     session.run("purge_runs", ids=listed)
     now = session.time(time.time())
-    session.many("bury", [{"id": row["id"], "time": now} for row in rows])
-    return [row["folder"] for row in rows if row["folder"] is not None]
+    session.many("bury", [{"id": id, "time": now} for id in there])
+    return folders
 
 
 def purge_experiments(session: Session, ids: Sequence[str]) -> list[str]:

@@ -127,7 +127,7 @@ delete from experiments where id = any(:ids);
 
 -- name: runs_of_experiments
 -- All runs of experiments, the deleted ones too.
-select id, folder from runs where experiment_id = any(:ids) order by id;
+select id from runs where experiment_id = any(:ids) order by id;
 
 -- name: experiments_in_the_bin
 -- Experiments that were deleted before a moment.

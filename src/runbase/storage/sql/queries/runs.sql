@@ -179,9 +179,21 @@ select id from purged where id = any(:ids);
 -- Runs into the bin, or out of it where no time is given.
 update runs set deleted_at = :time where id = any(:ids);
 
+-- name: bin_runs_below
+-- An experiment's runs go with it into the bin.
+update runs set deleted_at = :time where experiment_id = any(:ids) and deleted_at is null;
+
+-- name: unbin_runs_below
+-- Those that went with it come back with it.
+update runs set deleted_at = null
+where experiment_id = any(:ids)
+  and deleted_at = (select e.deleted_at from experiments e where e.id = runs.experiment_id);
+
 -- name: folders_of_runs
--- Where the files of runs are.
-select id, folder from runs where id = any(:ids);
+-- Folders that only these runs have files in: a fork's run shares that of the run it was copied from.
+select distinct r.folder from runs r
+where r.id = any(:ids) and r.folder is not null
+  and not exists (select 1 from runs o where o.folder = r.folder and not (o.id = any(:ids)));
 
 -- name: purge_blocks
 -- The points of runs.

@@ -1,0 +1,64 @@
+"""`runbase best`: the run with the best value of a metric."""
+
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from runbase.cli import common
+from runbase.errors import UsageError
+
+EXAMPLES = (
+    "Examples: runbase best mnist · runbase best mnist -m val/loss · "
+    "runbase best -m val/acc 'params.lr < 0.01' --checkpoint"
+)
+
+
+def command(
+    experiment: Annotated[
+        str | None,
+        typer.Argument(
+            help="Of this experiment. Default: of all.", autocompletion=common.complete_experiments
+        ),
+    ] = None,
+    where: Annotated[str | None, typer.Argument(help="Only runs that satisfy this filter.")] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option("--metric", "-m", help="Default: the experiment's first objective."),
+    ] = None,
+    least: Annotated[bool, typer.Option("--min", help="Less is better.")] = False,
+    most: Annotated[bool, typer.Option("--max", help="More is better.")] = False,
+    checkpoint: Annotated[
+        bool, typer.Option("--checkpoint", help="Print the path or URL of its best checkpoint.")
+    ] = False,
+    home: common.Home = None,
+    url: common.Url = None,
+    json: common.Json = False,
+) -> None:
+    """Show the run with the best last value of a metric.
+
+    Whether less or more is better is told by the experiment's objectives, else by the metric's name.
+    """
+    if least and most:
+        raise UsageError("--min and --max exclude each other")
+    direction = "min" if least else "max" if most else None
+    if experiment is not None and where is None and _is_filter(experiment):
+        experiment, where = None, experiment
+    with common.store(home, url) as store:
+        run = store.best(experiment, metric, direction, where=where)
+        if checkpoint:
+            found = store.best_checkpoint(run.experiment, metric, direction, where=where)
+            print(store.locate(found))
+            return
+        folder = store.folder(run)
+    if json:
+        document: dict[str, Any] = msgspec.to_builtins(run, enc_hook=str)
+        common.print_json({**document, "seconds": run.seconds})
+        return
+    from runbase.cli import show
+
+    show.print_run(common.console(), run, folder, [])
+
+
+def _is_filter(word: str) -> bool:
+    return any(sign in word for sign in "<>=") or " is " in word

@@ -1,0 +1,61 @@
+"""`runbase experiments`: the experiments as a table."""
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from runbase.cli import common
+from runbase.model import Experiment
+
+EXAMPLES = (
+    "Examples: runbase experiments · runbase experiments 'runs > 10 and tags.paper is not null' · "
+    "runbase experiments --sort 'updated_at desc' --json"
+)
+
+
+def command(
+    where: Annotated[
+        str | None, typer.Argument(help="A filter, such as 'status = \"done\" and runs > 3'.")
+    ] = None,
+    sort: Annotated[
+        str | None, typer.Option("--sort", "-s", help="Sort keys, such as 'updated_at desc'.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", help="How many at most.")] = 20,
+    deleted: Annotated[bool, typer.Option("--deleted", help="List the bin instead.")] = False,
+    home: common.Home = None,
+    url: common.Url = None,
+    json: common.Json = False,
+) -> None:
+    """List experiments, newest first."""
+    with common.store(home, url) as store:
+        found = store.experiments(where, order_by=sort, limit=limit, deleted=deleted)
+    if json:
+        common.print_json(list(found))
+        return
+    if not found:
+        print("No experiments." if where is None else "No experiment satisfies that filter.")
+        return
+    metrics = _headline(found)
+    names = ["experiment", "status", "runs", "updated", "model", "method", "tags", *metrics]
+    table = common.table(names, numbers=["runs", *metrics])
+    for item in found:
+        table.add_row(
+            f"[bold]{escape(item.name)}[/]",
+            escape(item.status),
+            f"{item.runs:,}",
+            common.ago(item.updated_at),
+            escape(item.base_model or "–"),
+            escape(item.method or "–"),
+            escape(common.tags_text(item.tags)),
+            *[escape(_shown(item.metrics.get(key))) for key in metrics],
+        )
+    common.console().print(table)
+
+
+def _headline(found: list[Experiment], most: int = 3) -> list[str]:
+    return list(dict.fromkeys(key for item in found for key in item.metrics))[:most]
+
+
+def _shown(value: object) -> str:
+    return common.number(value) if isinstance(value, int | float | None) else str(value)

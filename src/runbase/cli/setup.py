@@ -1,0 +1,54 @@
+"""`runbase setup`: SQL scripts of your own, each applied once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from runbase.cli import common
+from runbase.client import open as open_store
+
+EXAMPLES = (
+    "Examples: runbase setup 001_cost.sql · runbase setup sql/ --dry-run · runbase setup --status"
+)
+
+
+def command(
+    scripts: Annotated[
+        list[Path] | None, typer.Argument(help="SQL files, or folders of them.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Try everything, and take it back.")
+    ] = False,
+    status: Annotated[
+        bool, typer.Option("--status", help="List every step of the schema, with its checksum.")
+    ] = False,
+    home: common.Home = None,
+    url: common.Url = None,
+    json: common.Json = False,
+) -> None:
+    """Make the schema, and add tables, views and columns of your own to it.
+
+    Scripts run in order, each once, all in one transaction. A first line `-- dialect: sqlite` (or
+    postgres) keeps a script to one database; so do two folders of these names.
+    """
+    with open_store(url, home=home, sync=False) as store:
+        steps = store.setup(*(scripts or []), dry_run=dry_run)
+        ledger = store.setup_status() if status else []
+        where = store.url
+    if json:
+        common.print_json({"steps": steps, "ledger": ledger, "dry_run": dry_run})
+        return
+    for step in steps:
+        print(f"{step.name}: {step.state}")
+    if dry_run and steps:
+        print("Nothing was changed: this was a dry run.")
+    if status:
+        table = common.table(["step", "whose", "applied", "sha256"])
+        for row in ledger:
+            applied = common.when(row["applied"])
+            table.add_row(escape(row["name"]), row["owner"], applied, str(row["sha256"])[:12])
+        common.console().print(table)
+    if not steps and not status:
+        print(f"{where} is set up; name scripts to add to it")

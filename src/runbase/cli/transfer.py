@@ -1,0 +1,140 @@
+"""`runbase export`, `import` and `copy`: records on the move."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from runbase.cli import common
+from runbase.client import Store
+from runbase.client import open as open_store
+from runbase.errors import NotFound, UsageError
+from runbase.shelves.transfer import Copied
+
+EXPORT_EXAMPLES = (
+    "Examples: runbase export runs.csv · runbase export best.db 'metrics.loss < 0.1' · "
+    "runbase export points.parquet --what metrics -e mnist"
+)
+IMPORT_EXAMPLES = (
+    "Examples: runbase import best.db · runbase import laptop.db --store postgresql://lab"
+)
+COPY_EXAMPLES = (
+    "Examples: runbase copy . postgresql://me@lab/runs · "
+    "runbase copy laptop.db team.db 'tags.paper is not null'"
+)
+
+
+def export(
+    path: Annotated[
+        Path, typer.Argument(help="The file: .csv, .parquet, .jsonl, or .db for everything.")
+    ],
+    where: Annotated[str | None, typer.Argument(help="A filter; see `runbase runs`.")] = None,
+    experiment: Annotated[
+        str | None, typer.Option("--experiment", "-e", help="Only runs of this experiment.")
+    ] = None,
+    what: Annotated[
+        str, typer.Option("--what", help="runs: a row a run. metrics: a row a point.")
+    ] = "runs",
+    format: Annotated[
+        str | None, typer.Option("--format", help="parquet, csv, jsonl or sqlite.")
+    ] = None,
+    home: common.Home = None,
+    url: common.Url = None,
+    json: common.Json = False,
+) -> None:
+    """Write runs to a file. A .db holds everything and is a store of its own."""
+    with common.store(home, url) as store, _bar("exporting runs") as bar:
+        count = store.export(
+            path, where, experiment=experiment, what=what, format=format, progress=_step(bar)
+        )
+    if json:
+        common.print_json({"path": str(path), "runs": count})
+    else:
+        print(f"Wrote {count:,} runs to {path} ({common.size(path.stat().st_size)})")
+
+
+def import_(
+    path: Annotated[Path, typer.Argument(help="A .db that `runbase export` wrote, or any store.")],
+    where: Annotated[str | None, typer.Argument(help="A filter; see `runbase runs`.")] = None,
+    experiment: Annotated[
+        str | None, typer.Option("--experiment", "-e", help="Only runs of this experiment.")
+    ] = None,
+    home: common.Home = None,
+    url: common.Url = None,
+    json: common.Json = False,
+) -> None:
+    """Take the runs of a file into this store: ids are kept, and nothing is there twice."""
+    with open_store(url, home=home, sync=False) as store, _bar("importing runs") as bar:
+        done = store.import_file(path, where, experiment=experiment, progress=_step(bar))
+    _report(done, str(path), store.url, json)
+
+
+def copy(
+    source: Annotated[
+        str, typer.Argument(help="A database URL, a .db file, or a folder with a .runbase.")
+    ],
+    target: Annotated[str, typer.Argument(help="The same; made where there is none.")],
+    where: Annotated[str | None, typer.Argument(help="A filter; see `runbase runs`.")] = None,
+    experiment: Annotated[
+        str | None, typer.Option("--experiment", "-e", help="Only runs of this experiment.")
+    ] = None,
+    json: common.Json = False,
+) -> None:
+    """Copy runs from one store into another, such as a laptop's into the team's.
+
+    Ids are kept and nothing is there twice; it may be interrupted and begun again. Files stay where
+    they are.
+    """
+    with place(source, create=False) as origin, place(target, create=True) as goal:
+        if origin.url == goal.url:
+            raise UsageError(f"{origin.url} cannot be copied into itself")
+        if origin.home is not None:
+            common.update(origin)
+        with _bar("copying runs") as bar:
+            done = origin.copy_to(goal, where, experiment=experiment, progress=_step(bar))
+        urls = origin.url, goal.url
+    _report(done, *urls, json)
+
+
+def place(word: str, *, create: bool) -> Store:
+    """The store that a word names: a URL, a file, or a folder that is or has a home."""
+    if "://" in word:
+        return open_store(word, sync=False, create=create)
+    path = Path(word).expanduser()
+    if path.is_dir():
+        home = path if path.name == ".runbase" or (path / "runs").is_dir() else path / ".runbase"
+        if not home.is_dir() and not create:
+            raise NotFound(f"there is no .runbase in {path.absolute()}")
+        return open_store(f"sqlite:///{home.absolute() / 'runbase.db'}", home=home, sync=False)
+    if not create and not path.is_file():
+        raise NotFound(f"there is no store {word!r}: no such file, folder or URL")
+    return open_store(path, sync=False, create=create)
+
+
+def _bar(text: str) -> Progress:
+    quiet = Console(stderr=True)
+    columns = (TextColumn(text), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=quiet, transient=True, disable=not quiet.is_terminal)
+
+
+def _step(bar: Progress) -> Callable[[int, int], None]:
+    task = bar.add_task("", total=None)
+
+    def step(done: int, total: int) -> None:
+        bar.update(task, completed=done, total=total)
+
+    return step
+
+
+def _report(done: Copied, source: str, target: str, json: bool) -> None:
+    if json:
+        common.print_json(done)
+        return
+    print(f"{source} → {target}")
+    print(
+        f"{done.runs:,} runs of {done.experiments:,} experiments, {done.points:,} points: "
+        f"{done.new:,} runs are new, {done.fuller:,} have more points than before"
+    )

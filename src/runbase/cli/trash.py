@@ -1,0 +1,111 @@
+"""`runbase rm`, `restore` and `gc`: the bin."""
+
+import re
+import sys
+from typing import Annotated
+
+import typer
+
+from runbase.cli import common
+from runbase.errors import UsageError
+from runbase.shelves.trash import Purged
+
+RM_EXAMPLES = (
+    "Examples: runbase rm brisk-heron-42 · runbase rm old-experiment --purge --dry-run · "
+    "runbase rm old-experiment --purge --yes"
+)
+RESTORE_EXAMPLES = "Example: runbase restore brisk-heron-42"
+GC_EXAMPLES = "Examples: runbase gc · runbase gc --older-than 7d --dry-run"
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+def rm(
+    targets: common.Targets,
+    purge: Annotated[
+        bool, typer.Option("--purge", help="For good: rows, points, links and files.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would go, and leave it.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    home: common.Home = None,
+    url: common.Url = None,
+    json: common.Json = False,
+) -> None:
+    """Put runs and experiments into the bin; with --purge, delete them for good."""
+    with common.store(home, url) as store:
+        if not purge:
+            if dry_run:
+                raise UsageError(
+                    "--dry-run goes with --purge; without it `restore` brings all back"
+                )
+            count = store.delete(*targets)
+            if json:
+                common.print_json({"deleted": count})
+            else:
+                print(f"{count} in the bin; `runbase restore` brings them back")
+            return
+        plan = store.purge(*targets, dry_run=True)
+        if not dry_run:
+            if not yes:
+                _ask(f"Delete {_told(plan)} for good?")
+            plan = store.purge(*targets)
+    _report(plan, dry_run, json)
+
+
+def restore(
+    targets: common.Targets,
+    home: common.Home = None,
+    url: common.Url = None,
+    json: common.Json = False,
+) -> None:
+    """Bring runs and experiments back from the bin."""
+    with common.store(home, url) as store:
+        count = store.restore(*targets)
+    if json:
+        common.print_json({"restored": count})
+    else:
+        print(f"{count} restored")
+
+
+def gc(
+    older_than: Annotated[
+        str, typer.Option("--older-than", help="How long in the bin: 12h, 30d, 4w.")
+    ] = "30d",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would go, and leave it.")
+    ] = False,
+    home: common.Home = None,
+    url: common.Url = None,
+    json: common.Json = False,
+) -> None:
+    """Purge what has been in the bin for long."""
+    found = re.fullmatch(r"(\d+)\s*([smhdw])", older_than.strip())
+    if found is None:
+        raise UsageError(f"--older-than {older_than!r} is no span of time; use 12h, 30d or 4w")
+    with common.store(home, url) as store:
+        done = store.gc(int(found[1]) * UNITS[found[2]], dry_run=dry_run)
+    _report(done, dry_run, json)
+
+
+def _told(plan: Purged) -> str:
+    return (
+        f"{plan.runs:,} runs, {plan.experiments:,} experiments, {len(plan.folders):,} folders "
+        f"with {common.size(plan.bytes)}"
+    )
+
+
+def _report(done: Purged, dry_run: bool, json: bool) -> None:
+    if json:
+        common.print_json(
+            {**{k: getattr(done, k) for k in done.__struct_fields__}, "dry_run": dry_run}
+        )
+    else:
+        print(f"{'Would delete' if dry_run else 'Deleted'} {_told(done)}")
+
+
+def _ask(question: str) -> None:
+    if not sys.stdin.isatty():
+        raise UsageError(f"{question} Say so with --yes")
+    typer.confirm(question, abort=True)

@@ -1,0 +1,68 @@
+"""`runbase view`: wide views of metrics, for any SQL tool."""
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from runbase.cli import common
+
+EXAMPLES = "Examples: runbase view create curves -m train/loss,val/acc · runbase view list"
+CREATE_EXAMPLES = (
+    "Example: runbase view create curves -m train/loss,val/acc, then "
+    "runbase sql 'select * from curves'"
+)
+
+app = typer.Typer(
+    help="Wide views of metrics: one row per run and step, one column per metric.",
+    no_args_is_help=True,
+)
+
+
+@app.command(epilog=CREATE_EXAMPLES)
+def create(
+    name: Annotated[str, typer.Argument(help="The view's name in SQL.")],
+    metrics: Annotated[
+        str, typer.Option("--metrics", "-m", help="Metrics to be its columns, with commas.")
+    ],
+    home: common.Home = None,
+    url: common.Url = None,
+    json: common.Json = False,
+) -> None:
+    """Create a view; it stays right as data grows."""
+    with common.store(home, url) as store:
+        columns = store.create_view(name, [key.strip() for key in metrics.split(",")])
+    if json:
+        common.print_json({"name": name, "columns": columns})
+        return
+    print(f"{name}(run_id, step, {', '.join(columns)})")
+
+
+@app.command("list", epilog="Example: runbase view list")
+def list_(home: common.Home = None, url: common.Url = None, json: common.Json = False) -> None:
+    """List the views, with the metric of each column."""
+    with common.store(home, url) as store:
+        found = store.views()
+    if json:
+        common.print_json(found)
+        return
+    if not found:
+        print("No views; make one with `runbase view create`.")
+        return
+    table = common.table(["view", "column", "metric"])
+    for name, columns in found.items():
+        for number, (column, metric) in enumerate(columns.items()):
+            table.add_row(escape(name) if number == 0 else "", escape(column), escape(metric))
+    common.console().print(table)
+
+
+@app.command(epilog="Example: runbase view drop curves")
+def drop(
+    name: Annotated[str, typer.Argument(help="Which view.")],
+    home: common.Home = None,
+    url: common.Url = None,
+) -> None:
+    """Drop a view; the metrics stay."""
+    with common.store(home, url) as store:
+        store.drop_view(name)
+    print(f"Dropped {name}")

@@ -1,0 +1,187 @@
+"""The commands that change, compare and move records."""
+
+import csv
+import io
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import runbase
+
+Cli = Callable[..., Any]
+
+
+def test_experiments(cli: Cli, three: list[str]) -> None:
+    assert [e["name"] for e in cli("experiments", "--json")] == ["other", "digits"]
+    assert [e["name"] for e in cli("experiments", "runs > 1", "--json")] == ["digits"]
+    assert "digits" in cli("experiments")
+    assert "did you mean" in cli("experiments", "rums > 1", code=2)
+
+
+def test_compare(cli: Cli, three: list[str]) -> None:
+    text = cli("compare", "first", "second", "other")
+    assert "★" in text
+    assert "lr" in text
+    found = cli("compare", "first", "second", "--json")
+    assert found["differing"] == ["lr"]
+    assert found["best"]["val/acc"] == [1]
+    assert found["best"]["train/loss"] == [0, 1]
+    assert "there is no run or experiment fourth" in cli("compare", "first", "fourth", code=1)
+    assert "opt" in cli("compare", "first", "second", "--all")
+
+
+def test_best(cli: Cli, three: list[str]) -> None:
+    assert cli("best", "-m", "val/acc", "--json")["name"] == "third"
+    assert cli("best", "digits", "-m", "val/acc", "--json")["name"] == "second"
+    assert cli("best", "digits", "-m", "val/acc", "--min", "--json")["name"] == "first"
+    assert cli("best", "params.lr > 0.5", "-m", "val/acc", "--json")["name"] == "first"
+    assert "third" in cli("best", "-m", "val/acc")
+    path = Path(cli("best", "-m", "val/acc", "--checkpoint").strip())
+    assert path.read_bytes() == b"12345"
+    assert "name a metric" in cli("best", "digits", code=2)
+    assert "exclude" in cli("best", "--min", "--max", "-m", "x", code=2)
+
+
+def test_query(cli: Cli, three: list[str]) -> None:
+    rows = cli("query", "-c", "name,params.lr,metrics.val/acc", "-s", "name", "--json")
+    assert rows[0] == {"name": "first", "params.lr": 1.0, "metrics.val/acc": 0.98}
+    text = cli("query", "params.lr < 0.5", "-c", "name", "-s", "name", "--csv")
+    assert list(csv.reader(io.StringIO(text))) == [["name"], ["second"], ["third"]]
+    assert {"params.lr", "metrics.val/acc"} <= set(cli("query").split())
+    assert "did you mean 'params.lr'" in cli("query", "-c", "params.lx", code=1)
+    assert cli("query", "--experiments", "-c", "name,runs", "--json") == [
+        {"name": "other", "runs": 1},
+        {"name": "digits", "runs": 2},
+    ]
+
+
+def test_tag_note_rename(cli: Cli, three: list[str]) -> None:
+    assert cli("tag", "first", "good", "stage=prod", "--json")["tags"] == {
+        "demo": None,
+        "good": None,
+        "stage": "prod",
+    }
+    assert "good" not in cli("tag", "first", "--remove", "good")
+    assert "paper" in cli("tag", "other", "paper")
+    cli("note", "first", "a first line")
+    cli("note", "first", "-", "--append", stdin="and a second\n")
+    assert cli("show", "first", "--json")["notes"] == "a first line\nand a second"
+    cli("rename", "first", "one")
+    assert cli("show", "one", "--json")["id"] == three[0]
+    assert "did you mean 'one'" in cli("tag", "ones", "x", code=1)
+
+
+def test_fork(cli: Cli, three: list[str]) -> None:
+    made = cli("fork", "digits", "wide", "--set", "net.width=256", "--set", "name=x", "--json")
+    assert made["config"] == {"net": {"width": 256}, "name": "x"}
+    assert "grand ← wide ← digits" in cli("fork", "wide", "grand")
+    assert cli("fork", "digits", "--runs", "--json")["runs"] == 2
+    assert "key=value" in cli("fork", "digits", "--set", "width", code=2)
+
+
+def test_the_bin(cli: Cli, three: list[str], home: Path) -> None:
+    assert cli("rm", "first", "other", "--json") == {"deleted": 2}
+    assert [r["name"] for r in cli("runs", "--json")] == ["second"]
+    assert [r["name"] for r in cli("runs", "--deleted", "--json")] == ["third", "first"]
+    assert cli("restore", "first", "--json") == {"restored": 1}
+    assert cli("rm", "first", "--purge", "--dry-run", "--json")["runs"] == 1
+    assert (home / "runs" / "digits" / three[0]).is_dir()
+    assert "--yes" in cli("rm", "first", "--purge", code=2)
+    assert "Deleted 1 runs" in cli("rm", "first", "--purge", "--yes")
+    assert not (home / "runs" / "digits" / three[0]).exists()
+    assert "0 runs" in cli("gc")
+    assert "Would delete 1 runs, 1 experiments" in cli("gc", "--older-than", "0s", "--dry-run")
+    assert cli("gc", "--older-than", "0s", "--json")["experiments"] == 1
+    assert "no span of time" in cli("gc", "--older-than", "soon", code=2)
+    assert [r["name"] for r in cli("runs", "--json")] == ["second"]
+
+
+def test_moving(cli: Cli, three: list[str], tmp_path: Path, postgres: str) -> None:
+    assert "Wrote 3 runs" in cli("export", "runs.csv")
+    with (tmp_path / "runs.csv").open() as file:
+        assert {row["name"] for row in csv.DictReader(file)} == {"first", "second", "third"}
+    assert cli("export", "some.db", "params.lr < 0.5", "--json")["runs"] == 2
+    done = cli("import", "some.db", "--store", postgres, "--json")
+    assert (done["runs"], done["new"]) == (2, 2)
+    done = cli("copy", ".", postgres, "--json")
+    assert (done["runs"], done["new"], done["fuller"]) == (3, 1, 1)
+    done = cli("copy", ".", postgres, "--json")
+    assert (done["runs"], done["new"], done["fuller"]) == (3, 0, 0)
+    there = cli("runs", "--json", RUNBASE_STORE=postgres)
+    assert sorted(row["id"] for row in there) == sorted(three)
+    assert "into itself" in cli("copy", ".", ".", code=2)
+    assert "no such file" in cli("copy", "nowhere.db", "x.db", code=1)
+    assert "no file" in cli("import", "nowhere.db", code=1)
+    (tmp_path / "not.db").write_text("these are words, not a database" * 100)
+    assert "not a database" in cli("import", "not.db", code=1)
+    assert "known:" in cli("export", "x.docx", code=2)
+
+
+def test_setup_and_views(cli: Cli, three: list[str], tmp_path: Path) -> None:
+    (tmp_path / "001_cost.sql").write_text("alter table runs add column cost real; -- in euros\n")
+    assert cli("setup", "001_cost.sql", "--dry-run", "--json")["steps"][0]["state"].startswith(
+        "would"
+    )
+    assert "applied" in cli("setup", "001_cost.sql")
+    assert "001_cost.sql" in cli("setup", "--status")
+    assert "before" in cli("setup", "001_cost.sql")
+    assert "cost" in cli("schema", "runs")
+    assert cli("runs", "cost is null", "--json")
+    assert "curves(run_id" in cli("view", "create", "curves", "-m", "train/loss,val/acc")
+    assert cli("view", "list", "--json")["curves"]["val_acc"] == "val/acc"
+    assert "curves" in cli("view", "list")
+    [row] = cli("sql", "select count(*) as n, count(val_acc) as k from curves", "--json")
+    assert row == {"n": 150, "k": 150}
+    assert "Dropped" in cli("view", "drop", "curves")
+    assert "no view" in cli("view", "drop", "curves", code=1)
+
+
+def test_pipes_and_no_colour(cli: Cli, three: list[str]) -> None:
+    assert "\x1b" not in cli("runs")
+    coloured = re.compile(r"\x1b\[(?:\d;)?3\d")
+    assert coloured.search(cli("runs", FORCE_COLOR="1"))
+    assert not coloured.search(cli("runs", FORCE_COLOR="1", NO_COLOR="1"))
+    done = subprocess.run(
+        f"{sys.executable} -m runbase query --csv | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("name,")
+    assert done.stderr == ""
+
+
+def test_completion(three: list[str]) -> None:
+    def completed(words: str) -> list[str]:
+        done = subprocess.run(
+            [str(Path(sys.executable).parent / "runbase")],
+            env={
+                **os.environ,
+                "_RUNBASE_COMPLETE": "complete_bash",
+                "COMP_WORDS": words,
+                "COMP_CWORD": str(len(words.split()) - 1),
+            },
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.split()
+
+    assert completed("runbase show se") == ["second"]
+    assert completed("runbase fork d") == ["digits"]
+    assert set(completed("runbase re")) == {"rename", "restore"}
+
+
+def test_every_command_has_examples(cli: Cli) -> None:
+    from runbase.cli.app import COMMANDS
+
+    for name, *_ in COMMANDS:
+        text = cli(name, "--help")
+        assert "Example" in text
+        assert f"runbase {name}" in text
+    assert runbase.__version__ in cli("--version")
