@@ -73,7 +73,6 @@ Target = Annotated[
 Targets = Annotated[
     list[str],
     typer.Argument(
-        metavar="TARGETS…",
         help="Runs and experiments, by id, prefix or name.",
         autocompletion=complete_targets,
     ),

@@ -19,7 +19,6 @@ def command(
     targets: Annotated[
         list[str],
         typer.Argument(
-            metavar="TARGETS…",
             help="Runs and experiments, by id, prefix or name.",
             autocompletion=common.complete_targets,
         ),
