@@ -57,7 +57,6 @@ RunName = Annotated[
 ExperimentName = Annotated[
     str,
     typer.Argument(
-        metavar="EXPERIMENT",
         help="An experiment's name, id, or the beginning of one.",
         autocompletion=complete_experiments,
     ),
@@ -65,7 +64,6 @@ ExperimentName = Annotated[
 Target = Annotated[
     str,
     typer.Argument(
-        metavar="TARGET",
         help="A run or an experiment, by id, prefix or name.",
         autocompletion=complete_targets,
     ),
