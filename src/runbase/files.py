@@ -5,7 +5,6 @@ import mimetypes
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any, cast
 
 from msgspec import Struct
 
@@ -65,47 +64,10 @@ def copy(source: Path, target_folder: Path, name: str) -> Copied:
 
 def describe(path: Path) -> tuple[int, str, str | None]:
     """Size in bytes, SHA-256 and MIME type of a file."""
-    data = path.read_bytes()
-    return len(data), hashlib.sha256(data).hexdigest(), mimetypes.guess_type(path.name)[0]
+    return path.stat().st_size, digest(path), mimetypes.guess_type(path.name)[0]
 
 
 def digest(path: Path) -> str:
     """The SHA-256 of a file, read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def save_image(image: Any, path: Path) -> None:
-    """A figure (savefig), a PIL image (save), bytes or a path, or an array of pixels, as PNG.
-
-    Arrays are (height, width) or (height, width, 1 | 3 | 4), of uint8, or of floats from 0 to 1.
-    """
-    if hasattr(image, "savefig"):
-        image.savefig(path, format="png", bbox_inches="tight")
-    elif hasattr(image, "save") and not hasattr(image, "__array_interface__"):
-        image.save(path, format="PNG")
-    elif isinstance(image, bytes):
-        path.write_bytes(image)
-    elif isinstance(image, str | os.PathLike):
-        path.write_bytes(Path(cast("str", image)).read_bytes())
-    else:
-        _save_pixels(image, path)
-
-
-def _save_pixels(image: Any, path: Path) -> None:
-    import numpy as np
-
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise InvalidValue(
-            "an array becomes an image by way of Pillow: pip install pillow"
-        ) from error
-    pixels: Any = np.asarray(image)
-    if pixels.dtype.kind == "f":
-        pixels = (np.clip(pixels, 0, 1) * 255).round()
-    if pixels.ndim == 3 and pixels.shape[2] == 1:
-        pixels = pixels[:, :, 0]
-    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4)):
-        raise InvalidValue(f"an array of shape {pixels.shape} is no image")
-    Image.fromarray(pixels.astype(np.uint8)).save(path, format="PNG")

@@ -9,37 +9,33 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from runbase import active, background, endings
-from runbase.arguments import as_params, as_table, as_tags
+from runbase.arguments import as_params, as_tags
 from runbase.background import Care
 from runbase.capture import output
-from runbase.errors import InvalidValue, RunFinished, UsageError
+from runbase.errors import RunFinished, UsageError
 from runbase.events import (
-    ArtifactLogged,
     Ended,
-    JournalEvent,
     Noted,
     Params,
-    RecordLogged,
     Scalar,
     StatusChanged,
     Tags,
     Types,
 )
-from runbase.files import copy, describe, safe_name, save_image, sources
+from runbase.holdings import ArtifactLog
 from runbase.journal import JournalWriter
+from runbase.media import MediaLog
 from runbase.params import RunParams
 from runbase.status import Status
-from runbase.values import flatten, to_parameter, to_scalar, to_step
-
-LARGEST_INLINE = 2**16
-"""Bytes of a record that stand in the journal; a larger one becomes a file."""
+from runbase.values import flatten, to_scalar, to_step
 
 _HINTS = {
     "track": "log({name: value}, step=…)",
@@ -51,7 +47,6 @@ _HINTS = {
     "set_name": "start_run(…, name=…)",
     "log_model": 'log_artifact(path, kind="model")',
     "save": "log_artifact(path)",
-    "use_artifact": "log_artifact(path)",
     "define_metric": "nothing: last, min, max, mean and their steps are always kept",
     "watch": "log_histogram(name, values)",
     "end": "finish()",
@@ -63,7 +58,7 @@ _HINTS = {
 }
 
 
-class Run:
+class Run(MediaLog, ArtifactLog):
     """One execution, open for writing.
 
     Made by `runbase.start_run`. As a context manager it finishes at the end of the block; else call
@@ -90,6 +85,7 @@ class Run:
         parent: str | None,
         attached: bool,
         discard: Path | None,
+        artifact_root: str | None,
     ) -> None:
         self.id, self.name, self.experiment = run_id, name, experiment
         self.folder, self.store, self.parent_id = folder, store, parent
@@ -105,6 +101,7 @@ class Run:
         self._finish_timeout = finish_timeout
         self._attached = attached
         self._discard = discard
+        self._artifact_root = artifact_root
         self._times: set[str] = set()
         self._pid = os.getpid()
         self._ending = threading.RLock()
@@ -208,72 +205,6 @@ class Run:
         self.status = parsed
         self._append(StatusChanged(time=time.time(), status=parsed, reason=reason))
 
-    def log_text(self, key: str, text: str, step: Any = None) -> None:
-        """Keep a text at a step."""
-        self._record(key, "text", str(text), step)
-
-    def log_dict(self, key: str, value: Any, step: Any = None) -> None:
-        """Keep a JSON document at a step."""
-        self._record(key, "json", to_parameter(key, value), step)
-
-    def log_table(
-        self,
-        key: str,
-        rows: Any,
-        columns: Sequence[str] | None = None,
-        step: Any = None,
-    ) -> None:
-        """Keep a table at a step: rows (lists or mappings), a mapping of columns, or a DataFrame."""
-        names, body = as_table(rows, columns)
-        self._record(key, "table", {"columns": names, "rows": to_parameter(key, body)}, step)
-
-    def log_histogram(self, key: str, values: Any, step: Any = None, bins: int = 64) -> None:
-        """Keep the distribution of an array: `bins` counts between its least and greatest value."""
-        import numpy as np
-
-        flat: Any = np.asarray(values, dtype=np.float64).ravel()
-        finite = flat[np.isfinite(flat)]
-        counts, edges = np.histogram(finite, bins=bins)
-        value = {
-            "counts": counts.tolist(),
-            "edges": edges.tolist(),
-            "not_finite": int(flat.size - finite.size),
-        }
-        self._record(key, "histogram", value, step)
-
-    def log_image(self, key: str, image: Any, step: Any = None) -> None:
-        """Keep an image at a step: a Matplotlib figure, a PIL image, PNG bytes, a path, or an array
-        of pixels, (height, width) or (height, width, 3 | 4), uint8 or floats from 0 to 1.
-        """
-        at = self._step_of(step)
-        path = f"media/{safe_name(key)}.{at}.png"
-        target = self.folder / path
-        if self._environment_fails(lambda: target.parent.mkdir(parents=True, exist_ok=True)):
-            return
-        if not self._environment_fails(lambda: save_image(image, target)):
-            self._record_file(key, "image", at, path)
-
-    log_figure = log_image
-
-    def log_artifact(
-        self,
-        path: "str | os.PathLike[str]",
-        *,
-        name: str | None = None,
-        kind: str = "file",
-        step: Any = None,
-        metadata: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Copy a file or a folder into the run, with its size and SHA-256.
-
-        `name` is its path within the run (its own name if None), `kind` such as checkpoint, model,
-        data. One of the same name replaces it. Raises InvalidValue where there is no such file.
-        """
-        source = Path(path).expanduser()
-        label = safe_name(name or source.name or "files")
-        for file, file_name in sources(source, label):
-            self._log_file(file, file_name, kind, step, metadata)
-
     def log_telemetry(self, values: Mapping[str, Any], at: float | None = None) -> None:
         """Figures about the machine or the system under test: numbers at a time (now), no step."""
         plain = {key: to_scalar(key, value)[0] for key, value in flatten(values)}
@@ -328,11 +259,6 @@ class Run:
         """End as the process ends; for the hooks that see to that."""
         self.finish(error=error, exit_code=exit_code)
 
-    @property
-    def finished(self) -> bool:
-        """Whether it has ended."""
-        return self not in active.runs
-
     def __enter__(self) -> Self:
         self.nests = True
         self._entered = active.current.set(self)
@@ -381,10 +307,11 @@ class Run:
             with suppress(OSError):
                 output.stop(self._captured)
         self.status = status
+        now = time.time()
+        self._finish_uploads()
         if self._attached and status is Status.COMPLETED:
             self._journal.close()  # the run's first process says when it is over
         else:
-            now = time.time()
             ended = Ended(time=now, status=status, error=error, exit_code=exit_code)
             self._journal.close(ended)
         if active.current.get() is self:
@@ -393,6 +320,18 @@ class Run:
         if self._discard is not None:
             shutil.rmtree(self._discard, ignore_errors=True)
 
+    def _finish_uploads(self) -> None:
+        if self._uploader is None:
+            return
+        left = self._uploader.wait(self._finish_timeout)
+        if left:
+            warnings.warn(
+                f"runbase: {left} files of run {self.name} are not uploaded yet; they are safe in "
+                f"{self.folder}, and `runbase sync` uploads them",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
     def _drain(self) -> None:
         deadline = time.monotonic() + self._finish_timeout
         if self._care.guard.acquire(timeout=self._finish_timeout):
@@ -400,92 +339,3 @@ class Run:
                 self._care.ingest(deadline=deadline)
             finally:
                 self._care.guard.release()
-
-    def _append(self, event: JournalEvent) -> None:
-        self._journal.append(event)
-
-    def _record(self, key: str, kind: str, value: Any, step: Any) -> None:
-        import msgspec
-
-        at = self._step_of(step)
-        encoded = msgspec.json.encode(value)
-        if len(encoded) <= LARGEST_INLINE:
-            self._append(RecordLogged(time=time.time(), key=key, kind=kind, step=at, value=value))
-            return
-        path = f"records/{safe_name(key)}.{at}.json"
-        target = self.folder / path
-
-        def write() -> None:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(encoded)
-
-        if not self._environment_fails(write):
-            self._record_file(key, kind, at, path)
-
-    def _record_file(self, key: str, kind: str, step: Scalar, path: str) -> None:
-        """A record whose value is a file: the file is an artifact of the run as well."""
-        now = time.time()
-        self._append(RecordLogged(time=now, key=key, kind=kind, step=step, path=path))
-        size, digest, mime = describe(self.folder / path)
-        self._append(
-            ArtifactLogged(
-                time=now,
-                path=path,
-                kind=kind,
-                uri=path,
-                size=size,
-                sha256=digest,
-                mime=mime,
-                step=step,
-            )
-        )
-
-    def _log_file(
-        self, file: Path, name: str, kind: str, step: Any, metadata: Mapping[str, Any] | None
-    ) -> None:
-        copied = None
-
-        def work() -> None:
-            nonlocal copied
-            copied = copy(file, self.folder / "artifacts", name)
-
-        if self._environment_fails(work) or copied is None:
-            return
-        self._append(
-            ArtifactLogged(
-                time=time.time(),
-                path=copied.path,
-                kind=kind,
-                uri=f"artifacts/{copied.path}",
-                size=copied.size,
-                sha256=copied.sha256,
-                mime=copied.mime,
-                step=None if step is None else to_step(step),
-                metadata={k: to_parameter(k, v) for k, v in (metadata or {}).items()},
-            )
-        )
-
-    def _step_of(self, step: Any) -> Scalar:
-        """A record's step: as given, else that of the latest log call."""
-        if step is not None:
-            return to_step(step)
-        return self._next_step - 1 if self._next_step else 0
-
-    def _environment_fails(self, work: Any) -> bool:
-        """Do what writes files; on a full or absent disk warn, and let training go on."""
-        if self.finished:
-            raise RunFinished(f"run {self.name} has finished and takes nothing more")
-        import warnings
-
-        try:
-            work()
-        except InvalidValue:
-            raise
-        except OSError as error:
-            warnings.warn(
-                f"runbase: a file of run {self.name} could not be kept: {error}",
-                RuntimeWarning,
-                stacklevel=4,
-            )
-            return True
-        return False

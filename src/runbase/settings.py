@@ -52,6 +52,7 @@ DESCRIPTIONS = {
     "tags": "tags of every run, with commas",
     "notes": "notes of every run",
     "capture": "what to capture: true, false, or parts with commas",
+    "artifacts": "place that artifacts are uploaded to: a path or URL, such as s3://bucket/runs",
     "mode": "online, offline (files only) or disabled (nothing is kept)",
     "quiet": "do not print the line at a run's start",
     "finish_timeout": "seconds that finish() waits for the database",
@@ -80,7 +81,7 @@ class Settings(msgspec.Struct, frozen=True):
     def shown(self, name: str) -> str | None:
         """A setting as text that may be printed: a database's URL without its password."""
         text = self.text(name)
-        return without_password(text) if name == "store" and text else text
+        return without_password(text) if name in ("store", "artifacts") and text else text
 
     def flag(self, name: str) -> bool:
         """A setting as yes or no."""

@@ -119,6 +119,7 @@ def start_run(
         parent=None if parent is False else _parent_id(parent),
         attached=attached,
         discard=place if disabled else None,
+        artifact_root=None if disabled else _artifact_root(settings),
     )
     if not attached:
         user = _user()
@@ -179,6 +180,11 @@ def store_url(settings: Settings) -> str | None:
     if settings.values["store"].source == "default" and on_network(settings.home):
         return None
     return settings.store
+
+
+def _artifact_root(settings: Settings) -> str | None:
+    root = settings.text("artifacts")
+    return root if root is None or "://" in root else str(Path(root).expanduser().absolute())
 
 
 def _nowhere() -> Path:

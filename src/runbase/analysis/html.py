@@ -1,9 +1,13 @@
 """Records as HTML for notebooks: plain tables, best values marked, nothing fetched from anywhere."""
 
-from collections.abc import Mapping, Sequence
+import base64
+import io
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from html import escape
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from runbase.analysis.directions import best_of, lower_is_better
 
@@ -11,6 +15,7 @@ if TYPE_CHECKING:
     from runbase.analysis.compare import Comparison
 
 MOST_ROWS = 50
+MOST_RECORDS = 24
 _HIDDEN = ("id", "experiment_id", "parent_id", "updated_at", "host", "exit_code", "folder")
 _STYLE = (
     "<style scoped>.runbase td,.runbase th{padding:.2em .7em;text-align:left;font-variant-numeric:tabular-nums}"
@@ -67,6 +72,59 @@ def fields(title: str, values: Mapping[str, Any]) -> str:
         if value not in (None, "", {}, [])
     ]
     return _table([escape(title), ""], body, "")
+
+
+def records(found: Sequence[Mapping[str, Any]], read: Callable[[Any], Any]) -> str:
+    """Records as what they are: pictures, tables, bars, text."""
+    parts: list[str] = []
+    for record in found[:MOST_RECORDS]:
+        head = f"{escape(record['key'])} <small>{escape(record['kind'])}, step {record['step']}</small>"
+        try:
+            body = _record(record, read(record))
+        except Exception as error:  # one file that is not here spoils no listing
+            body = f"<i>{escape(str(error))}</i>"
+        parts.append(f"<figure><figcaption>{head}</figcaption>{body}</figure>")
+    if len(found) > MOST_RECORDS:
+        parts.append(f"<p>{len(found)} records, the first {MOST_RECORDS} shown</p>")
+    return "".join(parts) or "<p>no records</p>"
+
+
+def _record(record: Mapping[str, Any], value: Any) -> str:
+    match record["kind"]:
+        case "image":
+            return f'<img style="max-width:24em" src="{_data_url(value)}">'
+        case "table":
+            rows = [[_cell(cell, None) for cell in row] for row in value["rows"][:MOST_ROWS]]
+            more = len(value["rows"]) - len(rows)
+            said = f"{more} more rows" if more > 0 else ""
+            return _table([escape(str(name)) for name in value["columns"]], rows, said)
+        case "histogram":
+            return _bars(value["counts"], value["edges"])
+        case "text":
+            return f"<pre>{escape(value)}</pre>"
+        case "audio" | "video":
+            return f"<code>{escape(str(value))}</code>"
+        case _:
+            text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+            return f"<pre>{escape(text if len(text) < 4000 else text[:4000] + ' …')}</pre>"
+
+
+def _data_url(image: Any) -> str:
+    stream = io.BytesIO()
+    image.save(stream, format="PNG")
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def _bars(counts: Sequence[float], edges: Sequence[float], width: int = 320) -> str:
+    top = max(counts, default=0) or 1
+    step = width / max(len(counts), 1)
+    bars = "".join(
+        f'<rect x="{n * step:.1f}" y="{80 - 80 * count / top:.1f}" width="{step:.1f}" '
+        f'height="{80 * count / top:.1f}" fill="currentColor" opacity=".6"/>'
+        for n, count in enumerate(counts)
+    )
+    axis = f"<br><small>{edges[0]:.4g} … {edges[-1]:.4g}</small>" if edges else ""
+    return f'<svg width="{width}" height="80">{bars}</svg>{axis}'
 
 
 def _table(heads: Sequence[str], body: Sequence[Sequence[str]], caption: str) -> str:

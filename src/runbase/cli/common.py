@@ -1,7 +1,8 @@
 """What the commands share: options, opening the store, and printing for people or for programs."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -105,16 +106,22 @@ def store(home: Path | None, url: str | None, *, sync: bool = True) -> Store:
 
 def update(opened: Store) -> Any:
     """Take in what journals hold, with a progress bar on a terminal."""
-    columns = (
-        TextColumn("reading journals"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
+    with progress("reading journals") as step:
+        return opened.sync(step)
+
+
+@contextmanager
+def progress(text: str) -> Generator[Callable[[int, int], None]]:
+    """A progress bar, on a terminal; gives what is called with how much is done, and of how much."""
+    columns = (TextColumn(text), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     quiet = Console(stderr=True)
     with Progress(*columns, console=quiet, transient=True, disable=not quiet.is_terminal) as bar:
         task = bar.add_task("", total=None)
-        return opened.sync(lambda done, total: bar.update(task, completed=done, total=total))
+
+        def step(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield step
 
 
 def print_json(value: Any) -> None:

@@ -11,6 +11,7 @@ from runbase.client import Store
 from runbase.client import open as open_store
 from runbase.errors import StoreError, UsageError
 from runbase.settings import load
+from runbase.uploads import take_up
 
 EXAMPLES = "Examples: runbase sync · runbase sync --rebuild"
 
@@ -28,17 +29,37 @@ def command(
 ) -> None:
     """Take in what the journals hold and the database does not; mark runs that died."""
     aside = _set_aside(home, url) if rebuild else []
+    uploaded, stuck = _upload(home, url)
     with open_store(url, home=home, sync=False) as store:
         report = common.update(store)
         totals = store.totals()
     if json:
         common.print_json(
-            {"report": report, "totals": totals, "set_aside": [str(p) for p in aside]}
+            {
+                "report": report,
+                "totals": totals,
+                "set_aside": [str(p) for p in aside],
+                "uploaded": uploaded,
+                "not_uploaded": stuck,
+            }
         )
         return
+    if uploaded:
+        print(f"{uploaded:,} artifacts uploaded")
+    for problem in stuck[:SHOWN]:
+        print(f"not uploaded: {problem}")
     for path in aside:
         print(f"The old database is now {path}")
     _print(report, totals, store)
+
+
+def _upload(home: Path | None, url: str | None) -> tuple[int, list[str]]:
+    """What processes that are gone left to upload."""
+    place = load(home=home, store=url).home
+    if not place.is_dir():
+        return 0, []
+    with common.progress("uploading artifacts") as step:
+        return take_up(place, step)
 
 
 def _print(report: Any, totals: dict[str, int], store: Store) -> None:

@@ -1,12 +1,9 @@
 """`runbase export`, `import` and `copy`: records on the move."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from runbase.cli import common
 from runbase.client import Store
@@ -16,7 +13,7 @@ from runbase.shelves.transfer import Copied
 
 EXPORT_EXAMPLES = (
     "Examples: runbase export runs.csv · runbase export best.db 'metrics.loss < 0.1' · "
-    "runbase export points.parquet --what metrics -e mnist"
+    "runbase export points.parquet --what metrics -e mnist · runbase export images/ --what records"
 )
 IMPORT_EXAMPLES = (
     "Examples: runbase import best.db · runbase import laptop.db --store postgresql://lab"
@@ -29,14 +26,17 @@ COPY_EXAMPLES = (
 
 def export(
     path: Annotated[
-        Path, typer.Argument(help="The file: .csv, .parquet, .jsonl, or .db for everything.")
+        Path,
+        typer.Argument(
+            help="The file: .csv, .parquet, .jsonl, or .db for everything; a folder for records."
+        ),
     ],
     where: Annotated[str | None, typer.Argument(help="A filter; see `runbase runs`.")] = None,
     experiment: Annotated[
         str | None, typer.Option("--experiment", "-e", help="Only runs of this experiment.")
     ] = None,
     what: Annotated[
-        str, typer.Option("--what", help="runs: a row a run. metrics: a row a point.")
+        str, typer.Option("--what", help="runs: a row a run. metrics: a row a point. records.")
     ] = "runs",
     format: Annotated[
         str | None, typer.Option("--format", help="parquet, csv, jsonl or sqlite.")
@@ -46,9 +46,17 @@ def export(
     json: common.Json = False,
 ) -> None:
     """Write runs to a file. A .db holds everything and is a store of its own."""
-    with common.store(home, url) as store, _bar("exporting runs") as bar:
+    into_folder = what == "records" and format is None and not path.suffix
+    with common.store(home, url) as store, common.progress("exporting runs") as step:
+        if into_folder:
+            files = store.export_records(path, where, experiment=experiment, progress=step)
+            if json:
+                common.print_json({"path": str(path), "records": files})
+            else:
+                print(f"Wrote {files:,} records to {path}")
+            return
         count = store.export(
-            path, where, experiment=experiment, what=what, format=format, progress=_step(bar)
+            path, where, experiment=experiment, what=what, format=format, progress=step
         )
     if json:
         common.print_json({"path": str(path), "runs": count})
@@ -67,8 +75,8 @@ def import_(
     json: common.Json = False,
 ) -> None:
     """Take the runs of a file into this store: ids are kept, and nothing is there twice."""
-    with open_store(url, home=home, sync=False) as store, _bar("importing runs") as bar:
-        done = store.import_file(path, where, experiment=experiment, progress=_step(bar))
+    with open_store(url, home=home, sync=False) as store, common.progress("importing runs") as step:
+        done = store.import_file(path, where, experiment=experiment, progress=step)
     _report(done, str(path), store.url, json)
 
 
@@ -93,8 +101,8 @@ def copy(
             raise UsageError(f"{origin.url} cannot be copied into itself")
         if origin.home is not None:
             common.update(origin)
-        with _bar("copying runs") as bar:
-            done = origin.copy_to(goal, where, experiment=experiment, progress=_step(bar))
+        with common.progress("copying runs") as step:
+            done = origin.copy_to(goal, where, experiment=experiment, progress=step)
         urls = origin.url, goal.url
     _report(done, *urls, json)
 
@@ -112,21 +120,6 @@ def place(word: str, *, create: bool) -> Store:
     if not create and not path.is_file():
         raise NotFound(f"there is no store {word!r}: no such file, folder or URL")
     return open_store(path, sync=False, create=create)
-
-
-def _bar(text: str) -> Progress:
-    quiet = Console(stderr=True)
-    columns = (TextColumn(text), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=quiet, transient=True, disable=not quiet.is_terminal)
-
-
-def _step(bar: Progress) -> Callable[[int, int], None]:
-    task = bar.add_task("", total=None)
-
-    def step(done: int, total: int) -> None:
-        bar.update(task, completed=done, total=total)
-
-    return step
 
 
 def _report(done: Copied, source: str, target: str, json: bool) -> None:

@@ -92,7 +92,7 @@ def gc(
 def _told(plan: Purged) -> str:
     return (
         f"{plan.runs:,} runs, {plan.experiments:,} experiments, {len(plan.folders):,} folders "
-        f"with {common.size(plan.bytes)}"
+        f"with {common.size(plan.bytes)}, {len(plan.uploads):,} uploaded artifacts"
     )
 
 
@@ -103,6 +103,8 @@ def _report(done: Purged, dry_run: bool, json: bool) -> None:
         )
     else:
         print(f"{'Would delete' if dry_run else 'Deleted'} {_told(done)}")
+        for url in done.left:
+            print(f"still there: {url}")
 
 
 def _ask(question: str) -> None:

@@ -65,9 +65,10 @@ class ArtifactShelf(Shelf):
             raise NotFound(f"the bytes of {found.path!r} were removed at {found.removed_at:%c}")
         run = self._runs_by_id([found.run_id])[0]
         folder = None if self.home is None or run.folder is None else self.home / run.folder
-        local = f"artifacts/{found.path}" if "://" in found.uri else found.uri
-        if folder is not None and (folder / local).exists():
-            return str(folder / local)
+        if folder is not None:
+            for local in (found.uri, f"artifacts/{found.path}", found.path):
+                if "://" not in local and (folder / local).exists():
+                    return str(folder / local)
         if "://" in found.uri:
             return found.uri
         if Path(found.uri).is_absolute() and Path(found.uri).exists():

@@ -180,10 +180,6 @@ class RunShelf(ExperimentShelf):
         self._storage.set_status(key, status, reason, None if at is None else seconds(at))
         return self.run(key)
 
-    def records(self, run: RunLike, key: str | None = None) -> list[dict[str, Any]]:
-        """A run's texts, tables, histograms and images: key, kind, step, time, and value or path."""
-        return self._storage.records(self._run_id(run), key)
-
     def best(
         self,
         experiment: ExperimentLike | None = None,

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from runbase.errors import NotFound, UsageError
 from runbase.shelves.base import ExperimentLike
+from runbase.shelves.records import RecordShelf
 from runbase.shelves.runs import RunShelf
 from runbase.storage.protocol import Query
 
@@ -39,7 +40,7 @@ class Copied(Struct, kw_only=True):
     points: int = 0
 
 
-class TransferShelf(RunShelf):
+class TransferShelf(RunShelf, RecordShelf):
     """Copying and exporting."""
 
     def copy_to(
@@ -116,7 +117,8 @@ class TransferShelf(RunShelf):
         """Write a selection of runs to a file; how many runs.
 
         The format follows the file's name, or `format`: Parquet, CSV or JSON Lines hold `what`: a row a
-        run (``runs``), or a row a point (``metrics``). SQLite (`.db`) holds everything: it is a store of
+        run (``runs``), a row a point (``metrics``), or a row a record (``records``: texts, tables, images;
+        values as JSON, files by their path; see `export_records` for the files). SQLite (`.db`) holds everything: it is a store of
         its own, and `runbase import` takes it into any other. A file that is there is replaced, whole or
         not at all; a SQLite file is added to.
         """
@@ -125,25 +127,26 @@ class TransferShelf(RunShelf):
         if kind not in FORMATS.values():
             known = ", ".join(sorted(set(FORMATS.values())))
             raise UsageError(f"cannot tell the format of {target.name!r}; known: {known}")
-        if what not in ("runs", "metrics"):
-            raise UsageError(f"what is {what!r}; known: runs, metrics")
+        rows = {"metrics": self._points_of, "records": self._records_of}.get(what)
+        if rows is None and what != "runs":
+            raise UsageError(f"what is {what!r}; known: runs, metrics, records")
         if kind == "sqlite":
             return self._export_store(target, where, experiment, progress)
         from runbase.analysis.files import write
 
         runs = self.runs(where, experiment=experiment)
-        if what == "runs":
+        if rows is None:
             write(target, kind, [runs.rows()])
             return len(runs)
 
-        def points() -> Any:
+        def parts() -> Any:
             for start in range(0, len(runs), BATCH):
                 part = runs[start : start + BATCH]
-                yield self._points_of(part)
+                yield rows(part)
                 if progress is not None:
                     progress(start + len(part), len(runs))
 
-        write(target, kind, points())
+        write(target, kind, parts())
         return len(runs)
 
     def _points_of(self, runs: list[Any]) -> list[dict[str, Any]]:
@@ -163,6 +166,23 @@ class TransferShelf(RunShelf):
                 series.steps.tolist(), series.times.tolist(), series.values.tolist(), strict=True
             )
         ]
+
+    def _records_of(self, runs: list[Any]) -> list[dict[str, Any]]:
+        import msgspec
+
+        return [
+            {"run": run.id, "experiment": run.experiment, "name": run.name}
+            | {name: record[name] for name in ("key", "kind", "step", "time", "path")}
+            | {"value": msgspec.json.encode(self._inlined(record), enc_hook=str).decode()}
+            for run in runs
+            for record in self.records(run.id)
+        ]
+
+    def _inlined(self, record: dict[str, Any]) -> Any:
+        """The value of a record, also of a large one, which is a file."""
+        if record["path"] is None or not record["path"].endswith(".json"):
+            return record["value"]
+        return self.read_record(record)
 
     def _export_store(self, path: Path, where: str | None, experiment: Any, progress: Any) -> int:
         from runbase.client import Store

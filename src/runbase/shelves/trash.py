@@ -7,17 +7,24 @@ from typing import Any
 
 from msgspec import Struct
 
+from runbase import roots
 from runbase.shelves.base import Shelf
 from runbase.storage.protocol import Kind
 
 
 class Purged(Struct, frozen=True, kw_only=True):
-    """What a purge took away, or would (`dry_run`); `bytes` are those of the runs' files."""
+    """What a purge took away, or would (`dry_run`).
+
+    `bytes` are those of the runs' folders; `uploads` are the artifacts elsewhere, and `left` those of
+    them that could not be reached: they are still there.
+    """
 
     runs: int
     experiments: int
     folders: list[str]
     bytes: int
+    uploads: list[str]
+    left: list[str]
 
 
 class TrashShelf(Shelf):
@@ -55,6 +62,7 @@ class TrashShelf(Shelf):
     def _purge(self, found: dict[Kind, list[str]], dry_run: bool = False) -> Purged:
         runs = dict.fromkeys([*found["run"], *self._storage.below(found["experiment"])])
         folders = self._storage.folders(list(runs))
+        uploads = self._storage.uploads(list(runs))
         size = sum(self._size(folder) for folder in folders)
         if not dry_run:
             for kind, ids in found.items():
@@ -62,8 +70,14 @@ class TrashShelf(Shelf):
                     self._storage.purge(kind, ids)
             for folder in folders:
                 self._remove(folder)
+        left = [] if dry_run else [url for url in uploads if not _gone(url)]
         return Purged(
-            runs=len(runs), experiments=len(found["experiment"]), folders=folders, bytes=size
+            runs=len(runs),
+            experiments=len(found["experiment"]),
+            folders=folders,
+            bytes=size,
+            uploads=uploads,
+            left=left,
         )
 
     def _sorted(
@@ -99,3 +113,11 @@ class TrashShelf(Shelf):
         path = self._inside(folder)
         if path is not None:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _gone(url: str) -> bool:
+    try:
+        roots.remove(url)
+    except Exception:  # whatever a network has to say: the answer names what is left
+        return False
+    return True

@@ -275,6 +275,10 @@ class Storage(Protocol):
         """The folders that only these runs have files in."""
         ...
 
+    def uploads(self, ids: Sequence[str]) -> list[str]:
+        """What these runs uploaded and nobody else refers to: URLs."""
+        ...
+
     def below(self, experiments_: Sequence[str]) -> list[str]:
         """The ids of the runs of experiments, the deleted ones too."""
         ...

@@ -326,6 +326,11 @@ class SqlStorage:
             rows = session.rows("folders_of_runs", ids=session.each(ids))
         return [row["folder"] for row in rows]
 
+    def uploads(self, ids: Sequence[str]) -> list[str]:
+        """What these runs uploaded and nobody else refers to: URLs."""
+        with self._driver.read() as session:
+            return [row["uri"] for row in session.rows("uploads_of_runs", ids=session.each(ids))]
+
     def below(self, experiments_: Sequence[str]) -> list[str]:
         """The ids of the runs of experiments, the deleted ones too."""
         with self._driver.read() as session:

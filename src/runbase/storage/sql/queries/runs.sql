@@ -195,6 +195,13 @@ select distinct r.folder from runs r
 where r.id = any(:ids) and r.folder is not null
   and not exists (select 1 from runs o where o.folder = r.folder and not (o.id = any(:ids)));
 
+-- name: uploads_of_runs
+-- What these runs uploaded, each below the name of its folder (runs/…), and no other run refers to.
+select distinct a.uri from artifacts a join runs r on r.id = a.run_id
+where a.run_id = any(:ids) and a.removed_at is null
+  and a.uri like '%' || substr(r.folder, 5) || '/' || a.path
+  and not exists (select 1 from artifacts o where o.uri = a.uri and not (o.run_id = any(:ids)));
+
 -- name: purge_blocks
 -- The points of runs.
 delete from blocks where series_id in (select id from series where run_id = any(:ids));

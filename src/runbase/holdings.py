@@ -1,0 +1,231 @@
+"""Artifacts of a run that is being written: logged, versioned, checkpoints kept, others' used."""
+
+import hashlib
+import os
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from runbase.analysis.directions import lower_is_better
+from runbase.errors import UsageError
+from runbase.events import ArtifactLogged, ArtifactRemoved, ArtifactUsed
+from runbase.files import copy, digest, safe_name, sources
+from runbase.recorder import Recorder
+from runbase.values import to_parameter, to_scalar
+
+if TYPE_CHECKING:
+    from runbase.background import Care
+
+CHECKPOINTS = "checkpoints.json"
+"""Which checkpoints a run keeps, in its folder: read again when it is resumed."""
+
+
+class ArtifactLog(Recorder):
+    """The artifacts of a run."""
+
+    id: str
+    experiment: str
+    _care: "Care"
+
+    def log_artifact(
+        self,
+        path: "str | os.PathLike[str]",
+        *,
+        name: str | None = None,
+        kind: str = "file",
+        step: Any = None,
+        metadata: Mapping[str, Any] | None = None,
+        version_of: str | None = None,
+    ) -> None:
+        """Copy a file or a folder into the run, with its size and SHA-256.
+
+        `name` is its path within the run (its own name if None), `kind` such as checkpoint, model,
+        data; one of the same name replaces it. With `version_of`, it is the next version of that name
+        in the experiment (the same one if its bytes are): `use_artifact("digits:v2")` finds it. Where
+        the setting `artifacts` names a place, it is uploaded there in the background.
+
+        Raises InvalidValue where there is no such file.
+        """
+        source = Path(path).expanduser()
+        label = name or source.name or "files"
+        if version_of is not None and name is None:
+            label = f"{version_of}/{_mark(source)[:12]}/{label}"
+        label = safe_name(label)
+        rest: dict[str, Any] = {
+            "kind": kind,
+            "step": None if step is None else self._step_of(step),
+            "metadata": {k: to_parameter(k, v) for k, v in (metadata or {}).items()},
+        }
+        series = None if source.is_dir() else version_of
+        made = [self._log_file(f, n, name=series, **rest) for f, n in sources(source, label)]
+        if source.is_dir() and version_of is not None:
+            self._log_folder(label, version_of, [a for a in made if a is not None], rest)
+
+    def log_checkpoint(
+        self,
+        path: "str | os.PathLike[str]",
+        *,
+        step: Any = None,
+        metrics: Mapping[str, Any] | None = None,
+        monitor: str | None = None,
+        direction: str | None = None,
+        keep: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Copy a checkpoint into the run, at a step (that of the latest log call).
+
+        Args:
+            path: the file or folder that was saved.
+            metrics: what it achieves, such as ``{"val/acc": 0.93}``.
+            monitor: which of these says what is best; default: the only one.
+            direction: "min" or "max"; default: as the name suggests (loss and error are to be small).
+            keep: how many of the latest to keep; the best one is kept besides, and the bytes of older
+                ones are removed, here and where they were uploaded. Default: all.
+
+        `store.best_checkpoint(experiment)` finds the best one of the best run.
+        """
+        if direction not in (None, "min", "max"):
+            raise UsageError(f"direction is {direction!r}; use 'min' or 'max'")
+        if keep is not None and keep < 1:
+            raise UsageError(f"keep is {keep}; at least the latest checkpoint is kept")
+        at = self._step_of(step)
+        figures = {key: to_scalar(key, value)[0] for key, value in (metrics or {}).items()}
+        if monitor is None and len(figures) == 1:
+            monitor = next(iter(figures))
+        if monitor is not None and monitor not in figures:
+            raise UsageError(
+                f"monitor is {monitor!r}, and metrics has {', '.join(figures) or 'none'}"
+            )
+        about = {**(metadata or {}), "metrics": figures, "monitor": monitor, "best": False}
+        source = Path(path).expanduser()
+        label = f"checkpoints/step-{at:08}" if isinstance(at, int) else f"checkpoints/step-{at}"
+        made = [
+            self._log_file(file, name, kind="checkpoint", step=at, metadata=about)
+            for file, name in sources(source, safe_name(f"{label}/{source.name}"))
+        ]
+        held = [artifact for artifact in made if artifact is not None]
+        if held:
+            less = lower_is_better(monitor or "") if direction is None else direction == "min"
+            self._keep_checkpoints(held, monitor, less, keep)
+
+    def use_artifact(self, artifact: Any, *, download: bool = True) -> Path | None:
+        """Say that this run reads an artifact of another; its bytes as a file here, checked.
+
+        `artifact` is a record of one, ``name`` (the newest version), ``name:v3``, or ``RUN/path``. Asks
+        the database, unlike `log`. With `download` false, only the use is noted. Raises NotFound.
+        """
+        from runbase import client
+
+        home = self.folder.parents[2]
+        with client.open(self._care.store, home=home, sync=False) as store:
+            found = store.artifact(artifact)
+            self._append(ArtifactUsed(time=time.time(), owner=found.run_id, path=found.path))
+            return store.download(found) if download else None
+
+    def _log_file(self, file: Path, label: str, **rest: Any) -> ArtifactLogged | None:
+        """A file, copied and logged; None where the disk did not take it."""
+        copied = None
+
+        def work() -> None:
+            nonlocal copied
+            copied = copy(file, self.folder / "artifacts", label)
+
+        if self._environment_fails(work) or copied is None:
+            return None
+        event = ArtifactLogged(
+            time=time.time(),
+            path=copied.path,
+            uri=f"artifacts/{copied.path}",
+            size=copied.size,
+            sha256=copied.sha256,
+            mime=copied.mime,
+            **rest,
+        )
+        self._append(event)
+        self._upload(event)
+        return event
+
+    def _log_folder(
+        self, label: str, series: str, parts: Sequence[ArtifactLogged], rest: Mapping[str, Any]
+    ) -> None:
+        """A folder as one artifact beside those of its files; its SHA-256 is that of theirs."""
+        sums = "".join(f"{part.sha256}  {part.path.removeprefix(label)}\n" for part in parts)
+        event = ArtifactLogged(
+            time=time.time(),
+            path=f"{label}/",
+            uri=f"artifacts/{label}/",
+            size=sum(part.size for part in parts),
+            sha256=hashlib.sha256(sums.encode()).hexdigest(),
+            name=series,
+            kind=rest["kind"],
+            step=rest["step"],
+            metadata={**rest["metadata"], "files": len(parts)},
+        )
+        self._append(event)
+
+    def _keep_checkpoints(
+        self, made: Sequence[ArtifactLogged], monitor: str | None, less: bool, keep: int | None
+    ) -> None:
+        """Mark the best one, and remove what is neither the best nor among the latest."""
+        book = self.folder / CHECKPOINTS
+        groups: list[list[ArtifactLogged]] = []
+        with suppress(OSError, msgspec.DecodeError):
+            groups = msgspec.json.decode(book.read_bytes(), type=list[list[ArtifactLogged]])
+        groups = [group for group in groups if group[0].path != made[0].path] + [list(made)]
+        best = _best(groups, monitor, less)
+        kept: list[list[ArtifactLogged]] = []
+        for number, group in enumerate(groups):
+            if keep is None or number >= len(groups) - keep or group is best:
+                kept.append([self._marked(artifact, group is best) for artifact in group])
+            else:
+                for artifact in group:
+                    self._let_go(artifact)
+        self._environment_fails(lambda: book.write_bytes(msgspec.json.encode(kept)))
+
+    def _marked(self, artifact: ArtifactLogged, best: bool) -> ArtifactLogged:
+        if artifact.metadata["best"] == best:
+            return artifact
+        metadata = {**artifact.metadata, "best": best}
+        changed = msgspec.structs.replace(artifact, metadata=metadata)
+        self._append(changed)
+        self._upload(changed)
+        return changed
+
+    def _let_go(self, artifact: ArtifactLogged) -> None:
+        file = self.folder / "artifacts" / artifact.path
+        with suppress(OSError):
+            file.unlink(missing_ok=True)
+            file.parent.rmdir()  # only where it is empty
+        self._append(ArtifactRemoved(time=time.time(), path=artifact.path))
+        if self._artifact_root is not None:
+            self._environment_fails(lambda: self._uploads().remove(artifact))
+
+
+def _best(
+    groups: Sequence[list[ArtifactLogged]], monitor: str | None, less: bool
+) -> list[ArtifactLogged] | None:
+    """The checkpoint that the monitored figure is best for, the latest of equals; or None."""
+    known = [g for g in groups if _figure(g, monitor) is not None]
+    if not known:
+        return None
+    sign = -1 if less else 1
+    return max(
+        enumerate(known), key=lambda item: (sign * (_figure(item[1], monitor) or 0), item[0])
+    )[1]
+
+
+def _figure(group: Sequence[ArtifactLogged], monitor: str | None) -> float | None:
+    value = group[0].metadata.get("metrics", {}).get(monitor)
+    return value if isinstance(value, int | float) and value == value else None
+
+
+def _mark(source: Path) -> str:
+    """What tells one version of a file or a folder from another."""
+    if not source.is_dir():
+        return digest(source) if source.exists() else ""
+    sums = [f"{digest(file)}  {name}" for file, name in sources(source, "_")]
+    return hashlib.sha256("\n".join(sums).encode()).hexdigest()

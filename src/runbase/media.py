@@ -1,0 +1,153 @@
+"""Records beyond numbers: text, JSON, tables, histograms, images, audio, video, plots, at a step."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from runbase.arguments import as_table
+from runbase.errors import InvalidValue
+from runbase.events import ArtifactLogged, RecordLogged, Scalar
+from runbase.files import describe, safe_name
+from runbase.recorder import Recorder
+from runbase.values import to_parameter
+
+LARGEST_INLINE = 2**16
+"""Bytes of a record that stand in the journal; a larger one becomes a file."""
+
+
+class MediaLog(Recorder):
+    """The records of a run."""
+
+    def log_text(self, key: str, text: str, step: Any = None) -> None:
+        """Keep a text at a step."""
+        self._record(key, "text", str(text), step)
+
+    def log_dict(self, key: str, value: Any, step: Any = None) -> None:
+        """Keep a JSON document at a step."""
+        self._record(key, "json", to_parameter(key, value), step)
+
+    def log_table(
+        self,
+        key: str,
+        rows: Any,
+        columns: Sequence[str] | None = None,
+        step: Any = None,
+    ) -> None:
+        """Keep a table at a step: rows (lists or mappings), a mapping of columns, or a DataFrame."""
+        names, body = as_table(rows, columns)
+        self._record(key, "table", {"columns": names, "rows": to_parameter(key, body)}, step)
+
+    def log_histogram(self, key: str, values: Any, step: Any = None, bins: int = 64) -> None:
+        """Keep the distribution of an array: `bins` counts between its least and greatest value."""
+        import numpy as np
+
+        flat: Any = np.asarray(values, dtype=np.float64).ravel()
+        finite = flat[np.isfinite(flat)]
+        counts, edges = np.histogram(finite, bins=bins)
+        value = {
+            "counts": counts.tolist(),
+            "edges": edges.tolist(),
+            "not_finite": int(flat.size - finite.size),
+        }
+        self._record(key, "histogram", value, step)
+
+    def log_image(self, key: str, image: Any, step: Any = None) -> None:
+        """Keep an image at a step: a Matplotlib figure, a PIL image, PNG bytes, a path, or an array
+        of pixels, (height, width) or (height, width, 3 | 4), uint8 or floats from 0 to 1.
+        """
+        from runbase.mediafiles import save_image
+
+        self._keep(key, "image", step, ".png", lambda path: save_image(image, path))
+
+    log_figure = log_image
+
+    def log_audio(
+        self, key: str, audio: Any, step: Any = None, *, sample_rate: int | None = None
+    ) -> None:
+        """Keep a sound at a step: a path, the bytes of a file, or samples as an array, (samples,) or
+        (samples, channels), int16 or floats from -1 to 1, with their `sample_rate` in hertz.
+        """
+        from runbase.mediafiles import save_audio, suffix_of
+
+        suffix = suffix_of(audio, ".wav")
+        self._keep(key, "audio", step, suffix, lambda path: save_audio(audio, path, sample_rate))
+
+    def log_video(self, key: str, video: Any, step: Any = None, *, fps: float = 10.0) -> None:
+        """Keep moving pictures at a step: a path, the bytes of a file, or frames as an array,
+        (frames, height, width) or (frames, height, width, 3), which become an animated WebP at `fps`.
+        """
+        from runbase.mediafiles import save_video, suffix_of
+
+        suffix = suffix_of(video, ".webp")
+        self._keep(key, "video", step, suffix, lambda path: save_video(video, path, fps))
+
+    def log_plot(self, key: str, plot: Any, step: Any = None) -> None:
+        """Keep a plot at a step: a Plotly figure or an Altair chart as the document that draws it, to
+        be looked at closely later; a Matplotlib figure as an image.
+        """
+        if hasattr(plot, "to_plotly_json"):
+            import msgspec
+
+            document = msgspec.json.decode(plot.to_json())
+            self._record(key, "plot", {"library": "plotly", "figure": document}, step)
+        elif hasattr(plot, "savefig"):
+            self.log_image(key, plot, step)
+        elif hasattr(plot, "to_dict"):
+            document = to_parameter(key, plot.to_dict())
+            self._record(key, "plot", {"library": "vega-lite", "figure": document}, step)
+        else:
+            raise InvalidValue(
+                f"{key!r} is no plot but {type(plot).__name__}; give a Matplotlib, Plotly or Altair one"
+            )
+
+    def _record(self, key: str, kind: str, value: Any, step: Any) -> None:
+        import msgspec
+
+        at = self._step_of(step)
+        encoded = msgspec.json.encode(value)
+        if len(encoded) <= LARGEST_INLINE:
+            self._append(RecordLogged(time=time.time(), key=key, kind=kind, step=at, value=value))
+            return
+        path = f"records/{safe_name(key)}.{at}.json"
+
+        def write() -> None:
+            target = self.folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(encoded)
+
+        if not self._environment_fails(write):
+            self._record_file(key, kind, at, path)
+
+    def _keep(
+        self, key: str, kind: str, step: Any, suffix: str, write: Callable[[Path], None]
+    ) -> None:
+        """Have a file written into the run's folder, and tell of it."""
+        at = self._step_of(step)
+        path = f"media/{safe_name(key)}.{at}{suffix}"
+
+        def work() -> None:
+            target = self.folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write(target)
+
+        if not self._environment_fails(work):
+            self._record_file(key, kind, at, path)
+
+    def _record_file(self, key: str, kind: str, step: Scalar, path: str) -> None:
+        """A record whose value is a file: the file is an artifact of the run as well."""
+        now = time.time()
+        self._append(RecordLogged(time=now, key=key, kind=kind, step=step, path=path))
+        size, digest, mime = describe(self.folder / path)
+        event = ArtifactLogged(
+            time=now,
+            path=path,
+            kind=kind,
+            uri=path,
+            size=size,
+            sha256=digest,
+            mime=mime,
+            step=step,
+        )
+        self._append(event)
+        self._upload(event)

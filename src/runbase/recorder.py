@@ -1,0 +1,70 @@
+"""What the parts of a run that is being written have in common: its folder, its journal, its steps."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runbase import active
+from runbase.errors import InvalidValue, RunFinished
+from runbase.events import ArtifactLogged, JournalEvent, Scalar
+from runbase.journal import JournalWriter
+from runbase.values import to_step
+
+if TYPE_CHECKING:
+    from runbase.uploads import Uploader
+
+
+class Recorder:
+    """A part of a run. Its files are in `folder`; what it says goes into the journal."""
+
+    name: str
+    folder: Path
+    _journal: JournalWriter
+    _next_step: Scalar
+    _artifact_root: str | None
+    _uploader: "Uploader | None" = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has ended."""
+        return self not in active.runs
+
+    def _append(self, event: JournalEvent) -> None:
+        self._journal.append(event)
+
+    def _step_of(self, step: object) -> Scalar:
+        """A record's step: as given, else that of the latest log call."""
+        if step is not None:
+            return to_step(step)
+        return self._next_step - 1 if self._next_step else 0
+
+    def _upload(self, artifact: ArtifactLogged) -> None:
+        """Have a file carried to where artifacts are kept, if that is elsewhere."""
+        if self._artifact_root is not None:
+            self._environment_fails(lambda: self._uploads().add(artifact))
+
+    def _uploads(self) -> "Uploader":
+        if self._uploader is None:
+            from runbase.uploads import Uploader
+
+            assert self._artifact_root is not None
+            self._uploader = Uploader(self.folder, self._artifact_root, self._append)
+        return self._uploader
+
+    def _environment_fails(self, work: Callable[[], object]) -> bool:
+        """Do what writes files; on a full or absent disk warn, and let training go on."""
+        if self.finished:
+            raise RunFinished(f"run {self.name} has finished and takes nothing more")
+        try:
+            work()
+        except InvalidValue:
+            raise
+        except OSError as error:
+            warnings.warn(
+                f"runbase: a file of run {self.name} could not be kept: {error}",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+            return True
+        return False

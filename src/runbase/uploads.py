@@ -1,0 +1,190 @@
+"""Artifacts on their way to the place that the setting `artifacts` names.
+
+A file is in the run's folder first, and logged; a ticket in `uploads/` says where it is to go. A thread
+takes the tickets one by one; what a killed process left is taken up by `runbase sync`. Nothing waits
+for it but the end of the run, and that no longer than `finish_timeout`.
+"""
+
+import os
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from runbase import roots
+from runbase.errors import RunbaseError
+from runbase.events import ArtifactLogged, Opened
+from runbase.ids import new_id
+from runbase.ingest.home import run_folders
+from runbase.ingest.liveness import is_written, this_process
+from runbase.journal import VERSION, JournalWriter, files, opened
+
+FOLDER = "uploads"
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+"""Seconds between tries while the place cannot be reached."""
+
+
+class Ticket(Struct, frozen=True, kw_only=True):
+    """One file to be put at a URL, or (`remove`) to be deleted there."""
+
+    artifact: ArtifactLogged
+    url: str
+    remove: bool = False
+
+
+class Uploader:
+    """Carries a run's files to their place, in a thread that lives as long as there is work.
+
+    `logged` tells the journal where a file is now.
+    """
+
+    def __init__(self, folder: Path, root: str, logged: Callable[[ArtifactLogged], None]) -> None:
+        self._folder = folder
+        self._root = f"{root.rstrip('/')}/{folder.parent.name}/{folder.name}"
+        self._logged = logged
+        self._guard = threading.Lock()
+        self._changed = threading.Condition(self._guard)
+        self._busy = False
+        self._closed = False
+        self._warned = False
+        self._pid = os.getpid()
+
+    def add(self, artifact: ArtifactLogged) -> None:
+        """A file that was logged, to be uploaded."""
+        self._drop(Ticket(artifact=artifact, url=f"{self._root}/{artifact.path}"))
+
+    def remove(self, artifact: ArtifactLogged) -> None:
+        """A file that was let go of: not to be uploaded any more, or to be deleted there."""
+        for path in tickets(self._folder):
+            ticket = _read(path)
+            if ticket is not None and ticket.artifact.path == artifact.path:
+                path.unlink(missing_ok=True)
+        self._drop(Ticket(artifact=artifact, url=f"{self._root}/{artifact.path}", remove=True))
+
+    def wait(self, seconds: float) -> int:
+        """Wait until all is there, at most so long; how many files are not. No more are taken after."""
+        deadline = time.monotonic() + seconds
+        with self._changed:
+            while self._busy and (left := deadline - time.monotonic()) > 0:
+                self._changed.wait(left)
+            self._closed = True
+        return len(tickets(self._folder))
+
+    def _drop(self, ticket: Ticket) -> None:
+        place = self._folder / FOLDER
+        place.mkdir(exist_ok=True)
+        path = place / f"{time.time_ns()}-{os.getpid()}.json"
+        partial = path.with_suffix(".part")
+        partial.write_bytes(msgspec.json.encode(ticket))
+        partial.replace(path)
+        if self._pid != os.getpid():
+            return  # a fork's child leaves it to its parent, or to the next sync
+        with self._guard:
+            if not self._busy:
+                self._busy = True
+                threading.Thread(target=self._run, name="runbase-upload", daemon=True).start()
+
+    def _run(self) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            with self._changed:
+                waiting = tickets(self._folder)
+                if not waiting or self._closed:
+                    self._busy = False
+                    self._changed.notify_all()
+                    return
+            try:
+                carry(self._folder, waiting[0], self._logged)
+                pause = FIRST_PAUSE
+            except Exception as error:  # the last fence between a network's faults and training
+                self._warn_once(error)
+                time.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _warn_once(self, error: Exception) -> None:
+        if not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"runbase: artifacts cannot be uploaded yet ({error}); they are safe in "
+                f"{self._folder}, and are tried again",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+
+def carry(folder: Path, path: Path, logged: Callable[[ArtifactLogged], None]) -> None:
+    """Do what a ticket says, and tear it up. Done twice, it does no harm."""
+    ticket = _read(path)
+    if ticket is None:
+        path.unlink(missing_ok=True)
+        return
+    file = folder / ticket.artifact.uri
+    if ticket.remove:
+        roots.remove(ticket.url)
+    elif file.exists():
+        roots.store_file(file, ticket.url)
+        if not path.exists():  # it was let go of meanwhile
+            roots.remove(ticket.url)
+            return
+        logged(msgspec.structs.replace(ticket.artifact, uri=ticket.url))
+    path.unlink(missing_ok=True)
+
+
+def tickets(folder: Path) -> list[Path]:
+    """A run's tickets, oldest first."""
+    return sorted((folder / FOLDER).glob("*.json"))
+
+
+def take_up(
+    home: Path, progress: Callable[[int, int], None] | None = None
+) -> tuple[int, list[str]]:
+    """Upload what processes that are gone left to upload; how many files, and what stands in the way."""
+    waiting = [
+        (folder, path)
+        for folder in run_folders(home)
+        if (folder / FOLDER).is_dir() and not is_written(folder)
+        for path in tickets(folder)
+    ]
+    done, problems = 0, list[str]()
+    for number, (folder, path) in enumerate(waiting):
+        try:
+            _carry_for_another(folder, path)
+            done += 1
+        except (RunbaseError, OSError) as error:
+            problems.append(f"{folder}: {error}")
+        if progress is not None:
+            progress(number + 1, len(waiting))
+    return done, problems
+
+
+def _carry_for_another(folder: Path, path: Path) -> None:
+    """With a journal of this process's own in the other's folder."""
+    journal: JournalWriter | None = None
+
+    def first_line() -> Opened:
+        head = next(h for h in map(opened, files(folder)) if h is not None)
+        return msgspec.structs.replace(
+            head, time=time.time(), version=VERSION, journal=new_id(), process=this_process()
+        )
+
+    def logged(artifact: ArtifactLogged) -> None:
+        nonlocal journal
+        journal = JournalWriter(folder, first_line)
+        journal.append(artifact)
+
+    try:
+        carry(folder, path, logged)
+    finally:
+        if journal is not None:
+            journal.close()
+
+
+def _read(path: Path) -> Ticket | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Ticket)
+    except (OSError, msgspec.DecodeError):
+        return None
