@@ -66,6 +66,7 @@ class AsyncStore:
     best_checkpoint = _awaited(Store.best_checkpoint)
     check = _awaited(Store.check)
     compare = _awaited(Store.compare)
+    connect = _awaited(Store.connect)
     copy_to = _awaited(Store.copy_to)
     count = _awaited(Store.count)
     create_experiment = _awaited(Store.create_experiment)

@@ -30,6 +30,22 @@ def as_params(values: Any) -> dict[str, Any]:
     return {k: to_parameter(k, v) for k, v in flatten(cast("Mapping[Any, Any]", values))}
 
 
+def as_environment(environ: Mapping[str, str] | str) -> dict[str, str]:
+    """Environment variables without what looks like a secret; for "auto", those of the allow-list."""
+    from runbase.capture import environment
+
+    if isinstance(environ, str):
+        return environment.allowed()
+    return environment.harmless(environ)
+
+
+def program_options() -> dict[str, Any]:
+    """The options of this program's command line, parsed, without secrets."""
+    from runbase.capture import environment
+
+    return environment.command().get("options", {})
+
+
 def as_table(rows: Any, columns: Sequence[str] | None) -> tuple[list[str], list[list[Any]]]:
     if hasattr(rows, "to_dict") and hasattr(rows, "columns"):  # a DataFrame
         return [str(c) for c in rows.columns], [list(row) for row in rows.itertuples(index=False)]

@@ -27,11 +27,13 @@ class Store(TransferShelf, LabelShelf, PointShelf, TrashShelf, SchemaShelf):
     for, its id, the beginning of one, its name, or a record of it will do.
     """
 
-    def __init__(self, storage: Storage, home: Path | None) -> None:
+    def __init__(self, storage: Storage, home: Path | None, address: str | None = None) -> None:
         self._storage = storage
         self.home = home
         self.url = storage.url
         """Where it is, without a password."""
+        self.address = address or storage.url
+        """What opens it anew: its URL as it was given, perhaps with a password. Not to be printed."""
 
     def sync(self, progress: Callable[[int, int], None] | None = None) -> Report:
         """Take in what the home's journals hold, and mark runs that died without a word.
@@ -56,6 +58,12 @@ class Store(TransferShelf, LabelShelf, PointShelf, TrashShelf, SchemaShelf):
         than `timeout` seconds is cancelled with QueryTimeout.
         """
         return self._storage.sql(query, params, write=write, timeout=timeout)
+
+    def connect(self) -> Any:
+        """A database connection of your own, for transactions, cursors and COPY: sqlite3's or psycopg's,
+        in the store's schema. Close it when done.
+        """
+        return self._storage.connect()
 
     def totals(self) -> dict[str, int]:
         """How many experiments, runs, points, journals, lines and damaged lines it holds."""
@@ -109,7 +117,7 @@ def open(
     if address.lower() == "none":  # files only: they are read into the home's own database
         address = f"sqlite:///{database(settings.home)}"
     storage = open_storage(address, create=create)
-    store = Store(storage, _home_of(settings.home, url, home))
+    store = Store(storage, _home_of(settings.home, url, home), address)
     if sync and store.home is not None and store.home.is_dir():
         store.sync()
     return store

@@ -30,6 +30,8 @@ from runbase.storage.address import without_password
 if TYPE_CHECKING:
     import inspect
 
+    from runbase.client import Store
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -45,7 +47,7 @@ def start_run(
     params: Mapping[str, Any] | None = None,
     tags: str | Iterable[str] | Mapping[str, Any] | None = None,
     notes: str | None = None,
-    store: str | None = None,
+    store: "Store | str | None" = None,
     home: str | os.PathLike[str] | None = None,
     resume: str | None = None,
     parent: "Run | str | bool | None" = None,
@@ -62,7 +64,7 @@ def start_run(
         params: parameters; nested mappings flatten with ``/``.
         tags: plain tags, or a mapping of tag to value.
         notes: prose about it.
-        store: a database URL, or ``"none"`` to write files only; default: the home's own database.
+        store: a database URL, a store that is open, or ``"none"`` to write files only; default: the home's own database.
         home: the folder for runs; default: the nearest `.runbase` upwards, else one made here.
         resume: id, unique id prefix or name of a run to go on with, also after it was killed.
         parent: the run it belongs under; default: the run whose `with` block this is in; False: none.
@@ -74,6 +76,9 @@ def start_run(
 
     Raises HomeError where the home cannot be written, NotFound where there is nothing to resume.
     """
+    if store is not None and not isinstance(store, str):
+        home = home or store.home
+        store = store.address
     settings = load(
         home=home,
         store=store,

@@ -28,12 +28,15 @@ def allowed(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment variables of the allow-list, less those that look like secrets."""
     environ = os.environ if environ is None else environ
     more = {name.strip() for name in environ.get("RUNBASE_CAPTURE_ENV", "").split(",")}
+    return harmless({k: v for k, v in environ.items() if ALLOWED.fullmatch(k) or k in more})
+
+
+def harmless(environ: Mapping[str, str]) -> dict[str, str]:
+    """Environment variables less those that look like secrets, by name."""
     return {
         name: value
         for name, value in sorted(environ.items())
-        if (ALLOWED.fullmatch(name) or name in more)
-        and not SECRET.search(name)
-        and not _SECRET_VALUE.search(value)
+        if not SECRET.search(name) and not _SECRET_VALUE.search(value)
     }
 
 

@@ -210,6 +210,17 @@ class PostgresDriver:
             return StoreUnavailable(f"cannot use {self.url}: {_said(reason)}")
         return StoreBusy(f"all connections to {self.url} were in use for {PATIENCE:.0f} s: {error}")
 
+    def connect(self) -> Any:
+        """A connection of the caller's own: psycopg's, as it comes, in this schema and in UTC."""
+        with self.errors():
+            connection: Any = psycopg.connect(self._conninfo)
+            if self._path:
+                path = sql.SQL(", ").join(map(sql.Identifier, self._path))
+                connection.execute(sql.SQL("set search_path to {}").format(path))
+            connection.execute("set timezone = 'UTC'")
+            connection.commit()
+        return connection
+
     def _connect(self) -> Connection:
         connection: Connection = psycopg.connect(self._conninfo, autocommit=True)
         self._configure(connection)

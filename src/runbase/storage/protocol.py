@@ -351,6 +351,10 @@ class Storage(Protocol):
         """The rows of any query; refuses to write unless told to."""
         ...
 
+    def connect(self) -> Any:
+        """A connection of the caller's own: sqlite3's or psycopg's."""
+        ...
+
     def schema(self) -> str:
         """The schema as it stands, as SQL text with its comments."""
         ...

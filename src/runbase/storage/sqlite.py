@@ -25,6 +25,7 @@ from runbase.errors import (
     StoreCorrupt,
     StoreError,
     StoreUnavailable,
+    UsageError,
 )
 from runbase.storage.arrays import encode_numbers
 from runbase.storage.protocol import Rows
@@ -227,6 +228,17 @@ class SqliteDriver:
         finally:
             with self._idle_guard:
                 self._idle.append(connection)
+
+    def connect(self) -> Any:
+        """A connection of the caller's own: sqlite3's, as it comes, with foreign keys in force."""
+        if self.path is None:
+            raise UsageError(
+                "a database in memory is its one connection; use sql() with write=True"
+            )
+        with self.errors():
+            connection = sqlite3.connect(self.path, timeout=self.timeout)
+            connection.execute("pragma foreign_keys = on")
+        return connection
 
     def transact(self, work: Callable[[Session], T], *, bulk: bool = False) -> T:
         """`work` in one transaction; writers take turns here, so that it needs no second try."""

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from runbase.errors import StoreTooNew
+from runbase.errors import StoreTooNew, StoreUnavailable
 from runbase.storage.sql.statements import for_dialect
 
 _LEDGER = """
@@ -65,6 +65,7 @@ def migrations(dialect: str) -> list[Migration]:
 def pending(session: MigratingSession) -> list[Migration]:
     """The migrations a database still lacks; StoreTooNew where it is ahead of this program."""
     if session.row("has_table", schema=session.schema, name="migrations") is None:
+        _refuse_foreign(session)
         return migrations(session.dialect)
     rows = session.query("select name, opens_with from migrations", {})
     newest = migrations(session.dialect)[-1].number
@@ -96,3 +97,13 @@ def migrate(session: MigratingSession) -> list[str]:
             },
         )
     return [step.name for step in steps]
+
+
+def _refuse_foreign(session: MigratingSession) -> None:
+    """No tables are made among those of another program that have the names of ours."""
+    for name in ("experiments", "runs", "metrics", "series", "params"):
+        if session.row("has_table", schema=session.schema, name=name) is not None:
+            raise StoreUnavailable(
+                f"this database has a table {name!r} of another program; give runbase another file, or "
+                "a schema of its own (?schema=lab)"
+            )

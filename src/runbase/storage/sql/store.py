@@ -61,6 +61,7 @@ class Driver(Protocol):
     prepare: Callable[[Any], object]
 
     def new(self) -> bool: ...
+    def connect(self) -> Any: ...
     def write(self) -> AbstractContextManager[Session]: ...
     def read(self) -> AbstractContextManager[Session]: ...
     def transact(self, work: Callable[[Any], T], *, bulk: bool = False) -> T: ...
@@ -444,6 +445,10 @@ class SqlStorage:
     ) -> Rows:
         """The rows of any query."""
         return self._driver.sql(query, params, write, timeout)
+
+    def connect(self) -> Any:
+        """A connection of the caller's own: sqlite3's or psycopg's."""
+        return self._driver.connect()
 
     def schema(self) -> str:
         """The schema as it stands, with its comments."""
