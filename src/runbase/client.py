@@ -10,7 +10,7 @@ from runbase.ingest import Report, sync
 from runbase.listings import Experiments, Runs
 from runbase.model import Run
 from runbase.settings import database, load
-from runbase.shelves.points import PointShelf
+from runbase.shelves.charts import ChartShelf
 from runbase.shelves.runs import LabelShelf
 from runbase.shelves.schema import SchemaShelf
 from runbase.shelves.transfer import TransferShelf
@@ -19,7 +19,7 @@ from runbase.storage.protocol import Rows, Storage
 from runbase.storage.urls import open_storage
 
 
-class Store(TransferShelf, LabelShelf, PointShelf, TrashShelf, SchemaShelf):
+class Store(TransferShelf, LabelShelf, ChartShelf, TrashShelf, SchemaShelf):
     """A database of runs, at a URL; made by `runbase.open`.
 
     May be used from several threads. Reading never waits for runs that are being written; `sync`

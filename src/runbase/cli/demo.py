@@ -98,7 +98,7 @@ def look(out: Console, store: Store, found: Runs, seconds: float) -> None:
         limit=1,
     )
     ids = [run.id for run in found]
-    plot.draw("val/loss", plot.find_curves(store, "val/loss", ids, None, len(ids)), log=True)
+    plot.draw("val/loss", store.curves("val/loss", ids), log=True)
     for question, query in QUERIES.items():
         out.print(f"\n[bold]{question}[/]")
         out.print("\n".join(f"  [cyan]{line}[/]" for line in query.splitlines()), soft_wrap=True)

@@ -6,16 +6,13 @@ from typing import Annotated, Any
 import typer
 
 from runbase.cli import common
-from runbase.client import Store
-from runbase.errors import NotFound, UsageError, suggestion
+from runbase.errors import UsageError
 from runbase.model import Envelope, Run
 
 EXAMPLES = (
     "Examples: runbase plot train/loss · runbase plot val/acc brisk-heron-42 · "
     "runbase plot train/loss -e mnist -o loss.svg"
 )
-
-PIXELS = 1000
 
 
 def command(
@@ -37,7 +34,7 @@ def command(
 ) -> None:
     """Draw a metric over the steps. Where there are many points, least to greatest is a band."""
     with common.store(home, url) as store:
-        curves = find_curves(store, metric, runs or [], experiment, limit)
+        curves = store.curves(metric, runs or None, experiment=experiment, limit=limit)
         if json:
             common.print_json([_as_data(run, curve) for run, curve in curves])
         elif output is not None:
@@ -45,18 +42,6 @@ def command(
             print(f"Wrote {output}")
         else:
             draw(metric, curves, log)
-
-
-def find_curves(
-    store: Store, metric: str, runs: list[str], experiment: str | None, limit: int
-) -> list[tuple[Run, Envelope]]:
-    """The curves to draw; NotFound where none of the runs has the metric."""
-    found = [store.run(name) for name in runs] or store.runs(experiment=experiment, limit=200)
-    having = [run for run in found if metric in run.metrics][:limit]
-    if not having:
-        keys = {key for run in found for key in run.metrics}
-        raise NotFound(f"no run has a metric {metric!r}{suggestion(metric, keys)}")
-    return [(run, store.metrics(run.id, metric, resolution=PIXELS)) for run in having]
 
 
 def draw(metric: str, curves: list[tuple[Run, Envelope]], log: bool = False) -> None:
@@ -88,23 +73,9 @@ def write(path: Path, metric: str, curves: list[tuple[Run, Envelope]], log: bool
         raise UsageError(
             f"{path} is no picture runbase can write; use a name ending in .png or .svg"
         )
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UsageError("pictures need Matplotlib: pip install 'runbase[analysis]'") from error
-    figure: Any = Figure(figsize=(9, 5), layout="constrained")
-    axes = figure.subplots()
-    for run, curve in curves:
-        middle = (curve.first_steps + curve.last_steps) / 2
-        (line,) = axes.plot(middle, curve.mean, linewidth=1.3, label=run.name)
-        axes.fill_between(middle, curve.min, curve.max, alpha=0.18, color=line.get_color(), lw=0)
-    if log:
-        axes.set_yscale("log")
-    axes.set(title=metric, xlabel="step")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25)
-    axes.legend(frameon=False)
-    figure.savefig(path, dpi=140)
+    from runbase.analysis import figures
+
+    figures.curves(metric, curves, log=log).savefig(path, dpi=140)
 
 
 def _as_data(run: Run, curve: Envelope) -> dict[str, Any]:

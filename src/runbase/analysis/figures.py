@@ -1,0 +1,42 @@
+"""Curves as Matplotlib figures: the mean as a line, least to greatest value as a band.
+
+Imports Matplotlib: to be imported where a picture is drawn, and nowhere before.
+"""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from runbase.errors import UsageError
+from runbase.model import Envelope, Run
+
+try:
+    from matplotlib.figure import Figure
+except ImportError as error:
+    raise UsageError("pictures need Matplotlib: pip install 'runbase[analysis]'") from error
+
+
+class CurveFigure(Figure):
+    """A Figure that shows itself in a notebook, also where pyplot was never imported."""
+
+    def _repr_png_(self) -> bytes:
+        stream = io.BytesIO()
+        self.savefig(stream, format="png", dpi=110)
+        return stream.getvalue()
+
+
+def curves(metric: str, found: Sequence[tuple[Run, Envelope]], *, log: bool = False) -> CurveFigure:
+    """One metric of several runs over the steps, as a CurveFigure."""
+    figure: Any = CurveFigure(figsize=(9, 5), layout="constrained")
+    axes = figure.subplots()
+    for run, curve in found:
+        middle = (curve.first_steps + curve.last_steps) / 2
+        (line,) = axes.plot(middle, curve.mean, linewidth=1.3, label=run.name)
+        axes.fill_between(middle, curve.min, curve.max, alpha=0.18, color=line.get_color(), lw=0)
+    if log:
+        axes.set_yscale("log")
+    axes.set(title=metric, xlabel="step")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False)
+    return figure
