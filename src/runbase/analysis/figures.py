@@ -21,7 +21,8 @@ class CurveFigure(Figure):
 
     def _repr_png_(self) -> bytes:
         stream = io.BytesIO()
-        self.savefig(stream, format="png", dpi=110)
+        whole: Any = self
+        whole.savefig(stream, format="png", dpi=110)
         return stream.getvalue()
 
 
@@ -29,9 +30,9 @@ def curves(metric: str, found: Sequence[tuple[Run, Envelope]], *, log: bool = Fa
     """One metric of several runs over the steps, as a CurveFigure."""
     figure: Any = CurveFigure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
-    for run, curve in found:
+    for (run, curve), label in zip(found, labels([run for run, _ in found]), strict=True):
         middle = (curve.first_steps + curve.last_steps) / 2
-        (line,) = axes.plot(middle, curve.mean, linewidth=1.3, label=run.name)
+        (line,) = axes.plot(middle, curve.mean, linewidth=1.3, label=label)
         axes.fill_between(middle, curve.min, curve.max, alpha=0.18, color=line.get_color(), lw=0)
     if log:
         axes.set_yscale("log")
@@ -40,3 +41,13 @@ def curves(metric: str, found: Sequence[tuple[Run, Envelope]], *, log: bool = Fa
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
     return figure
+
+
+def labels(runs: Sequence[Run], most: int = 3) -> list[str]:
+    """What tells runs apart: their names, and the first few parameters that differ."""
+    keys = dict.fromkeys(key for run in runs for key in run.params)
+    differing = [key for key in keys if len({repr(run.params.get(key)) for run in runs}) > 1][:most]
+    said = [", ".join(f"{key}={run.params.get(key)}" for key in differing) for run in runs]
+    return [
+        f"{run.name} ({text})" if text else run.name for run, text in zip(runs, said, strict=True)
+    ]

@@ -75,7 +75,8 @@ def write(path: Path, metric: str, curves: list[tuple[Run, Envelope]], log: bool
         )
     from runbase.analysis import figures
 
-    figures.curves(metric, curves, log=log).savefig(path, dpi=140)
+    figure: Any = figures.curves(metric, curves, log=log)
+    figure.savefig(path, dpi=140)
 
 
 def _as_data(run: Run, curve: Envelope) -> dict[str, Any]:
