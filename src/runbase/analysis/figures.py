@@ -30,7 +30,7 @@ def curves(metric: str, found: Sequence[tuple[Run, Envelope]], *, log: bool = Fa
     """One metric of several runs over the steps, as a CurveFigure."""
     figure: Any = CurveFigure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
-    for (run, curve), label in zip(found, labels([run for run, _ in found]), strict=True):
+    for (_, curve), label in zip(found, labels([run for run, _ in found]), strict=True):
         middle = (curve.first_steps + curve.last_steps) / 2
         (line,) = axes.plot(middle, curve.mean, linewidth=1.3, label=label)
         axes.fill_between(middle, curve.min, curve.max, alpha=0.18, color=line.get_color(), lw=0)
