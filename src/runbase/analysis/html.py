@@ -16,9 +16,26 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 50
 MOST_RECORDS = 24
-_HIDDEN = ("id", "experiment_id", "parent_id", "updated_at", "host", "exit_code", "folder")
+_HIDDEN = frozenset(
+    [
+        "id",
+        "experiment_id",
+        "parent_id",
+        "number",
+        "created_at",
+        "updated_at",
+        "ended_at",
+        "user",
+        "host",
+        "pid",
+        "exit_code",
+        "folder",
+    ]
+)
+_FIRST = ("name", "experiment", "status")
 _STYLE = (
-    "<style scoped>.runbase td,.runbase th{padding:.2em .7em;text-align:left;font-variant-numeric:tabular-nums}"
+    "<style scoped>.runbase td,.runbase th{padding:.2em .7em;text-align:left;white-space:nowrap;"
+    "font-variant-numeric:tabular-nums}"
     ".runbase th{border-bottom:1px solid currentColor}.runbase td.n{text-align:right}"
     ".runbase .best{font-weight:600;color:#15803d}.runbase caption{text-align:left;opacity:.7}</style>"
 )
@@ -29,7 +46,7 @@ def listing(rows: Sequence[Mapping[str, Any]]) -> str:
     shown = rows[:MOST_ROWS]
     names = [
         name
-        for name in dict.fromkeys(key for row in shown for key in row)
+        for name in dict.fromkeys([*_FIRST, *(key for row in shown for key in row)])
         if name not in _HIDDEN and any(row.get(name) not in (None, "") for row in shown)
     ]
     best = {
