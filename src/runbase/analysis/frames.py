@@ -164,32 +164,48 @@ def _laid_out(frame: Any, layout: Layout, axis: Axis) -> dict[str, Any]:
     if layout == "long":
         frame = frame.assign(run=frame["run"].astype(str), metric=frame["metric"].astype(str))
         return {str(name): frame[name].to_numpy() for name in frame.columns}
-    if layout == "wide":
-        rows, column = ["run", "name", axis], "metric"
-    elif layout == "runs":
+    if layout not in ("wide", "runs"):
+        raise UsageError(f"layout is {layout!r}; known: long, wide, runs")
+    if layout == "runs":
         if frame["metric"].nunique() > 1:
             raise UsageError("layout 'runs' has a column a run, so it shows one metric; name one")
-        rows, column = [axis], "name"
         frame = _told_apart(frame)
-    else:
-        raise UsageError(f"layout is {layout!r}; known: long, wide, runs")
-    table = frame.pivot_table(
-        index=rows,
-        columns=column,
-        values="value",
-        aggfunc="last",
-        observed=True,
-        dropna=False,
-        sort=True,
-    )
-    if layout == "runs":
-        table = table[list(dict.fromkeys(frame["name"]))]  # in the order that was asked for
-    table.columns = [str(name) for name in table.columns]
-    table = table.reset_index()
-    if "run" in table:
-        table = table.assign(run=table["run"].astype(str))
-        table = table[~table.drop(columns=rows).isna().all(axis=1)]
-    return {str(name): table[name].to_numpy() for name in table.columns}
+        named = frame[["run", "name"]].drop_duplicates("run")
+        names = dict(zip(named["run"].astype(str), named["name"], strict=True))
+        there = [str(run) for run in frame["run"].cat.categories]
+        axes, _, table = _grid(
+            frame[axis], None, frame["run"].cat.codes, frame["value"], len(there)
+        )
+        return {axis: axes} | {
+            names[run]: table[:, n] for n, run in enumerate(there) if run in names
+        }
+    metrics = [str(key) for key in frame["metric"].cat.categories]
+    codes = frame["run"].cat.codes, frame["metric"].cat.codes
+    axes, runs, table = _grid(frame[axis], *codes, frame["value"], len(metrics))
+    ids = frame["run"].cat.categories.to_numpy().astype(object)
+    labels = frame.drop_duplicates("run").set_index("run")["name"].reindex(ids).to_numpy()
+    columns = {"run": ids[runs], "name": labels[runs], axis: axes}
+    return columns | {key: table[:, n] for n, key in enumerate(metrics)}
+
+
+def _grid(axis: Any, outer: Any, inner: Any, values: Any, width: int) -> tuple[Any, Any, Any]:
+    """Values in a grid: a row for each place of the axis (within each `outer`), a column an `inner`
+    (of which there are `width`).
+
+    Gives the rows' places, their outers, and the grid, NaN where there is nothing. Of several values
+    at one place the last is taken.
+    """
+    import numpy as np
+
+    place, column, value = axis.to_numpy(), inner.to_numpy(), values.to_numpy()
+    group = np.zeros(len(place), np.int64) if outer is None else outer.to_numpy().astype(np.int64)
+    order = np.lexsort((place, group))
+    place, column, value, group = place[order], column[order], value[order], group[order]
+    begins = np.ones(len(place), bool)
+    begins[1:] = (place[1:] != place[:-1]) | (group[1:] != group[:-1])
+    grid = np.full((int(begins.sum()), width), np.nan)
+    grid[np.cumsum(begins) - 1, column] = value
+    return place[begins], group[begins], grid
 
 
 def _told_apart(frame: Any) -> Any:

@@ -58,7 +58,7 @@ create table metric_views (
 -- What a script of a user's did, beside the schema's own steps.
 alter table migrations add column owner text not null default 'runbase'; -- runbase, or user for scripts of yours
 
-create index runs_created on runs (created_at, id);
+create index runs_created on runs (created_at desc, id desc) where deleted_at is null;
 drop index series_key;
 create index series_last on series (key, kind, last);
 create index series_run on series (key, kind, run_id, last);
