@@ -92,18 +92,50 @@ ROWS: list[tuple[str, str, tuple[str, str], float | None, tuple[str, str] | None
     ("import, and start_run with all it needs", "ms", ("imports", "start_ms"), 60, None, None),
 ]
 
+# What, unit, measure and figure of benchmarks.stores, the budget (SQLite, PostgreSQL).
+STORE_ROWS: list[tuple[str, str, tuple[str, str], tuple[float | None, float | None]]] = [
+    ("values a second, journal to database", "/s", ("ingest", "values_per_second"), (None, None)),
+    ("CPU a value, ours", "µs", ("ingest", "cpu_us_per_value"), (2, 2)),
+    ("bytes a point", "B", ("ingest", "bytes_per_point"), (26, 20)),
+    ("100,000 points to NumPy", "ms", ("ingest", "read_ms"), (15, None)),
+    ("10,000 runs: filter, sort, top 20: median", "ms", ("search", "median_ms"), (20, 20)),
+    ("… the slowest of seven questions", "ms", ("search", "worst_ms"), (20, 20)),
+    ("1,000 runs × 10 metrics as a frame", "ms", ("frames", "runs_ms"), (500, 500)),
+    ("100 runs × 1,000 points as a frame", "ms", ("frames", "points_ms"), (200, 200)),
+    ("… aligned by step, a column a run", "ms", ("frames", "wide_ms"), (200, 200)),
+    ("copy 1,000 runs × 1,000 points into it", "s", ("copy", "seconds"), (None, None)),
+    ("… once more, nothing new", "s", ("copy", "again_s"), (None, None)),
+    ("6,468,900 points: chart of a metric", "ms", ("large", "chart_ms"), (10, 10)),
+    ("… one metric to NumPy", "ms", ("large", "read_ms"), (None, None)),
+    ("… deleted for good", "s", ("large", "purge_s"), (1, 1)),
+    ("… memory for that", "MB", ("large", "purge_mb"), (100, 100)),
+]
+LARGE_ROWS: list[tuple[str, str, tuple[str, str], tuple[float | None, float | None]]] = [
+    ("100,000 runs: filter, sort, top 20: median", "ms", ("search_large", "median_ms"), (200, 200)),
+    ("… the slowest of seven questions", "ms", ("search_large", "worst_ms"), (200, 200)),
+    ("30,000 runs × 100 values: a page of 50", "ms", ("listing", "page_ms"), (None, None)),
+    ("… filter, sort, top 50", "ms", ("listing", "search_ms"), (None, None)),
+    ("… all of them, in pages of 1,000", "s", ("listing", "all_s"), (None, None)),
+]
+
 
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--peers", action="store_true", help="measure other trackers as well")
+    parser.add_argument("--no-store", action="store_true", help="leave the store's table out")
+    parser.add_argument(
+        "--large", action="store_true", help="100,000 and 30,000 runs as well (half an hour)"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="how often (medians are shown)")
     parser.add_argument("--markdown", action="store_true", help="print the table for the docs")
     options = parser.parse_args()
+    rows = [*STORE_ROWS, *(LARGE_ROWS if options.large else ())]
+    measures = [] if options.no_store else list(dict.fromkeys(row[2][0] for row in rows))
     names = [*OURS, *(peers.PEERS if options.peers else ())]
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("measuring", total=options.rounds * len(names))
+        task = bar.add_task("measuring", total=options.rounds * len(names) + 2 * len(measures))
         for _ in range(options.rounds):  # interleaved: the machine's moods hit everyone alike
             for name in names:
                 bar.update(task, description=name)
@@ -111,13 +143,21 @@ def main() -> None:
                 if one is not None:
                     found[name].append(one)
                 bar.advance(task)
+        stores: dict[tuple[str, str], dict[str, Any]] = {}
+        for name in measures:
+            for backend in ("sqlite", "postgres"):
+                bar.update(task, description=f"{name}, {backend}")
+                stores[backend, name] = measure(backend, name, module="benchmarks.stores")
+                bar.advance(task)
     show(found, markdown=options.markdown)
+    if stores:
+        show_stores(rows, stores, markdown=options.markdown)
 
 
-def measure(name: str) -> dict[str, Any]:
+def measure(*name: str, module: str = "benchmarks.measures") -> dict[str, Any]:
     """One of our own measures, in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.measures", name],
+        [sys.executable, "-m", module, *name],
         capture_output=True,
         text=True,
         check=True,
@@ -140,24 +180,48 @@ def show(found: dict[str, list[dict[str, Any]]], *, markdown: bool) -> None:
             value = median(found[peer], theirs) if theirs else None
             row.append("" if value is None else f"{text(value)} ({value / ours:.1f}×)")
         body.append(row)
-    if markdown:
-        print("| " + " | ".join(head) + " |")
-        print("|" + "---|" * len(head))
-        print("\n".join("| " + " | ".join(row) + " |" for row in body))
-    else:
-        table = Table(box=None, header_style="bold")
-        for i, name in enumerate(head):
-            table.add_column(name, justify="left" if i == 0 else "right")
-        for row in body:
-            table.add_row(*row)
-        console = Console()
-        console.width = max(console.width, 150 + 22 * len(others))
-        console.print(table)
+    print_table(head, body, markdown=markdown, width=150 + 22 * len(others))
     print(f"\n{machine()}, medians of {len(found[OURS[0]])} interleaved rounds.")
     print(
         "The limit of log is to encode a line and write it; of the others, bare SQLite with a row a "
         "point."
     )
+
+
+def show_stores(
+    rows: list[tuple[str, str, tuple[str, str], tuple[float | None, float | None]]],
+    stores: dict[tuple[str, str], dict[str, Any]],
+    *,
+    markdown: bool,
+) -> None:
+    """The store's table: SQLite beside PostgreSQL."""
+    body: list[list[str]] = []
+    for what, unit, (name, figure), budgets in rows:
+        row = [what]
+        for backend, budget in zip(("sqlite", "postgres"), budgets, strict=True):
+            row.append(f"{text(stores[backend, name][figure])} {unit}")
+            row.append("" if budget is None else f"≤ {budget:g}")
+        body.append(row)
+    print()
+    head = ["what", "SQLite", "budget", "PostgreSQL", "budget"]
+    print_table(head, body, markdown=markdown, width=120)
+
+
+def print_table(head: list[str], body: list[list[str]], *, markdown: bool, width: int) -> None:
+    """For the terminal, or for the docs."""
+    if markdown:
+        print("| " + " | ".join(head) + " |")
+        print("|" + "---|" * len(head))
+        print("\n".join("| " + " | ".join(row) + " |" for row in body))
+        return
+    table = Table(box=None, header_style="bold")
+    for i, name in enumerate(head):
+        table.add_column(name, justify="left" if i == 0 else "right")
+    for row in body:
+        table.add_row(*row)
+    console = Console()
+    console.width = max(console.width, width)
+    console.print(table)
 
 
 def median(rounds: list[dict[str, Any]], figure: str) -> float:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runbase.errors import StoreError
+from runbase.errors import StoreError, StoreOffline
 
 if TYPE_CHECKING:
     from runbase.capture.sampling import Sampler
@@ -74,15 +74,45 @@ class Care:
         if self.store is None:
             return True
         try:
-            try:
-                self._ingest(self.store, pause, deadline)
-            except StoreError:  # perhaps the file was replaced: once more, from its opening on
-                forget_storage(self.store)
-                self._ingest(self.store, pause, deadline)
+            self._ingest_anew(self.store, pause, deadline)
         except Exception as error:  # the last fence between our faults and somebody's training
             self._warn_once(error)
             return False
         return True
+
+    def drain(self, seconds: float) -> None:
+        """Bring in everything; a database that restarts is waited for, once in a process.
+
+        A process that ends many runs while the database is away pays for that wait at the first.
+        """
+        if self.store is None:
+            return
+        deadline = time.monotonic() + seconds
+        rest = 0.05
+        try:
+            while True:
+                try:
+                    self._ingest_anew(self.store, None, deadline)
+                except StoreOffline:
+                    if self.store in _missed or time.monotonic() + rest > deadline:
+                        _missed.add(self.store)
+                        raise
+                    time.sleep(rest)
+                    rest = min(2 * rest, 1.0)
+                else:
+                    _missed.discard(self.store)
+                    return
+        except Exception as error:  # the last fence between our faults and somebody's training
+            self._warn_once(error)
+
+    def _ingest_anew(
+        self, store: str, pause: Callable[[float], bool] | None, deadline: float | None
+    ) -> None:
+        try:
+            self._ingest(store, pause, deadline)
+        except StoreError:  # perhaps the file was replaced: once more, from its opening on
+            forget_storage(store)
+            self._ingest(store, pause, deadline)
 
     def _ingest(
         self, store: str, pause: Callable[[float], bool] | None, deadline: float | None
@@ -188,6 +218,8 @@ def _survive(care: Care, work: Callable[[], None]) -> None:
 _keeper = _Keeper()
 _storages: dict[str, "Storage"] = {}
 _storages_guard = threading.Lock()
+_missed: set[str] = set()
+"""Databases that an ending run waited for in vain."""
 
 
 def storage_for(url: str) -> "Storage":

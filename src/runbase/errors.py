@@ -13,6 +13,7 @@
         ├── StoreCorrupt               the file is damaged
         ├── StoreTooNew                written by a newer runbase
         ├── StoreUnavailable           it cannot be opened or reached
+        │   └── StoreOffline           its server does not answer now
         ├── QueryError                 the database refused a statement
         └── QueryTimeout               a query ran past its deadline
 
@@ -74,6 +75,10 @@ class StoreTooNew(StoreError):
 
 class StoreUnavailable(StoreError):
     """The database cannot be opened or reached."""
+
+
+class StoreOffline(StoreUnavailable):
+    """The database's server does not answer: it may do so again in a moment."""
 
 
 class QueryError(StoreError):

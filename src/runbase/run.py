@@ -336,6 +336,6 @@ class Run(MediaLog, ArtifactLog):
         deadline = time.monotonic() + self._finish_timeout
         if self._care.guard.acquire(timeout=self._finish_timeout):
             try:
-                self._care.ingest(deadline=deadline)
+                self._care.drain(deadline - time.monotonic())
             finally:
                 self._care.guard.release()

@@ -59,6 +59,40 @@ def server() -> Iterator[Server]:
         found.close()
 
 
+ENDS = """
+import sys, time, runbase
+run = runbase.start_run('outage', name='ends', capture=False)
+run.log({'loss': 1.0})
+run.flush()
+print('logged', flush=True)
+sys.stdin.readline()
+run.log({'loss': 0.5})
+print('ending', flush=True)
+began = time.monotonic()
+run.finish()
+print(time.monotonic() - began, flush=True)
+"""
+
+
+def test_a_run_that_ends_while_the_server_restarts_waits_for_it(
+    server: Server, home: Path, script: Script
+) -> None:
+    process = script(ENDS, RUNBASE_STORE=server.url, RUNBASE_FINISH_TIMEOUT="60")
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stdout.readline() == "logged\n"
+    server.stop()
+    process.stdin.write("\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "ending\n"
+    server.start()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    with runbase.open(server.url, sync=False) as store:  # nobody synced it
+        assert store.run("ends").status.value == "COMPLETED"
+        assert store.metrics("ends", "loss").values.tolist() == [1.0, 0.5]
+
+
 LOGS = """
 import sys, threading, time, runbase
 stop = threading.Event()
@@ -168,7 +202,8 @@ def test_many_processes_and_two_restarts(server: Server, home: Path, script: Scr
     """32 processes, one database, which is stopped once and crashed once: exactly once, each point."""
     with runbase.open(server.url, sync=False):
         pass
-    processes = [script(MANY, str(n), RUNBASE_STORE=server.url) for n in range(32)]
+    names = {"RUNBASE_STORE": server.url, "RUNBASE_FINISH_TIMEOUT": "60"}
+    processes = [script(MANY, str(n), **names) for n in range(32)]
     for process in processes:
         assert process.stdin is not None
         process.stdin.write("\n")

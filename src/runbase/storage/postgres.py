@@ -22,6 +22,7 @@ from runbase.errors import (
     StoreBusy,
     StoreCorrupt,
     StoreError,
+    StoreOffline,
     StoreUnavailable,
     UsageError,
 )
@@ -198,7 +199,7 @@ class PostgresDriver:
             case psycopg.errors.InsufficientPrivilege():
                 return StoreUnavailable(f"not allowed in {self.url}: {_said(error)}")
             case psycopg.OperationalError() | psycopg.InterfaceError():
-                return StoreUnavailable(f"cannot use {self.url}: {_said(error)}")
+                return StoreOffline(f"cannot use {self.url}: {_said(error)}")
             case _:
                 return QueryError(_said(error))
 
@@ -207,7 +208,7 @@ class PostgresDriver:
         try:
             self._connect().close()
         except psycopg.Error as reason:
-            return StoreUnavailable(f"cannot use {self.url}: {_said(reason)}")
+            return StoreOffline(f"cannot use {self.url}: {_said(reason)}")
         return StoreBusy(f"all connections to {self.url} were in use for {PATIENCE:.0f} s: {error}")
 
     def connect(self) -> Any:
