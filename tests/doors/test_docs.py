@@ -56,6 +56,14 @@ def test_every_public_name_is_documented() -> None:
             assert name in text, f"{name} is not documented"
 
 
+def test_every_method_of_the_store_and_of_runs_is_documented() -> None:
+    text = (ROOT / "docs/reference/python.md").read_text()
+    for owner in (runbase.Store, runbase.Run):
+        for name in set(dir(owner)) - {"close", "end_because", "url", "home", "address"}:
+            if not name.startswith("_"):
+                assert re.search(rf"\b{name}\b", text), f"{owner.__name__}.{name} is not documented"
+
+
 def test_the_tutorial_works(home: Path, tmp_path: Path) -> None:
     train, read = blocks("docs/tutorial/first-run.md", "python")
     (tmp_path / "train.py").write_text(train)
@@ -84,25 +92,48 @@ def test_the_readmes_lines_work(home: Path, tmp_path: Path) -> None:
     assert names["best"][0].tags == {"baseline": None}
 
 
-def test_sql_of_the_docs_answers(home: Path) -> None:
-    with runbase.start_run("docs", home=home, params={"lr": 0.1}, capture=False) as run:
-        for step in range(100):
-            run.log({"train/loss": 1 / (step + 1), "val/accuracy": step / 100, "val/loss": 0.5})
-        run.log({"train/loss": float("nan")})
-    with runbase.open(home=home) as store:
-        queries = blocks("docs/how-to/query-with-sql.md", "sql")
-        assert len(queries) >= 4
-        for query in queries:
-            assert len(store.sql(query)) == 1, query
+HOW_TOS = sorted(
+    p.name for p in (ROOT / "docs/how-to").glob("*.md") if "```python" in p.read_text()
+)
+
+
+@pytest.mark.parametrize("page", HOW_TOS)
+def test_how_tos_run(page: str, home: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.pt").write_bytes(b"weights")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "part.txt").write_text("text")
+    runbase.start_run("docs", name="brisk-heron-42").finish()
+    names: dict[str, Any] = {"__name__": "page"}
+    for block in blocks(f"docs/how-to/{page}", "python"):
+        exec(block, names)  # our own page
+
+
+def test_own_schema_applies(home: Path, tmp_path: Path, postgres: str) -> None:
+    (code, *_) = blocks("docs/how-to/own-schema.md", "sql")
+    for url in (tmp_path / "own.db", postgres):
+        with runbase.open(url, sync=False) as store:
+            store.setup(("001_cost.sql", code))
+            assert list(store.sql("select euros from run_costs")) == []
 
 
 def test_filters_of_the_docs_are_filters(home: Path) -> None:
+    page = "docs/reference/filters.md"
     runbase.start_run("docs", home=home, capture=False).finish()
-    (examples,) = blocks("docs/reference/filters.md", "text")
+    (examples,) = blocks(page, "sql")
+    (errors,) = blocks(page, "text")
     with runbase.open(home=home) as store:
         for line in examples.strip().splitlines():
             store.runs(line)
-        names = re.findall(r"`([a-z_.]+)`", (ROOT / "docs/reference/filters.md").read_text())
-        for name in set(names) - {"asc", "desc", "like", "ilike", "store.runs"}:
-            if not name.startswith("."):
-                store.runs(order_by=name)
+        names = re.findall(r"`([a-z_]+(?:\.[a-z_]+)*)`", (ROOT / page).read_text())
+        for name in set(names) - NO_NAMES:
+            store.runs(order_by=name)
+        for wrong in ("metrics.los < 1 and", "stauts = 'FAILED'"):
+            with pytest.raises(runbase.FilterError) as caught:
+                store.runs(wrong)
+            assert str(caught.value) in errors
+
+
+NO_NAMES = {"a", "asc", "b", "current_date", "cursor", "desc", "false", "like", "ilike", "true"} | {
+    *("tags", "config", "metrics", "runs", "store.runs"),
+}
+"""Words of the page that are no names of columns."""

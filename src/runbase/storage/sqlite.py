@@ -369,6 +369,8 @@ class SqliteDriver:
                 # the next ingest makes good.
                 connection.execute("pragma journal_mode = wal")
                 connection.execute("pragma synchronous = normal")
+                # Some builds overwrite whatever is deleted, page by page; this only where it is free.
+                connection.execute("pragma secure_delete = fast")
             connection.execute("pragma foreign_keys = on")
             connection.execute(f"pragma cache_size = {-CACHE if read_only else -(2**15)}")
         return connection
