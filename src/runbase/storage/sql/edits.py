@@ -14,7 +14,7 @@ from msgspec import Struct
 from runbase.errors import UsageError, suggestion
 from runbase.model import Objective
 from runbase.status import Status
-from runbase.storage.sql import runs
+from runbase.storage.sql import experiments, runs
 from runbase.storage.sql.session import Session
 
 
@@ -117,6 +117,23 @@ def set_status(
     """A new state, as somebody reports it; it joins the run's history."""
     runs.report(session, run, parse_status(status), time.time() if at is None else at, reason)
     _touch(session, RUNS, run)
+
+
+def create_experiment(
+    session: Session,
+    name: str,
+    fields: Mapping[str, Any],
+    own: Sequence[str],
+    *,
+    created: float | None = None,
+    id: str | None = None,
+) -> str:
+    """A new experiment's id. `fields` are as `set_experiment` takes them."""
+    experiment = experiments.create(session, name, created, id)
+    if fields:
+        began = time.time() if created is None else created
+        set_experiment(session, experiment, {"created_at": began, **fields}, own)
+    return experiment
 
 
 def set_experiment(

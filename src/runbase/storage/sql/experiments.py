@@ -1,13 +1,10 @@
 """Experiments: found by name or id, made when first named, forked, listed with their descent."""
 
 import time as clock
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 from runbase.errors import Ambiguous, NotFound, suggestion
 from runbase.ids import new_id
 from runbase.model import Ancestor
-from runbase.storage.sql import edits
 from runbase.storage.sql.session import Session
 
 
@@ -20,22 +17,11 @@ def get_or_create(session: Session, name: str, time: float) -> str:
     return row["id"] if row else create(session, name, time)
 
 
-def create(
-    session: Session,
-    name: str,
-    time: float | None = None,
-    fields: Mapping[str, Any] | None = None,
-    own: Sequence[str] = (),
-    experiment: str | None = None,
-) -> str:
-    """A new experiment's id. `fields` are as `edits.set_experiment` takes them."""
-    experiment = experiment or new_id()
+def create(session: Session, name: str, time: float | None = None, id: str | None = None) -> str:
+    """A new experiment's id."""
+    experiment = id or new_id()
     moment = session.time(clock.time() if time is None else time)
     session.run("insert_experiment", id=experiment, name=name, time=moment)
-    if fields:
-        edits.set_experiment(
-            session, experiment, {"created_at": time or clock.time(), **fields}, own
-        )
     return experiment
 
 

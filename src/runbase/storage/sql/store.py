@@ -163,7 +163,7 @@ class SqlStorage:
 
         def work(session: Session) -> str:
             own = self._own_columns(session, "experiments", "e")
-            return experiments.create(session, name, None, fields, list(own), experiment)
+            return edits.create_experiment(session, name, fields, list(own), id=experiment)
 
         return self._driver.transact(work)
 
@@ -174,7 +174,7 @@ class SqlStorage:
             session.rows("lock_name", name=name)
             row = session.row("experiment_by_name", name=name)
             own = self._own_columns(session, "experiments", "e")
-            return row["id"] if row else experiments.create(session, name, None, fields, list(own))
+            return row["id"] if row else edits.create_experiment(session, name, fields, list(own))
 
         return self._driver.transact(work)
 

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from runbase.model import Experiment
-from runbase.storage.sql import experiments, runs
+from runbase.storage.sql import edits, runs
 from runbase.storage.sql.session import Session
 
 _TIMES = ("created_at", "started_at", "ended_at", "updated_at", "seen_at", "lost_at", "deleted_at")
@@ -141,7 +141,7 @@ def load_experiment(
         name: value for name, value in record.columns.items() if name in own and value is not None
     }
     created = record.created_at.timestamp()
-    experiments.create(session, record.name, created, fields, own, record.id)
+    edits.create_experiment(session, record.name, fields, own, created=created, id=record.id)
     return record.id, True
 
 
