@@ -110,6 +110,10 @@ class Care:
     ) -> None:
         try:
             self._ingest(store, pause, deadline)
+        except FileNotFoundError:
+            if self.journal.path.exists():
+                raise
+            # The run was deleted for good while it went on.
         except StoreError:  # perhaps the file was replaced: once more, from its opening on
             forget_storage(store)
             self._ingest(store, pause, deadline)
