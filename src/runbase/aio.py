@@ -10,15 +10,17 @@ its thread: a change is made whole or not at all. `log` of a run never blocks an
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
-from runbase import client
+from runbase import client, model
 from runbase.client import Store
-from runbase.listings import Runs
+from runbase.experiment import LEASE, Claim, Experiment
+from runbase.listings import Experiments, Runs
 from runbase.model import Run
 
 P = ParamSpec("P")
@@ -33,10 +35,109 @@ def _awaited(
 ) -> "Callable[Concatenate[AsyncStore, P], Awaitable[R]]":
     @functools.wraps(method)
     async def call(self: "AsyncStore", /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return await self.in_thread(functools.partial(method, self.sync_store, *args, **kwargs))
+        def work() -> R:
+            return _for_asyncio(self, method(self.sync_store, *args, **kwargs))
+
+        return await self.in_thread(work)
 
     call.__doc__ = f"{method.__doc__}\n\n        Awaitable; see `runbase.Store.{method.__name__}`."
     return call
+
+
+def _of(
+    method: Callable[Concatenate[Any, P], Any],
+) -> Callable[Concatenate[Any, P], Awaitable[Any]]:
+    """A method of an object that a store returned, awaited in that store's threads."""
+
+    @functools.wraps(method)
+    async def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Any:
+        store: Any = self.__dict__["_store"]
+        sync: Any = self.__dict__["_sync"]
+
+        def work() -> Any:
+            return _for_asyncio(store, method(sync, *args, **kwargs))
+
+        return await store.in_thread(work)
+
+    call.__doc__ = f"{method.__doc__}\n\n        Awaitable."
+    return call
+
+
+class AsyncExperiment(model.Experiment, frozen=True, kw_only=True, dict=True):
+    """`runbase.experiment.Experiment`, awaitable: its record, and the queue of its trials."""
+
+    best_trials = _of(Experiment.best_trials)
+    cancel = _of(Experiment.cancel)
+    claim_trial = _of(Experiment.claim_trial)
+    groups = _of(Experiment.groups)
+    load = _of(Experiment.load)
+    merge = _of(Experiment.merge)
+    merged = _of(Experiment.merged)
+    new_trial = _of(Experiment.new_trial)
+    new_trials = _of(Experiment.new_trials)
+    pareto_front = _of(Experiment.pareto_front)
+    pending_trials = _of(Experiment.pending_trials)
+    progress = _of(Experiment.progress)
+    prune = _of(Experiment.prune)
+    requeue = _of(Experiment.requeue)
+    trial = _of(Experiment.trial)
+    trials = _of(Experiment.trials)
+
+    @asynccontextmanager
+    async def claim(
+        self, runner: str | None = None, *, lease: float = LEASE, **options: Any
+    ) -> AsyncGenerator[Any]:
+        """Claim a trial and run it: ``async with experiment.claim() as trial:`` gives a `Run`, or None when
+        nothing waits.
+        """
+        store, sync = vars(self)["_store"], vars(self)["_sync"]
+        claim: Claim | None = await store.in_thread(
+            functools.partial(sync.claim_trial, runner, lease=lease)
+        )
+        if claim is None:
+            yield None
+            return
+        with claim.start(**options) as run:  # here, so that it is this task's current run
+            yield run
+
+
+class AsyncClaim:
+    """`runbase.experiment.Claim`, awaitable."""
+
+    def __init__(self, store: "AsyncStore", claim: Claim) -> None:
+        self._store, self._sync = store, claim
+        self.id, self.attempt, self.runner, self.lease = (
+            claim.id,
+            claim.attempt,
+            claim.runner,
+            claim.lease,
+        )
+        self.run = claim.run
+        self.params, self.number, self.config = claim.params, claim.number, claim.config
+
+    finish = _of(Claim.finish)
+    release = _of(Claim.release)
+    renew = _of(Claim.renew)
+    start = _of(Claim.start)
+
+
+def _for_asyncio(store: "AsyncStore", found: Any) -> Any:
+    """Objects with methods become those whose methods are awaited. Called in a thread: it may read."""
+    if isinstance(found, Experiment):
+        fields = {name: getattr(found, name) for name in found.__struct_fields__}
+        made = AsyncExperiment(**fields)
+        vars(made).update(_store=store, _sync=found)
+        return made
+    if isinstance(found, Claim):
+        return AsyncClaim(store, found)
+    if isinstance(found, list):
+        records = cast("list[Any]", found)
+        if records and isinstance(records[0], Experiment):
+            made_all: list[Any] = [_for_asyncio(store, each) for each in records]
+            return (
+                Experiments(made_all, found.cursor) if isinstance(found, Experiments) else made_all
+            )
+    return cast("Any", found)
 
 
 class AsyncStore:
@@ -56,6 +157,7 @@ class AsyncStore:
         """The home that its runs are in, if any."""
         return self.sync_store.home
 
+    add_telemetry = _awaited(Store.add_telemetry)
     add_to_experiment = _awaited(Store.add_to_experiment)
     add_to_run = _awaited(Store.add_to_run)
     ancestors = _awaited(Store.ancestors)
@@ -109,6 +211,7 @@ class AsyncStore:
     tables = _awaited(Store.tables)
     tag = _awaited(Store.tag)
     telemetry = _awaited(Store.telemetry)
+    telemetry_frame = _awaited(Store.telemetry_frame)
     totals = _awaited(Store.totals)
     unlink = _awaited(Store.unlink)
     untag = _awaited(Store.untag)

@@ -17,6 +17,7 @@ from runbase.errors import StoreError, StoreOffline
 if TYPE_CHECKING:
     from runbase.capture.sampling import Sampler
     from runbase.journal import JournalWriter
+    from runbase.leases import Lease
     from runbase.storage.protocol import Storage
 
 EVERY = 1.0
@@ -39,6 +40,7 @@ class Care:
         self.store = store
         self.where = where
         self.sampler = sampler
+        self.lease: Lease | None = None
         self.guard = threading.Lock()
         self.ended = threading.Event()
         self._synced = self._beaten = self._sampled = 0.0
@@ -60,7 +62,9 @@ class Care:
             self._sample(now)
 
     def bring_in(self) -> None:
-        """One round of ingest, in small pieces."""
+        """One round of ingest, in small pieces; a claim is renewed before it."""
+        if self.lease is not None and self.store is not None:
+            self.lease.keep(storage_for(self.store))
         self.ingest(pause=self._yield_to_training)
 
     def _yield_to_training(self, took: float) -> bool:
@@ -205,7 +209,8 @@ class _Keeper:
                         _survive(care, care.bring_in)
             # A slow database is asked less often, so that this thread stays in the background.
             took = time.monotonic() - began
-            self._wake.wait(max(EVERY, min(2 * took, 30.0)))
+            leases = [care.lease.every for care in list(self._cares) if care.lease is not None]
+            self._wake.wait(max(EVERY, min(2 * took, 30.0, *leases)))
             with self._guard:
                 if not self._cares:
                     self._thread = None

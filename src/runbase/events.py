@@ -40,6 +40,8 @@ class Opened(Event, tag="open", frozen=True, kw_only=True):
     experiment: str
     name: str
     process: Process
+    attempt: int = 0
+    """Of a trial: which attempt this process makes. An earlier one's end does not end a later one."""
 
 
 class Started(Event, tag="start", frozen=True, kw_only=True):

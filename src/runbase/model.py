@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
+from runbase.space import Parameter
 from runbase.status import Phase, Status
 
 if TYPE_CHECKING:
@@ -67,6 +68,10 @@ class Experiment(Struct, frozen=True, kw_only=True):
     metrics: dict[str, Any] = {}
     """Its own headline figures."""
     objectives: list[Objective] = []
+    limits: dict[str, tuple[float | None, float | None]] = {}
+    """Metric → what it must be, from and to, for a trial to be feasible."""
+    space: dict[str, Parameter] = {}
+    """What its parameters may be."""
     checkpoint: str | None = None
     deleted_at: datetime | None = None
     columns: dict[str, Any] = {}
@@ -120,6 +125,8 @@ class Change(Struct, frozen=True, kw_only=True):
     status: Status
     time: datetime
     reason: str | None
+    attempt: int = 0
+    """Of a trial: which attempt at it."""
 
 
 class Run(Struct, frozen=True, kw_only=True):
@@ -155,6 +162,16 @@ class Run(Struct, frozen=True, kw_only=True):
     source_status: str | None = None
     """The state's word in the system that it was imported from."""
     deleted_at: datetime | None = None
+    queued_at: datetime | None = None
+    """Since when it is a trial: it waits, or waited, in its experiment's queue."""
+    due_at: datetime | None = None
+    priority: int = 0
+    attempt: int = 0
+    """Which attempt at a trial this is, from 1."""
+    retries: int = 0
+    runner: str | None = None
+    """Who claimed it, or is to."""
+    lease_until: datetime | None = None
     columns: dict[str, Any] = {}
     """Columns that you added to the table of runs."""
     links: list[Link] = []

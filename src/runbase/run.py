@@ -212,6 +212,11 @@ class Run(MediaLog, ArtifactLog):
 
     # Ends.
 
+    @property
+    def should_stop(self) -> bool:
+        """Of a trial: whether it was cancelled, or its claim was lost to another runner."""
+        return self._care.lease is not None and self._care.lease.lost
+
     def flush(self) -> None:
         """Have what was logged on the disk and, where that is possible now, in the database."""
         self._journal.retry()

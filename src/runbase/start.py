@@ -22,6 +22,7 @@ from runbase.events import Captured, Noted, Opened, Scalar, Started, Tags
 from runbase.ids import folder_name, name_for, new_id
 from runbase.ingest.liveness import has_begun, is_led, this_process
 from runbase.journal import VERSION, JournalWriter, files, opened, read
+from runbase.leases import Held, Lease
 from runbase.run import Run
 from runbase.settings import Settings, load, on_network
 from runbase.status import Status
@@ -31,11 +32,14 @@ if TYPE_CHECKING:
     import inspect
 
     from runbase.client import Store
+    from runbase.model import Run as Record
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _RANKS = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
+ATTEMPT = "RUNBASE_ATTEMPT"
+"""Of a trial whose id is in RUNBASE_RUN_ID: which attempt at it. `runbase worker` sets both."""
 _RUN_ID = re.compile(r"[A-Za-z0-9][\w\-]{0,255}")
 _announced: set[str] = set()
 
@@ -76,6 +80,40 @@ def start_run(
 
     Raises HomeError where the home cannot be written, NotFound where there is nothing to resume.
     """
+    return begin(
+        None,
+        experiment=experiment,
+        name=name,
+        params=params,
+        tags=tags,
+        notes=notes,
+        store=store,
+        home=home,
+        resume=resume,
+        parent=parent,
+        capture=capture,
+        ends=ends,
+        run_id=run_id,
+    )
+
+
+def begin(
+    held: Held | None,
+    *,
+    experiment: str | None = None,
+    name: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    tags: str | Iterable[str] | Mapping[str, Any] | None = None,
+    notes: str | None = None,
+    store: "Store | str | None" = None,
+    home: str | os.PathLike[str] | None = None,
+    resume: str | None = None,
+    parent: "Run | str | bool | None" = None,
+    capture: bool | Iterable[str] | None = None,
+    ends: Mapping[str, Status | str | None] | None = None,
+    run_id: str | None = None,
+) -> Run:
+    """`start_run`, also of a trial that was claimed."""
     if store is not None and not isinstance(store, str):
         home = home or store.home
         store = store.address
@@ -100,13 +138,18 @@ def start_run(
     if wished is not None and run_id is None and is_active(wished):
         wished = None  # the environment's id is for one run, and this is a second one beside it
     found = _find(place, resume, wished)
-    attached = wished is not None and _attached(found)
+    attached = held is None and wished is not None and _attached(found)
+    attempt = int(os.environ.get(ATTEMPT, "0")) if held is None else held.attempt
     resumed = found is not None and not attached and has_begun(found)
-    opening = _open_folder(place, settings, found, wished, url)
+    known = None if wished is None or url is None else _created(url, wished)
+    opening = _open_folder(place, settings, found, wished, known)
+    opening.attempt = attempt if wished is not None else 0
     _check_experiment(settings, opening, by_argument=resume is not None)
     journal = JournalWriter(opening.folder, opening.first_line)
     sampler = _sampler(wanted)
     care = Care(journal, url, opening.folder.relative_to(place).as_posix(), sampler)
+    if held is not None:
+        care.lease = Lease(held)
     beat(opening.folder)
     captured = output.start(opening.folder / "output.log") if "output" in wanted else None
     run = Run(
@@ -126,6 +169,8 @@ def start_run(
         discard=place if disabled else None,
         artifact_root=None if disabled else _artifact_root(settings),
     )
+    if known is not None:
+        run.params.hold(known.params)
     if not attached:
         user = _user()
         journal.append(Started(time=time.time(), resumed=resumed, parent=run.parent_id, user=user))
@@ -204,6 +249,7 @@ class _Opening:
 
     def __init__(self, run_id: str, name: str, experiment: str, folder: Path) -> None:
         self.run_id, self.name, self.experiment, self.folder = run_id, name, experiment, folder
+        self.attempt = 0
 
     def first_line(self) -> Opened:
         return Opened(
@@ -214,6 +260,7 @@ class _Opening:
             experiment=self.experiment,
             name=self.name,
             process=this_process(),
+            attempt=self.attempt,
         )
 
 
@@ -269,18 +316,21 @@ def _attached(found: Path | None) -> bool:
 
 
 def _open_folder(
-    home: Path, settings: Settings, found: Path | None, wished: str | None, url: str | None
+    home: Path,
+    settings: Settings,
+    found: Path | None,
+    wished: str | None,
+    known: "Record | None",
 ) -> _Opening:
     if found is not None:
         for path in files(found):
             if (head := opened(path)) is not None:
                 return _Opening(head.run, head.name, head.experiment, found)
-    known = None if wished is None or url is None else _created(url, wished)
-    experiment = known[0] if known else settings.text("experiment") or _script_name()
+    experiment = known.experiment if known else settings.text("experiment") or _script_name()
     if not experiment.strip():
         raise UsageError("the experiment's name is empty")
     run_id = wished or new_id()
-    name = known[1] if known else settings.text("run_name") or name_for(run_id)
+    name = known.name if known else settings.text("run_name") or name_for(run_id)
     folder = home / "runs" / folder_name(experiment) / run_id
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -292,12 +342,12 @@ def _open_folder(
     return _Opening(run_id, name, experiment, folder)
 
 
-def _created(url: str, run_id: str) -> tuple[str, str] | None:
-    """Experiment and name of a run that was made in the database, to be started here."""
+def _created(url: str, run_id: str) -> "Record | None":
+    """A run that was made in the database, to be started here."""
     with suppress(Exception):  # a database that is away must not stop a run
         found = background.storage_for(url).get_runs([run_id])
         if found:
-            return found[0].experiment, found[0].name
+            return found[0]
     return None
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any, cast
 
-from runbase.errors import InvalidValue
+from runbase.errors import InvalidValue, UsageError
 
 Scalar = int | float
 LARGEST_INTEGER = 2**63
@@ -111,3 +111,15 @@ def to_parameter(key: str, value: Any) -> Any:
         return to_scalar(key, value)[0]
     except InvalidValue:
         return str(value)
+
+
+def to_seconds(value: Any) -> float:
+    """A moment given as datetime (naive ones are UTC), ISO text or seconds since the epoch."""
+    if isinstance(value, str):
+        try:
+            value = dt.datetime.fromisoformat(value)
+        except ValueError as error:
+            raise UsageError(f"{value!r} is no date or time") from error
+    if isinstance(value, dt.datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=dt.UTC)).timestamp()
+    return float(value)

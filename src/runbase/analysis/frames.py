@@ -272,3 +272,16 @@ def times_of(series: Series) -> "NDArray[np.datetime64]":
         .astype("datetime64[us]")
         .astype(np.dtype("datetime64[us]"))
     )
+
+
+def telemetry(rows: Sequence[tuple[str, float, str, Any]]) -> Any:
+    """(run, time in seconds since the epoch, key, value) each, as a pandas DataFrame by run and time."""
+    import numpy as np
+    import pandas as pd
+
+    frame: Any = pd.DataFrame(rows, columns=["run", "time", "key", "value"])
+    # To the microsecond: a double of seconds is not exact to the nanoseconds that pandas counts.
+    times = np.rint(np.array([row[1] for row in rows], np.float64) * 1e6).astype("datetime64[us]")
+    frame["time"] = times
+    frame["time"] = frame["time"].dt.tz_localize("UTC")
+    return frame.sort_values(["run", "time", "key"], kind="stable", ignore_index=True)

@@ -5,12 +5,15 @@ from types import EllipsisType
 from typing import Any, cast
 
 from runbase.errors import UsageError
+from runbase.experiment import Experiment, bound
 from runbase.listings import Experiments
-from runbase.model import Ancestor, Experiment, Link, Objective
+from runbase.model import Ancestor, Link, Objective
 from runbase.shelves.base import ExperimentLike, Shelf, given, labels
+from runbase.space import Parameter, check
 from runbase.storage.protocol import Query
 
 Objectives = Mapping[str, str] | Iterable[Objective]
+Limits = Mapping[str, tuple[float | None, float | None]]
 Unset = EllipsisType
 
 
@@ -28,6 +31,8 @@ class ExperimentShelf(Shelf):
         config: Mapping[str, Any] | None = None,
         metrics: Mapping[str, Any] | None = None,
         objectives: Objectives | None = None,
+        limits: Limits | None = None,
+        space: Mapping[str, Parameter] | None = None,
         notes: str = "",
         status: str = "created",
         parent: ExperimentLike | None = None,
@@ -46,6 +51,8 @@ class ExperimentShelf(Shelf):
             config: what its runs have in common, a nested document.
             metrics: headline figures of its own.
             objectives: metric → ``"min"`` or ``"max"``, or Objective records.
+            limits: metric → what it must be, from and to (None: unbounded), for a trial to be feasible.
+            space: parameter → `Int`, `Float` or `Categorical` of `runbase.space`: what it may be.
             parent: the experiment it descends from; `fork` copies its fields as well.
             exist_ok: return the newest of this name instead, where there is one.
             experiment_id: an id made elsewhere.
@@ -62,6 +69,8 @@ class ExperimentShelf(Shelf):
             "config": dict(config or {}),
             "metrics": dict(metrics or {}),
             "objectives": _objectives(objectives or {}),
+            "limits": _limits(limits or {}),
+            "space": check(space or {}),
             "tags": labels(tags),
             **columns,
         }
@@ -71,11 +80,11 @@ class ExperimentShelf(Shelf):
             found = self._storage.get_or_create_experiment(name, fields)
         else:
             found = self._storage.create_experiment(name, fields, experiment_id)
-        return self._storage.get_experiments([found])[0]
+        return self._experiment_of(found)
 
     def experiment(self, experiment: ExperimentLike) -> Experiment:
         """The newest experiment of a name, or the one with an id; NotFound otherwise."""
-        return self._storage.get_experiments([self._experiment_id(experiment)])[0]
+        return self._experiment_of(self._experiment_id(experiment))
 
     def experiments(
         self,
@@ -97,7 +106,7 @@ class ExperimentShelf(Shelf):
             where=where, order_by=order_by, limit=limit, offset=offset, after=after, deleted=deleted
         )
         page = self._storage.experiments(query)
-        return Experiments(page, page.cursor)
+        return Experiments([bound(self, record) for record in page], page.cursor)
 
     def update_experiment(
         self,
@@ -113,6 +122,8 @@ class ExperimentShelf(Shelf):
         config: Mapping[str, Any] | Unset | None = ...,
         metrics: Mapping[str, Any] | Unset | None = ...,
         objectives: Objectives | Unset | None = ...,
+        limits: Limits | Unset | None = ...,
+        space: Mapping[str, Parameter] | Unset | None = ...,
         checkpoint: str | Unset | None = ...,
         parent: ExperimentLike | None = ...,
         **columns: Any,
@@ -139,10 +150,14 @@ class ExperimentShelf(Shelf):
             changes["tags"] = labels(tags)
         if not isinstance(objectives, EllipsisType):
             changes["objectives"] = _objectives(objectives or {})
+        if not isinstance(limits, EllipsisType):
+            changes["limits"] = _limits(limits or {})
+        if not isinstance(space, EllipsisType):
+            changes["space"] = check(space or {})
         if parent is not ...:
             changes["parent_id"] = None if parent is None else self._experiment_id(parent)
         self._storage.update("experiment", key, changes)
-        return self._storage.get_experiments([key])[0]
+        return self._experiment_of(key)
 
     def add_to_experiment(
         self, experiment: ExperimentLike, **documents: Mapping[str, Any]
@@ -152,7 +167,7 @@ class ExperimentShelf(Shelf):
         if "tags" in documents:
             documents["tags"] = labels(documents["tags"])
         self._storage.add("experiment", key, documents)
-        return self._storage.get_experiments([key])[0]
+        return self._experiment_of(key)
 
     def remove_from_experiment(
         self, experiment: ExperimentLike, **keys: Sequence[str]
@@ -160,7 +175,7 @@ class ExperimentShelf(Shelf):
         """Take keys out of `config`, `metrics` or `tags`; those that are not there do not matter."""
         key = self._experiment_id(experiment)
         self._storage.remove("experiment", key, {name: _names(v) for name, v in keys.items()})
-        return self._storage.get_experiments([key])[0]
+        return self._experiment_of(key)
 
     def fork(
         self,
@@ -187,6 +202,8 @@ class ExperimentShelf(Shelf):
             tags=parent.tags,
             config=_overlaid(parent.config, overrides or {}),
             objectives=parent.objectives,
+            limits=parent.limits,
+            space=parent.space,
             parent=parent,
             **{k: v for k, v in parent.columns.items() if v is not None},
         )
@@ -194,7 +211,10 @@ class ExperimentShelf(Shelf):
         if runs:
             query = Query(where=runs if isinstance(runs, str) else None, experiment=parent.id)
             self._storage.fork_runs([run.id for run in self._storage.runs(query)], made.id)
-        return self._storage.get_experiments([made.id])[0]
+        return self._experiment_of(made.id)
+
+    def _experiment_of(self, key: str) -> Experiment:
+        return bound(self, self._storage.get_experiments([key])[0])
 
     def ancestors(self, experiment: ExperimentLike) -> list[Ancestor]:
         """Its line of descent, nearest first; also what was deleted or purged since."""
@@ -222,6 +242,13 @@ def _objectives(objectives: Objectives) -> list[Objective]:
                 f"the direction of {objective.metric!r} is {objective.direction!r}; use 'min' or 'max'"
             )
     return found
+
+
+def _limits(limits: Limits) -> dict[str, tuple[float | None, float | None]]:
+    for metric, (low, high) in limits.items():
+        if (low is None and high is None) or (low is not None and high is not None and low > high):
+            raise UsageError(f"the limits of {metric!r} are {low} and {high}")
+    return dict(limits)
 
 
 def _overlaid(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

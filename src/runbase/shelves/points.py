@@ -1,12 +1,17 @@
 """Points: of one metric as arrays or an envelope, of many as a frame."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from datetime import datetime
 from typing import Any, Literal, cast, overload
 
 from runbase.analysis.frames import Axis, Layout
-from runbase.errors import UsageError
+from runbase.errors import NotFound, UsageError
 from runbase.model import Envelope, Scalar, Series
 from runbase.shelves.base import RunLike, Shelf
+from runbase.values import to_seconds
+
+Moment = datetime | str | float
 
 
 class PointShelf(Shelf):
@@ -56,8 +61,40 @@ class PointShelf(Shelf):
         return self._storage.series(found, key, start, end, every=every)
 
     def telemetry(self, run: RunLike, key: str) -> Series:
-        """Figures about the machine or the system under test; their times matter, not their steps."""
+        """Figures that the run logged about the machine; their times matter, not their steps. Those brought
+        in from elsewhere are in `telemetry_frame`.
+        """
         return self._storage.series(self._run_id(run), key, every=True, kind="telemetry")
+
+    def add_telemetry(self, run: RunLike, samples: Iterable[tuple[Moment, str, Any]]) -> None:
+        """Figures about the system under test that were measured elsewhere: (time, name, value) each, the
+        value of any scalar type. One that is there already (same name and time) stays as it is, so that
+        bringing them in twice does no harm.
+        """
+        rows = [(to_seconds(time), str(key), value) for time, key, value in samples]
+        self._storage.add_samples(self._run_id(run), rows)
+
+    def telemetry_frame(self, runs: "Sequence[RunLike] | RunLike", key: str | None = None) -> Any:
+        """Figures by time, those that were logged and those that were brought in: a pandas DataFrame with the
+        columns run, time (aware, UTC), key, value; of one name or all.
+        """
+        from runbase.analysis.frames import telemetry
+
+        many = isinstance(runs, Sequence) and not isinstance(runs, str)
+        wanted: list[RunLike] = list(cast("Sequence[RunLike]", runs)) if many else [runs]
+        ids = [self._run_id(run) for run in wanted]
+        rows: list[tuple[str, float, str, Any]] = [
+            (run, *sample) for run, sample in self._storage.samples(ids, key)
+        ]
+        for run in ids:
+            for name in [key] if key is not None else self.keys(run, "telemetry"):
+                with suppress(NotFound):
+                    series = self.telemetry(run, name)
+                    rows += [
+                        (run, time, name, value)
+                        for time, value in zip(series.times, series.values, strict=True)
+                    ]
+        return telemetry(rows)
 
     def keys(self, run: RunLike, kind: str = "metric") -> list[str]:
         """The names of the metrics (or of the `telemetry`) that a run has logged."""

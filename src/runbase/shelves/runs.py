@@ -16,6 +16,7 @@ from runbase.shelves.base import ExperimentLike, RunLike, Shelf, given, labels
 from runbase.shelves.experiments import ExperimentShelf
 from runbase.status import Status
 from runbase.storage.protocol import Query
+from runbase.values import to_seconds
 
 Unset = EllipsisType
 Moment = datetime | str | float
@@ -174,10 +175,8 @@ class RunShelf(ExperimentShelf):
         at: Moment | None = None,
     ) -> Run:
         """Report a run's state, with a reason and a moment (now); it joins the run's history."""
-        from runbase.storage.sql.edits import seconds
-
         key = self._run_id(run)
-        self._storage.set_status(key, status, reason, None if at is None else seconds(at))
+        self._storage.set_status(key, status, reason, None if at is None else to_seconds(at))
         return self.run(key)
 
     def best(

@@ -111,6 +111,14 @@ def configure(connection: Connection) -> None:
     set_json_loads(msgspec.json.decode, connection)
 
 
+_POOL = sql.SQL("create temp table poured as select {columns} from {into} limit 0")
+_FILL = sql.SQL("copy poured ({columns}) from stdin")
+_POUR = sql.SQL(
+    "insert into {into} ({columns}) select {columns} from poured on conflict do nothing"
+)
+_DRAIN = sql.SQL("drop table poured")
+
+
 class Session:
     """Named statements on one connection, inside whatever transaction it is in."""
 
@@ -139,6 +147,23 @@ class Session:
         """Execute a named statement once per row, in one exchange with the server."""
         if rows:
             self._cursor().executemany(_text(name), rows)
+
+    def pour(self, name: str, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert many rows, by COPY; those that are there already stay as they are."""
+        if len(rows) < 100:
+            self.many(name, rows)
+            return
+        parts = {
+            "into": sql.Identifier(table),
+            "columns": sql.SQL(", ").join(map(sql.Identifier, rows[0])),
+        }
+        cursor = self._cursor()
+        cursor.execute(_POOL.format(**parts))
+        with cursor.copy(_FILL.format(**parts)) as copy:
+            for row in rows:
+                copy.write_row(tuple(row.values()))
+        cursor.execute(_POUR.format(**parts))
+        cursor.execute(_DRAIN)
 
     def rows(self, name: str, /, **params: Any) -> list[Any]:
         """A named query's rows; each answers to column names."""

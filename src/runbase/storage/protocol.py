@@ -128,6 +128,39 @@ class Rows(list[tuple[Any, ...]]):
         return [dict(zip(self.columns, row, strict=True)) for row in self]
 
 
+class NewTrial(Struct, frozen=True, kw_only=True):
+    """A trial to be queued. `due` is in seconds since the epoch; `runner` reserves it for one."""
+
+    id: str
+    name: str
+    params: Mapping[str, Any]
+    tags: Mapping[str, str | None] = {}
+    due: float | None = None
+    priority: int = 0
+    retries: int = 2
+    runner: str | None = None
+    config: Mapping[str, Any] = {}
+    """What else its runner is to know: no parameter to tune."""
+
+
+class Observation(Struct, frozen=True):
+    """What an optimizer learns from: a trial that has ended, its parameters, and its last metrics."""
+
+    run: str
+    experiment: str
+    number: int
+    status: Status
+    params: dict[str, Any]
+    metrics: dict[str, float | None]
+
+
+class Claimed(Struct, frozen=True):
+    """A trial that one runner may work on: the run, and which attempt at it this is."""
+
+    run: str
+    attempt: int
+
+
 class Storage(Protocol):
     """A database of runs; see the module's text for what it promises."""
 
@@ -287,6 +320,77 @@ class Storage(Protocol):
         self, ids: Sequence[str]
     ) -> dict[str, dict[str, tuple[float | None, float | None]]]:
         """The least and greatest last value of each metric over each experiment's runs."""
+        ...
+
+    # Trials
+    def add_trials(self, experiment: str, new: Sequence[NewTrial]) -> None:
+        """Queue them, numbered without a gap, all in one transaction."""
+        ...
+
+    def claim_trial(self, experiment: str, runner: str, lease: float) -> Claimed | None:
+        """The next one that waits, for this runner alone, until `lease` seconds have gone by."""
+        ...
+
+    def renew_claim(self, run: str, attempt: int, lease: float) -> bool:
+        """Keep a claim for longer; False where it is lost."""
+        ...
+
+    def release_claim(self, run: str, attempt: int, reason: str) -> bool:
+        """Give it back, without using up a retry; False where it is lost."""
+        ...
+
+    def end_trial(
+        self,
+        run: str,
+        attempt: int,
+        status: Status,
+        *,
+        error: Mapping[str, Any] | None = None,
+        metrics: Points | None = None,
+    ) -> bool:
+        """Its last metrics and its end; False where the claim is lost, and then nothing changes."""
+        ...
+
+    def assign_trial(self, run: str, runner: str) -> str | None:
+        """Reserve a waiting trial for a runner; the one that holds it, which may be another."""
+        ...
+
+    def requeue_trial(self, run: str, reason: str) -> None:
+        """Put a run into its experiment's queue (again)."""
+        ...
+
+    def cancel_trial(self, run: str, reason: str) -> bool:
+        """End one that waits or runs; False where it has ended."""
+        ...
+
+    def observations(
+        self, after: Mapping[str, int], statuses: Sequence[str], metrics: Sequence[str]
+    ) -> list[Observation]:
+        """The trials and runs of experiments (id → those after this number) in some states, with these
+        metrics, by experiment and number; two queries.
+        """
+        ...
+
+    def put_attributes(self, kind: Kind, key: str, scope: str, values: Mapping[str, Any]) -> None:
+        """Set what a tool keeps about a run or an experiment."""
+        ...
+
+    def attributes(self, kind: Kind, keys: Sequence[str], scope: str) -> dict[str, dict[str, Any]]:
+        """What a tool keeps about runs or experiments: id → key → value."""
+        ...
+
+    def add_samples(self, run: str, samples: Iterable[tuple[float, str, Any]]) -> None:
+        """Figures (time, key, value); one that is there already stays."""
+        ...
+
+    def samples(
+        self, runs: Sequence[str], key: str | None = None
+    ) -> list[tuple[str, tuple[float, str, Any]]]:
+        """Figures of runs, of one key or all, by run and time."""
+        ...
+
+    def expire_trials(self, experiment: str) -> None:
+        """Give back what was claimed and not renewed."""
         ...
 
     # Whole runs, out and in

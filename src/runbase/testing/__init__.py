@@ -2,5 +2,6 @@
 
 from runbase.testing.contract import StorageContract
 from runbase.testing.store import StoreContract
+from runbase.testing.trials import TrialContract
 
-__all__ = ["StorageContract", "StoreContract"]
+__all__ = ["StorageContract", "StoreContract", "TrialContract"]

@@ -26,19 +26,22 @@ from runbase.storage.sql import artifacts, points, runs
 from runbase.storage.sql.session import Session
 
 _HANDLERS: dict[type, Any] = {
-    Started: runs.started,
     Captured: runs.captured,
     Params: runs.params,
     Tags: runs.tags,
     Noted: runs.noted,
-    StatusChanged: runs.status_changed,
     Types: points.types,
     ArtifactLogged: artifacts.logged,
     ArtifactUsed: artifacts.used,
     ArtifactRemoved: artifacts.removed,
     RecordLogged: runs.recorded,
+}
+_STATES: dict[type, Any] = {
+    Started: runs.started,
+    StatusChanged: runs.status_changed,
     Ended: runs.ended,
 }
+"""What says how a run stands: of a trial, with the attempt that says it."""
 
 
 def deliver(session: Session, deliveries: Sequence[Delivery]) -> list[bool]:
@@ -79,6 +82,10 @@ def _apply(session: Session, delivery: Delivery, event: JournalEvent | Points) -
         return max(event.times)
     if isinstance(event, Closed | Ended):
         session.run("close_journal", id=delivery.journal, time=session.time(event.time))
+    state = _STATES.get(type(event))
+    if state is not None:
+        attempt = session.row("attempt_of_journal", id=delivery.journal)["attempt"]
+        state(session, delivery.run, event, attempt)
     handler = _HANDLERS.get(type(event))
     if handler is not None:
         handler(session, delivery.run, event)
@@ -97,4 +104,5 @@ def _insert_journal(session: Session, event: Opened, delivery: Delivery) -> None
         process_started=process.started,
         boot=process.boot,
         time=session.time(event.time),
+        attempt=event.attempt,
     )

@@ -6,7 +6,6 @@ SQL unchecked, values are always bound.
 
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from msgspec import Struct
@@ -14,8 +13,9 @@ from msgspec import Struct
 from runbase.errors import UsageError, suggestion
 from runbase.model import Objective
 from runbase.status import Status
-from runbase.storage.sql import experiments, runs
+from runbase.storage.sql import experiments, runs, spaces
 from runbase.storage.sql.session import Session
+from runbase.values import to_seconds
 
 
 class Table(Struct, frozen=True):
@@ -146,6 +146,10 @@ def set_experiment(
         _tags(session, "set_experiment_tag", {"id": experiment}, rest.pop("tags") or {})
     if "objectives" in rest:
         set_objectives(session, experiment, rest.pop("objectives") or [])
+    if "space" in rest:
+        spaces.set_space(session, experiment, rest.pop("space") or {})
+    if "limits" in rest:
+        spaces.set_limits(session, experiment, rest.pop("limits") or {})
     if "parent_id" in rest:
         set_parent(session, experiment, rest.pop("parent_id"))
     _set_columns(session, EXPERIMENTS, experiment, rest, own)
@@ -215,18 +219,6 @@ def parse_status(status: Status | str) -> Status:
         raise UsageError(str(error)) from None
 
 
-def seconds(value: Any) -> float:
-    """A moment given as datetime (naive ones are UTC), ISO text or seconds since the epoch."""
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError as error:
-            raise UsageError(f"{value!r} is no date or time") from error
-    if isinstance(value, datetime):
-        return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
-    return float(value)
-
-
 def _set_columns(
     session: Session, table: Table, key: str, changes: Mapping[str, Any], own: Sequence[str]
 ) -> None:
@@ -242,7 +234,7 @@ def _set_columns(
         if field in table.plain:
             columns[table.plain[field]] = value
         elif field in table.times:
-            columns[field] = None if value is None else session.time(seconds(value))
+            columns[field] = None if value is None else session.time(to_seconds(value))
         elif field in table.documents:
             columns[table.documents[field]] = None if value is None else session.json(value)
         elif field in own:

@@ -5,11 +5,22 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from runbase.model import Experiment, Link, Metric, Objective, Run
+from runbase.space import Parameter
 from runbase.status import Status
-from runbase.storage.sql import runs
+from runbase.storage.sql import runs, spaces
 from runbase.storage.sql.session import Session
 
-_MOMENTS = ("created_at", "started_at", "ended_at", "updated_at", "seen_at", "deleted_at")
+_MOMENTS = (
+    "created_at",
+    "started_at",
+    "ended_at",
+    "updated_at",
+    "seen_at",
+    "deleted_at",
+    "queued_at",
+    "due_at",
+    "lease_until",
+)
 _DOCUMENTS = ("git", "args", "env", "system")
 
 
@@ -41,7 +52,7 @@ def runs_of(session: Session, ids: Sequence[str], own: Sequence[str]) -> list[Ru
 
 
 def experiments_of(session: Session, ids: Sequence[str], own: Sequence[str]) -> list[Experiment]:
-    """The experiments of these ids, in their order; three queries in all."""
+    """The experiments of these ids, in their order; five queries in all."""
     listed = session.each(ids)
     rows = {row["id"]: row for row in session.rows("experiments_by_id", experiments=listed)}
     tags: dict[str, dict[str, str | None]] = {}
@@ -51,8 +62,23 @@ def experiments_of(session: Session, ids: Sequence[str], own: Sequence[str]) -> 
     for row in session.rows("objectives_of_experiments", experiments=listed):
         made = Objective(metric=row["metric"], direction=row["direction"], weight=row["weight"])
         objectives.setdefault(row["experiment_id"], []).append(made)
+    space: dict[str, dict[str, Parameter]] = {}
+    for row in session.rows("spaces_of_experiments", experiments=listed):
+        parameter = spaces.parameter(session, row)
+        space.setdefault(row["experiment_id"], {})[row["key"]] = parameter
+    limits: dict[str, dict[str, tuple[float | None, float | None]]] = {}
+    for row in session.rows("limits_of_experiments", experiments=listed):
+        limits.setdefault(row["experiment_id"], {})[row["metric"]] = (row["low"], row["high"])
     return [
-        _experiment(session, rows[each], own, tags.get(each, {}), objectives.get(each, []))
+        _experiment(
+            session,
+            rows[each],
+            own,
+            tags=tags.get(each, {}),
+            objectives=objectives.get(each, []),
+            space=space.get(each, {}),
+            limits=limits.get(each, {}),
+        )
         for each in ids
         if each in rows
     ]
@@ -70,8 +96,7 @@ def _experiment(
     session: Session,
     row: Any,
     own: Sequence[str],
-    tags: dict[str, str | None],
-    objectives: list[Objective],
+    **parts: Any,
 ) -> Experiment:
     plain = (
         "id",
@@ -95,8 +120,7 @@ def _experiment(
         **moments,
         config=session.document(row["config"]),
         metrics=session.document(row["metrics"]),
-        tags=tags,
-        objectives=objectives,
+        **parts,
         columns={name: row[name] for name in own},
     )
 
@@ -115,6 +139,10 @@ def _run(session: Session, row: Any, own: Sequence[str], **parts: Any) -> Run:
         "exit_code",
         "checkpoint",
         "source_status",
+        "priority",
+        "attempt",
+        "retries",
+        "runner",
     )
     fields: dict[str, Any] = {name: row[name] for name in plain}
     fields |= {name: session.moment(row[name]) for name in _MOMENTS}

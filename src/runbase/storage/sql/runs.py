@@ -1,12 +1,9 @@
 """Runs: what each event changes about one, and how its state follows from its history."""
 
 import hashlib
-import math
 import time as clock
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
-
-import msgspec
 
 from runbase.errors import Ambiguous, NotFound, UsageError, suggestion
 from runbase.events import (
@@ -22,11 +19,9 @@ from runbase.events import (
 )
 from runbase.model import Change
 from runbase.status import Status
-from runbase.storage.sql import experiments
+from runbase.storage.sql import experiments, scalars
 from runbase.storage.sql.session import Session
 from runbase.values import flatten
-
-_spaced = msgspec.json.Encoder(order="deterministic").encode
 
 
 def opened(session: Session, event: Opened, folder: str | None) -> None:
@@ -53,10 +48,11 @@ def opened(session: Session, event: Opened, folder: str | None) -> None:
         session.run("place_run", run=event.run, folder=folder)
 
 
-def started(session: Session, run: str, event: Started) -> None:
+def started(session: Session, run: str, event: Started, attempt: int) -> None:
     """It runs; a resumed one runs again."""
     session.run("start_run", run=run, parent=event.parent, username=event.user)
-    report(session, run, Status.RUNNING, event.time, "resumed" if event.resumed else None)
+    reason = "resumed" if event.resumed else None
+    report(session, run, Status.RUNNING, event.time, reason, attempt)
 
 
 def captured(session: Session, run: str, event: Captured) -> None:
@@ -72,17 +68,35 @@ def params(session: Session, run: str, event: Params) -> None:
 
 def set_params(session: Session, run: str, values: Mapping[str, Any]) -> None:
     """Set or change parameters of a run."""
-    session.many("set_param", [{"run": run, "key": k, **_typed(v)} for k, v in flatten(values)])
+    session.many(
+        "set_param", [{"run": run, "key": k, **scalars.typed(v)} for k, v in flatten(values)]
+    )
     settle_config(session, run)
 
 
 def settle_config(session: Session, run: str) -> None:
     """The run's set of parameters, as it now is, stored once by content."""
-    everything = parameters(session.rows("params_of_run", run=run))
-    document = _spaced(_plain(everything)).decode()
-    digest = hashlib.sha256(document.encode()).hexdigest()
-    session.run("insert_config", hash=digest, params=document)
-    session.run("set_config", run=run, hash=digest)
+    document = _document(parameters(session.rows("params_of_run", run=run)))
+    session.run("insert_config", hash=_digest(document), params=document)
+    session.run("set_config", run=run, hash=_digest(document))
+
+
+def config(params: Mapping[str, Any]) -> tuple[list[dict[str, Any]], str, str]:
+    """Parameters as typed rows, and their hash and document as one set."""
+    rows = sorted(
+        ({"key": key, **scalars.typed(value)} for key, value in flatten(params)),
+        key=lambda r: r["key"],
+    )
+    document = _document(parameters(rows))
+    return rows, _digest(document), document
+
+
+def _document(params: Mapping[str, Any]) -> str:
+    return scalars.document(params)
+
+
+def _digest(document: str) -> str:
+    return hashlib.sha256(document.encode()).hexdigest()
 
 
 def tags(session: Session, run: str, event: Tags) -> None:
@@ -98,17 +112,18 @@ def noted(session: Session, run: str, event: Noted) -> None:
     session.run("note_run", run=run, text=event.text)
 
 
-def status_changed(session: Session, run: str, event: StatusChanged) -> None:
+def status_changed(session: Session, run: str, event: StatusChanged, attempt: int) -> None:
     """It moved to another state."""
-    report(session, run, event.status, event.time, event.reason)
+    report(session, run, event.status, event.time, event.reason, attempt)
 
 
-def ended(session: Session, run: str, event: Ended) -> None:
+def ended(session: Session, run: str, event: Ended, attempt: int) -> None:
     """It is over; of several endings (a resumed run has several) the latest one counts."""
     moment = session.time(event.time)
     reason = None if event.error is None else str(event.error.get("type", "error"))
-    report(session, run, event.status, event.time, reason)
-    if session.row("last_status", run=run)["time"] == moment:
+    report(session, run, event.status, event.time, reason, attempt)
+    last = session.row("last_status", run=run)
+    if last["time"] == moment and last["attempt"] == attempt:
         error = None if event.error is None else session.json(event.error)
         session.run("end_run", run=run, error=error, exit_code=event.exit_code)
 
@@ -141,8 +156,33 @@ def mark_lost(session: Session, run: str, seen_at: float, reason: str) -> None:
     if last is not None and last["phase"] != "active":
         return
     moment = session.time(seen_at)
-    session.run("add_status", run=run, time=moment, status="NODE_FAIL", reason=reason, inferred=1)
-    session.run("settle_run", run=run, status="NODE_FAIL", started=None, ended=moment, lost=moment)
+    if state["queued_at"] is not None and state["attempt"] <= state["retries"]:
+        requeue(session, run, clock.time(), reason)
+        return
+    session.run(
+        "add_status",
+        run=run,
+        time=moment,
+        status="NODE_FAIL",
+        reason=reason,
+        inferred=1,
+        attempt=None,
+    )
+    session.run(
+        "settle_run",
+        run=run,
+        status="NODE_FAIL",
+        started=None,
+        ended=moment,
+        lost=moment,
+        held=0,
+    )
+
+
+def requeue(session: Session, run: str, time: float, reason: str) -> None:
+    """The next attempt at a trial waits; whatever an earlier one may still report counts no more."""
+    session.run("next_attempt", run=run)
+    report(session, run, Status.PENDING, time, reason)
 
 
 def mark_alive(session: Session, run: str, seen_at: float) -> None:
@@ -157,12 +197,20 @@ def mark_alive(session: Session, run: str, seen_at: float) -> None:
         status="RUNNING",
         reason="it lives after all",
         inferred=1,
+        attempt=None,
     )
     settle(session, run)
 
 
-def report(session: Session, run: str, status: Status, time: float, reason: str | None) -> None:
-    """A state that the run, or somebody for it, reports."""
+def report(
+    session: Session,
+    run: str,
+    status: Status,
+    time: float,
+    reason: str | None,
+    attempt: int | None = None,
+) -> None:
+    """A state that the run, or somebody for it, reports; of a trial, the present attempt's if not said."""
     session.run(
         "add_status",
         run=run,
@@ -170,6 +218,7 @@ def report(session: Session, run: str, status: Status, time: float, reason: str 
         status=status.value,
         reason=reason,
         inferred=0,
+        attempt=attempt,
     )
     settle(session, run)
 
@@ -182,7 +231,13 @@ def settle(session: Session, run: str) -> None:
     started_at = session.row("first_running", run=run)["time"]
     ended_at = last["time"] if last["phase"] == "ended" else None
     session.run(
-        "settle_run", run=run, status=last["status"], started=started_at, ended=ended_at, lost=None
+        "settle_run",
+        run=run,
+        status=last["status"],
+        started=started_at,
+        ended=ended_at,
+        lost=None,
+        held=int(last["phase"] == "active"),
     )
     if ended_at is None:
         session.run("end_run", run=run, error=None, exit_code=None)
@@ -244,7 +299,7 @@ def _find_deleted(session: Session, word: str) -> str:
 
 def parameters(rows: Sequence[Any]) -> dict[str, Any]:
     """Rows of params as key → value, each of the type it was logged as."""
-    return {row["key"]: _value(row["type"], row["number"], row["text"]) for row in rows}
+    return {row["key"]: scalars.value(row["type"], row["number"], row["text"]) for row in rows}
 
 
 def history(session: Session, run: str) -> list[Change]:
@@ -254,6 +309,7 @@ def history(session: Session, run: str) -> list[Change]:
             status=Status(row["status"]),
             time=cast("Any", session.moment(row["time"])),
             reason=row["reason"],
+            attempt=row["attempt"],
         )
         for row in session.rows("history_of_run", run=run)
     ]
@@ -265,50 +321,3 @@ def records(session: Session, run: str, key: str | None) -> list[dict[str, Any]]
         {**dict(row), "value": session.document(row["value"]), "time": session.moment(row["time"])}
         for row in session.rows("records_of_run", run=run, key=key)
     ]
-
-
-def _typed(value: Any) -> dict[str, Any]:
-    match value:
-        case None:
-            return {"type": "null", "number": None, "text": None}
-        case bool():
-            return {"type": "bool", "number": int(value), "text": "true" if value else "false"}
-        case int():
-            number = float(value) if abs(value) < 10**300 else math.copysign(math.inf, value)
-            return {"type": "int", "number": number, "text": str(value)}
-        case float():
-            number = value if value == value else None
-            return {"type": "float", "number": number, "text": repr(value)}
-        case str():
-            return {"type": "text", "number": None, "text": value}
-        case _:
-            return {"type": "json", "number": None, "text": _spaced(_plain(value)).decode()}
-
-
-def _value(kind: str, number: float | None, text: str | None) -> Any:
-    match kind:
-        case "null":
-            return None
-        case "bool":
-            return bool(number)
-        case "int":
-            return int(text or 0)
-        case "float":
-            return float(text or "nan")
-        case "json":
-            return msgspec.json.decode(text or "null")
-        case _:
-            return text
-
-
-def _plain(value: Any) -> Any:
-    """`value` as JSON can hold it: NaN, the infinities and huge integers as text."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, int) and abs(value) >= 2**63:
-        return str(value)
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in cast("dict[str, Any]", value).items()}
-    if isinstance(value, list):
-        return [_plain(v) for v in cast("list[Any]", value)]
-    return value

@@ -1,11 +1,10 @@
 """The storage: one class over a driver, for every dialect. Holds the dispatch, not the SQL."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, cast
 
 from runbase.errors import UsageError
 from runbase.events import Process
@@ -40,11 +39,11 @@ from runbase.storage.sql import (
 )
 from runbase.storage.sql import setup as user
 from runbase.storage.sql.comments import described
+from runbase.storage.sql.driver import Driver
 from runbase.storage.sql.migrate import migrate, migrations, pending
 from runbase.storage.sql.session import Session
 from runbase.storage.sql.transfer import RunDump
-
-T = TypeVar("T")
+from runbase.storage.sql.trialstore import TrialStore
 
 _NOT_DELETED = {"run": "r.deleted_at is null", "experiment": "e.deleted_at is null"}
 _DELETED = {"run": "r.deleted_at is not null", "experiment": "e.deleted_at is not null"}
@@ -53,29 +52,7 @@ _OWN_FOR = 5.0
 """Seconds for which the columns that users added are taken to be the same."""
 
 
-class Driver(Protocol):
-    """What the storage asks of a driver."""
-
-    url: str
-    dialect: str
-    prepare: Callable[[Any], object]
-
-    def new(self) -> bool: ...
-    def connect(self) -> Any: ...
-    def write(self) -> AbstractContextManager[Session]: ...
-    def read(self) -> AbstractContextManager[Session]: ...
-    def transact(self, work: Callable[[Any], T], *, bulk: bool = False) -> T: ...
-    def sql(
-        self,
-        query: str,
-        params: Mapping[str, Any] | Sequence[Any],
-        write: bool,
-        timeout: float | None,
-    ) -> Rows: ...
-    def close(self) -> None: ...
-
-
-class SqlStorage:
+class SqlStorage(TrialStore):
     """Keeps the promises of `runbase.storage.protocol.Storage` over a driver."""
 
     def __init__(self, driver: Driver) -> None:

@@ -15,7 +15,18 @@ from runbase.model import Experiment
 from runbase.storage.sql import edits, runs
 from runbase.storage.sql.session import Session
 
-_TIMES = ("created_at", "started_at", "ended_at", "updated_at", "seen_at", "lost_at", "deleted_at")
+_TIMES = (
+    "created_at",
+    "started_at",
+    "ended_at",
+    "updated_at",
+    "seen_at",
+    "lost_at",
+    "deleted_at",
+    "queued_at",
+    "due_at",
+    "lease_until",
+)
 _DOCUMENTS = ("git", "args", "env", "system", "error")
 _PLAIN = (
     "name",
@@ -29,6 +40,10 @@ _PLAIN = (
     "notes",
     "exit_code",
     "source_status",
+    "priority",
+    "attempt",
+    "retries",
+    "runner",
 )
 _decode = msgspec.json.Decoder().decode
 
@@ -54,6 +69,8 @@ class RunDump(Struct, kw_only=True):
     artifacts: list[dict[str, Any]] = []
     links: list[tuple[str, str, str]] = []
     uses: list[dict[str, Any]] = []
+    attributes: list[dict[str, Any]] = []
+    samples: list[dict[str, Any]] = []
 
 
 def dump_runs(session: Session, ids: Sequence[str], own: Sequence[str]) -> list[RunDump]:
@@ -133,6 +150,8 @@ def load_experiment(
             "metrics",
             "tags",
             "objectives",
+            "space",
+            "limits",
             "created_at",
             "updated_at",
         )
@@ -162,6 +181,8 @@ _PARTS = {
     "records_of_runs": "records",
     "artifacts_of_runs": "artifacts",
     "uses_of_runs": "uses",
+    "attributes_of_runs": "attributes",
+    "samples_of_runs": "samples",
 }
 
 
@@ -330,6 +351,8 @@ def _insert_around(session: Session, dump: RunDump, *, new: bool) -> None:
             for row in dump.artifacts
         ],
     )
+    session.many("set_attribute", [{**row, "of": dump.id} for row in dump.attributes])
+    session.many("set_sample", [{**row, "run_id": dump.id} for row in dump.samples])
     session.many(
         "use_artifact",
         [
@@ -372,7 +395,7 @@ def _but(row: Any, *names: str) -> dict[str, Any]:
 
 
 def _portable(session: Session, key: str, value: Any) -> Any:
-    if value is None or isinstance(value, int):
+    if value is None or isinstance(value, int | float):
         return value
     if key in ("numbers", "times", "steps", "progress"):
         return value if isinstance(value, str) else _text(value)

@@ -4,14 +4,18 @@ select id, "offset" from journals where id = any(:journals);
 
 -- name: insert_journal
 -- A journal that was not known.
-insert into journals (id, run_id, file, "offset", host, pid, process_started, boot, opened_at)
-values (:id, :run, :file, 0, :host, :pid, :process_started, :boot, :time)
+insert into journals (id, run_id, file, "offset", host, pid, process_started, boot, opened_at, attempt)
+values (:id, :run, :file, 0, :host, :pid, :process_started, :boot, :time, :attempt)
 on conflict (id) do nothing;
 
 -- name: advance_journal
 -- Takes a journal from the offset that was read at to the next; no row where another was first.
 update journals set "offset" = :offset, lines = lines + :lines, problems = problems + :problems
 where id = :id and "offset" = :start;
+
+-- name: attempt_of_journal
+-- Which attempt at a trial writes it; 0 for runs that are no trials.
+select attempt from journals where id = :id;
 
 -- name: close_journal
 -- Its process is done with it.

@@ -60,14 +60,19 @@ where id = :run;
 
 -- name: add_status
 -- One step of its status history; the same one twice is one.
-insert into status_history (run_id, time, status, reason, inferred)
-values (:run, :time, :status, :reason, :inferred)
+insert into status_history (run_id, time, status, reason, inferred, attempt)
+values (:run, :time, :status, :reason, :inferred,
+        coalesce(:attempt, (select attempt from runs where id = :run)))
 on conflict (run_id, time, status) do nothing;
 
 -- name: last_status
--- The latest state that the run itself reported.
-select h.status, h.time, s.phase from status_history h join statuses s on s.status = h.status
-where h.run_id = :run and h.inferred = 0 order by h.time desc, s.phase desc limit 1;
+-- The latest state that the run itself reported. Of a trial, that of its latest attempt, which waits
+-- no more once it has begun: clocks of several machines need not agree.
+select h.status, h.time, h.attempt, s.phase from status_history h join statuses s on s.status = h.status
+where h.run_id = :run and h.inferred = 0
+order by h.attempt desc, case when h.attempt > 0 and s.phase = 'waiting' then 1 else 0 end,
+         h.time desc, s.phase desc
+limit 1;
 
 -- name: first_running
 -- When it first ran.
@@ -76,12 +81,13 @@ select min(time) as time from status_history where run_id = :run and status = 'R
 -- name: settle_run
 -- Its state as its history has it.
 update runs set status = :status, started_at = coalesce(:started, started_at), ended_at = :ended,
-       lost_at = :lost
+       lost_at = :lost, lease_until = case when :held = 1 then lease_until end
 where id = :run;
 
 -- name: run_state
 -- What deciding on its state needs.
-select status, lost_at, seen_at, updated_at, created_at from runs where id = :run;
+select status, lost_at, seen_at, updated_at, created_at, attempt, retries, queued_at
+from runs where id = :run;
 
 -- name: set_tag
 -- A tag, set or changed.
@@ -97,6 +103,11 @@ delete from run_tags where run_id = :run and key = :key;
 insert into params (run_id, key, type, number, text) values (:run, :key, :type, :number, :text)
 on conflict (run_id, key) do update
 set type = excluded.type, number = excluded.number, text = excluded.text;
+
+-- name: add_param
+-- A parameter of a new run.
+insert into params (run_id, key, type, number, text) values (:run_id, :key, :type, :number, :text)
+on conflict (run_id, key) do nothing;
 
 -- name: params_of_run
 -- Its parameters.
@@ -159,7 +170,8 @@ order by s.run_id, s.key;
 
 -- name: history_of_run
 -- Its states, oldest first.
-select status, time, reason from status_history where run_id = :run order by time, inferred;
+select status, time, reason, attempt from status_history where run_id = :run
+order by attempt, time, inferred;
 
 -- name: records_of_run
 -- Its records of a key, or all.

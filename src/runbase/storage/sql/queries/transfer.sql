@@ -1,10 +1,10 @@
 -- name: history_of_runs
 -- Their states.
-select run_id, time, status, reason, inferred from status_history where run_id = any(:runs) order by time;
+select run_id, time, status, reason, inferred, attempt from status_history where run_id = any(:runs) order by time;
 
 -- name: journals_of_runs
 -- Their journals, and how far each was read.
-select run_id, id, file, "offset", lines, problems, host, pid, process_started, boot, opened_at, closed_at
+select run_id, id, file, "offset", lines, problems, host, pid, process_started, boot, opened_at, closed_at, attempt
 from journals where run_id = any(:runs);
 
 -- name: all_series_of_runs
@@ -37,6 +37,14 @@ from artifacts where run_id = any(:runs);
 -- What they used.
 select run_id, owner_id, path, time from artifact_uses where run_id = any(:runs);
 
+-- name: attributes_of_runs
+-- What tools keep about them.
+select run_id, scope, key, type, number, text from attributes where run_id = any(:runs);
+
+-- name: samples_of_runs
+-- Telemetry that was brought in from elsewhere.
+select run_id, key, time, type, number, text from samples where run_id = any(:runs);
+
 -- name: links_of_runs
 -- What they point to.
 select from_id, kind, to_id from run_links where from_id = any(:runs);
@@ -61,10 +69,12 @@ select coalesce(max(number), 0) + 1 as number from runs where experiment_id = :e
 -- A run as it was elsewhere.
 insert into runs (id, experiment_id, number, name, status, parent_id, username, host, pid, folder, checkpoint,
                   notes, exit_code, source_status, created_at, started_at, ended_at, updated_at, seen_at,
-                  lost_at, deleted_at, git, args, env, system, error)
+                  lost_at, deleted_at, git, args, env, system, error, queued_at, due_at, lease_until,
+                  priority, attempt, retries, runner)
 values (:id, :experiment, :number, :name, :status, :parent_id, :username, :host, :pid, :folder, :checkpoint,
         :notes, :exit_code, :source_status, :created_at, :started_at, :ended_at, :updated_at, :seen_at,
-        :lost_at, :deleted_at, :git, :args, :env, :system, :error);
+        :lost_at, :deleted_at, :git, :args, :env, :system, :error, :queued_at, :due_at, :lease_until,
+        :priority, :attempt, :retries, :runner);
 
 -- name: complete_run
 -- What is known of it elsewhere, where nothing is known here.
@@ -130,9 +140,9 @@ values (:id, :run, :seq, :journal_id, :keys_hash, :count, :first_step, :stride, 
 -- name: load_journal
 -- A journal, and how far it was read.
 insert into journals (id, run_id, file, "offset", lines, problems, host, pid, process_started, boot,
-                      opened_at, closed_at)
+                      opened_at, closed_at, attempt)
 values (:id, :run, :file, :offset, :lines, :problems, :host, :pid, :process_started, :boot, :opened_at,
-        :closed_at)
+        :closed_at, :attempt)
 on conflict (id) do nothing;
 
 -- name: load_record

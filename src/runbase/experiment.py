@@ -1,0 +1,461 @@
+"""An experiment as an object: its record, and the queue of its trials.
+
+experiment = store.experiment("tuning")
+experiment.new_trials([{"lr": lr} for lr in (0.1, 0.01, 0.001)])
+with experiment.claim() as trial:
+    if trial is not None:
+        trial.log({"loss": train(**trial.params)})
+"""
+
+import functools
+import os
+import socket
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from runbase import model
+from runbase.errors import RunbaseError, UsageError
+from runbase.events import Points
+from runbase.ids import name_for, new_id
+from runbase.leases import Held, Lease
+from runbase.listings import Runs
+from runbase.shelves.base import labels
+from runbase.status import Status
+from runbase.storage.protocol import NewTrial, Observation
+from runbase.trials import ranking, warmup
+from runbase.trials.groups import Group, group
+from runbase.trials.ranking import Scored
+from runbase.trials.warmup import ENDED, Observations
+from runbase.values import flatten, to_scalar, to_seconds
+
+if TYPE_CHECKING:
+    from runbase.client import Store
+    from runbase.run import Run
+
+Moment = datetime | str | float
+RETRIES = 2
+"""How often a trial is tried again when the machine it runs on is lost."""
+LEASE = 60.0
+"""Seconds after which a claim that nobody renews is given to another."""
+
+
+class Experiment(model.Experiment, frozen=True, kw_only=True, dict=True):
+    """A named group of runs, as it stood when it was read, and its queue of trials.
+
+    A trial is a run that waits in the queue until somebody claims it. Numbers are the runs' numbers in the
+    experiment, from 1 without a gap, however many processes make them.
+    """
+
+    def new_trial(
+        self,
+        params: Mapping[str, Any] | None = None,
+        *,
+        name: str | None = None,
+        at: Moment | None = None,
+        priority: int = 0,
+        retries: int = RETRIES,
+        tags: Any = None,
+        runner: str | None = None,
+        config: Mapping[str, Any] | None = None,
+    ) -> model.Run:
+        """Queue a trial; the record of it, PENDING.
+
+        Args:
+            params: its parameters; nested mappings flatten with ``/``. Equal ones are stored once.
+            name: a readable name; default: one such as `brisk-heron-42`.
+            at: not to be claimed before: a datetime, ISO text, or seconds since the epoch.
+            priority: the greatest is claimed first; of equal ones, the lowest number.
+            retries: how often it is tried again when its runner is lost.
+            tags: plain tags, or a mapping of tag to value.
+            runner: reserve it for one runner.
+            config: what else its runner is to know (`Claim.config`): plain data, no parameter to tune.
+        """
+        [found] = self.new_trials(
+            [params or {}],
+            names=None if name is None else [name],
+            at=at,
+            priority=priority,
+            retries=retries,
+            tags=tags,
+            runner=runner,
+            config=config,
+        )
+        return self._store.run(found)
+
+    def new_trials(
+        self,
+        params: Iterable[Mapping[str, Any]],
+        *,
+        names: Sequence[str] | None = None,
+        at: Moment | None = None,
+        priority: int = 0,
+        retries: int = RETRIES,
+        tags: Any = None,
+        runner: str | None = None,
+        config: Mapping[str, Any] | None = None,
+    ) -> list[str]:
+        """Queue many at once, in one transaction; their ids, in order. Arguments as for `new_trial`."""
+        from runbase.arguments import as_params
+
+        if retries < 0:
+            raise UsageError(f"retries is {retries}; 0 is the least")
+        more = _plain(config or {})
+        due = None if at is None else to_seconds(at)
+        given: Mapping[str, str | None] = {} if tags is None else labels(tags)
+        new: list[NewTrial] = []
+        for number, one in enumerate(params):
+            key = new_id()
+            new.append(
+                NewTrial(
+                    id=key,
+                    name=name_for(key) if names is None else names[number],
+                    params=as_params(one),
+                    tags=given,
+                    due=due,
+                    priority=priority,
+                    retries=retries,
+                    runner=runner,
+                    config=more,
+                )
+            )
+        if new:
+            self._store._storage.add_trials(self.id, new)  # pyright: ignore[reportPrivateUsage]
+        return [trial.id for trial in new]
+
+    def trials(self, where: str | None = None, **options: Any) -> Runs:
+        """Its trials, in any state, by number; `where` and the options are those of `Store.runs`."""
+        options.setdefault("order_by", "number")
+        trials = "queued_at is not null"
+        return self._store.runs(
+            trials if where is None else f"{trials} and ({where})", experiment=self, **options
+        )
+
+    def trial(self, number: int) -> model.Run:
+        """The trial of a number; NotFound where there is none."""
+        from runbase.errors import NotFound
+
+        found = self.trials(f"number = {int(number)}")
+        if not found:
+            raise NotFound(f"experiment {self.name!r} has no trial {number}")
+        return self._store.run(found[0])
+
+    def pending_trials(
+        self,
+        *,
+        at: Moment | None = None,
+        running: bool = False,
+        assigned: bool | None = None,
+        limit: int | None = None,
+    ) -> Runs:
+        """What waits, in the order in which it will be claimed.
+
+        Args:
+            at: those that are due by then; default: now.
+            running: those that are running as well.
+            assigned: only those with (True) or without (False) a runner.
+            limit: how many at most.
+        """
+        when = time.time() if at is None else to_seconds(at)
+        states = "('PENDING', 'RUNNING')" if running else "('PENDING')"
+        where = f"status in {states} and (due_at is null or due_at <= {when!r})"
+        if assigned is not None:
+            where += f" and runner is {'not ' if assigned else ''}null"
+        return self.trials(where, order_by="priority desc, number", limit=limit)
+
+    def claim_trial(self, runner: str | None = None, *, lease: float = LEASE) -> "Claim | None":
+        """Take the next trial that waits, for this runner alone; None when nothing waits.
+
+        Atomic under any number of claimers. The claim holds for `lease` seconds and is to be renewed
+        (a Run that `claim` or `Claim.start` gives does so by itself); one that is not returns the trial to
+        the queue, for its next attempt. `runner` defaults to this host and process.
+        """
+        if lease < 1:
+            raise UsageError(f"a lease of {lease} s is too short; 1 is the least")
+        name = runner or this_runner()
+        storage = self._store._storage  # pyright: ignore[reportPrivateUsage]
+        claimed = storage.claim_trial(self.id, name, lease)
+        if claimed is None:
+            return None
+        held = Held(run=claimed.run, attempt=claimed.attempt, runner=name, seconds=lease)
+        return Claim(self._store, self.name, held)
+
+    def claim(
+        self, runner: str | None = None, *, lease: float = LEASE, **options: Any
+    ) -> "AbstractContextManager[Run | None]":
+        """Claim a trial and run it: ``with experiment.claim() as trial:`` gives a `Run`, or None when nothing
+        waits. The options are those of `start_run` (`capture`, `tags`, `ends`, `home`, …).
+        """
+        return _Claiming(self, runner, lease, options)
+
+    # What was learnt
+
+    def load(
+        self,
+        after: "int | Mapping[str, int]" = 0,
+        *,
+        metrics: Sequence[str] | None = None,
+        merged: bool = True,
+    ) -> Observations:
+        """Every trial that has ended, for an optimizer to begin from, in two queries.
+
+        Args:
+            after: only those with a greater number; or the `after` of an earlier result, which goes on from
+                there in merged experiments as well.
+            metrics: which metrics are the scores; default: the objectives.
+            merged: also those of merged experiments, with the parameters they lack imputed and marked.
+
+        Raises UsageError where there are neither objectives nor `metrics`.
+        """
+        others = self.merged() if merged else []
+        given = after if isinstance(after, Mapping) else {self.id: after}
+        since = {each.id: given.get(each.id, 0) for each in (self, *others)}
+        if not isinstance(after, Mapping) and after > 0:  # the others' were taken in with the first
+            others, since = [], {self.id: after}
+        wanted = self._objective_metrics() if metrics is None else list(metrics)
+        found = self._observations(since, wanted)
+        return warmup.assemble(self, others, found)
+
+    def merge(self, *others: Any) -> list["Experiment"]:
+        """Learn from other experiments as well: `load` includes their trials from now on.
+
+        Raises UsageError, with the reason, for one that is not compatible: an objective with the opposite
+        direction, a parameter of another type, no common parameter.
+        """
+        own = self._observations({self.id: 0}, [])
+        found = [self._store.experiment(other) for other in others]
+        for other in found:
+            if other.id == self.id:
+                raise UsageError(f"experiment {self.name!r} cannot be merged into itself")
+            theirs = self._observations({other.id: 0}, [])
+            warmup.check_compatible(self, other, own, theirs)
+        for other in found:
+            self._store._storage.link("experiment", self.id, "merges", other.id)  # pyright: ignore[reportPrivateUsage]
+        return self.merged()
+
+    def merged(self) -> list["Experiment"]:
+        """The experiments whose trials `load` includes."""
+        links = self._store.experiment_links(self)
+        ids = [link.to_id for link in links if (link.from_id, link.kind) == (self.id, "merges")]
+        return [self._store.experiment(key) for key in ids]
+
+    def best_trials(self, count: int = 1) -> list[Scored]:
+        """The best trials within the limits, by the weighted sum of the objectives."""
+        return ranking.best(self._scored(), count)
+
+    def pareto_front(self) -> list[Scored]:
+        """The trials within the limits that no other beats in every objective, by number."""
+        return ranking.pareto_front(self.objectives, self._scored())
+
+    def progress(self) -> list[tuple[int, float]]:
+        """(number, the best so far) over the trials within the limits; the best is the least weighted sum of the
+        objectives, with the sign of those turned of which more is better.
+        """
+        return ranking.progress(self._scored())
+
+    def groups(
+        self, metrics: Sequence[str] | None = None, *, confidence: float = 0.95
+    ) -> list[Group]:
+        """Repeated measurements: the trials that share parameters, with count, mean, standard deviation and
+        Student's confidence interval of each metric (default: the objectives), and the share that failed.
+        """
+        wanted = self._objective_metrics() if metrics is None else list(metrics)
+        return group(self._observations({self.id: 0}, wanted), confidence)
+
+    def _scored(self) -> list[Scored]:
+        wanted = [*self._objective_metrics(), *self.limits]
+        found = self._observations({self.id: 0}, wanted, ("COMPLETED",))
+        return ranking.score(self, found)
+
+    def _observations(
+        self, after: Mapping[str, int], metrics: Sequence[str], statuses: Sequence[str] = ENDED
+    ) -> list[Observation]:
+        return self._store._storage.observations(after, statuses, metrics)  # pyright: ignore[reportPrivateUsage]
+
+    def _objective_metrics(self) -> list[str]:
+        if not self.objectives:
+            raise UsageError(
+                f"experiment {self.name!r} has no objectives; name the metrics, or set them with "
+                "store.update_experiment(…, objectives={'loss': 'min'})"
+            )
+        return [objective.metric for objective in self.objectives]
+
+    # Changes
+
+    def cancel(self, trial: Any, reason: str = "cancelled") -> bool:
+        """End a trial that waits or runs, as CANCELLED; False where it has ended. A runner that works on
+        it finds out within a third of its lease (`Run.should_stop`).
+        """
+        return self._store._storage.cancel_trial(self._id(trial), reason)  # pyright: ignore[reportPrivateUsage]
+
+    def requeue(self, trial: Any, reason: str = "requeued") -> model.Run:
+        """Put a trial, or any run, into the queue (again), as its next attempt; what it logged stays."""
+        key = self._id(trial)
+        self._store._storage.requeue_trial(key, reason)  # pyright: ignore[reportPrivateUsage]
+        return self._store.run(key)
+
+    def prune(self, trial: Any, reason: str = "pruned") -> model.Run:
+        """End a trial as PRUNED: it was not worth going on with."""
+        return self._store.set_status(self._id(trial), Status.PRUNED, reason)
+
+    @property
+    def _store(self) -> "Store":
+        try:
+            return vars(self)["_store"]
+        except KeyError:
+            raise RunbaseError(
+                f"this record of experiment {self.name!r} has lost its store; use store.experiment(…)"
+            ) from None
+
+    def _id(self, trial: Any) -> str:
+        if isinstance(trial, int):
+            return self.trial(trial).id
+        return trial if isinstance(trial, str) else str(trial.id)
+
+
+class Claim:
+    """A trial that is this runner's, until it is ended, given back, or not renewed in time.
+
+    Attributes: `id`, `attempt` (from 1), `runner`, `lease` (seconds).
+    """
+
+    def __init__(self, store: "Store", experiment: str, held: Held) -> None:
+        self._store, self._experiment, self._held = store, experiment, held
+        self._lease = Lease(held)
+        self.id, self.attempt, self.runner, self.lease = (
+            held.run,
+            held.attempt,
+            held.runner,
+            held.seconds,
+        )
+
+    @functools.cached_property
+    def run(self) -> model.Run:
+        """Its record, as it was when it was first asked for."""
+        return self._store._storage.get_runs([self.id])[0]  # pyright: ignore[reportPrivateUsage]
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Its parameters."""
+        return self.run.params
+
+    @functools.cached_property
+    def config(self) -> dict[str, Any]:
+        """What else was said with it, and is no parameter."""
+        storage = self._store._storage  # pyright: ignore[reportPrivateUsage]
+        return storage.attributes("run", [self.id], "config")[self.id]
+
+    @property
+    def number(self) -> int:
+        """Its number in the experiment."""
+        return self.run.number
+
+    def start(self, **options: Any) -> "Run":
+        """Begin to run it: a `Run` that renews the claim by itself; the options are those of `start_run`."""
+        from runbase.start import begin
+
+        options.setdefault("store", self._store)
+        return begin(self._held, run_id=self.id, **options)
+
+    def renew(self) -> bool:
+        """Keep it for another `lease` seconds; False where it is lost."""
+        return self._lease.renew(self._store._storage)  # pyright: ignore[reportPrivateUsage]
+
+    def release(self, reason: str = "given back") -> bool:
+        """Give it back to the queue, without using up a retry; False where it is lost."""
+        return self._store._storage.release_claim(self.id, self.attempt, reason)  # pyright: ignore[reportPrivateUsage]
+
+    def finish(
+        self,
+        status: Status | str = Status.COMPLETED,
+        *,
+        metrics: Mapping[str, Any] | None = None,
+        error: str | None = None,
+    ) -> bool:
+        """End it without a `Run`, with its last metrics; False where the claim is lost, and then nothing
+        changes. Raises UsageError for a status that is no end.
+        """
+        try:
+            parsed = Status.parse(status)
+        except ValueError as wrong:
+            raise UsageError(str(wrong)) from None
+        if parsed.phase != "ended":
+            raise UsageError(f"a trial cannot end as {parsed.value}, which is no end")
+        document = None if error is None else {"type": "error", "message": error, "traceback": ""}
+        storage = self._store._storage  # pyright: ignore[reportPrivateUsage]
+        points = None if not metrics else _points(metrics)
+        return storage.end_trial(self.id, self.attempt, parsed, error=document, metrics=points)
+
+    def __repr__(self) -> str:
+        return f"<Claim of {self.runner} on {self.id}, attempt {self.attempt}>"
+
+
+class _Claiming:
+    """`with experiment.claim() as trial`."""
+
+    def __init__(
+        self, experiment: Experiment, runner: str | None, lease: float, options: Mapping[str, Any]
+    ) -> None:
+        self._experiment, self._runner, self._lease = experiment, runner, lease
+        self._options = options
+        self._run: Run | None = None
+
+    def __enter__(self) -> "Run | None":
+        claim = self._experiment.claim_trial(self._runner, lease=self._lease)
+        if claim is None:
+            return None
+        try:
+            self._run = claim.start(**self._options)
+        except BaseException:
+            claim.release("could not be started")
+            raise
+        return self._run.__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._run is not None:
+            self._run.__exit__(kind, error, trace)
+
+
+def bound(store: Any, record: model.Experiment) -> Experiment:
+    """A record as an object of its store."""
+    fields = {name: getattr(record, name) for name in record.__struct_fields__}
+    made = Experiment(**fields)
+    vars(made)["_store"] = store
+    return made
+
+
+def this_runner() -> str:
+    """This host and process."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    for key, value in config.items():
+        try:
+            msgspec.json.encode(value)
+        except (TypeError, ValueError):
+            raise UsageError(
+                f"the config's {key!r} is a {type(value).__name__}; it is to be plain data"
+            ) from None
+    return dict(config)
+
+
+def _points(metrics: Mapping[str, Any]) -> Points:
+    plain = {key: to_scalar(key, value)[0] for key, value in flatten(metrics)}
+    now = time.time()
+    return Points(
+        keys=tuple(plain), steps=[0], times=[now], columns=[[value] for value in plain.values()]
+    )
+
+
+__all__ = ["Claim", "Experiment", "bound", "this_runner"]

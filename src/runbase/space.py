@@ -1,0 +1,90 @@
+"""Search spaces: what the parameters of an experiment may be.
+
+space = {
+    "lr": Float(1e-5, 1e-1, log=True, default=1e-3),
+    "layers": Int(1, 8),
+    "optimizer": Categorical(["sgd", "adam"]),
+    "momentum": Float(0, 1, when={"optimizer": ["sgd"]}),
+}
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from runbase.errors import UsageError
+
+
+class Int(Struct, frozen=True, tag="int", omit_defaults=True):
+    """A whole number from `low` to `high`, both included; `log`: its logarithm is what matters."""
+
+    low: int
+    high: int
+    step: int = 1
+    log: bool = False
+    default: int | None = None
+    when: dict[str, list[Any]] = {}
+    """Other parameter → the values at which this one is there at all."""
+
+
+class Float(Struct, frozen=True, tag="float", omit_defaults=True):
+    """A number from `low` to `high`; with `step`, multiples of it above `low`."""
+
+    low: float
+    high: float
+    step: float | None = None
+    log: bool = False
+    default: float | None = None
+    when: dict[str, list[Any]] = {}
+
+
+class Categorical(Struct, frozen=True, tag="categorical", omit_defaults=True):
+    """One of some values, which have no order."""
+
+    choices: list[Any]
+    default: Any = None
+    when: dict[str, list[Any]] = {}
+
+
+Parameter = Int | Float | Categorical
+
+
+def check(space: Mapping[str, Any]) -> dict[str, Parameter]:
+    """The space, if it makes sense; UsageError names the parameter that does not."""
+    for key, parameter in space.items():
+        if isinstance(parameter, Int | Float):
+            _check_range(key, parameter)
+        elif isinstance(parameter, Categorical):
+            if not parameter.choices:
+                raise UsageError(f"parameter {key!r} has no choices")
+            if parameter.default is not None and parameter.default not in parameter.choices:
+                raise UsageError(
+                    f"the default of {key!r}, {parameter.default!r}, is no choice of it"
+                )
+        else:
+            raise UsageError(f"parameter {key!r} is {parameter!r}; use Int, Float or Categorical")
+        for other, values in parameter.when.items():
+            if other == key or other not in space:
+                raise UsageError(f"{key!r} depends on {other!r}, which is no other parameter")
+            if not values:
+                raise UsageError(f"{key!r} depends on no value of {other!r}")
+    return dict(space)
+
+
+def applies(parameter: Parameter, params: Mapping[str, Any]) -> bool:
+    """Whether a parameter is there at all, as others stand."""
+    return all(params.get(other) in values for other, values in parameter.when.items())
+
+
+def _check_range(key: str, parameter: Int | Float) -> None:
+    low, high, default = parameter.low, parameter.high, parameter.default
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        raise UsageError(f"parameter {key!r} goes from {low} to {high}")
+    if parameter.log and low <= 0:
+        raise UsageError(f"parameter {key!r} has a logarithm and begins at {low}; begin above 0")
+    if parameter.step is not None and parameter.step <= 0:
+        raise UsageError(f"the step of {key!r} is {parameter.step}")
+    if default is not None and not low <= default <= high:
+        raise UsageError(f"the default of {key!r}, {default}, is not from {low} to {high}")

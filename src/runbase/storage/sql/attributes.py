@@ -1,0 +1,57 @@
+"""What tools keep about runs and experiments beside parameters and metrics, and samples by time."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from runbase.storage.protocol import Kind
+from runbase.storage.sql import scalars
+from runbase.storage.sql.session import Session
+
+Sample = tuple[float, str, Any]
+"""When it was measured (seconds since the epoch), what, and its value."""
+
+
+def put(session: Session, kind: Kind, key: str, scope: str, values: Mapping[str, Any]) -> None:
+    """Set attributes of a run or an experiment, in a tool's scope."""
+    rows = [
+        {"of": key, "scope": scope, "key": name, **scalars.typed(value)}
+        for name, value in values.items()
+    ]
+    session.many("set_attribute" if kind == "run" else "set_experiment_attribute", rows)
+
+
+def get(session: Session, kind: Kind, keys: Sequence[str], scope: str) -> dict[str, dict[str, Any]]:
+    """Attributes in a scope, of several runs or experiments: id → key → value."""
+    statement = "attributes_in_scope" if kind == "run" else "experiment_attributes_in_scope"
+    found: dict[str, dict[str, Any]] = {key: {} for key in keys}
+    for row in session.rows(statement, ids=session.each(keys), scope=scope):
+        value = scalars.value(row["type"], row["number"], row["text"])
+        found[row["of"]][row["key"]] = value
+    return found
+
+
+def add_samples(session: Session, run: str, samples: Iterable[Sample]) -> None:
+    """Figures by time; one that is there already stays as it is."""
+    session.rows("lock_runs", runs=session.each([run]))
+    session.pour(
+        "set_sample",
+        "samples",
+        [
+            {"run_id": run, "key": key, "time": time, **scalars.typed(value)}
+            for time, key, value in sorted(
+                samples, key=lambda s: (s[1], s[0])
+            )  # as the index has them
+        ],
+    )
+
+
+def samples(session: Session, runs: Sequence[str], key: str | None) -> list[tuple[str, Sample]]:
+    """Figures of runs, of one key or all, by time."""
+    rows = session.rows("samples_by_time", runs=session.each(runs), key=key)
+    return [
+        (
+            row["run_id"],
+            (row["time"], row["key"], scalars.value(row["type"], row["number"], row["text"])),
+        )
+        for row in rows
+    ]

@@ -1,0 +1,32 @@
+"""What the storage asks of a driver: a connection to one kind of database."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, TypeVar
+
+from runbase.storage.protocol import Rows
+from runbase.storage.sql.session import Session
+
+T = TypeVar("T")
+
+
+class Driver(Protocol):
+    """What the storage asks of a driver."""
+
+    url: str
+    dialect: str
+    prepare: Callable[[Any], object]
+
+    def new(self) -> bool: ...
+    def connect(self) -> Any: ...
+    def write(self) -> AbstractContextManager[Session]: ...
+    def read(self) -> AbstractContextManager[Session]: ...
+    def transact(self, work: Callable[[Any], T], *, bulk: bool = False) -> T: ...
+    def sql(
+        self,
+        query: str,
+        params: Mapping[str, Any] | Sequence[Any],
+        write: bool,
+        timeout: float | None,
+    ) -> Rows: ...
+    def close(self) -> None: ...

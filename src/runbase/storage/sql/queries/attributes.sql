@@ -1,0 +1,35 @@
+-- name: set_attribute
+-- Something a tool keeps about a run.
+insert into attributes (run_id, scope, key, type, number, text)
+values (:of, :scope, :key, :type, :number, :text)
+on conflict (run_id, scope, key) do update
+set type = excluded.type, number = excluded.number, text = excluded.text;
+
+-- name: set_experiment_attribute
+-- Something a tool keeps about an experiment.
+insert into experiment_attributes (experiment_id, scope, key, type, number, text)
+values (:of, :scope, :key, :type, :number, :text)
+on conflict (experiment_id, scope, key) do update
+set type = excluded.type, number = excluded.number, text = excluded.text;
+
+-- name: attributes_in_scope
+-- What a tool keeps about runs.
+select run_id as of, key, type, number, text from attributes
+where run_id = any(:ids) and scope = :scope order by run_id, key;
+
+-- name: experiment_attributes_in_scope
+-- What a tool keeps about experiments.
+select experiment_id as of, key, type, number, text from experiment_attributes
+where experiment_id = any(:ids) and scope = :scope order by experiment_id, key;
+
+-- name: set_sample
+-- A figure at a time; the same one twice is one.
+insert into samples (run_id, key, time, type, number, text)
+values (:run_id, :key, :time, :type, :number, :text)
+on conflict (run_id, key, time) do nothing;
+
+-- name: samples_by_time
+-- Figures of runs, of one key or all.
+select run_id, key, time, type, number, text from samples
+where run_id = any(:runs) and (key = :key or cast(:key as text) is null)
+order by run_id, time, key;

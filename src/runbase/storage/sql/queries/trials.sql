@@ -1,0 +1,119 @@
+-- name: insert_trial
+-- A run that waits in its experiment's queue.
+insert into runs (id, experiment_id, number, name, status, config_id, created_at, updated_at, queued_at,
+                  due_at, priority, retries, runner, attempt)
+values (:run, :experiment, :number, :name, 'PENDING', (select id from configs where hash = :hash),
+        :time, :time, :time, :due, :priority, :retries, :runner, 1);
+
+-- name: work_there_is
+-- Whether a runner would find something to do: a trial that waits, or a claim that ran out.
+select 1 as one where exists (
+  select 1 from runs
+  where experiment_id = :experiment and status = 'PENDING' and queued_at is not null
+    and deleted_at is null and (due_at is null or due_at <= :now)
+    and (runner is null or runner = :runner)
+) or exists (
+  select 1 from runs where experiment_id = :experiment and lease_until < :now
+);
+
+-- name: claim_trial
+-- The first trial that waits becomes a runner's: of several claimers at once, each gets another.
+update runs set status = 'RUNNING', runner = :runner, lease_until = :until, lost_at = null, ended_at = null,
+       started_at = coalesce(started_at, :time), updated_at = :time, seen_at = :time
+where id = (
+  select id from runs
+  where experiment_id = :experiment and status = 'PENDING' and queued_at is not null
+    and deleted_at is null and (due_at is null or due_at <= :now)
+    and (runner is null or runner = :runner)
+  order by priority desc, number limit 1
+  -- only: postgres
+  for update skip locked
+  -- only: end
+)
+returning id, attempt;
+
+-- name: expired_trials
+-- Trials whose runner did not renew its claim.
+select id, attempt, retries, runner from runs
+where experiment_id = :experiment and lease_until < :now
+-- only: postgres
+for update skip locked
+-- only: end
+;
+
+-- name: renew_claim
+-- A claim holds for longer, as long as it is still the same one.
+update runs set lease_until = :until, seen_at = :now, updated_at = :now
+where id = :run and attempt = :attempt and lease_until is not null;
+
+-- name: release_claim
+-- A claim that is given back uses up no retry.
+update runs set retries = retries + 1
+where id = :run and attempt = :attempt and lease_until is not null;
+
+-- name: queue_run
+-- A run becomes a trial, or may be tried once more than was said.
+update runs set retries = case when queued_at is null then retries else retries + 1 end,
+       queued_at = coalesce(queued_at, :time), due_at = null
+where id = :run;
+
+-- name: next_attempt
+-- A trial is to be tried once more: the claim on it is gone.
+update runs set attempt = attempt + 1, lease_until = null, runner = null, error = null, exit_code = null
+where id = :run;
+
+-- name: assign_trial
+-- A trial that waits and is nobody's is reserved for a runner.
+update runs set runner = :runner where id = :run and status = 'PENDING' and runner is null;
+
+-- name: runner_of_trial
+-- Who claimed it, or is to.
+select runner from runs where id = :run;
+
+-- name: server_time
+-- The database's clock.
+-- only: sqlite
+select (julianday('now') - 2440587.5) * 86400.0 as now;
+-- only: postgres
+select cast(extract(epoch from clock_timestamp()) as double precision) as now;
+-- only: end
+
+-- name: observed_runs
+-- Runs that have ended in one of some states, with their parameters as one document.
+select r.id, r.experiment_id, r.number, r.status, r.config_id, c.params
+from runs r left join configs c on c.id = r.config_id
+where r.experiment_id = any(:experiments) and r.number > :least and r.deleted_at is null
+  and r.status = any(:statuses)
+order by r.experiment_id, r.number;
+
+-- name: observed_metrics
+-- Their last values of some metrics.
+select s.run_id, s.key, s.last
+from series s where s.run_id = any(:runs) and s.kind = 'metric' and s.key = any(:keys);
+
+-- name: clear_space
+-- An experiment's whole search space.
+delete from spaces where experiment_id = :id;
+
+-- name: add_to_space
+-- What one parameter may be.
+insert into spaces (experiment_id, position, key, kind, low, high, step, log, choices, fallback, condition)
+values (:experiment, :position, :key, :kind, :low, :high, :step, :log, :choices, :fallback, :condition);
+
+-- name: spaces_of_experiments
+-- What their parameters may be.
+select experiment_id, key, kind, low, high, step, log, choices, fallback, condition
+from spaces where experiment_id = any(:experiments) order by experiment_id, position;
+
+-- name: clear_limits
+-- All limits of an experiment's metrics.
+delete from limits where experiment_id = :id;
+
+-- name: add_limit
+-- What a metric must be.
+insert into limits (experiment_id, metric, low, high) values (:id, :metric, :low, :high);
+
+-- name: limits_of_experiments
+-- What their metrics must be.
+select experiment_id, metric, low, high from limits
+where experiment_id = any(:experiments) order by experiment_id, metric;

@@ -1,0 +1,66 @@
+"""Scalars of any type as columns, exactly: how parameters, attributes and samples are kept."""
+
+import math
+from datetime import datetime
+from typing import Any, cast
+
+import msgspec
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+def typed(value: Any) -> dict[str, Any]:
+    """A scalar or a document as the columns type, number and text."""
+    match value:
+        case None:
+            return {"type": "null", "number": None, "text": None}
+        case bool():
+            return {"type": "bool", "number": int(value), "text": "true" if value else "false"}
+        case int():
+            number = float(value) if abs(value) < 10**300 else math.copysign(math.inf, value)
+            return {"type": "int", "number": number, "text": str(value)}
+        case float():
+            number = value if value == value else None
+            return {"type": "float", "number": number, "text": repr(value)}
+        case str():
+            return {"type": "text", "number": None, "text": value}
+        case datetime():
+            return {"type": "time", "number": value.timestamp(), "text": value.isoformat()}
+        case _:
+            return {"type": "json", "number": None, "text": document(value)}
+
+
+def value(kind: str, number: float | None, text: str | None) -> Any:
+    """What `typed` was given."""
+    match kind:
+        case "null":
+            return None
+        case "bool":
+            return bool(number)
+        case "int":
+            return int(text or 0)
+        case "float":
+            return float(text or "nan")
+        case "time":
+            return datetime.fromisoformat(text or "")
+        case "json":
+            return msgspec.json.decode(text or "null")
+        case _:
+            return text
+
+
+def document(value: Any) -> str:
+    """A value as JSON with sorted keys: NaN, the infinities and huge integers as text."""
+    return _encode(_plain(value)).decode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, int) and abs(value) >= 2**63:
+        return str(value)
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list):
+        return [_plain(v) for v in cast("list[Any]", value)]
+    return value

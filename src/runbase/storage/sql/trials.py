@@ -1,0 +1,225 @@
+"""Trials: put into their experiment's queue, claimed once, given back, tried again, brought to an end.
+
+A trial counts its attempts. Whatever an earlier attempt still reports counts no more (see `last_status`), so
+a machine that was taken for dead and lives on cannot end what another one has begun since.
+"""
+
+import time as clock
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from runbase.errors import UsageError
+from runbase.events import Points
+from runbase.status import Phase, Status
+from runbase.storage.protocol import Claimed, NewTrial, Observation
+from runbase.storage.sql import attributes, points, runs
+from runbase.storage.sql.session import Session
+
+
+def add(session: Session, experiment: str, trials: Sequence[NewTrial]) -> None:
+    """Trials at the end of the queue, numbered on from its last run, without a gap."""
+    now = clock.time()
+    moment = session.time(now)
+    session.rows("lock_experiment", id=experiment)
+    first = session.row("next_number", experiment=experiment)["number"]
+    rows: list[dict[str, Any]] = []
+    params: list[dict[str, Any]] = []
+    tags: list[dict[str, Any]] = []
+    configs: dict[str, str] = {}
+    for number, trial in enumerate(trials, first):
+        typed, digest, document = runs.config(trial.params)
+        configs[digest] = document
+        params += [{"run_id": trial.id, **row} for row in typed]
+        tags += [{"run": trial.id, "key": k, "value": v} for k, v in trial.tags.items()]
+        rows.append(
+            {
+                "run": trial.id,
+                "experiment": experiment,
+                "number": number,
+                "name": trial.name,
+                "hash": digest,
+                "time": moment,
+                "due": None if trial.due is None else session.time(trial.due),
+                "priority": trial.priority,
+                "retries": trial.retries,
+                "runner": trial.runner,
+            }
+        )
+    session.many("insert_config", [{"hash": h, "params": d} for h, d in configs.items()])
+    session.many("insert_trial", rows)
+    session.pour("add_param", "params", params)
+    session.many("set_tag", tags)
+    session.many(
+        "add_status",
+        [
+            {
+                "run": trial.id,
+                "time": moment,
+                "status": "PENDING",
+                "reason": None,
+                "inferred": 0,
+                "attempt": 1,
+            }
+            for trial in trials
+        ],
+    )
+    for trial in trials:
+        if trial.config:
+            attributes.put(session, "run", trial.id, "config", trial.config)
+    session.run("touch_experiment", id=experiment, time=moment)
+
+
+def has_work(session: Session, experiment: str, runner: str) -> bool:
+    """Whether there is something to claim, or a claim that has run out."""
+    now = session.time(server_time(session))
+    row = session.row("work_there_is", experiment=experiment, runner=runner, now=now)
+    return row is not None
+
+
+def claim(session: Session, experiment: str, runner: str, lease: float) -> Claimed | None:
+    """The next trial that waits, for one runner alone; first, claims that ran out are given back."""
+    now = server_time(session)
+    expire(session, experiment, now)
+    began = clock.time()
+    row = session.row(
+        "claim_trial",
+        experiment=experiment,
+        runner=runner,
+        now=session.time(now),
+        until=session.time(now + lease),
+        time=session.time(began),
+    )
+    if row is None:
+        return None
+    session.run(
+        "add_status",
+        run=row["id"],
+        time=session.time(began),
+        status="RUNNING",
+        reason=f"claimed by {runner}",
+        inferred=0,
+        attempt=row["attempt"],
+    )
+    return Claimed(run=row["id"], attempt=row["attempt"])
+
+
+def expire(session: Session, experiment: str, now: float) -> None:
+    """Trials whose claim ran out wait again, or are lost for good when their retries are used up."""
+    for row in session.rows("expired_trials", experiment=experiment, now=session.time(now)):
+        reason = f"{row['runner']} was not heard of any more"
+        if row["attempt"] <= row["retries"]:
+            runs.requeue(session, row["id"], clock.time(), reason)
+        else:
+            runs.report(session, row["id"], Status.NODE_FAIL, clock.time(), reason)
+
+
+def renew(session: Session, run: str, attempt: int, lease: float) -> bool:
+    """Keep a claim for longer; False where it is lost: run out and taken over, or cancelled."""
+    now = server_time(session)
+    return bool(
+        session.changed(
+            "renew_claim",
+            run=run,
+            attempt=attempt,
+            now=session.time(now),
+            until=session.time(now + lease),
+        )
+    )
+
+
+def release(session: Session, run: str, attempt: int, reason: str) -> bool:
+    """Give a claimed trial back, without using up a retry; False where the claim is lost."""
+    if not session.changed("release_claim", run=run, attempt=attempt):
+        return False
+    runs.requeue(session, run, clock.time(), reason)
+    return True
+
+
+def requeue(session: Session, run: str, reason: str) -> None:
+    """Put a run into the queue (again), however it stands."""
+    session.run("queue_run", run=run, time=session.time(clock.time()))
+    runs.requeue(session, run, clock.time(), reason)
+
+
+def cancel(session: Session, run: str, reason: str) -> bool:
+    """End a trial that waits or runs; False where it has ended. Its runner finds out when it renews."""
+    state = session.row("run_state", run=run)
+    if state is None or Status(state["status"]).phase is Phase.ENDED:
+        return False
+    runs.report(session, run, Status.CANCELLED, clock.time(), reason)
+    return True
+
+
+def end(
+    session: Session,
+    run: str,
+    attempt: int,
+    status: Status,
+    error: Mapping[str, Any] | None,
+    time: float | None = None,
+) -> bool:
+    """Bring a claimed trial to its end; False where the claim is lost, and then nothing changes."""
+    session.rows("lock_runs", runs=session.each([run]))
+    state = session.row("run_state", run=run)
+    if state is None or state["attempt"] != attempt:
+        return False
+    if Status(state["status"]).phase is Phase.ENDED:
+        return False
+    when = clock.time() if time is None else time
+    reason = None if error is None else str(error.get("type", "error"))
+    runs.report(session, run, status, when, reason, attempt)
+    document = None if error is None else session.json(dict(error))
+    session.run("end_run", run=run, error=document, exit_code=None)
+    runs.seen(session, run, when)
+    return True
+
+
+def log(session: Session, run: str, event: Points) -> None:
+    """Points of a trial that keeps no journal."""
+    session.rows("lock_runs", runs=session.each([run]))
+    points.points(session, run, f"run:{run}", event)
+    runs.seen(session, run, max(event.times))
+
+
+def observations(
+    session: Session, after: Mapping[str, int], statuses: Sequence[str], metrics: Sequence[str]
+) -> list[Observation]:
+    """Runs that have ended in one of some states, after a number of their experiment, in two queries."""
+    found: dict[str, Observation] = {}
+    params: dict[int | None, dict[str, Any]] = {}
+    given = {
+        "experiments": session.each(list(after)),
+        "statuses": session.each(statuses),
+        "least": min(after.values(), default=0),
+    }
+    for row in session.rows("observed_runs", **given):
+        if row["number"] <= after[row["experiment_id"]]:
+            continue
+        if row["config_id"] not in params:  # many runs share one
+            params[row["config_id"]] = session.document(row["params"]) or {}
+        found[row["id"]] = Observation(
+            run=row["id"],
+            experiment=row["experiment_id"],
+            number=row["number"],
+            status=Status(row["status"]),
+            params=dict(params[row["config_id"]]),
+            metrics={},
+        )
+    ids, keys = session.each(list(found)), session.each(metrics)
+    for row in session.rows("observed_metrics", runs=ids, keys=keys):
+        found[row["run_id"]].metrics[row["key"]] = row["last"]
+    return list(found.values())
+
+
+def assign(session: Session, run: str, runner: str) -> str | None:
+    """Reserve a waiting trial for a runner; the one that holds it, which may be another."""
+    session.changed("assign_trial", run=run, runner=runner)
+    row = session.row("runner_of_trial", run=run)
+    if row is None:
+        raise UsageError(f"there is no trial {run!r}")
+    return row["runner"]
+
+
+def server_time(session: Session) -> float:
+    """The database's clock, in seconds since the epoch: all runners compare with the same one."""
+    return float(session.row("server_time")["now"])

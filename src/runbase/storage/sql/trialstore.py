@@ -1,0 +1,108 @@
+"""The shelf of trials, over a driver: each verb in one transaction."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from runbase.events import Points
+from runbase.status import Status
+from runbase.storage.protocol import Claimed, Kind, NewTrial, Observation
+from runbase.storage.sql import attributes as kept
+from runbase.storage.sql import trials
+from runbase.storage.sql.attributes import Sample
+from runbase.storage.sql.driver import Driver
+from runbase.storage.sql.session import Session
+
+T = TypeVar("T")
+
+
+class TrialStore:
+    """Trials of a store."""
+
+    _driver: Driver
+
+    def add_trials(self, experiment: str, new: Sequence[NewTrial]) -> None:
+        """Queue them, numbered without a gap, all in one transaction."""
+        self._transact(lambda session: trials.add(session, experiment, new))
+
+    def claim_trial(self, experiment: str, runner: str, lease: float) -> Claimed | None:
+        """The next one that waits, for this runner alone, until `lease` seconds have gone by."""
+        with self._driver.read() as session:  # who waits for work takes no turn at writing
+            if not trials.has_work(session, experiment, runner):
+                return None
+        return self._transact(lambda session: trials.claim(session, experiment, runner, lease))
+
+    def renew_claim(self, run: str, attempt: int, lease: float) -> bool:
+        """Keep a claim for longer; False where it is lost."""
+        return self._transact(lambda session: trials.renew(session, run, attempt, lease))
+
+    def release_claim(self, run: str, attempt: int, reason: str) -> bool:
+        """Give it back, without using up a retry; False where it is lost."""
+        return self._transact(lambda session: trials.release(session, run, attempt, reason))
+
+    def end_trial(
+        self,
+        run: str,
+        attempt: int,
+        status: Status,
+        *,
+        error: Mapping[str, Any] | None = None,
+        metrics: Points | None = None,
+    ) -> bool:
+        """Its last metrics and its end; False where the claim is lost, and then nothing changes."""
+
+        def work(session: Session) -> bool:
+            if not trials.end(session, run, attempt, status, error):
+                return False
+            if metrics is not None:
+                trials.log(session, run, metrics)
+            return True
+
+        return self._driver.transact(work, bulk=True)
+
+    def assign_trial(self, run: str, runner: str) -> str | None:
+        """Reserve a waiting trial for a runner; the one that holds it, which may be another."""
+        return self._transact(lambda session: trials.assign(session, run, runner))
+
+    def requeue_trial(self, run: str, reason: str) -> None:
+        """Put a run into its experiment's queue (again)."""
+        self._transact(lambda session: trials.requeue(session, run, reason))
+
+    def cancel_trial(self, run: str, reason: str) -> bool:
+        """End one that waits or runs; False where it has ended."""
+        return self._transact(lambda session: trials.cancel(session, run, reason))
+
+    def observations(
+        self, after: Mapping[str, int], statuses: Sequence[str], metrics: Sequence[str]
+    ) -> list[Observation]:
+        """The runs of experiments (id → those after this number) in some states, with these metrics."""
+        with self._driver.read() as session:
+            return trials.observations(session, after, statuses, metrics)
+
+    def put_attributes(self, kind: Kind, key: str, scope: str, values: Mapping[str, Any]) -> None:
+        """Set what a tool keeps about a run or an experiment."""
+        self._transact(lambda session: kept.put(session, kind, key, scope, values))
+
+    def attributes(self, kind: Kind, keys: Sequence[str], scope: str) -> dict[str, dict[str, Any]]:
+        """What a tool keeps about runs or experiments: id → key → value."""
+        with self._driver.read() as session:
+            return kept.get(session, kind, keys, scope)
+
+    def add_samples(self, run: str, samples: Iterable[Sample]) -> None:
+        """Figures (time, key, value); one that is there already stays."""
+        self._transact(lambda session: kept.add_samples(session, run, samples))
+
+    def samples(self, runs: Sequence[str], key: str | None = None) -> list[tuple[str, Sample]]:
+        """Figures of runs, of one key or all, by run and time."""
+        with self._driver.read() as session:
+            return kept.samples(session, runs, key)
+
+    def expire_trials(self, experiment: str) -> None:
+        """Give back what was claimed and not renewed."""
+
+        def work(session: Session) -> None:
+            trials.expire(session, experiment, trials.server_time(session))
+
+        self._transact(work)
+
+    def _transact(self, work: Callable[[Session], T]) -> T:
+        return self._driver.transact(work)
