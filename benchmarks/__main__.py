@@ -2,6 +2,7 @@
 
 import argparse
 import datetime as dt
+import itertools
 import json
 import platform
 import sqlite3
@@ -117,6 +118,7 @@ LARGE_ROWS: list[tuple[str, str, tuple[str, str], tuple[float | None, float | No
     ("… filter, sort, top 50", "ms", ("listing", "search_ms"), (None, None)),
     ("… all of them, in pages of 1,000", "s", ("listing", "all_s"), (None, None)),
 ]
+OPTUNA = ["runbase", "journal", "rdb", "runbase-postgres"]
 
 
 def main() -> None:
@@ -126,6 +128,9 @@ def main() -> None:
     parser.add_argument("--no-store", action="store_true", help="leave the store's table out")
     parser.add_argument(
         "--large", action="store_true", help="100,000 and 30,000 runs as well (half an hour)"
+    )
+    parser.add_argument(
+        "--optuna", action="store_true", help="Optuna's storages beside ours: trials a second"
     )
     parser.add_argument("--rounds", type=int, default=3, help="how often (medians are shown)")
     parser.add_argument("--markdown", action="store_true", help="print the table for the docs")
@@ -149,7 +154,19 @@ def main() -> None:
                 bar.update(task, description=f"{name}, {backend}")
                 stores[backend, name] = measure(backend, name, module="benchmarks.stores")
                 bar.advance(task)
+        optuna: dict[tuple[str, str], dict[str, Any]] = {}
+        for name, processes in itertools.product(OPTUNA, ("1", "4")) if options.optuna else ():
+            bar.update(task, description=f"Optuna, {name}, {processes}")
+            module = "benchmarks.optuna_storages"
+            optuna[name, processes] = measure(name, processes, module=module)
     show(found, markdown=options.markdown)
+    if optuna:
+        body = [
+            [name, *(text(optuna[name, n]["trials_per_second"]) for n in ("1", "4"))]
+            for name in OPTUNA
+        ]
+        head = ["Optuna storage, trials a second", "1 process", "4 processes"]
+        print_table(head, body, markdown=options.markdown, width=100)
     if stores:
         show_stores(rows, stores, markdown=options.markdown)
 

@@ -26,6 +26,8 @@ def check_liveness(storage: Storage, home: Path, report: Report | None = None) -
     report = report if report is not None else Report()
     clock = None
     for run in storage.live_runs():
+        if not run.processes:
+            continue  # it was reported from outside, without a journal: a lease may tell, or nobody
         folder = home / run.folder if run.folder else None
         beat = _beat(folder)
         alive = _lives_here(run.processes)

@@ -7,6 +7,7 @@ schema is made when it is not there. Nothing crosses a fork: a child opens a poo
 
 import os
 import threading
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
@@ -34,6 +35,8 @@ from runbase.storage.sql.statements import bound
 OLDEST = 140000
 """PostgreSQL 14, in the server's own numbering."""
 
+FRESH = 0.5
+"""Seconds for which a connection that answered is taken to be alive."""
 PATIENCE = 10.0
 """Seconds to wait for a connection; a training run's journal waits meanwhile, not the run."""
 
@@ -67,6 +70,8 @@ class PostgresDriver:
         self._prepared = False
         self._here = threading.local()
         self._pid = os.getpid()
+        self._answered: dict[int, float] = {}
+        """Connection → when it was last used without an error."""
         self._left_behind: list[ConnectionPool[Connection]] = []
         self._guard = threading.Lock()
         with self.errors(), self._connect() as connection:
@@ -123,6 +128,14 @@ class PostgresDriver:
             finally:
                 if not connection.closed:
                     connection.execute("rollback")
+
+    def once(self, name: str, /, **params: Any) -> int:
+        """One named statement as a transaction of its own, in one exchange; how many rows it changed."""
+        if not self._prepared:
+            with self.write() as session:
+                return session.changed(name, **params)
+        with self.errors(), self._connection() as connection:
+            return Session(connection, self.schema).changed(name, **params)
 
     def transact(self, work: Callable[[Any], T], *, bulk: bool = False) -> T:
         """`work` in one transaction, again where it and another one stood in each other's way."""
@@ -248,9 +261,14 @@ class PostgresDriver:
             reconnect_timeout=PATIENCE,
             kwargs={"autocommit": True},
             configure=self._configure,
-            check=ConnectionPool.check_connection,
+            check=self._check,
             open=True,
         )
+
+    def _check(self, connection: Connection) -> None:
+        """Whether the server is still there; not asked of a connection that answered a moment ago."""
+        if time.monotonic() - self._answered.get(id(connection), 0.0) > FRESH:
+            ConnectionPool.check_connection(connection)
 
     @contextmanager
     def _connection(self) -> Generator[Connection]:
@@ -263,6 +281,7 @@ class PostgresDriver:
                     self._pid = os.getpid()
         with self._pool.connection() as connection:
             yield connection
+            self._answered[id(connection)] = time.monotonic()
 
     def _set_up(self) -> None:
         """Make the schema and bring it up to date, one process at a time."""

@@ -20,6 +20,7 @@ gets out.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Literal, Protocol, TypeVar
 
 from msgspec import Struct
@@ -139,8 +140,24 @@ class NewTrial(Struct, frozen=True, kw_only=True):
     priority: int = 0
     retries: int = 2
     runner: str | None = None
+    running: bool = False
+    """It runs already: whoever makes it does."""
+    started: float | None = None
+    """When it began, where that is known; else a running one begins now."""
     config: Mapping[str, Any] = {}
     """What else its runner is to know: no parameter to tune."""
+
+
+class Told(Struct, frozen=True, kw_only=True):
+    """A trial with all that a tool keeps about it: scope → key → value."""
+
+    id: str
+    number: int
+    status: Status
+    started_at: datetime | None
+    ended_at: datetime | None
+    params: dict[str, Any]
+    attributes: dict[str, dict[str, Any]]
 
 
 class Observation(Struct, frozen=True):
@@ -208,8 +225,10 @@ class Storage(Protocol):
         """A new experiment's id; several may have one name."""
         ...
 
-    def get_or_create_experiment(self, name: str, fields: Mapping[str, Any]) -> str:
-        """The newest experiment of a name; whoever asks at the same moment gets the same one."""
+    def get_or_create_experiment(
+        self, name: str, fields: Mapping[str, Any], experiment: str | None = None
+    ) -> str:
+        """The newest experiment of a name; the rest is for one that has to be made."""
         ...
 
     def lineage(self, experiment: str) -> tuple[list[Ancestor], list[Ancestor]]:
@@ -361,6 +380,53 @@ class Storage(Protocol):
 
     def cancel_trial(self, run: str, reason: str) -> bool:
         """End one that waits or runs; False where it has ended."""
+        ...
+
+    def add_trial(
+        self, experiment: str, new: NewTrial, attributes: Mapping[str, Mapping[str, Any]]
+    ) -> int:
+        """Queue one, with what a tool keeps about it; its number."""
+        ...
+
+    def begin_trial(self, run: str) -> bool:
+        """One that waits runs; False where it does not wait (any more)."""
+        ...
+
+    def tell(
+        self,
+        run: str,
+        attributes: Mapping[str, Mapping[str, Any]],
+        params: Mapping[str, Any] | None = None,
+    ) -> bool:
+        """Set attributes and parameters of a trial; False where it has ended, and then nothing changes."""
+        ...
+
+    def close_trial(
+        self,
+        run: str,
+        status: Status,
+        *,
+        attributes: Mapping[str, Mapping[str, Any]] | None = None,
+        metrics: Sequence[Points] = (),
+        ended: float | None = None,
+    ) -> bool:
+        """End a trial that nobody claimed; False where it has ended, and then nothing changes."""
+        ...
+
+    def told(self, experiment: str, after: int, also: Sequence[str] = ()) -> list[Told]:
+        """An experiment's runs behind a number, and these, with what tools keep about them, by number."""
+        ...
+
+    def beat(self, run: str) -> None:
+        """A sign of life of a trial, by the database's clock."""
+        ...
+
+    def silent(self, experiment: str, seconds: float) -> list[str]:
+        """Trials that run, and gave no sign of life for so long."""
+        ...
+
+    def count_on(self, name: str) -> int:
+        """A number that this counter never gave before, from 1."""
         ...
 
     def observations(

@@ -247,6 +247,11 @@ class SqliteDriver:
             connection.execute("pragma foreign_keys = on")
         return connection
 
+    def once(self, name: str, /, **params: Any) -> int:
+        """One named statement as a transaction of its own; how many rows it changed."""
+        with self.write() as session:
+            return session.changed(name, **params)
+
     def transact(self, work: Callable[[Session], T], *, bulk: bool = False) -> T:
         """`work` in one transaction; writers take turns here, so that it needs no second try."""
         del bulk  # there is no way to a server to save

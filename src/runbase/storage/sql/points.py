@@ -50,6 +50,61 @@ def points(session: Session, run: str, journal: str, event: Points) -> None:
     )
 
 
+def whole(session: Session, run: str, journal: str, events: Sequence[Points]) -> None:
+    """All points of a run at once: in a quarter of the statements, where it had none before."""
+    plain = all(len(event.steps) <= BLOCK and event.kind == "metric" for event in events)
+    if not plain or session.rows("series_ids", run=run, kind="metric"):
+        for event in events:
+            points(session, run, journal, event)
+        return
+    keys = [(number, key) for number, event in enumerate(events) for key in event.keys]
+    series = reserve(session, "reserve_series", len(keys))
+    groups = reserve(session, "reserve_groups", len(events))
+    ids = {place: series[n] for n, place in enumerate(keys)}
+    rows = [
+        {
+            "id": ids[number, key],
+            "run": run,
+            "kind": "metric",
+            "key": key,
+            "type": "float",
+            **_figures(event.steps, event.times, column),
+        }
+        for number, event in enumerate(events)
+        for key, column in zip(event.keys, event.columns, strict=True)
+    ]
+    session.many("load_series", rows)
+    session.many(
+        "insert_group",
+        [
+            {
+                **_axis(session, event),
+                "id": groups[number],
+                "run": run,
+                "seq": number,
+                "journal": journal,
+                "keys_hash": _keys_hash(event.kind, event.keys),
+            }
+            for number, event in enumerate(events)
+        ],
+    )
+    blocks = [
+        _blocks(session, groups[number], [ids[number, key] for key in event.keys], event)
+        for number, event in enumerate(events)
+    ]
+    session.many("insert_block", [row for part in blocks for row in part])
+
+
+def reserve(session: Session, statement: str, count: int) -> list[int]:
+    """Numbers for new rows."""
+    if not count:
+        return []
+    rows = session.rows(statement, count=count)
+    if len(rows) == count:
+        return [row[0] for row in rows]
+    return list(range(rows[0][0], rows[0][0] + count))
+
+
 def statistics(values: Sequence[Scalar]) -> dict[str, Any]:
     """count, nans, min, max and sum of values; the last three leave NaN out, None if none is left."""
     added = total(values)
@@ -70,26 +125,32 @@ def _insert(
     session: Session, run: str, journal: str, digest: str, ids: list[int], event: Points
 ) -> None:
     group = session.row("next_group")["id"]
-    stride = _stride(event.steps)
-    origin = event.times[0]
     session.run(
         "insert_group",
+        **_axis(session, event),
         id=group,
         run=run,
         seq=session.row("next_seq", run=run)["seq"],
         journal=journal,
         keys_hash=digest,
-        count=len(event.steps),
-        first_step=event.steps[0],
-        stride=stride,
-        steps=None if stride is not None else session.array(_encode(event.steps).decode()),
-        lowest_step=min(event.steps),
-        highest_step=max(event.steps),
-        first_time=origin,
-        times=session.array(_offsets(event.times, origin)),
-        progress=None if event.progress is None else session.reals(event.progress),
     )
     session.many("insert_block", _blocks(session, group, ids, event))
+
+
+def _axis(session: Session, event: Points) -> dict[str, Any]:
+    """What a new group has of its log calls."""
+    stride, origin = _stride(event.steps), event.times[0]
+    return {
+        "count": len(event.steps),
+        "first_step": event.steps[0],
+        "stride": stride,
+        "steps": None if stride is not None else session.array(_encode(event.steps).decode()),
+        "lowest_step": min(event.steps),
+        "highest_step": max(event.steps),
+        "first_time": origin,
+        "times": session.array(_offsets(event.times, origin)),
+        "progress": None if event.progress is None else session.reals(event.progress),
+    }
 
 
 def _extend(session: Session, head: Any, ids: list[int], event: Points) -> None:

@@ -76,9 +76,14 @@ def set_params(session: Session, run: str, values: Mapping[str, Any]) -> None:
 
 def settle_config(session: Session, run: str) -> None:
     """The run's set of parameters, as it now is, stored once by content."""
+    session.run("set_config", run=run, hash=insert_config(session, run))
+
+
+def insert_config(session: Session, run: str) -> str:
+    """The hash of a run's set of parameters, as it now is, which is stored once."""
     document = _document(parameters(session.rows("params_of_run", run=run)))
     session.run("insert_config", hash=_digest(document), params=document)
-    session.run("set_config", run=run, hash=_digest(document))
+    return _digest(document)
 
 
 def config(params: Mapping[str, Any]) -> tuple[list[dict[str, Any]], str, str]:

@@ -1,5 +1,6 @@
 """Scalars of any type as columns, exactly: how parameters, attributes and samples are kept."""
 
+import json
 import math
 from datetime import datetime
 from typing import Any, cast
@@ -27,7 +28,7 @@ def typed(value: Any) -> dict[str, Any]:
         case datetime():
             return {"type": "time", "number": value.timestamp(), "text": value.isoformat()}
         case _:
-            return {"type": "json", "number": None, "text": document(value)}
+            return {"type": "json", "number": None, "text": json.dumps(value, ensure_ascii=False)}
 
 
 def value(kind: str, number: float | None, text: str | None) -> Any:
@@ -44,7 +45,7 @@ def value(kind: str, number: float | None, text: str | None) -> Any:
         case "time":
             return datetime.fromisoformat(text or "")
         case "json":
-            return msgspec.json.decode(text or "null")
+            return json.loads(text or "null")
         case _:
             return text
 

@@ -144,14 +144,18 @@ class SqlStorage(TrialStore):
 
         return self._driver.transact(work)
 
-    def get_or_create_experiment(self, name: str, fields: Mapping[str, Any]) -> str:
-        """The newest experiment of a name; `fields` are for one that has to be made."""
+    def get_or_create_experiment(
+        self, name: str, fields: Mapping[str, Any], experiment: str | None = None
+    ) -> str:
+        """The newest experiment of a name; the rest is for one that has to be made."""
 
         def work(session: Session) -> str:
             session.rows("lock_name", name=name)
             row = session.row("experiment_by_name", name=name)
             own = self._own_columns(session, "experiments", "e")
-            return row["id"] if row else edits.create_experiment(session, name, fields, list(own))
+            if row:
+                return row["id"]
+            return edits.create_experiment(session, name, fields, list(own), id=experiment)
 
         return self._driver.transact(work)
 

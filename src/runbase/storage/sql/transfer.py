@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from runbase.model import Experiment
-from runbase.storage.sql import edits, runs
+from runbase.storage.sql import edits, points, runs
 from runbase.storage.sql.session import Session
 
 _TIMES = (
@@ -259,14 +259,14 @@ def _insert_points(session: Session, dump: RunDump) -> None:
     series = dict(
         zip(
             (row["id"] for row in dump.series),
-            _reserve(session, "reserve_series", len(dump.series)),
+            points.reserve(session, "reserve_series", len(dump.series)),
             strict=True,
         )
     )
     groups = dict(
         zip(
             (row["id"] for row in dump.groups),
-            _reserve(session, "reserve_groups", len(dump.groups)),
+            points.reserve(session, "reserve_groups", len(dump.groups)),
             strict=True,
         )
     )
@@ -378,16 +378,6 @@ def load_links(session: Session, dumps: Sequence[RunDump]) -> None:
         {"from_id": a, "kind": k, "to_id": b} for a, k, b in wanted if a in there and b in there
     ]
     session.many("link_runs", rows)
-
-
-def _reserve(session: Session, statement: str, count: int) -> list[int]:
-    """Numbers for new rows."""
-    if not count:
-        return []
-    rows = session.rows(statement, count=count)
-    if len(rows) == count:
-        return [row[0] for row in rows]
-    return list(range(rows[0][0], rows[0][0] + count))
 
 
 def _but(row: Any, *names: str) -> dict[str, Any]:

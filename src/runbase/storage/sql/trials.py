@@ -11,13 +11,13 @@ from typing import Any
 from runbase.errors import UsageError
 from runbase.events import Points
 from runbase.status import Phase, Status
-from runbase.storage.protocol import Claimed, NewTrial, Observation
-from runbase.storage.sql import attributes, points, runs
+from runbase.storage.protocol import Claimed, NewTrial, Observation, Told
+from runbase.storage.sql import attributes, points, runs, scalars
 from runbase.storage.sql.session import Session
 
 
-def add(session: Session, experiment: str, trials: Sequence[NewTrial]) -> None:
-    """Trials at the end of the queue, numbered on from its last run, without a gap."""
+def add(session: Session, experiment: str, trials: Sequence[NewTrial]) -> int:
+    """Trials at the end of the queue, numbered on from its last run, without a gap; the first's number."""
     now = clock.time()
     moment = session.time(now)
     session.rows("lock_experiment", id=experiment)
@@ -43,6 +43,8 @@ def add(session: Session, experiment: str, trials: Sequence[NewTrial]) -> None:
                 "priority": trial.priority,
                 "retries": trial.retries,
                 "runner": trial.runner,
+                "status": "RUNNING" if trial.running else "PENDING",
+                "started": _started(session, trial, moment),
             }
         )
     session.many("insert_config", [{"hash": h, "params": d} for h, d in configs.items()])
@@ -54,8 +56,8 @@ def add(session: Session, experiment: str, trials: Sequence[NewTrial]) -> None:
         [
             {
                 "run": trial.id,
-                "time": moment,
-                "status": "PENDING",
+                "time": (_started(session, trial, moment) if trial.running else None) or moment,
+                "status": "RUNNING" if trial.running else "PENDING",
                 "reason": None,
                 "inferred": 0,
                 "attempt": 1,
@@ -67,6 +69,14 @@ def add(session: Session, experiment: str, trials: Sequence[NewTrial]) -> None:
         if trial.config:
             attributes.put(session, "run", trial.id, "config", trial.config)
     session.run("touch_experiment", id=experiment, time=moment)
+    return first
+
+
+def _started(session: Session, trial: NewTrial, moment: Any) -> Any:
+    """When it began; None where it has not."""
+    if trial.started is not None:
+        return session.time(trial.started)
+    return moment if trial.running else None
 
 
 def has_work(session: Session, experiment: str, runner: str) -> bool:
@@ -177,7 +187,7 @@ def end(
 def log(session: Session, run: str, event: Points) -> None:
     """Points of a trial that keeps no journal."""
     session.rows("lock_runs", runs=session.each([run]))
-    points.points(session, run, f"run:{run}", event)
+    points.whole(session, run, f"run:{run}", [event])
     runs.seen(session, run, max(event.times))
 
 
@@ -223,3 +233,100 @@ def assign(session: Session, run: str, runner: str) -> str | None:
 def server_time(session: Session) -> float:
     """The database's clock, in seconds since the epoch: all runners compare with the same one."""
     return float(session.row("server_time")["now"])
+
+
+# Trials that a tool runs by itself, and nobody claims
+
+
+def begin(session: Session, run: str) -> bool:
+    """One that waits runs; False where it does not wait (any more)."""
+    now = clock.time()
+    moment = session.time(now)
+    if not session.changed("begin_trial", run=run, time=moment):
+        return False
+    session.run(
+        "add_status",
+        run=run,
+        time=moment,
+        status="RUNNING",
+        reason=None,
+        inferred=0,
+        attempt=None,
+    )
+    return True
+
+
+def tell(
+    session: Session, run: str, scopes: Mapping[str, Mapping[str, Any]], params: Mapping[str, Any]
+) -> bool:
+    """Attributes and parameters of a trial that has not ended; its set of parameters settles at its end."""
+    if session.row("live_trial", run=run) is None:
+        return False
+    for scope, values in scopes.items():
+        attributes.put(session, "run", run, scope, values)
+    if params:
+        session.many("set_param", [{"run": run, **row} for row in runs.config(params)[0]])
+    return True
+
+
+def close(
+    session: Session,
+    run: str,
+    status: Status,
+    scopes: Mapping[str, Mapping[str, Any]],
+    metrics: Sequence[Points],
+    ended: float | None,
+) -> bool:
+    """A trial's end, with its last attributes and metrics; False where it has ended."""
+    now = session.time(clock.time() if ended is None else ended)
+    document = runs.insert_config(session, run)
+    if not session.changed("close_trial", run=run, status=status.value, time=now, hash=document):
+        return False
+    session.run(
+        "add_status", run=run, time=now, status=status.value, reason=None, inferred=0, attempt=None
+    )
+    for scope, values in scopes.items():
+        attributes.put(session, "run", run, scope, values)
+    if metrics:
+        points.whole(session, run, f"run:{run}", metrics)
+    return True
+
+
+def told(session: Session, experiment: str, after: int, also: Sequence[str]) -> list[Told]:
+    """Runs with all that tools keep about them, by number, in three queries."""
+    rows = session.rows(
+        "trials_behind", experiment=experiment, after=after, also=session.each(also)
+    )
+    if not rows:
+        return []
+    ids = session.each([row["id"] for row in rows])
+    params: dict[str, list[Any]] = {}
+    for row in session.rows("params_of_runs", runs=ids):
+        params.setdefault(row["run_id"], []).append(row)
+    kept: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in session.rows("attributes_of", runs=ids):
+        scope = kept.setdefault(row["run_id"], {}).setdefault(row["scope"], {})
+        scope[row["key"]] = scalars.value(row["type"], row["number"], row["text"])
+    return [
+        Told(
+            id=row["id"],
+            number=row["number"],
+            status=Status(row["status"]),
+            started_at=session.moment(row["started_at"]),
+            ended_at=session.moment(row["ended_at"]),
+            params=runs.parameters(params.get(row["id"], [])),
+            attributes=kept.get(row["id"], {}),
+        )
+        for row in rows
+    ]
+
+
+def beat(session: Session, run: str) -> None:
+    """A sign of life."""
+    session.run("beat_trial", run=run, now=session.time(server_time(session)))
+
+
+def silent(session: Session, experiment: str, seconds: float) -> list[str]:
+    """Trials that run, and gave no sign of life for so long."""
+    since = session.time(server_time(session) - seconds)
+    return [row["id"] for row in session.rows("silent_trials", experiment=experiment, since=since)]

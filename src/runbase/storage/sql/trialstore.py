@@ -5,9 +5,9 @@ from typing import Any, TypeVar
 
 from runbase.events import Points
 from runbase.status import Status
-from runbase.storage.protocol import Claimed, Kind, NewTrial, Observation
+from runbase.storage.protocol import Claimed, Kind, NewTrial, Observation, Told
 from runbase.storage.sql import attributes as kept
-from runbase.storage.sql import trials
+from runbase.storage.sql import runs, scalars, trials
 from runbase.storage.sql.attributes import Sample
 from runbase.storage.sql.driver import Driver
 from runbase.storage.sql.session import Session
@@ -70,6 +70,75 @@ class TrialStore:
     def cancel_trial(self, run: str, reason: str) -> bool:
         """End one that waits or runs; False where it has ended."""
         return self._transact(lambda session: trials.cancel(session, run, reason))
+
+    def add_trial(
+        self, experiment: str, new: NewTrial, attributes: Mapping[str, Mapping[str, Any]]
+    ) -> int:
+        """Queue one, with what a tool keeps about it; its number."""
+
+        def work(session: Session) -> int:
+            number = trials.add(session, experiment, [new])
+            for scope, values in attributes.items():
+                kept.put(session, "run", new.id, scope, values)
+            return number
+
+        return self._driver.transact(work, bulk=True)
+
+    def begin_trial(self, run: str) -> bool:
+        """One that waits runs; False where it does not wait (any more)."""
+        return self._transact(lambda session: trials.begin(session, run))
+
+    def tell(
+        self,
+        run: str,
+        attributes: Mapping[str, Mapping[str, Any]],
+        params: Mapping[str, Any] | None = None,
+    ) -> bool:
+        """Set attributes and parameters of a trial; False where it has ended, and then nothing changes."""
+        rows = [
+            {"scope": scope, "key": key, **scalars.typed(value)}
+            for scope, values in attributes.items()
+            for key, value in values.items()
+        ]
+        if len(rows) == 1 and len(params or {}) <= 1:  # the usual case, a statement each
+            if not self._driver.once("tell_attribute", of=run, **rows[0]):
+                return False
+            for row in runs.config(params or {})[0]:
+                self._driver.once("set_param", run=run, **row)
+            return True
+        return self._transact(lambda session: trials.tell(session, run, attributes, params or {}))
+
+    def close_trial(
+        self,
+        run: str,
+        status: Status,
+        *,
+        attributes: Mapping[str, Mapping[str, Any]] | None = None,
+        metrics: Sequence[Points] = (),
+        ended: float | None = None,
+    ) -> bool:
+        """End a trial that nobody claimed; False where it has ended, and then nothing changes."""
+        return self._driver.transact(
+            lambda session: trials.close(session, run, status, attributes or {}, metrics, ended),
+        )
+
+    def told(self, experiment: str, after: int, also: Sequence[str] = ()) -> list[Told]:
+        """An experiment's runs behind a number, and these, with what tools keep about them, by number."""
+        with self._driver.read() as session:
+            return trials.told(session, experiment, after, also)
+
+    def beat(self, run: str) -> None:
+        """A sign of life of a trial, by the database's clock."""
+        self._transact(lambda session: trials.beat(session, run))
+
+    def silent(self, experiment: str, seconds: float) -> list[str]:
+        """Trials that run, and gave no sign of life for so long."""
+        with self._driver.read() as session:
+            return trials.silent(session, experiment, seconds)
+
+    def count_on(self, name: str) -> int:
+        """A number that this counter never gave before, from 1."""
+        return self._transact(lambda session: session.row("count_on", name=name)["value"])
 
     def observations(
         self, after: Mapping[str, int], statuses: Sequence[str], metrics: Sequence[str]

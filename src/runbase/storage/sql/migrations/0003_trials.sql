@@ -63,6 +63,12 @@ create table limits (
   primary key (experiment_id, metric)
 ){clustered};
 
+-- Numbers that are never given twice, for tools that want numbers.
+create table counters (
+  name  text primary key,                      -- what is counted
+  value integer not null                       -- the number given last
+){clustered};
+
 -- Figures that were measured elsewhere and brought in by time: a row each, of any scalar type.
 create table samples (
 -- only: sqlite

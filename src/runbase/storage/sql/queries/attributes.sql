@@ -5,6 +5,15 @@ values (:of, :scope, :key, :type, :number, :text)
 on conflict (run_id, scope, key) do update
 set type = excluded.type, number = excluded.number, text = excluded.text;
 
+-- name: tell_attribute
+-- The same of a run that has not ended; no row where it has.
+insert into attributes (run_id, scope, key, type, number, text)
+select r.id, :scope, :key, :type, :number, :text
+from runs r join statuses s on s.status = r.status
+where r.id = :of and s.phase <> 'ended'
+on conflict (run_id, scope, key) do update
+set type = excluded.type, number = excluded.number, text = excluded.text;
+
 -- name: set_experiment_attribute
 -- Something a tool keeps about an experiment.
 insert into experiment_attributes (experiment_id, scope, key, type, number, text)

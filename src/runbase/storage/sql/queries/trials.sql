@@ -1,9 +1,9 @@
 -- name: insert_trial
 -- A run that waits in its experiment's queue.
 insert into runs (id, experiment_id, number, name, status, config_id, created_at, updated_at, queued_at,
-                  due_at, priority, retries, runner, attempt)
-values (:run, :experiment, :number, :name, 'PENDING', (select id from configs where hash = :hash),
-        :time, :time, :time, :due, :priority, :retries, :runner, 1);
+                  due_at, priority, retries, runner, started_at, attempt)
+values (:run, :experiment, :number, :name, :status, (select id from configs where hash = :hash),
+        :time, :time, :time, :due, :priority, :retries, :runner, :started, 1);
 
 -- name: work_there_is
 -- Whether a runner would find something to do: a trial that waits, or a claim that ran out.
@@ -117,3 +117,53 @@ insert into limits (experiment_id, metric, low, high) values (:id, :metric, :low
 -- What their metrics must be.
 select experiment_id, metric, low, high from limits
 where experiment_id = any(:experiments) order by experiment_id, metric;
+
+-- name: begin_trial
+-- One that waits runs from now on; of several that try, one does it.
+update runs set status = 'RUNNING', started_at = coalesce(started_at, :time), updated_at = :time,
+       seen_at = :time
+where id = :run and status = 'PENDING';
+
+-- name: close_trial
+-- The end of a run that has not ended; no row where it has.
+update runs set status = :status, ended_at = :time, lease_until = null, lost_at = null, error = null,
+       config_id = (select id from configs where hash = :hash),
+       seen_at = case when seen_at is null or seen_at < :time then :time else seen_at end,
+       updated_at = case when updated_at < :time then :time else updated_at end
+where id = :run
+  and exists (select 1 from statuses s where s.status = runs.status and s.phase <> 'ended');
+
+-- name: live_trial
+-- A run that has not ended; it does not, before this transaction has.
+select r.id from runs r join statuses s on s.status = r.status
+where r.id = :run and s.phase <> 'ended'
+-- only: postgres
+for no key update of r
+-- only: end
+;
+
+-- name: trials_behind
+-- Runs of an experiment behind a number, and some others of it.
+select id, number, status, started_at, ended_at from runs
+where experiment_id = :experiment and deleted_at is null and (number > :after or id = any(:also))
+order by number;
+
+-- name: attributes_of
+-- All that tools keep about runs.
+select run_id, scope, key, type, number, text from attributes where run_id = any(:runs);
+
+-- name: beat_trial
+-- A sign of life, by the database's clock.
+update runs set seen_at = :now where id = :run;
+
+-- name: silent_trials
+-- Trials that run, and gave no sign of life since.
+select id from runs
+where experiment_id = :experiment and status = 'RUNNING' and seen_at < :since and deleted_at is null
+order by number;
+
+-- name: count_on
+-- The next number of a counter.
+insert into counters (name, value) values (:name, 1)
+on conflict (name) do update set value = counters.value + 1
+returning value;

@@ -1,0 +1,165 @@
+"""Optuna on runbase: its own conformance suite on both databases, studies of several processes, SQL."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.testing.pytest_storages import StorageTestCase
+
+import runbase
+from runbase.integrations.optuna import RunbaseStorage
+
+
+class TestSqlite(StorageTestCase):
+    @pytest.fixture
+    def storage(self, tmp_path: Path) -> Iterator[Any]:
+        with runbase.open(tmp_path / "optuna.db") as store:
+            yield RunbaseStorage(store)
+
+
+class TestPostgres(StorageTestCase):
+    @pytest.fixture
+    def storage(self, postgres: str) -> Iterator[Any]:
+        with runbase.open(postgres) as store:
+            yield RunbaseStorage(store)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def store(
+    request: pytest.FixtureRequest, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[runbase.Store]:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    if request.param == "postgres":
+        monkeypatch.setenv("RUNBASE_STORE", request.getfixturevalue("postgres"))
+    with runbase.open(home=home) as opened:
+        yield opened
+
+
+def objective(trial: optuna.Trial) -> float:
+    x = trial.suggest_float("x", -10, 10)
+    kind = trial.suggest_categorical("kind", ["a", "b", None, 3])
+    depth = trial.suggest_int("depth", 1, 9, log=True)
+    for step in range(3):
+        trial.report(x * step, step)
+    trial.set_user_attr("note", {"kind": kind})
+    if x > 9:
+        raise optuna.TrialPruned
+    return (x - 2) ** 2 + depth
+
+
+def test_a_study_is_an_experiment(store: runbase.Store) -> None:
+    study = optuna.create_study(
+        study_name="quadratic",
+        storage=RunbaseStorage(store),
+        sampler=optuna.samplers.TPESampler(seed=1),
+    )
+    study.optimize(objective, n_trials=30)
+    experiment = store.experiment("quadratic")
+    assert [(o.metric, o.direction) for o in experiment.objectives] == [("value", "min")]
+    assert experiment.runs == 30
+    best = store.best("quadratic")
+    assert best.number == study.best_trial.number + 1
+    assert best.metrics["value"].last == study.best_value
+    assert best.params == study.best_params
+    curve = store.metrics(best, "intermediate_value")
+    assert dict(zip(curve.steps.tolist(), curve.values.tolist(), strict=True)) == (
+        study.best_trial.intermediate_values
+    )
+    rows = store.sql(
+        "select params ->> 'kind' as kind, count(*) from trials where experiment = 'quadratic' "
+        "group by params ->> 'kind'"
+    )
+    assert sum(row[1] for row in rows) == 30
+    assert {run.status.value for run in store.runs(experiment="quadratic")} <= {
+        "COMPLETED",
+        "PRUNED",
+    }
+    assert experiment.load().numbers == [
+        t.number + 1 for t in study.trials if t.state is optuna.trial.TrialState.COMPLETE
+    ]
+    again = optuna.load_study(study_name="quadratic", storage=RunbaseStorage(store))
+    assert again.best_trial == study.best_trial
+    again.optimize(objective, n_trials=2)
+    assert [t.number for t in again.trials] == list(range(32))
+
+
+def test_an_experiment_becomes_a_study(store: runbase.Store) -> None:
+    experiment = store.create_experiment("tuned by hand", objectives={"acc": "max"})
+    experiment.new_trial({"x": 0.5})
+    experiment.claim_trial().finish(metrics={"acc": 0.7})
+    study = optuna.load_study(study_name="tuned by hand", storage=RunbaseStorage(store))
+    assert study.direction is optuna.study.StudyDirection.MAXIMIZE
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
+    assert [run.number for run in store.runs(experiment="tuned by hand", order_by="number")] == [
+        1,
+        2,
+        3,
+        4,
+    ]
+    store.create_experiment("no goal")
+    with pytest.raises(KeyError, match="no objectives"):
+        optuna.load_study(study_name="no goal", storage=RunbaseStorage(store))
+
+
+WORKER = """
+import optuna, sys
+from runbase.integrations.optuna import RunbaseStorage
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+study = optuna.load_study(study_name="shared", storage=RunbaseStorage())
+study.optimize(lambda t: t.suggest_float("x", 0, 1) + t.suggest_int("n", 1, 3), n_trials=25)
+"""
+
+
+def test_four_processes_on_one_study(store: runbase.Store, script: Any) -> None:
+    study = optuna.create_study(study_name="shared", storage=RunbaseStorage(store))
+    for x in range(10):
+        study.enqueue_trial({"x": x / 10})
+    workers = [script(WORKER) for _ in range(4)]
+    for worker in workers:
+        _, err = worker.communicate(timeout=120)
+        assert worker.returncode == 0, err
+    trials = study.trials
+    assert [trial.number for trial in trials] == list(range(100))
+    assert {trial.state for trial in trials} == {optuna.trial.TrialState.COMPLETE}
+    assert sorted(trial.params["x"] for trial in trials[:10]) == [x / 10 for x in range(10)]
+    assert store.totals()["runs"] == 100
+
+
+def test_stale_trials_are_found_and_tried_again(store: runbase.Store) -> None:
+    storage = RunbaseStorage(
+        store,
+        heartbeat_interval=1,
+        grace_period=2,
+        heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(),
+    )
+    study = optuna.create_study(study_name="stale", storage=storage)
+    lost = study.ask()
+    lost.suggest_float("x", 0, 1)
+    storage.record_heartbeat(lost._trial_id)
+    assert storage._get_stale_trial_ids(study._study_id) == []
+    then = "2001-01-01T00:00:00.000000+00:00"
+    store.sql("update runs set seen_at = :then", {"then": then}, write=True)
+    assert storage._get_stale_trial_ids(study._study_id) == [lost._trial_id]
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    first, second = study.trials
+    assert first.state is optuna.trial.TrialState.FAIL
+    assert second.state is optuna.trial.TrialState.COMPLETE
+    assert second.params == first.params, "the same once more"
+    for wrong in ({"heartbeat_interval": 0}, {"grace_period": -1}):
+        with pytest.raises(ValueError, match="positive"):
+            RunbaseStorage(store, **wrong)
+
+
+def test_ids_are_never_given_twice(store: runbase.Store) -> None:
+    storage = RunbaseStorage(store)
+    study = optuna.create_study(study_name="once", storage=storage)
+    first = study._study_id
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    optuna.delete_study(study_name="once", storage=storage)
+    again = optuna.create_study(study_name="once", storage=storage)
+    assert again._study_id > first
+    assert again.trials == []
+    store.restore(next(e.id for e in store.experiments(deleted=True)))
+    assert len(storage.get_all_studies()) == 2, "a deleted study lies in the bin"
