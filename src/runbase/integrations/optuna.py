@@ -11,11 +11,12 @@ for (distributions, attributes) is in the tables `attributes` and `experiment_at
 Finished trials never change, so each process reads them once; only what is new or still runs is read anew.
 """
 
+import json
 import math
 import threading
 import time
 import uuid
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Sequence
 from copy import deepcopy as copied
 from datetime import datetime
 from typing import Any
@@ -212,6 +213,7 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
             id=key,
             name=name_for(key),
             params={} if template_trial is None else template_trial.params,
+            suggested={} if template_trial is None else _all_suggested(template_trial),
             running=state is not TrialState.WAITING,
             started=_epoch(now if template_trial is None else template_trial.datetime_start),
             retries=0,
@@ -239,8 +241,8 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
         if before is not None:
             check_distribution_compatibility(before, distribution)
         value = distribution.to_external_repr(param_value_internal)
-        told = {"distribution": {param_name: _distribution(distribution, param_value_internal)}}
-        if not self._storage.tell(run, told, {param_name: value}):
+        suggested = _suggested(distribution, param_value_internal)
+        if not self._storage.suggest(run, param_name, value, suggested):
             raise self._ended(study, number)
         study.distributions.setdefault(param_name, distribution)
 
@@ -270,18 +272,18 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
         self, trial_id: int, step: int, intermediate_value: float
     ) -> None:
         """A value on the way; one of the same step is replaced."""
-        self._tell(trial_id, {"intermediate": {str(step): intermediate_value}})
+        self._tell(trial_id, "intermediate", str(step), intermediate_value)
         study, number, _ = self._trial(trial_id)
         if number in study.curves:
             study.curves[number][step] = intermediate_value
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Set one."""
-        self._tell(trial_id, {"user": {key: value}})
+        self._tell(trial_id, "user", key, value)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Set one."""
-        self._tell(trial_id, {"system": {key: value}})
+        self._tell(trial_id, "system", key, value)
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         """As it stands."""
@@ -440,9 +442,9 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
         experiment = self._study(study_id).experiment
         return self._storage.attributes("experiment", [experiment], scope)[experiment]
 
-    def _tell(self, trial_id: int, attributes: Mapping[str, Mapping[str, Any]]) -> None:
+    def _tell(self, trial_id: int, scope: str, key: str, value: Any) -> None:
         study, number, run = self._written(trial_id)
-        if not self._storage.tell(run, attributes):
+        if not self._storage.tell(run, scope, key, value):
             raise self._ended(study, number)
 
     def _ended(self, study: _Study, number: int) -> UpdateFinishedTrialError:
@@ -455,14 +457,12 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
         found = study.distributions.get(name)
         if found is None:
             rows = self._store.sql(
-                "select a.text from attributes a join runs r on r.id = a.run_id "
-                "where r.experiment_id = :experiment and a.scope = 'distribution' and a.key = :key "
+                "select p.suggested from params p join runs r on r.id = p.run_id "
+                "where r.experiment_id = :experiment and p.key = :key and p.suggested is not null "
                 "order by r.number limit 1",
                 {"experiment": study.experiment, "key": name},
             )
             if rows:
-                import json
-
                 found = json_to_distribution(json.loads(rows[0][0])["distribution"])
                 study.distributions[name] = found
         return found
@@ -520,23 +520,27 @@ def _scopes(trial: FrozenTrial) -> dict[str, dict[str, Any]]:
         "user": dict(trial.user_attrs),
         "system": dict(trial.system_attrs),
         "intermediate": {str(step): value for step, value in trial.intermediate_values.items()},
-        "distribution": {},
     }
-    for name, distribution in trial.distributions.items():
-        internal = distribution.to_internal_repr(trial.params[name])
-        found["distribution"][name] = _distribution(distribution, internal)
     if trial.values is not None:
         found["value"] = {str(n): value for n, value in enumerate(trial.values)}
     return {scope: values for scope, values in found.items() if values}
 
 
-def _distribution(distribution: BaseDistribution, internal: float) -> dict[str, Any]:
-    """A parameter's distribution, its internal value, and when it was suggested: that is its place."""
+def _all_suggested(trial: FrozenTrial) -> dict[str, str]:
     return {
+        name: _suggested(distribution, distribution.to_internal_repr(trial.params[name]))
+        for name, distribution in trial.distributions.items()
+    }
+
+
+def _suggested(distribution: BaseDistribution, internal: float) -> str:
+    """A parameter's distribution, its internal value, and when it was suggested: that is its place."""
+    document = {
         "distribution": distribution_to_json(distribution),
         "internal": internal,
         "time": time.time_ns(),
     }
+    return json.dumps(document)
 
 
 def _final(values: Sequence[float] | None) -> list[Points]:
@@ -562,7 +566,8 @@ def _points(key: str, steps: list[int], values: list[float]) -> Points:
 
 def _frozen(study: int, told: Told) -> FrozenTrial:
     kept = told.attributes
-    given = sorted(kept.get("distribution", {}).items(), key=lambda item: item[1]["time"])
+    chosen = [(name, json.loads(text)) for name, text in told.suggested.items()]
+    given = sorted(chosen, key=lambda item: item[1]["time"])
     distributions = {name: json_to_distribution(one["distribution"]) for name, one in given}
     values = kept.get("value")
     return FrozenTrial(

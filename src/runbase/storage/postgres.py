@@ -129,6 +129,12 @@ class PostgresDriver:
                 if not connection.closed:
                     connection.execute("rollback")
 
+    @contextmanager
+    def look(self) -> Generator[Session]:
+        """The database as each query finds it, without a transaction around them."""
+        with self.errors(), self._connection() as connection:
+            yield Session(connection, self.schema)
+
     def once(self, name: str, /, **params: Any) -> int:
         """One named statement as a transaction of its own, in one exchange; how many rows it changed."""
         if not self._prepared:

@@ -140,6 +140,8 @@ class NewTrial(Struct, frozen=True, kw_only=True):
     priority: int = 0
     retries: int = 2
     runner: str | None = None
+    suggested: Mapping[str, str] = {}
+    """Parameter → from what an optimizer chose it, as it says that, in JSON."""
     running: bool = False
     """It runs already: whoever makes it does."""
     started: float | None = None
@@ -157,6 +159,7 @@ class Told(Struct, frozen=True, kw_only=True):
     started_at: datetime | None
     ended_at: datetime | None
     params: dict[str, Any]
+    suggested: dict[str, str]
     attributes: dict[str, dict[str, Any]]
 
 
@@ -392,13 +395,12 @@ class Storage(Protocol):
         """One that waits runs; False where it does not wait (any more)."""
         ...
 
-    def tell(
-        self,
-        run: str,
-        attributes: Mapping[str, Mapping[str, Any]],
-        params: Mapping[str, Any] | None = None,
-    ) -> bool:
-        """Set attributes and parameters of a trial; False where it has ended, and then nothing changes."""
+    def tell(self, run: str, scope: str, key: str, value: Any) -> bool:
+        """Set an attribute of a trial; False where it has ended, and then nothing changes."""
+        ...
+
+    def suggest(self, run: str, key: str, value: Any, suggested: str) -> bool:
+        """Set a parameter that an optimizer chose, and from what; False where the trial has ended."""
         ...
 
     def close_trial(

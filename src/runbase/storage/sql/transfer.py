@@ -208,7 +208,7 @@ def _insert_run(session: Session, dump: RunDump, experiment: str) -> None:
         },
     )
     session.run("unbury", id=dump.id)
-    session.many("set_param", [{"run": dump.id, **row} for row in dump.params])
+    session.many("add_param", [{"run_id": dump.id, **row} for row in dump.params])
     if dump.params:
         runs.settle_config(session, dump.id)
 
@@ -216,9 +216,9 @@ def _insert_run(session: Session, dump: RunDump, experiment: str) -> None:
 def _complete_run(session: Session, dump: RunDump) -> None:
     """What the other database knows and this one does not; what people changed here stays."""
     have = {row["key"] for row in session.rows("params_of_run", run=dump.id)}
-    new = [{"run": dump.id, **row} for row in dump.params if row["key"] not in have]
+    new = [{"run_id": dump.id, **row} for row in dump.params if row["key"] not in have]
     if new:
-        session.many("set_param", new)
+        session.many("add_param", new)
         runs.settle_config(session, dump.id)
     fields = dump.fields
     session.run(

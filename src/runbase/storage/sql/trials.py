@@ -28,8 +28,12 @@ def add(session: Session, experiment: str, trials: Sequence[NewTrial]) -> int:
     configs: dict[str, str] = {}
     for number, trial in enumerate(trials, first):
         typed, digest, document = runs.config(trial.params)
-        configs[digest] = document
-        params += [{"run_id": trial.id, **row} for row in typed]
+        if typed:
+            configs[digest] = document
+        params += [
+            {"run_id": trial.id, **row, "suggested": trial.suggested.get(row["key"])}
+            for row in typed
+        ]
         tags += [{"run": trial.id, "key": k, "value": v} for k, v in trial.tags.items()]
         rows.append(
             {
@@ -47,7 +51,8 @@ def add(session: Session, experiment: str, trials: Sequence[NewTrial]) -> int:
                 "started": _started(session, trial, moment),
             }
         )
-    session.many("insert_config", [{"hash": h, "params": d} for h, d in configs.items()])
+    if configs:
+        session.many("insert_config", [{"hash": h, "params": d} for h, d in configs.items()])
     session.many("insert_trial", rows)
     session.pour("add_param", "params", params)
     session.many("set_tag", tags)
@@ -256,19 +261,6 @@ def begin(session: Session, run: str) -> bool:
     return True
 
 
-def tell(
-    session: Session, run: str, scopes: Mapping[str, Mapping[str, Any]], params: Mapping[str, Any]
-) -> bool:
-    """Attributes and parameters of a trial that has not ended; its set of parameters settles at its end."""
-    if session.row("live_trial", run=run) is None:
-        return False
-    for scope, values in scopes.items():
-        attributes.put(session, "run", run, scope, values)
-    if params:
-        session.many("set_param", [{"run": run, **row} for row in runs.config(params)[0]])
-    return True
-
-
 def close(
     session: Session,
     run: str,
@@ -315,6 +307,11 @@ def told(session: Session, experiment: str, after: int, also: Sequence[str]) -> 
             started_at=session.moment(row["started_at"]),
             ended_at=session.moment(row["ended_at"]),
             params=runs.parameters(params.get(row["id"], [])),
+            suggested={
+                one["key"]: one["suggested"]
+                for one in params.get(row["id"], [])
+                if one["suggested"] is not None
+            },
             attributes=kept.get(row["id"], {}),
         )
         for row in rows

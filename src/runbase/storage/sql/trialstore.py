@@ -7,7 +7,7 @@ from runbase.events import Points
 from runbase.status import Status
 from runbase.storage.protocol import Claimed, Kind, NewTrial, Observation, Told
 from runbase.storage.sql import attributes as kept
-from runbase.storage.sql import runs, scalars, trials
+from runbase.storage.sql import scalars, trials
 from runbase.storage.sql.attributes import Sample
 from runbase.storage.sql.driver import Driver
 from runbase.storage.sql.session import Session
@@ -26,7 +26,7 @@ class TrialStore:
 
     def claim_trial(self, experiment: str, runner: str, lease: float) -> Claimed | None:
         """The next one that waits, for this runner alone, until `lease` seconds have gone by."""
-        with self._driver.read() as session:  # who waits for work takes no turn at writing
+        with self._driver.look() as session:  # who waits for work takes no turn at writing
             if not trials.has_work(session, experiment, runner):
                 return None
         return self._transact(lambda session: trials.claim(session, experiment, runner, lease))
@@ -88,25 +88,15 @@ class TrialStore:
         """One that waits runs; False where it does not wait (any more)."""
         return self._transact(lambda session: trials.begin(session, run))
 
-    def tell(
-        self,
-        run: str,
-        attributes: Mapping[str, Mapping[str, Any]],
-        params: Mapping[str, Any] | None = None,
-    ) -> bool:
-        """Set attributes and parameters of a trial; False where it has ended, and then nothing changes."""
-        rows = [
-            {"scope": scope, "key": key, **scalars.typed(value)}
-            for scope, values in attributes.items()
-            for key, value in values.items()
-        ]
-        if len(rows) == 1 and len(params or {}) <= 1:  # the usual case, a statement each
-            if not self._driver.once("tell_attribute", of=run, **rows[0]):
-                return False
-            for row in runs.config(params or {})[0]:
-                self._driver.once("set_param", run=run, **row)
-            return True
-        return self._transact(lambda session: trials.tell(session, run, attributes, params or {}))
+    def tell(self, run: str, scope: str, key: str, value: Any) -> bool:
+        """Set an attribute of a trial; False where it has ended, and then nothing changes."""
+        row = {"of": run, "scope": scope, "key": key, **scalars.typed(value)}
+        return bool(self._driver.once("tell_attribute", **row))
+
+    def suggest(self, run: str, key: str, value: Any, suggested: str) -> bool:
+        """Set a parameter that an optimizer chose, and from what; False where the trial has ended."""
+        row = {"of": run, "key": key, **scalars.typed(value), "suggested": suggested}
+        return bool(self._driver.once("suggest_param", **row))
 
     def close_trial(
         self,
@@ -120,11 +110,13 @@ class TrialStore:
         """End a trial that nobody claimed; False where it has ended, and then nothing changes."""
         return self._driver.transact(
             lambda session: trials.close(session, run, status, attributes or {}, metrics, ended),
+            bulk=True,
         )
 
     def told(self, experiment: str, after: int, also: Sequence[str] = ()) -> list[Told]:
         """An experiment's runs behind a number, and these, with what tools keep about them, by number."""
-        with self._driver.read() as session:
+        # States are read first: what a trial that had ended by then has, it has for good.
+        with self._driver.look() as session:
             return trials.told(session, experiment, after, also)
 
     def beat(self, run: str) -> None:

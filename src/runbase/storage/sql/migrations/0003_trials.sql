@@ -16,6 +16,8 @@ create index runs_leases on runs (experiment_id, lease_until) where lease_until 
 alter table status_history add column attempt integer not null default 0; -- of a trial: the attempt that was in it
 alter table journals add column attempt integer not null default 0; -- of a trial: the attempt that writes it
 
+alter table params add column suggested text; -- of a value that an optimizer chose: from what, as it says that, in JSON
+
 -- What tools keep about a run beside parameters and metrics, typed as parameters are.
 create table attributes (
   run_id text not null references runs (id) on delete cascade, -- whose attribute it is

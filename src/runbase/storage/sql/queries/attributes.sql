@@ -14,6 +14,15 @@ where r.id = :of and s.phase <> 'ended'
 on conflict (run_id, scope, key) do update
 set type = excluded.type, number = excluded.number, text = excluded.text;
 
+-- name: suggest_param
+-- A parameter that an optimizer chose, of a run that has not ended; no row where it has.
+insert into params (run_id, key, type, number, text, suggested)
+select r.id, :key, :type, :number, :text, :suggested
+from runs r join statuses s on s.status = r.status
+where r.id = :of and s.phase <> 'ended'
+on conflict (run_id, key) do update
+set type = excluded.type, number = excluded.number, text = excluded.text, suggested = excluded.suggested;
+
 -- name: set_experiment_attribute
 -- Something a tool keeps about an experiment.
 insert into experiment_attributes (experiment_id, scope, key, type, number, text)

@@ -106,7 +106,8 @@ set type = excluded.type, number = excluded.number, text = excluded.text;
 
 -- name: add_param
 -- A parameter of a new run.
-insert into params (run_id, key, type, number, text) values (:run_id, :key, :type, :number, :text)
+insert into params (run_id, key, type, number, text, suggested)
+values (:run_id, :key, :type, :number, :text, :suggested)
 on conflict (run_id, key) do nothing;
 
 -- name: params_of_run
@@ -159,7 +160,7 @@ where s.phase = 'active' or r.lost_at is not null;
 select t.run_id, t.key, t.value from run_tags t where t.run_id = any(:runs);
 
 -- name: params_of_runs
-select p.run_id, p.key, p.type, p.number, p.text from params p
+select p.run_id, p.key, p.type, p.number, p.text, p.suggested from params p
 where p.run_id = any(:runs) order by p.run_id, p.key;
 
 -- name: series_of_runs

@@ -133,15 +133,6 @@ update runs set status = :status, ended_at = :time, lease_until = null, lost_at 
 where id = :run
   and exists (select 1 from statuses s where s.status = runs.status and s.phase <> 'ended');
 
--- name: live_trial
--- A run that has not ended; it does not, before this transaction has.
-select r.id from runs r join statuses s on s.status = r.status
-where r.id = :run and s.phase <> 'ended'
--- only: postgres
-for no key update of r
--- only: end
-;
-
 -- name: trials_behind
 -- Runs of an experiment behind a number, and some others of it.
 select id, number, status, started_at, ended_at from runs
