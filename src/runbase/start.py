@@ -151,7 +151,11 @@ def begin(
     if held is not None:
         care.lease = Lease(held)
     beat(opening.folder)
-    captured = output.start(opening.folder / "output.log") if "output" in wanted else None
+    # A worker keeps the output of the command that it runs, which is us.
+    kept = attached and ATTEMPT in os.environ
+    captured = (
+        output.start(opening.folder / "output.log") if "output" in wanted and not kept else None
+    )
     run = Run(
         run_id=opening.run_id,
         name=opening.name,

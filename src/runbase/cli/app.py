@@ -20,6 +20,7 @@ from runbase.cli import (
     labels,
     plot,
     query,
+    queue,
     runs,
     schema,
     setup,
@@ -29,6 +30,7 @@ from runbase.cli import (
     transfer,
     trash,
     view,
+    worker,
 )
 from runbase.errors import RunbaseError, UsageError
 
@@ -52,6 +54,8 @@ COMMANDS = (
     ("plot", plot.command, plot.EXAMPLES, LOOK),
     ("query", query.command, query.EXAMPLES, LOOK),
     ("sql", sql.command, sql.EXAMPLES, LOOK),
+    ("queue", queue.command, queue.EXAMPLES, LOOK),
+    ("worker", worker.command, worker.EXAMPLES, CHANGE),
     ("tag", labels.tag, labels.TAG_EXAMPLES, CHANGE),
     ("note", labels.note, labels.NOTE_EXAMPLES, CHANGE),
     ("rename", labels.rename, labels.RENAME_EXAMPLES, CHANGE),

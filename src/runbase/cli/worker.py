@@ -1,0 +1,114 @@
+"""`runbase worker`: runs trials of a queue as commands."""
+
+import os
+import re
+import signal
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from runbase.cli import common
+from runbase.errors import UsageError
+from runbase.experiment import LEASE
+from runbase.worker import Limits, Outcome, Worker
+
+EXAMPLES = (
+    "Examples: runbase worker tuning -- python train.py {params} · runbase worker tuning "
+    "--time-limit 30m --wait 0 -- ./bench.sh --threads {threads} --config {file}"
+)
+_TIMES = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def command(
+    experiment: common.ExperimentName,
+    program: Annotated[
+        list[str],
+        typer.Argument(help="The command, behind --; {params}, {key}, {file} are filled in."),
+    ],
+    runner: Annotated[
+        str | None, typer.Option("--runner", help="This worker's name. Default: host and process.")
+    ] = None,
+    lease: Annotated[
+        float,
+        typer.Option("--lease", help="Seconds without a sign of life until another may take over."),
+    ] = LEASE,
+    count: Annotated[
+        int | None, typer.Option("--count", "-n", help="Trials to run. Default: all.")
+    ] = None,
+    wait: Annotated[
+        str | None,
+        typer.Option(
+            "--wait", help="End when nothing has waited for so long (0, 30s, 10m). Default: never."
+        ),
+    ] = None,
+    time_limit: Annotated[
+        str | None, typer.Option("--time-limit", help="End a command after so long: 90s, 10m, 2h.")
+    ] = None,
+    memory_limit: Annotated[
+        str | None, typer.Option("--memory-limit", help="End a command that uses more: 500M, 8G.")
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Do not show what commands print.")
+    ] = False,
+    home: common.Home = None,
+    url: common.Url = None,
+    json: common.Json = False,
+) -> None:
+    """Claim trials and run a command for each, until the queue is empty or for ever.
+
+    Parameters are filled into the command and are in its environment (RUNBASE_PARAMS, RUNBASE_PARAM_<KEY>). What it
+    prints is kept in the run's output.log; its exit code says how the trial ended. Start as many workers as you
+    like, on as many machines. Ctrl-C gives the present trial back to the queue.
+    """
+    limits = Limits(
+        seconds=None if time_limit is None else _seconds(time_limit),
+        memory=None if memory_limit is None else _bytes(memory_limit),
+    )
+    os.environ.setdefault("RUNBASE_QUIET", "1")
+    with common.store(home, url) as store:
+        worker = Worker(
+            store,
+            store.experiment(experiment),
+            program,
+            runner=runner,
+            lease=lease,
+            limits=limits,
+            echo=not (quiet or json),
+        )
+        signals: list[int] = []
+        for sign in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(sign, lambda number, _: (signals.append(number), worker.stop()))
+        told = _as_json if json else _print
+        done = worker.run(count=count, wait=None if wait is None else _seconds(wait), told=told)
+    if not json:
+        print(f"{done:,} trials done")
+    if signals:
+        raise typer.Exit(128 + signals[0])
+
+
+def _print(outcome: Outcome) -> None:
+    again = "" if outcome.attempt == 1 else f", attempt {outcome.attempt}"
+    how = "given back" if outcome.status is None else outcome.status.value
+    code = "" if outcome.exit_code in (0, None) else f" (exit code {outcome.exit_code})"
+    print(f"trial {outcome.number}{again}: {how}{code} after {outcome.seconds:.1f} s", flush=True)
+
+
+def _as_json(outcome: Outcome) -> None:
+    document: Any = msgspec.to_builtins(outcome, enc_hook=str)
+    print(msgspec.json.encode(document).decode(), flush=True)
+
+
+def _seconds(text: str) -> float:
+    found = re.fullmatch(r"\s*([\d.]+)\s*([smhd]?)\s*", text)
+    if not found:
+        raise UsageError(f"{text!r} is no time; write 90s, 10m or 2h")
+    return float(found[1]) * _TIMES[found[2] or "s"]
+
+
+def _bytes(text: str) -> int:
+    found = re.fullmatch(r"\s*([\d.]+)\s*([KMGT]?)i?B?\s*", text, re.IGNORECASE)
+    if not found:
+        raise UsageError(f"{text!r} is no size; write 500M or 8G")
+    return int(float(found[1]) * _SIZES[found[2].upper()])

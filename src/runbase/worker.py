@@ -1,0 +1,324 @@
+"""Runs trials of a queue as commands: claims one, starts the command with its parameters, records how it ended.
+
+The command may know nothing of runbase. If it does, its `start_run()` goes on with the trial's own run: the id
+and the attempt are in its environment.
+"""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from runbase.errors import UsageError
+from runbase.experiment import LEASE, Claim, Experiment
+from runbase.start import ATTEMPT
+from runbase.status import Status
+
+if TYPE_CHECKING:
+    from runbase.client import Store
+    from runbase.run import Run
+
+GRACE = 10.0
+"""Seconds between asking a command to end and killing it."""
+LOOK = 0.2
+"""Seconds between two looks at a command that runs."""
+_PLACE = re.compile(r"\{([^{}]+)\}")
+_OUTPUT = "output.log"
+_FILE = "params.json"
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """What a command may take: seconds, and bytes of memory of it and its children together."""
+
+    seconds: float | None = None
+    memory: int | None = None
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """How a trial went."""
+
+    run: str
+    number: int
+    attempt: int
+    status: Status | None
+    """None where it was given back to the queue."""
+    exit_code: int | None
+    seconds: float
+
+
+class Worker:
+    """Claims trials of an experiment, one after the other, and runs a command for each.
+
+    Args:
+        experiment: whose queue.
+        command: the program and its arguments; `{params}` becomes `--key=value` for each parameter, `{key}` the
+            value of one, `{file}` the path of a JSON file with all. They are in the environment as well, as
+            RUNBASE_PARAMS (JSON) and RUNBASE_PARAM_<KEY>.
+        runner: this worker's name; default: host and process.
+        lease: seconds after which a claim that is not renewed is given to another.
+        limits: what a command may take.
+    """
+
+    def __init__(
+        self,
+        store: "Store",
+        experiment: Experiment,
+        command: Sequence[str],
+        *,
+        runner: str | None = None,
+        lease: float = LEASE,
+        limits: Limits | None = None,
+        echo: bool = False,
+    ) -> None:
+        if not command:
+            raise UsageError("there is no command to run; give it behind --")
+        self._store, self._experiment, self._command = store, experiment, list(command)
+        self._runner, self._lease = runner, lease
+        self._limits = limits or Limits()
+        self._echo = echo
+        self._stopped = threading.Event()
+        if self._limits.memory is not None:
+            _psutil()
+
+    def stop(self) -> None:
+        """Give the present trial back, and claim no other; from a signal handler, or another thread."""
+        self._stopped.set()
+
+    def run(
+        self,
+        *,
+        count: int | None = None,
+        wait: float | None = None,
+        told: Callable[[Outcome], None] = lambda _: None,
+    ) -> int:
+        """Work until `count` trials are done, or nothing has waited for `wait` seconds (None: for ever); how many
+        trials came to an end. `told` is called after each.
+        """
+        done, idle = 0, time.monotonic()
+        pause = 0.1
+        while not self._stopped.is_set() and (count is None or done < count):
+            claim = self._experiment.claim_trial(self._runner, lease=self._lease)
+            if claim is None:
+                if wait is not None and time.monotonic() - idle >= wait:
+                    break
+                self._stopped.wait(pause)
+                pause = min(2 * pause, 2.0)
+                continue
+            outcome = self._try(claim)
+            told(outcome)
+            done += outcome.status is not None
+            idle, pause = time.monotonic(), 0.1
+        return done
+
+    def _try(self, claim: Claim) -> Outcome:
+        began = time.monotonic()
+        with _own_signals():
+            run = claim.start(capture=["git", "host", "slurm"], home=self._store.home)
+        process: subprocess.Popen[bytes] | None = None
+        try:
+            try:
+                process = self._start(claim, run)
+            except OSError as error:
+                run.finish("FAILED", f"cannot start {self._command[0]!r}: {error.strerror}")
+                return self._outcome(claim, Status.FAILED, None, began)
+            status, why = self._watch(process, run, began)
+        except BaseException:
+            if process is not None:
+                _end(process)
+            claim.release("its worker failed")
+            run.finish("CANCELLED")
+            raise
+        code = process.returncode
+        if (
+            status is None
+        ):  # first in the queue again, so that what this attempt ends as counts no more
+            claim.release(why)
+            run.finish("CANCELLED", why, exit_code=code)
+        elif status is Status.COMPLETED:
+            run.finish(exit_code=0)
+        else:
+            run.finish(status, why, exit_code=code)
+        return self._outcome(claim, status, code, began)
+
+    def _start(self, claim: Claim, run: "Run") -> "subprocess.Popen[bytes]":
+        params = claim.params
+        (run.folder / _FILE).write_text(json.dumps(params))
+        environment = {
+            **os.environ,
+            "RUNBASE_RUN_ID": claim.id,
+            ATTEMPT: str(claim.attempt),
+            "RUNBASE_STORE": self._store.address,
+            "RUNBASE_HOME": str(run.folder.parents[2]),
+            "RUNBASE_QUIET": "1",
+            "RUNBASE_PARAMS": json.dumps(params),
+            **{_variable(key): _text(value) for key, value in params.items()},
+        }
+        command = fill(self._command, params, run.folder / _FILE)
+        with (run.folder / _OUTPUT).open("ab") as output:
+            process = subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE if self._echo else output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # so that it and its children can be ended together
+            )
+        if self._echo:
+            threading.Thread(
+                target=_copy, args=(process, run.folder / _OUTPUT), daemon=True
+            ).start()
+        return process
+
+    def _watch(
+        self, process: "subprocess.Popen[bytes]", run: "Run", began: float
+    ) -> tuple[Status | None, str]:
+        """Wait for its end, or bring it about; the status, and why. None: the trial is to be given back."""
+        while True:
+            try:
+                code = process.wait(LOOK)
+            except subprocess.TimeoutExpired:
+                found = self._too_much(process, run, began)
+                if found is None:
+                    continue
+                _end(process)
+                return found
+            if code == 0:
+                return Status.COMPLETED, ""
+            if code < 0:
+                return Status.FAILED, f"ended by signal {signal.Signals(-code).name}"
+            return Status.FAILED, f"exit code {code}; see {_OUTPUT}"
+
+    def _too_much(
+        self, process: "subprocess.Popen[bytes]", run: "Run", began: float
+    ) -> tuple[Status | None, str] | None:
+        if self._stopped.is_set():
+            return None, "its worker was stopped"
+        if run.should_stop:
+            return Status.CANCELLED, "cancelled, or its claim was lost"
+        seconds, memory = self._limits.seconds, self._limits.memory
+        if seconds is not None and time.monotonic() - began > seconds:
+            return Status.TIMEOUT, f"it ran for more than {seconds:g} s"
+        if memory is not None and (used := _memory(process.pid)) > memory:
+            return Status.OUT_OF_MEMORY, f"it used {used:,} bytes, more than {memory:,}"
+        return None
+
+    def _outcome(
+        self, claim: Claim, status: Status | None, code: int | None, began: float
+    ) -> Outcome:
+        return Outcome(
+            run=claim.id,
+            number=claim.number,
+            attempt=claim.attempt,
+            status=status,
+            exit_code=code,
+            seconds=time.monotonic() - began,
+        )
+
+
+def fill(command: Sequence[str], params: Mapping[str, Any], file: Path) -> list[str]:
+    """A command with the parameters in their places; UsageError for a place that is no parameter."""
+    filled: list[str] = []
+    for word in command:
+        if word == "{params}":
+            filled += [f"--{key}={_text(value)}" for key, value in params.items()]
+            continue
+
+        def place(found: re.Match[str]) -> str:
+            if found[1] == "file":
+                return str(file)
+            if found[1] == "params":
+                return " ".join(f"--{k}={shlex.quote(_text(v))}" for k, v in params.items())
+            if found[1] in params:
+                return _text(params[found[1]])
+            return found[0]
+
+        filled.append(_PLACE.sub(place, word))
+    return filled
+
+
+@contextmanager
+def _own_signals() -> Generator[None]:
+    """A run that begins sees to it that SIGTERM ends it; a worker decides about that by itself."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if before is not None:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _variable(key: str) -> str:
+    return "RUNBASE_PARAM_" + re.sub(r"\W", "_", key).upper()
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _copy(process: "subprocess.Popen[bytes]", path: Path) -> None:
+    """Its output to ours and to the file, as it comes."""
+    import sys
+
+    assert process.stdout is not None
+    with path.open("ab") as file:
+        while chunk := os.read(process.stdout.fileno(), 65536):
+            file.write(chunk)
+            file.flush()
+            sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Ask it and its children to end, and kill them when they do not."""
+    for sign, seconds in ((signal.SIGTERM, GRACE), (signal.SIGKILL, GRACE)):
+        try:
+            os.killpg(process.pid, sign)
+        except ProcessLookupError:
+            pass
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            continue
+        break
+    try:
+        os.killpg(process.pid, signal.SIGKILL)  # children that outlived it
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def _memory(pid: int) -> int:
+    """Resident bytes of a process and its children."""
+    psutil = _psutil()
+    total = 0
+    try:
+        parent = psutil.Process(pid)
+        for process in (parent, *parent.children(recursive=True)):
+            try:
+                total += process.memory_info().rss
+            except psutil.Error:
+                continue
+    except psutil.Error:
+        return 0
+    return total
+
+
+def _psutil() -> Any:
+    try:
+        import psutil
+    except ImportError:
+        raise UsageError("a limit of memory needs psutil: pip install 'runbase[system]'") from None
+    return psutil
+
+
+__all__ = ["Limits", "Outcome", "Worker", "fill"]
