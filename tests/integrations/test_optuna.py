@@ -103,6 +103,32 @@ def test_an_experiment_becomes_a_study(store: runbase.Store) -> None:
         optuna.load_study(study_name="no goal", storage=RunbaseStorage(store))
 
 
+def test_a_study_is_copied_into_another_store(store: runbase.Store, tmp_path: Path) -> None:
+    study = optuna.create_study(
+        study_name="laptop", storage=RunbaseStorage(store), directions=["minimize", "maximize"]
+    )
+    study.optimize(lambda t: (t.suggest_float("x", 0, 1), t.suggest_int("n", 1, 3)), n_trials=5)
+    study.set_user_attr("who", {"name": "ada"})
+    with runbase.open(tmp_path / "team.db", sync=False) as team:
+        optuna.create_study(study_name="another", storage=RunbaseStorage(team))
+        store.copy_to(team)
+        store.copy_to(team)
+        copied = optuna.load_study(study_name="laptop", storage=RunbaseStorage(team))
+        assert copied._study_id != 1
+        assert copied.directions == study.directions
+        assert copied.user_attrs == {"who": {"name": "ada"}}
+        for theirs, ours in zip(copied.trials, study.trials, strict=True):
+            assert (theirs.params, theirs.values, theirs.distributions) == (
+                ours.params,
+                ours.values,
+                ours.distributions,
+            )
+        copied.optimize(
+            lambda t: (t.suggest_float("x", 0, 1), t.suggest_int("n", 1, 3)), n_trials=1
+        )
+        assert copied.trials[-1].number == 5
+
+
 WORKER = """
 import optuna, sys
 from runbase.integrations.optuna import RunbaseStorage

@@ -151,7 +151,7 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
         """An experiment that is no study yet, and has objectives, becomes one."""
         rows = self._store.sql(
             "select e.id, a.number from experiments e left join experiment_attributes a "
-            "on a.experiment_id = e.id and a.scope = 'optuna' and a.key = 'id' "
+            "on a.experiment_id = e.id and a.scope = '_optuna' and a.key = 'id' "
             "where e.name = :name and e.deleted_at is null order by e.created_at desc limit 1",
             {"name": study_name},
         )
@@ -182,7 +182,7 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
         """Every experiment that is a study."""
         rows = self._store.sql(
             "select e.id, e.name, a.number from experiments e join experiment_attributes a "
-            "on a.experiment_id = e.id and a.scope = 'optuna' and a.key = 'id' "
+            "on a.experiment_id = e.id and a.scope = '_optuna' and a.key = 'id' "
             "where e.deleted_at is null order by a.number"
         )
         ids = [row[0] for row in rows]
@@ -381,7 +381,7 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
             rows = self._store.sql(
                 "select e.id, e.name from experiment_attributes a "
                 "join experiments e on e.id = a.experiment_id "
-                "where a.scope = 'optuna' and a.key = 'id' and a.number = :id "
+                "where a.scope = '_optuna' and a.key = 'id' and a.number = :id "
                 "and e.deleted_at is null",
                 {"id": study_id},
             )
@@ -415,11 +415,17 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
         return study, number, run
 
     def _adopt(self, experiment: str, number: int, directions: Sequence[StudyDirection]) -> None:
-        values = {"id": number, "directions": [direction.name for direction in directions]}
-        self._storage.put_attributes("experiment", experiment, "optuna", values)
+        words = [direction.name for direction in directions]
+        self._storage.put_attributes("experiment", experiment, "optuna", {"directions": words})
+        self._storage.put_attributes("experiment", experiment, "_optuna", {"id": number})
 
     def _adopt_experiment(self, experiment: str) -> int:
         record = self._store.experiment(experiment)
+        known = self._storage.attributes("experiment", [experiment], "optuna")[experiment]
+        if "directions" in known:  # a study of another store, that was copied into this one
+            number = self._storage.count_on("optuna")
+            self._storage.put_attributes("experiment", experiment, "_optuna", {"id": number})
+            return number
         if not record.objectives:
             raise KeyError(f"experiment {record.name!r} is no study: it has no objectives")
         number = self._storage.count_on("optuna")

@@ -72,6 +72,7 @@ class TransferShelf(RunShelf, RecordShelf):
         records = [e for e in known if everything or e.id in wanted]
         report = Copied(experiments=len(records), runs=len(runs))
         places = storage.load_experiments(records, by_name=by_name)
+        storage.load_around(self._storage.dump_around([e.id for e in records]), places)
         ids = [run.id for run in runs]
         for start in range(0, len(ids), BATCH):
             dumps = self._storage.dump(ids[start : start + BATCH])

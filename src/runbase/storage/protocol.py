@@ -470,6 +470,14 @@ class Storage(Protocol):
         """Experiments from elsewhere; by the id that each had, the one that it has here."""
         ...
 
+    def dump_around(self, experiments_: Sequence[str]) -> Any:
+        """Links of experiments, and what tools keep about them, as plain data."""
+        ...
+
+    def load_around(self, around: Any, places: Mapping[str, str]) -> None:
+        """They put in, by the ids that the experiments have here; what is here already stays."""
+        ...
+
     def load(self, dumps: Sequence[Any], places: Mapping[str, str]) -> tuple[int, int]:
         """Runs from elsewhere, completed where they are here already; how many are new, and how many
         had points that were not here."""

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+import runbase
 from runbase.errors import NotFound, UsageError
 from runbase.events import Ended, Started
 from runbase.space import Categorical, Float, Int
@@ -283,6 +284,27 @@ class TrialContract:
         found = queue.load()
         assert len(found) == 3
         assert found.left_out == 1, "nobody knows its depth"
+
+    def test_what_is_around_an_experiment_is_copied(self, queue: "Queue", tmp_path: Any) -> None:
+        queue.change(objectives={"loss": "min"}, space={"lr": Float(0, 1)}, limits={"m": (0, 1)})
+        other = queue.other("earlier", objectives={"loss": "min"})
+        other.new_trial({"lr": 0.5}, config={"host": "a"}, priority=7)
+        queue.store.add_telemetry(other.trial(1), [(1.0, "load", "high")])
+        queue.merge("earlier")
+        here = self.sync(queue.store)
+        with runbase.open(tmp_path / "copy.db", sync=False) as copy:
+            here.copy_to(copy)
+            there = copy.experiment("tuning")
+            assert (there.space, there.limits) == ({"lr": Float(0, 1)}, {"m": (0, 1)})
+            assert [e.name for e in there.merged()] == ["earlier"]
+            claim = copy.experiment("earlier").claim_trial()
+            assert claim is not None
+            assert (claim.params, claim.config, claim.run.priority) == (
+                {"lr": 0.5},
+                {"host": "a"},
+                7,
+            )
+            assert list(copy.telemetry_frame(claim.id)["value"]) == ["high"]
 
     def test_incompatible_experiments_are_refused(self, queue: "Queue") -> None:
         queue.change(objectives={"loss": "min"})

@@ -353,6 +353,15 @@ class SqlStorage(TrialStore):
 
         return self._driver.transact(work)
 
+    def dump_around(self, experiments_: Sequence[str]) -> transfer.Around:
+        """What belongs to experiments beside their records, as plain data."""
+        with self._driver.read() as session:
+            return transfer.dump_around(session, experiments_)
+
+    def load_around(self, around: transfer.Around, places: Mapping[str, str]) -> None:
+        """It put in; what is here already stays."""
+        self._driver.transact(lambda session: transfer.load_around(session, around, places))
+
     def load(self, dumps: Sequence[RunDump], places: Mapping[str, str]) -> tuple[int, int]:
         """Runs from elsewhere, into the experiments of `places`; how many are new, and how many had
         points that were not here.

@@ -73,6 +73,40 @@ class RunDump(Struct, kw_only=True):
     samples: list[dict[str, Any]] = []
 
 
+class Around(Struct, kw_only=True):
+    """What belongs to experiments beside their records: links, and what tools keep about them."""
+
+    links: list[tuple[str, str, str]] = []
+    attributes: list[dict[str, Any]] = []
+
+
+def dump_around(session: Session, experiments: Sequence[str]) -> Around:
+    """It as plain data."""
+    ids = session.each(experiments)
+    return Around(
+        links=[
+            (r["from_id"], r["kind"], r["to_id"])
+            for r in session.rows("links_of_experiments", ids=ids)
+        ],
+        attributes=[_but(row) for row in session.rows("attributes_of_experiments", ids=ids)],
+    )
+
+
+def load_around(session: Session, around: Around, places: Mapping[str, str]) -> None:
+    """It put in; what is here already stays. `places`: the id that each experiment has here."""
+    links = [(places.get(a, a), kind, places.get(b, b)) for a, kind, b in around.links]
+    ids = session.each(sorted({end for a, _, b in links for end in (a, b)}))
+    there = {row["id"] for row in session.rows("experiments_there", ids=ids)}
+    rows = [
+        {"from_id": a, "kind": k, "to_id": b} for a, k, b in links if a != b and {a, b} <= there
+    ]
+    session.many("link_experiments", rows)
+    session.many(
+        "add_experiment_attribute",
+        [{**row, "of": places[row["of"]]} for row in around.attributes],
+    )
+
+
 def dump_runs(session: Session, ids: Sequence[str], own: Sequence[str]) -> list[RunDump]:
     """Runs as plain data, in a fixed number of queries."""
     listed = session.each(ids)

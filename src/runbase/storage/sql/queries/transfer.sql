@@ -149,3 +149,22 @@ on conflict (id) do nothing;
 -- A record.
 insert into records (run_id, key, kind, step, time, value, path)
 values (:run, :key, :kind, :step, :time, :value, :path);
+
+-- name: links_of_experiments
+-- What experiments point to.
+select from_id, kind, to_id from experiment_links where from_id = any(:ids);
+
+-- name: experiments_there
+-- Which of these experiments are here.
+select id from experiments where id = any(:ids);
+
+-- name: attributes_of_experiments
+-- What tools keep about experiments, but for scopes that begin with _: those are of one database alone.
+select experiment_id as of, scope, key, type, number, text from experiment_attributes
+where experiment_id = any(:ids) and substr(scope, 1, 1) <> '_';
+
+-- name: add_experiment_attribute
+-- Such a thing, where none of its name is there.
+insert into experiment_attributes (experiment_id, scope, key, type, number, text)
+values (:of, :scope, :key, :type, :number, :text)
+on conflict (experiment_id, scope, key) do nothing;
