@@ -88,7 +88,7 @@ def test_words_are_filled_in(tmp_path: Path) -> None:
 def test_how_commands_end(store: runbase.Store, experiment: Experiment) -> None:
     ends = ["exit 0", "exit 3", "kill -9 $$", "sleep 60", "exec python-of-nowhere"]
     ids = experiment.new_trials([{"end": end} for end in ends])
-    done = work("--time-limit", "2s", "--json", "--", "sh", "-c", "{end}")
+    done = work("--time-limit", "5s", "--json", "--", "sh", "-c", "{end}")
     told = [json.loads(line) for line in done.stdout.splitlines()]
     assert [one["status"] for one in told] == [
         "COMPLETED",
@@ -103,7 +103,7 @@ def test_how_commands_end(store: runbase.Store, experiment: Experiment) -> None:
     assert [run.exit_code for run in runs] == [0, 3, -9, -15, 127]
     errors = [run.error["message"] if run.error else "" for run in runs]
     assert "SIGKILL" in errors[2]
-    assert "more than 2 s" in errors[3]
+    assert "more than 5 s" in errors[3]
     assert "not found" in output(store, ids[4])
 
 
