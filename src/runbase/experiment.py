@@ -13,7 +13,6 @@ import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -32,13 +31,12 @@ from runbase.trials import ranking, warmup
 from runbase.trials.groups import Group, group
 from runbase.trials.ranking import Scored
 from runbase.trials.warmup import ENDED, Observations
-from runbase.values import flatten, to_scalar, to_seconds
+from runbase.values import Moment, flatten, to_scalar, to_seconds
 
 if TYPE_CHECKING:
     from runbase.client import Store
     from runbase.run import Run
 
-Moment = datetime | str | float
 RETRIES = 2
 """How often a trial is tried again when the machine it runs on is lost."""
 LEASE = 60.0
@@ -242,7 +240,8 @@ class Experiment(model.Experiment, frozen=True, kw_only=True, dict=True):
         """The experiments whose trials `load` includes."""
         links = self._store.experiment_links(self)
         ids = [link.to_id for link in links if (link.from_id, link.kind) == (self.id, "merges")]
-        return [self._store.experiment(key) for key in ids]
+        found = self._store._storage.get_experiments(ids)  # pyright: ignore[reportPrivateUsage]
+        return [bound(self._store, record) for record in found]
 
     def best_trials(self, count: int = 1) -> list[Scored]:
         """The best trials within the limits, by the weighted sum of the objectives."""

@@ -141,7 +141,9 @@ def begin(
     attached = held is None and wished is not None and _attached(found)
     attempt = int(os.environ.get(ATTEMPT, "0")) if held is None else held.attempt
     resumed = found is not None and not attached and has_begun(found)
-    known = None if wished is None or url is None else _created(url, wished)
+    told = found is not None and bool(files(found))  # by its own journals
+    ask = attempt > 0 or not told
+    known = None if wished is None or url is None or not ask else _created(url, wished)
     opening = _open_folder(place, settings, found, wished, known)
     opening.attempt = attempt if wished is not None else 0
     _check_experiment(settings, opening, by_argument=resume is not None)

@@ -113,6 +113,10 @@ def to_parameter(key: str, value: Any) -> Any:
         return str(value)
 
 
+Moment = dt.datetime | str | float
+"""A datetime (a naive one is UTC), ISO text, or seconds since the epoch."""
+
+
 def to_seconds(value: Any) -> float:
     """A moment given as datetime (naive ones are UTC), ISO text or seconds since the epoch."""
     if isinstance(value, str):

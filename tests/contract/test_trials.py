@@ -1,64 +1,29 @@
 """What a store promises about trials, on every backend, sync and async."""
 
 import inspect
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-import runbase
 from runbase import aio
-from runbase.client import Store
 from runbase.experiment import Claim, Experiment
 from runbase.testing import TrialContract
 
-from .test_store import Awaiting
+from .backends import AsyncPostgres, AsyncSqlite, Memory, Postgres, Sqlite
 
 
-class TestSqlite(TrialContract):
-    @pytest.fixture
-    def store(self, tmp_path: Path) -> Iterator[Store]:
-        with runbase.open(tmp_path / "trials.db") as store:
-            yield store
+class TestSqlite(Sqlite, TrialContract): ...
 
 
-class TestMemory(TrialContract):
-    @pytest.fixture
-    def store(self) -> Iterator[Store]:
-        with runbase.open("sqlite://") as store:
-            yield store
+class TestMemory(Memory, TrialContract): ...
 
 
-class TestPostgres(TrialContract):
-    @pytest.fixture
-    def store(self, postgres: str) -> Iterator[Store]:
-        with runbase.open(postgres) as store:
-            yield store
+class TestPostgres(Postgres, TrialContract): ...
 
 
-class AsyncContract(TrialContract):
-    def sync(self, store: Any) -> Any:
-        return store._store.sync_store
-
-    def do(self, store: Any, result: Any) -> Any:
-        return store._await(result) if inspect.isawaitable(result) else result
+class TestAsyncSqlite(AsyncSqlite, TrialContract): ...
 
 
-class TestAsyncSqlite(AsyncContract):
-    @pytest.fixture
-    def store(self, tmp_path: Path) -> Iterator[Any]:
-        store = Awaiting(str(tmp_path / "trials.db"))
-        yield store
-        store.end()
-
-
-class TestAsyncPostgres(AsyncContract):
-    @pytest.fixture
-    def store(self, postgres: str) -> Iterator[Any]:
-        store = Awaiting(postgres)
-        yield store
-        store.end()
+class TestAsyncPostgres(AsyncPostgres, TrialContract): ...
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,14 @@
     study = optuna.create_study(study_name="digits", storage=RunbaseStorage())
 
 Parameters are the runs' parameters, with their real values; objective values and intermediate values are
-metrics (`value` or `value_0`, `value_1`, …; `intermediate_value` by step) once a trial has ended. What SQL has no use
-for (distributions, attributes) is in the tables `attributes` and `experiment_attributes`.
+metrics (`value` or `value_0`, `value_1`, …; `intermediate_value` by step) once a trial has ended. Distributions
+are in `params.suggested`, attributes in the tables `attributes` and `experiment_attributes`.
 
 Finished trials never change, so each process reads them once; only what is new or still runs is read anew.
 """
 
 import json
-import math
 import threading
-import time
 import uuid
 from collections.abc import Callable, Container, Sequence
 from copy import deepcopy as copied
@@ -24,7 +22,6 @@ from typing import Any
 from optuna.distributions import (
     BaseDistribution,
     check_distribution_compatibility,
-    distribution_to_json,
     json_to_distribution,
 )
 from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
@@ -38,23 +35,21 @@ from optuna.trial import FrozenTrial, TrialState
 import runbase
 from runbase.events import Points
 from runbase.ids import name_for, new_id
-from runbase.model import Objective
-from runbase.status import Status
-from runbase.storage.protocol import NewTrial, Storage, Told
-
-NUMBERS = 24
-"""Bits of a trial's id that are its number in the study; those above are the study's id. Below 2^53 in all,
-so that a web page can hold it."""
-_STATES = {
-    TrialState.WAITING: Status.PENDING,
-    TrialState.RUNNING: Status.RUNNING,
-    TrialState.COMPLETE: Status.COMPLETED,
-    TrialState.FAIL: Status.FAILED,
-    TrialState.PRUNED: Status.PRUNED,
-}
-_OURS = {status: state for state, status in _STATES.items()}
-_WAITING = ("PENDING", "REQUEUED", "CONFIGURING")
-_INTERMEDIATE = "intermediate_value"
+from runbase.integrations.optuna_trials import (
+    INTERMEDIATE,
+    NUMBERS,
+    STATES,
+    epoch,
+    final_values,
+    frozen_trial,
+    new_trial,
+    objectives_of,
+    points,
+    scopes_of,
+    suggestion,
+    suggestions,
+)
+from runbase.storage.protocol import NewTrial, Storage
 
 
 class _Study:
@@ -72,15 +67,14 @@ class _Study:
         self.curves: dict[int, dict[int, float]] = {}
         """Number → step → intermediate value, of trials that this process made and runs."""
         self.guard = threading.RLock()
+        self._known = -1
 
     @property
     def known(self) -> int:
         """Up to which number all trials have ended and are known."""
-        number = getattr(self, "_known", -1)
-        while number + 1 in self.finished:
-            number += 1
-        self._known = number
-        return number
+        while self._known + 1 in self.finished:
+            self._known += 1
+        return self._known
 
 
 class RunbaseStorage(BaseStorage, BaseHeartbeat):
@@ -124,7 +118,7 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
             name = f"{DEFAULT_STUDY_NAME_PREFIX}{uuid.uuid4()}"
         number = self._storage.count_on("optuna")
         experiment = new_id()
-        fields = {"objectives": _objectives(directions), "method": "optuna"}
+        fields = {"objectives": objectives_of(directions), "method": "optuna"}
         found = self._storage.get_or_create_experiment(name, fields, experiment)
         if found != experiment:
             raise DuplicatedStudyError(
@@ -213,19 +207,19 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
             id=key,
             name=name_for(key),
             params={} if template_trial is None else template_trial.params,
-            suggested={} if template_trial is None else _all_suggested(template_trial),
+            suggested={} if template_trial is None else suggestions(template_trial),
             running=state is not TrialState.WAITING,
-            started=_epoch(now if template_trial is None else template_trial.datetime_start),
+            started=epoch(now if template_trial is None else template_trial.datetime_start),
             retries=0,
         )
-        scopes = {} if template_trial is None else _scopes(template_trial)
+        scopes = {} if template_trial is None else scopes_of(template_trial)
         number = self._storage.add_trial(study.experiment, new, scopes) - 1
         study.runs[number] = key
         if template_trial is not None and state.is_finished():
             self._close(key, template_trial)
         elif template_trial is None:
             study.curves[number] = {}
-            study.fresh[number] = _empty(number, study_id << NUMBERS | number, now)
+            study.fresh[number] = new_trial(number, study_id << NUMBERS | number, now)
         return study_id << NUMBERS | number
 
     def set_trial_param(
@@ -241,7 +235,7 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
         if before is not None:
             check_distribution_compatibility(before, distribution)
         value = distribution.to_external_repr(param_value_internal)
-        suggested = _suggested(distribution, param_value_internal)
+        suggested = suggestion(distribution, param_value_internal)
         if not self._storage.suggest(run, param_name, value, suggested):
             raise self._ended(study, number)
         study.distributions.setdefault(param_name, distribution)
@@ -262,8 +256,8 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
             self._storage.requeue_trial(run, "waits again")
             return True
         told = {} if values is None else {"value": {str(n): v for n, v in enumerate(values)}}
-        metrics = _final(values) + self._curve(study, number, run)
-        if not self._storage.close_trial(run, _STATES[state], attributes=told, metrics=metrics):
+        metrics = final_values(values) + self._curve(study, number, run)
+        if not self._storage.close_trial(run, STATES[state], attributes=told, metrics=metrics):
             raise self._ended(study, number)
         study.curves.pop(number, None)
         return True
@@ -349,14 +343,8 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
     def _get_stale_trial_ids(self, study_id: int) -> list[int]:
         study = self._study(study_id)
         grace = self._grace if self._grace is not None else 2 * (self._interval or 30)
-        runs = self._storage.silent(study.experiment, grace)
-        if not runs:
-            return []
-        numbers = {
-            told.id: told.number - 1
-            for told in self._storage.told(study.experiment, 2**31 - 1, runs)
-        }
-        return [study_id << NUMBERS | numbers[run] for run in runs if run in numbers]
+        silent = self._storage.silent(study.experiment, grace)
+        return [study_id << NUMBERS | number - 1 for number in silent]
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
@@ -480,16 +468,16 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
             told = self._storage.attributes("run", [run], "intermediate")[run]
             curve = {int(step): value for step, value in told.items()}
         steps = sorted(curve)
-        return [_points(_INTERMEDIATE, steps, [curve[s] for s in steps])] if steps else []
+        return [points(INTERMEDIATE, steps, [curve[s] for s in steps])] if steps else []
 
     def _close(self, run: str, template: FrozenTrial) -> None:
         """A template's end."""
         curve = sorted(template.intermediate_values.items())
-        metrics = _final(template.values)
+        metrics = final_values(template.values)
         if curve:
             steps, values = zip(*curve, strict=True)
-            metrics.append(_points(_INTERMEDIATE, list(steps), list(values)))
-        status, ended = _STATES[template.state], _epoch(template.datetime_complete)
+            metrics.append(points(INTERMEDIATE, list(steps), list(values)))
+        status, ended = STATES[template.state], epoch(template.datetime_complete)
         self._storage.close_trial(run, status, metrics=metrics, ended=ended)
 
     def _read(
@@ -504,128 +492,11 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
             trial = study.finished.get(number)
             if trial is None:
                 study.runs[number] = told.id
-                trial = _frozen(study.number, told)
+                trial = frozen_trial(study.number, told)
                 if trial.state.is_finished():
                     study.finished[number] = trial
             trials.append(trial)
         return trials
-
-
-def _objectives(directions: Sequence[StudyDirection]) -> list[Objective]:
-    names = [f"value_{n}" for n in range(len(directions))] if len(directions) > 1 else ["value"]
-    return [
-        Objective(metric=name, direction="max" if direction is StudyDirection.MAXIMIZE else "min")
-        for name, direction in zip(names, directions, strict=True)
-        if direction is not StudyDirection.NOT_SET
-    ]
-
-
-def _scopes(trial: FrozenTrial) -> dict[str, dict[str, Any]]:
-    """What is kept of a template."""
-    found: dict[str, dict[str, Any]] = {
-        "user": dict(trial.user_attrs),
-        "system": dict(trial.system_attrs),
-        "intermediate": {str(step): value for step, value in trial.intermediate_values.items()},
-    }
-    if trial.values is not None:
-        found["value"] = {str(n): value for n, value in enumerate(trial.values)}
-    return {scope: values for scope, values in found.items() if values}
-
-
-def _all_suggested(trial: FrozenTrial) -> dict[str, str]:
-    return {
-        name: _suggested(distribution, distribution.to_internal_repr(trial.params[name]))
-        for name, distribution in trial.distributions.items()
-    }
-
-
-def _suggested(distribution: BaseDistribution, internal: float) -> str:
-    """A parameter's distribution, its internal value, and when it was suggested: that is its place."""
-    document = {
-        "distribution": distribution_to_json(distribution),
-        "internal": internal,
-        "time": time.time_ns(),
-    }
-    return json.dumps(document)
-
-
-def _final(values: Sequence[float] | None) -> list[Points]:
-    if values is None:
-        return []
-    names = ["value"] if len(values) == 1 else [f"value_{n}" for n in range(len(values))]
-    return [
-        Points(
-            keys=tuple(names), steps=[0], times=[time.time()], columns=[[float(v)] for v in values]
-        )
-    ]
-
-
-def _points(key: str, steps: list[int], values: list[float]) -> Points:
-    now = time.time()
-    return Points(
-        keys=(key,),
-        steps=list(steps),
-        times=[now] * len(steps),
-        columns=[[float(v) for v in values]],
-    )
-
-
-def _frozen(study: int, told: Told) -> FrozenTrial:
-    kept = told.attributes
-    chosen = [(name, json.loads(text)) for name, text in told.suggested.items()]
-    given = sorted(chosen, key=lambda item: item[1]["time"])
-    distributions = {name: json_to_distribution(one["distribution"]) for name, one in given}
-    values = kept.get("value")
-    return FrozenTrial(
-        number=told.number - 1,
-        state=_state(told.status),
-        value=None,
-        values=None if values is None else [values[str(n)] for n in range(len(values))],
-        datetime_start=_local(told.started_at),
-        datetime_complete=_local(told.ended_at),
-        params={name: distributions[name].to_external_repr(one["internal"]) for name, one in given},
-        distributions=distributions,
-        user_attrs=kept.get("user", {}),
-        system_attrs=kept.get("system", {}),
-        intermediate_values={
-            int(step): math.nan if value is None else value
-            for step, value in sorted(kept.get("intermediate", {}).items(), key=lambda i: int(i[0]))
-        },
-        trial_id=study << NUMBERS | told.number - 1,
-    )
-
-
-def _empty(number: int, trial_id: int, now: datetime) -> FrozenTrial:
-    return FrozenTrial(
-        number=number,
-        state=TrialState.RUNNING,
-        value=None,
-        datetime_start=now,
-        datetime_complete=None,
-        params={},
-        distributions={},
-        user_attrs={},
-        system_attrs={},
-        intermediate_values={},
-        trial_id=trial_id,
-    )
-
-
-def _state(status: Status) -> TrialState:
-    if status in _OURS:
-        return _OURS[status]
-    if status.value in _WAITING:
-        return TrialState.WAITING
-    return TrialState.FAIL if status.phase == "ended" else TrialState.RUNNING
-
-
-def _epoch(moment: datetime | None) -> float | None:
-    return None if moment is None else moment.timestamp()
-
-
-def _local(moment: datetime | None) -> datetime | None:
-    """Optuna's times are naive and local."""
-    return None if moment is None else moment.astimezone().replace(tzinfo=None)
 
 
 __all__ = ["RunbaseStorage"]

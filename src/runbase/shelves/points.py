@@ -1,17 +1,13 @@
 """Points: of one metric as arrays or an envelope, of many as a frame."""
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from datetime import datetime
 from typing import Any, Literal, cast, overload
 
 from runbase.analysis.frames import Axis, Layout
-from runbase.errors import NotFound, UsageError
+from runbase.errors import UsageError
 from runbase.model import Envelope, Scalar, Series
 from runbase.shelves.base import RunLike, Shelf
-from runbase.values import to_seconds
-
-Moment = datetime | str | float
+from runbase.values import Moment, to_seconds
 
 
 class PointShelf(Shelf):
@@ -86,14 +82,10 @@ class PointShelf(Shelf):
         rows: list[tuple[str, float, str, Any]] = [
             (run, *sample) for run, sample in self._storage.samples(ids, key)
         ]
-        for run in ids:
-            for name in [key] if key is not None else self.keys(run, "telemetry"):
-                with suppress(NotFound):
-                    series = self.telemetry(run, name)
-                    rows += [
-                        (run, time, name, value)
-                        for time, value in zip(series.times, series.values, strict=True)
-                    ]
+        logged = self._storage.points(ids, None if key is None else [key], kind="telemetry")
+        for (run, name), series in logged.items():
+            pairs = zip(series.times, series.values, strict=True)
+            rows += [(run, time, name, value) for time, value in pairs]
         return telemetry(rows)
 
     def keys(self, run: RunLike, kind: str = "metric") -> list[str]:

@@ -1,7 +1,6 @@
 """Runs: found, changed by whoever may, best ones, side by side."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from types import EllipsisType
 from typing import Any
 
@@ -16,10 +15,9 @@ from runbase.shelves.base import ExperimentLike, RunLike, Shelf, given, labels
 from runbase.shelves.experiments import ExperimentShelf
 from runbase.status import Status
 from runbase.storage.protocol import Query
-from runbase.values import to_seconds
+from runbase.values import Moment, to_seconds
 
 Unset = EllipsisType
-Moment = datetime | str | float
 
 
 class RunShelf(ExperimentShelf):

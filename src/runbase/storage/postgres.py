@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import sql
@@ -70,7 +71,7 @@ class PostgresDriver:
         self._prepared = False
         self._here = threading.local()
         self._pid = os.getpid()
-        self._answered: dict[int, float] = {}
+        self._answered: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
         """Connection → when it was last used without an error."""
         self._left_behind: list[ConnectionPool[Connection]] = []
         self._guard = threading.Lock()
@@ -273,7 +274,7 @@ class PostgresDriver:
 
     def _check(self, connection: Connection) -> None:
         """Whether the server is still there; not asked of a connection that answered a moment ago."""
-        if time.monotonic() - self._answered.get(id(connection), 0.0) > FRESH:
+        if time.monotonic() - self._answered.get(connection, 0.0) > FRESH:
             ConnectionPool.check_connection(connection)
 
     @contextmanager
@@ -287,7 +288,7 @@ class PostgresDriver:
                     self._pid = os.getpid()
         with self._pool.connection() as connection:
             yield connection
-            self._answered[id(connection)] = time.monotonic()
+            self._answered[connection] = time.monotonic()
 
     def _set_up(self) -> None:
         """Make the schema and bring it up to date, one process at a time."""

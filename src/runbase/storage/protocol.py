@@ -373,10 +373,6 @@ class Storage(Protocol):
         """Its last metrics and its end; False where the claim is lost, and then nothing changes."""
         ...
 
-    def assign_trial(self, run: str, runner: str) -> str | None:
-        """Reserve a waiting trial for a runner; the one that holds it, which may be another."""
-        ...
-
     def requeue_trial(self, run: str, reason: str) -> None:
         """Put a run into its experiment's queue (again)."""
         ...
@@ -423,8 +419,8 @@ class Storage(Protocol):
         """A sign of life of a trial, by the database's clock."""
         ...
 
-    def silent(self, experiment: str, seconds: float) -> list[str]:
-        """Trials that run, and gave no sign of life for so long."""
+    def silent(self, experiment: str, seconds: float) -> list[int]:
+        """The numbers of trials that run, and gave no sign of life for so long."""
         ...
 
     def count_on(self, name: str) -> int:
@@ -455,10 +451,6 @@ class Storage(Protocol):
         self, runs: Sequence[str], key: str | None = None
     ) -> list[tuple[str, tuple[float, str, Any]]]:
         """Figures of runs, of one key or all, by run and time."""
-        ...
-
-    def expire_trials(self, experiment: str) -> None:
-        """Give back what was claimed and not renewed."""
         ...
 
     # Whole runs, out and in

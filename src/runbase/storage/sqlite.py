@@ -39,7 +39,7 @@ except ImportError:  # Windows has no flock; there SQLite's own wait has to do
 OLDEST = (3, 38, 0)
 """The first SQLite with the ->> operator, which the views use."""
 CACHE = 2**17
-"""KiB of pages that a reading connection keeps at most: the metrics of 100,000 runs, sorted."""
+"""KiB of pages that a reading connection keeps at most."""
 
 T = TypeVar("T")
 _STEPS_BETWEEN_CHECKS = 20_000

@@ -13,9 +13,17 @@ Sample = tuple[float, str, Any]
 
 def put(session: Session, kind: Kind, key: str, scope: str, values: Mapping[str, Any]) -> None:
     """Set attributes of a run or an experiment, in a tool's scope."""
+    put_all(session, kind, scope, {key: values})
+
+
+def put_all(
+    session: Session, kind: Kind, scope: str, attributes: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """The same of many: id → key → value."""
     rows = [
-        {"of": key, "scope": scope, "key": name, **scalars.typed(value)}
-        for name, value in values.items()
+        {"of": of, "scope": scope, "key": key, **scalars.typed(value)}
+        for of, values in attributes.items()
+        for key, value in values.items()
     ]
     session.many("set_attribute" if kind == "run" else "set_experiment_attribute", rows)
 

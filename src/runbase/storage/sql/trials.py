@@ -8,7 +8,6 @@ import time as clock
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runbase.errors import UsageError
 from runbase.events import Points
 from runbase.status import Phase, Status
 from runbase.storage.protocol import Claimed, NewTrial, Observation, Told
@@ -70,9 +69,7 @@ def add(session: Session, experiment: str, trials: Sequence[NewTrial]) -> int:
             for trial in trials
         ],
     )
-    for trial in trials:
-        if trial.config:
-            attributes.put(session, "run", trial.id, "config", trial.config)
+    attributes.put_all(session, "run", "config", {t.id: t.config for t in trials if t.config})
     session.run("touch_experiment", id=experiment, time=moment)
     return first
 
@@ -226,15 +223,6 @@ def observations(
     return list(found.values())
 
 
-def assign(session: Session, run: str, runner: str) -> str | None:
-    """Reserve a waiting trial for a runner; the one that holds it, which may be another."""
-    session.changed("assign_trial", run=run, runner=runner)
-    row = session.row("runner_of_trial", run=run)
-    if row is None:
-        raise UsageError(f"there is no trial {run!r}")
-    return row["runner"]
-
-
 def server_time(session: Session) -> float:
     """The database's clock, in seconds since the epoch: all runners compare with the same one."""
     return float(session.row("server_time")["now"])
@@ -323,7 +311,8 @@ def beat(session: Session, run: str) -> None:
     session.run("beat_trial", run=run, now=session.time(server_time(session)))
 
 
-def silent(session: Session, experiment: str, seconds: float) -> list[str]:
-    """Trials that run, and gave no sign of life for so long."""
+def silent(session: Session, experiment: str, seconds: float) -> list[int]:
+    """The numbers of trials that run, and gave no sign of life for so long."""
     since = session.time(server_time(session) - seconds)
-    return [row["id"] for row in session.rows("silent_trials", experiment=experiment, since=since)]
+    rows = session.rows("silent_trials", experiment=experiment, since=since)
+    return [row["number"] for row in rows]

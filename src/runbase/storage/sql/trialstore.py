@@ -59,10 +59,6 @@ class TrialStore:
 
         return self._driver.transact(work, bulk=True)
 
-    def assign_trial(self, run: str, runner: str) -> str | None:
-        """Reserve a waiting trial for a runner; the one that holds it, which may be another."""
-        return self._transact(lambda session: trials.assign(session, run, runner))
-
     def requeue_trial(self, run: str, reason: str) -> None:
         """Put a run into its experiment's queue (again)."""
         self._transact(lambda session: trials.requeue(session, run, reason))
@@ -123,8 +119,8 @@ class TrialStore:
         """A sign of life of a trial, by the database's clock."""
         self._transact(lambda session: trials.beat(session, run))
 
-    def silent(self, experiment: str, seconds: float) -> list[str]:
-        """Trials that run, and gave no sign of life for so long."""
+    def silent(self, experiment: str, seconds: float) -> list[int]:
+        """The numbers of trials that run, and gave no sign of life for so long."""
         with self._driver.read() as session:
             return trials.silent(session, experiment, seconds)
 
@@ -156,14 +152,6 @@ class TrialStore:
         """Figures of runs, of one key or all, by run and time."""
         with self._driver.read() as session:
             return kept.samples(session, runs, key)
-
-    def expire_trials(self, experiment: str) -> None:
-        """Give back what was claimed and not renewed."""
-
-        def work(session: Session) -> None:
-            trials.expire(session, experiment, trials.server_time(session))
-
-        self._transact(work)
 
     def _transact(self, work: Callable[[Session], T]) -> T:
         return self._driver.transact(work)

@@ -87,7 +87,7 @@ create table samples (
 ){clustered};
 
 -- only: postgres
--- A foreign key would be checked for each of them: that is half of the time of bringing them in.
+-- A foreign key would be checked for each of them: that is a quarter of the time of bringing them in.
 create function forget_samples() returns trigger language plpgsql set search_path from current as $$
 begin
   delete from samples where run_id = old.id;

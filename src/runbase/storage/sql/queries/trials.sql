@@ -62,14 +62,6 @@ where id = :run;
 update runs set attempt = attempt + 1, lease_until = null, runner = null, error = null, exit_code = null
 where id = :run;
 
--- name: assign_trial
--- A trial that waits and is nobody's is reserved for a runner.
-update runs set runner = :runner where id = :run and status = 'PENDING' and runner is null;
-
--- name: runner_of_trial
--- Who claimed it, or is to.
-select runner from runs where id = :run;
-
 -- name: server_time
 -- The database's clock.
 -- only: sqlite
@@ -149,7 +141,7 @@ update runs set seen_at = :now where id = :run;
 
 -- name: silent_trials
 -- Trials that run, and gave no sign of life since.
-select id from runs
+select number from runs
 where experiment_id = :experiment and status = 'RUNNING' and seen_at < :since and deleted_at is null
 order by number;
 
