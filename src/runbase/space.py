@@ -25,6 +25,8 @@ class Int(Struct, frozen=True, tag="int", omit_defaults=True):
     step: int = 1
     log: bool = False
     default: int | None = None
+    special: list[int] = []
+    """Values beside the range that mean something of their own, such as -1."""
     when: dict[str, list[Any]] = {}
     """Other parameter → the values at which this one is there at all."""
 
@@ -37,6 +39,7 @@ class Float(Struct, frozen=True, tag="float", omit_defaults=True):
     step: float | None = None
     log: bool = False
     default: float | None = None
+    special: list[float] = []
     when: dict[str, list[Any]] = {}
 
 
@@ -86,5 +89,5 @@ def _check_range(key: str, parameter: Int | Float) -> None:
         raise UsageError(f"parameter {key!r} has a logarithm and begins at {low}; begin above 0")
     if parameter.step is not None and parameter.step <= 0:
         raise UsageError(f"the step of {key!r} is {parameter.step}")
-    if default is not None and not low <= default <= high:
+    if default is not None and not low <= default <= high and default not in parameter.special:
         raise UsageError(f"the default of {key!r}, {default}, is not from {low} to {high}")

@@ -353,6 +353,18 @@ class Storage(Protocol):
         """The next one that waits, for this runner alone, until `lease` seconds have gone by."""
         ...
 
+    def take_trial(self, run: str, runner: str, lease: float) -> Claimed | None:
+        """A certain one, if it waits, for this runner alone."""
+        ...
+
+    def untake_trial(self, run: str, attempt: int) -> bool:
+        """A claim is to have been none: it leaves no trace; False where it is lost."""
+        ...
+
+    def expire_claims(self, experiment: str) -> None:
+        """Trials whose claim ran out wait again, or are lost for good when their retries are used up."""
+        ...
+
     def renew_claim(self, run: str, attempt: int, lease: float) -> bool:
         """Keep a claim for longer; False where it is lost."""
         ...
@@ -395,6 +407,14 @@ class Storage(Protocol):
         """Set an attribute of a trial; False where it has ended, and then nothing changes."""
         ...
 
+    def assign(self, run: str, scope: str, key: str, value: Any) -> Any:
+        """Set an attribute unless it is set and the trial runs or has ended; the value that holds."""
+        ...
+
+    def tell_status(self, run: str, status: Status, time: float, source: str) -> bool:
+        """A state on the way, with the tool's own word; False where it said so of RUNNING, or it has ended."""
+        ...
+
     def suggest(self, run: str, key: str, value: Any, suggested: str) -> bool:
         """Set a parameter that an optimizer chose, and from what; False where the trial has ended."""
         ...
@@ -407,8 +427,13 @@ class Storage(Protocol):
         attributes: Mapping[str, Mapping[str, Any]] | None = None,
         metrics: Sequence[Points] = (),
         ended: float | None = None,
+        attempt: int | None = None,
+        source: str | None = None,
     ) -> bool:
-        """End a trial that nobody claimed; False where it has ended, and then nothing changes."""
+        """End a trial; False where it has ended, or is not in this attempt, and then nothing changes.
+
+        `source` is the tool's own word for the state.
+        """
         ...
 
     def told(self, experiment: str, after: int, also: Sequence[str] = ()) -> list[Told]:

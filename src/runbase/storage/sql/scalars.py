@@ -19,12 +19,13 @@ def typed(value: Any) -> dict[str, Any]:
             return {"type": "bool", "number": int(value), "text": "true" if value else "false"}
         case int():
             number = float(value) if abs(value) < 10**300 else math.copysign(math.inf, value)
-            return {"type": "int", "number": number, "text": str(value)}
+            return {"type": "int", "number": number, "text": str(int(value))}
         case float():
-            number = value if value == value else None
-            return {"type": "float", "number": number, "text": repr(value)}
+            number = float(value) if value == value else None
+            # NumPy's float64 is a float, and has a representation of its own.
+            return {"type": "float", "number": number, "text": repr(float(value))}
         case str():
-            return {"type": "text", "number": None, "text": value}
+            return {"type": "text", "number": None, "text": str(value)}
         case datetime():
             return {"type": "time", "number": value.timestamp(), "text": value.isoformat()}
         case _:

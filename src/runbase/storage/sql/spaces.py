@@ -46,6 +46,7 @@ def parameter(session: Session, row: Any) -> Parameter:
             step=int(row["step"] or 1),
             log=bool(row["log"]),
             default=default,
+            special=session.document(row["special"]) or [],
             when=when,
         )
     return Float(
@@ -54,6 +55,7 @@ def parameter(session: Session, row: Any) -> Parameter:
         step=row["step"],
         log=bool(row["log"]),
         default=default,
+        special=session.document(row["special"]) or [],
         when=when,
     )
 
@@ -66,6 +68,7 @@ def _row(session: Session, parameter: Parameter) -> dict[str, Any]:
         "high": parameter.high if ranged else None,
         "step": parameter.step if ranged else None,
         "log": int(ranged and parameter.log),
+        "special": session.json(parameter.special) if ranged and parameter.special else None,
         "choices": None if ranged else session.json(parameter.choices),
         "fallback": None if parameter.default is None else session.json(parameter.default),
         "condition": session.json(parameter.when) if parameter.when else None,

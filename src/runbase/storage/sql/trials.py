@@ -101,18 +101,7 @@ def claim(session: Session, experiment: str, runner: str, lease: float) -> Claim
         until=session.time(now + lease),
         time=session.time(began),
     )
-    if row is None:
-        return None
-    session.run(
-        "add_status",
-        run=row["id"],
-        time=session.time(began),
-        status="RUNNING",
-        reason=f"claimed by {runner}",
-        inferred=0,
-        attempt=row["attempt"],
-    )
-    return Claimed(run=row["id"], attempt=row["attempt"])
+    return None if row is None else _claimed(session, row, runner, began)
 
 
 def expire(session: Session, experiment: str, now: float) -> None:
@@ -123,6 +112,36 @@ def expire(session: Session, experiment: str, now: float) -> None:
             runs.requeue(session, row["id"], clock.time(), reason)
         else:
             runs.report(session, row["id"], Status.NODE_FAIL, clock.time(), reason)
+
+
+def take(session: Session, run: str, runner: str, lease: float) -> Claimed | None:
+    """A certain trial for one runner alone; None where it does not wait (any more)."""
+    now, began = server_time(session), clock.time()
+    times = {"until": session.time(now + lease), "time": session.time(began)}
+    row = session.row("take_trial", run=run, runner=runner, **times)
+    return None if row is None else _claimed(session, row, runner, began)
+
+
+def untake(session: Session, run: str, attempt: int) -> bool:
+    """A claim is to have been none, for it was only looked at; False where it is lost."""
+    if not session.changed("untake_trial", run=run, attempt=attempt):
+        return False
+    session.run("forget_claim", run=run, attempt=attempt)
+    runs.settle(session, run)
+    return True
+
+
+def _claimed(session: Session, row: Any, runner: str, began: float) -> Claimed:
+    session.run(
+        "add_status",
+        run=row["id"],
+        time=session.time(began),
+        status="RUNNING",
+        reason=f"claimed by {runner}",
+        inferred=0,
+        attempt=row["attempt"],
+    )
+    return Claimed(run=row["id"], attempt=row["attempt"])
 
 
 def renew(session: Session, run: str, attempt: int, lease: float) -> bool:
@@ -249,6 +268,14 @@ def begin(session: Session, run: str) -> bool:
     return True
 
 
+def tell(session: Session, run: str, status: Status, time: float, source: str) -> bool:
+    """A state on the way, as a tool tells of it; False where it was said to run already, or has ended."""
+    moment = session.time(time)
+    told = {"run": run, "time": moment, "status": status.value}
+    session.run("add_status", **told, reason=None, inferred=0, attempt=None)
+    return bool(session.changed("tell_trial", **told, source=source))
+
+
 def close(
     session: Session,
     run: str,
@@ -256,11 +283,14 @@ def close(
     scopes: Mapping[str, Mapping[str, Any]],
     metrics: Sequence[Points],
     ended: float | None,
+    attempt: int | None,
+    source: str | None,
 ) -> bool:
     """A trial's end, with its last attributes and metrics; False where it has ended."""
     now = session.time(clock.time() if ended is None else ended)
     document = runs.insert_config(session, run)
-    if not session.changed("close_trial", run=run, status=status.value, time=now, hash=document):
+    closed = {"run": run, "status": status.value, "time": now, "hash": document}
+    if not session.changed("close_trial", **closed, attempt=attempt, source=source):
         return False
     session.run(
         "add_status", run=run, time=now, status=status.value, reason=None, inferred=0, attempt=None

@@ -31,6 +31,18 @@ class TrialStore:
                 return None
         return self._transact(lambda session: trials.claim(session, experiment, runner, lease))
 
+    def take_trial(self, run: str, runner: str, lease: float) -> Claimed | None:
+        """A certain one, if it waits, for this runner alone."""
+        return self._transact(lambda session: trials.take(session, run, runner, lease))
+
+    def untake_trial(self, run: str, attempt: int) -> bool:
+        """A claim is to have been none: it leaves no trace; False where it is lost."""
+        return self._transact(lambda session: trials.untake(session, run, attempt))
+
+    def expire_claims(self, experiment: str) -> None:
+        """Trials whose claim ran out wait again, or are lost for good when their retries are used up."""
+        self._transact(lambda s: trials.expire(s, experiment, trials.server_time(s)))
+
     def renew_claim(self, run: str, attempt: int, lease: float) -> bool:
         """Keep a claim for longer; False where it is lost."""
         return self._transact(lambda session: trials.renew(session, run, attempt, lease))
@@ -89,6 +101,20 @@ class TrialStore:
         row = {"of": run, "scope": scope, "key": key, **scalars.typed(value)}
         return bool(self._driver.once("tell_attribute", **row))
 
+    def assign(self, run: str, scope: str, key: str, value: Any) -> Any:
+        """Set an attribute unless it is set and the trial runs or has ended; the value that holds."""
+
+        def work(session: Session) -> Any:
+            row = {"of": run, "scope": scope, "key": key, **scalars.typed(value)}
+            session.run("assign_attribute", **row)
+            return kept.get(session, "run", [run], scope)[run][key]
+
+        return self._transact(work)
+
+    def tell_status(self, run: str, status: Status, time: float, source: str) -> bool:
+        """A state on the way, with the tool's own word; False where it said so of RUNNING, or it has ended."""
+        return self._transact(lambda session: trials.tell(session, run, status, time, source))
+
     def suggest(self, run: str, key: str, value: Any, suggested: str) -> bool:
         """Set a parameter that an optimizer chose, and from what; False where the trial has ended."""
         row = {"of": run, "key": key, **scalars.typed(value), "suggested": suggested}
@@ -102,10 +128,14 @@ class TrialStore:
         attributes: Mapping[str, Mapping[str, Any]] | None = None,
         metrics: Sequence[Points] = (),
         ended: float | None = None,
+        attempt: int | None = None,
+        source: str | None = None,
     ) -> bool:
-        """End a trial that nobody claimed; False where it has ended, and then nothing changes."""
+        """End a trial; False where it has ended, or is not in this attempt, and then nothing changes."""
         return self._driver.transact(
-            lambda session: trials.close(session, run, status, attributes or {}, metrics, ended),
+            lambda session: trials.close(
+                session, run, status, attributes or {}, metrics, ended, attempt, source
+            ),
             bulk=True,
         )
 

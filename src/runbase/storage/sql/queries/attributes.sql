@@ -14,6 +14,17 @@ where r.id = :of and s.phase <> 'ended'
 on conflict (run_id, scope, key) do update
 set type = excluded.type, number = excluded.number, text = excluded.text;
 
+-- name: assign_attribute
+-- The same, once: it can change while the trial waits, or is claimed and was not told to run.
+insert into attributes (run_id, scope, key, type, number, text)
+values (:of, :scope, :key, :type, :number, :text)
+on conflict (run_id, scope, key) do update
+set type = excluded.type, number = excluded.number, text = excluded.text
+where exists (
+  select 1 from runs r where r.id = attributes.run_id
+    and (r.status = 'PENDING' or (r.lease_until is not null and r.source_status is null))
+);
+
 -- name: suggest_param
 -- A parameter that an optimizer chose, of a run that has not ended; no row where it has.
 insert into params (run_id, key, type, number, text, suggested)

@@ -32,6 +32,22 @@ where id = (
 )
 returning id, attempt;
 
+-- name: take_trial
+-- A certain trial that waits becomes a runner's; no row where it does not wait (any more).
+update runs set status = 'RUNNING', runner = :runner, lease_until = :until, lost_at = null, ended_at = null,
+       started_at = coalesce(started_at, :time), updated_at = :time, seen_at = :time
+where id = :run and status = 'PENDING' and deleted_at is null
+returning id, attempt;
+
+-- name: untake_trial
+-- A claim is to have been none: it was only looked at.
+update runs set lease_until = null, runner = null, started_at = null
+where id = :run and attempt = :attempt and lease_until is not null;
+
+-- name: forget_claim
+-- The state that it was in by that claim.
+delete from status_history where run_id = :run and attempt = :attempt and status = 'RUNNING';
+
 -- name: expired_trials
 -- Trials whose runner did not renew its claim.
 select id, attempt, retries, runner from runs
@@ -59,7 +75,8 @@ where id = :run;
 
 -- name: next_attempt
 -- A trial is to be tried once more: the claim on it is gone.
-update runs set attempt = attempt + 1, lease_until = null, runner = null, error = null, exit_code = null
+update runs set attempt = attempt + 1, lease_until = null, runner = null, error = null, exit_code = null,
+       source_status = null
 where id = :run;
 
 -- name: server_time
@@ -89,12 +106,14 @@ delete from spaces where experiment_id = :id;
 
 -- name: add_to_space
 -- What one parameter may be.
-insert into spaces (experiment_id, position, key, kind, low, high, step, log, choices, fallback, condition)
-values (:experiment, :position, :key, :kind, :low, :high, :step, :log, :choices, :fallback, :condition);
+insert into spaces (experiment_id, position, key, kind, low, high, step, log, choices, special, fallback,
+                    condition)
+values (:experiment, :position, :key, :kind, :low, :high, :step, :log, :choices, :special, :fallback,
+        :condition);
 
 -- name: spaces_of_experiments
 -- What their parameters may be.
-select experiment_id, key, kind, low, high, step, log, choices, fallback, condition
+select experiment_id, key, kind, low, high, step, log, choices, special, fallback, condition
 from spaces where experiment_id = any(:experiments) order by experiment_id, position;
 
 -- name: clear_limits
@@ -116,13 +135,21 @@ update runs set status = 'RUNNING', started_at = coalesce(started_at, :time), up
        seen_at = :time
 where id = :run and status = 'PENDING';
 
+-- name: tell_trial
+-- A state on the way that a tool tells of: never of one that it said runs, or that has ended. What is
+-- claimed runs in any case.
+update runs set status = case when lease_until is null then :status else status end, source_status = :source,
+       started_at = :time, updated_at = :time, seen_at = :time
+where id = :run and coalesce(source_status, '') <> 'RUNNING'
+  and exists (select 1 from statuses s where s.status = runs.status and s.phase <> 'ended');
+
 -- name: close_trial
 -- The end of a run that has not ended; no row where it has.
 update runs set status = :status, ended_at = :time, lease_until = null, lost_at = null, error = null,
-       config_id = (select id from configs where hash = :hash),
+       source_status = :source, config_id = (select id from configs where hash = :hash),
        seen_at = case when seen_at is null or seen_at < :time then :time else seen_at end,
        updated_at = case when updated_at < :time then :time else updated_at end
-where id = :run
+where id = :run and (cast(:attempt as integer) is null or attempt = :attempt)
   and exists (select 1 from statuses s where s.status = runs.status and s.phase <> 'ended');
 
 -- name: trials_behind
