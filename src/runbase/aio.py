@@ -80,6 +80,7 @@ class AsyncExperiment(model.Experiment, frozen=True, kw_only=True, dict=True):
     progress = _of(Experiment.progress)
     prune = _of(Experiment.prune)
     requeue = _of(Experiment.requeue)
+    suggest = _of(Experiment.suggest)
     trial = _of(Experiment.trial)
     trials = _of(Experiment.trials)
 

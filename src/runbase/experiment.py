@@ -19,18 +19,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from runbase import model
-from runbase.errors import RunbaseError, UsageError
+from runbase.errors import UsageError
 from runbase.events import Points
 from runbase.ids import name_for, new_id
+from runbase.learning import Learner
 from runbase.leases import Held, Lease
 from runbase.listings import Runs
 from runbase.shelves.base import labels
 from runbase.status import Status
-from runbase.storage.protocol import NewTrial, Observation
-from runbase.trials import ranking, warmup
-from runbase.trials.groups import Group, group
-from runbase.trials.ranking import Scored
-from runbase.trials.warmup import ENDED, Observations
+from runbase.storage.protocol import NewTrial
+from runbase.trials.sampling import Suggestion
 from runbase.values import Moment, flatten, to_scalar, to_seconds
 
 if TYPE_CHECKING:
@@ -43,7 +41,7 @@ LEASE = 60.0
 """Seconds after which a claim that nobody renews is given to another."""
 
 
-class Experiment(model.Experiment, frozen=True, kw_only=True, dict=True):
+class Experiment(Learner, frozen=True, kw_only=True, dict=True):
     """A named group of runs, as it stood when it was read, and its queue of trials.
 
     A trial is a run that waits in the queue until somebody claims it. Numbers are the runs' numbers in the
@@ -119,7 +117,8 @@ class Experiment(model.Experiment, frozen=True, kw_only=True, dict=True):
                     priority=priority,
                     retries=retries,
                     runner=runner,
-                    config=more,
+                    suggested=one.suggested if isinstance(one, Suggestion) else {},
+                    attributes=_scopes(one, more),
                 )
             )
         if new:
@@ -191,99 +190,6 @@ class Experiment(model.Experiment, frozen=True, kw_only=True, dict=True):
         """
         return _Claiming(self, runner, lease, options)
 
-    # What was learnt
-
-    def load(
-        self,
-        after: "int | Mapping[str, int]" = 0,
-        *,
-        metrics: Sequence[str] | None = None,
-        merged: bool = True,
-    ) -> Observations:
-        """Every trial that has ended, for an optimizer to begin from, in two queries.
-
-        Args:
-            after: only those with a greater number; or the `after` of an earlier result, which goes on from
-                there in merged experiments as well.
-            metrics: which metrics are the scores; default: the objectives.
-            merged: also those of merged experiments, with the parameters they lack imputed and marked.
-
-        Raises UsageError where there are neither objectives nor `metrics`.
-        """
-        others = self.merged() if merged else []
-        given = after if isinstance(after, Mapping) else {self.id: after}
-        since = {each.id: given.get(each.id, 0) for each in (self, *others)}
-        if not isinstance(after, Mapping) and after > 0:  # the others' were taken in with the first
-            others, since = [], {self.id: after}
-        wanted = self._objective_metrics() if metrics is None else list(metrics)
-        found = self._observations(since, wanted)
-        return warmup.assemble(self, others, found)
-
-    def merge(self, *others: Any) -> list["Experiment"]:
-        """Learn from other experiments as well: `load` includes their trials from now on.
-
-        Raises UsageError, with the reason, for one that is not compatible: an objective with the opposite
-        direction, a parameter of another type, no common parameter.
-        """
-        own = self._observations({self.id: 0}, [])
-        found = [self._store.experiment(other) for other in others]
-        for other in found:
-            if other.id == self.id:
-                raise UsageError(f"experiment {self.name!r} cannot be merged into itself")
-            theirs = self._observations({other.id: 0}, [])
-            warmup.check_compatible(self, other, own, theirs)
-        for other in found:
-            self._store._storage.link("experiment", self.id, "merges", other.id)  # pyright: ignore[reportPrivateUsage]
-        return self.merged()
-
-    def merged(self) -> list["Experiment"]:
-        """The experiments whose trials `load` includes."""
-        links = self._store.experiment_links(self)
-        ids = [link.to_id for link in links if (link.from_id, link.kind) == (self.id, "merges")]
-        found = self._store._storage.get_experiments(ids)  # pyright: ignore[reportPrivateUsage]
-        return [bound(self._store, record) for record in found]
-
-    def best_trials(self, count: int = 1) -> list[Scored]:
-        """The best trials within the limits, by the weighted sum of the objectives."""
-        return ranking.best(self._scored(), count)
-
-    def pareto_front(self) -> list[Scored]:
-        """The trials within the limits that no other beats in every objective, by number."""
-        return ranking.pareto_front(self.objectives, self._scored())
-
-    def progress(self) -> list[tuple[int, float]]:
-        """(number, the best so far) over the trials within the limits; the best is the least weighted sum of the
-        objectives, with the sign of those turned of which more is better.
-        """
-        return ranking.progress(self._scored())
-
-    def groups(
-        self, metrics: Sequence[str] | None = None, *, confidence: float = 0.95
-    ) -> list[Group]:
-        """Repeated measurements: the trials that share parameters, with count, mean, standard deviation and
-        Student's confidence interval of each metric (default: the objectives), and the share that failed.
-        """
-        wanted = self._objective_metrics() if metrics is None else list(metrics)
-        return group(self._observations({self.id: 0}, wanted), confidence)
-
-    def _scored(self) -> list[Scored]:
-        wanted = [*self._objective_metrics(), *self.limits]
-        found = self._observations({self.id: 0}, wanted, ("COMPLETED",))
-        return ranking.score(self, found)
-
-    def _observations(
-        self, after: Mapping[str, int], metrics: Sequence[str], statuses: Sequence[str] = ENDED
-    ) -> list[Observation]:
-        return self._store._storage.observations(after, statuses, metrics)  # pyright: ignore[reportPrivateUsage]
-
-    def _objective_metrics(self) -> list[str]:
-        if not self.objectives:
-            raise UsageError(
-                f"experiment {self.name!r} has no objectives; name the metrics, or set them with "
-                "store.update_experiment(…, objectives={'loss': 'min'})"
-            )
-        return [objective.metric for objective in self.objectives]
-
     # Changes
 
     def cancel(self, trial: Any, reason: str = "cancelled") -> bool:
@@ -301,15 +207,6 @@ class Experiment(model.Experiment, frozen=True, kw_only=True, dict=True):
     def prune(self, trial: Any, reason: str = "pruned") -> model.Run:
         """End a trial as PRUNED: it was not worth going on with."""
         return self._store.set_status(self._id(trial), Status.PRUNED, reason)
-
-    @property
-    def _store(self) -> "Store":
-        try:
-            return vars(self)["_store"]
-        except KeyError:
-            raise RunbaseError(
-                f"this record of experiment {self.name!r} has lost its store; use store.experiment(…)"
-            ) from None
 
     def _id(self, trial: Any) -> str:
         if isinstance(trial, int):
@@ -436,6 +333,13 @@ def bound(store: Any, record: model.Experiment) -> Experiment:
 def this_runner() -> str:
     """This host and process."""
     return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _scopes(params: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """What is kept beside the parameters: what its runner is to know, and what a sampler noted."""
+    notes = params.notes if isinstance(params, Suggestion) else {}
+    scopes: dict[str, Mapping[str, Any]] = {"config": config, "system": notes}
+    return {scope: values for scope, values in scopes.items() if values}
 
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:

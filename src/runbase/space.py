@@ -81,6 +81,37 @@ def applies(parameter: Parameter, params: Mapping[str, Any]) -> bool:
     return all(params.get(other) in values for other, values in parameter.when.items())
 
 
+def inside(parameter: Parameter, value: Any) -> bool:
+    """Whether a value is in the range, on its steps, or a choice; special values are not."""
+    if isinstance(parameter, Categorical):
+        return any(value == each and type(value) is type(each) for each in parameter.choices)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    if not parameter.low <= value <= parameter.high or (
+        isinstance(parameter, Int) and value != int(value)
+    ):
+        return False
+    steps = 0.0 if not parameter.step else (value - parameter.low) / parameter.step
+    return abs(steps - round(steps)) < 1e-8
+
+
+def to_distribution(parameter: Parameter) -> Any:
+    """A parameter in Optuna's words: its distribution."""
+    from optuna import distributions
+
+    match parameter:
+        case Categorical():
+            return distributions.CategoricalDistribution(parameter.choices)
+        case Int():
+            return distributions.IntDistribution(
+                parameter.low, parameter.high, parameter.log, parameter.step
+            )
+        case Float():
+            return distributions.FloatDistribution(
+                parameter.low, parameter.high, parameter.log, parameter.step
+            )
+
+
 def _check_range(key: str, parameter: Int | Float) -> None:
     low, high, default = parameter.low, parameter.high, parameter.default
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):

@@ -67,6 +67,7 @@ class Worker:
         runner: this worker's name; default: host and process.
         lease: seconds after which a claim that is not renewed is given to another.
         limits: what a command may take.
+        sampler: what to try when nothing waits, as for `Experiment.suggest`; default: wait for others to say.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Worker:
         runner: str | None = None,
         lease: float = LEASE,
         limits: Limits | None = None,
+        sampler: str | None = None,
         echo: bool = False,
     ) -> None:
         if not command:
@@ -85,6 +87,7 @@ class Worker:
         self._store, self._experiment, self._command = store, experiment, list(command)
         self._runner, self._lease = runner, lease
         self._limits = limits or Limits()
+        self._sampler = sampler
         self._echo = echo
         self._stopped = threading.Event()
         if self._limits.memory is not None:
@@ -108,6 +111,8 @@ class Worker:
         pause = 0.1
         while not self._stopped.is_set() and (count is None or done < count):
             claim = self._experiment.claim_trial(self._runner, lease=self._lease)
+            if claim is None and self._suggest():
+                continue
             if claim is None:
                 if wait is not None and time.monotonic() - idle >= wait:
                     break
@@ -119,6 +124,15 @@ class Worker:
             done += outcome.status is not None
             idle, pause = time.monotonic(), 0.1
         return done
+
+    def _suggest(self) -> bool:
+        """Put something to try into the queue; False where there is nothing."""
+        if self._sampler is None:
+            return False
+        params = self._experiment.suggest(sampler=self._sampler)
+        if params is not None:
+            self._experiment.new_trial(params)
+        return params is not None
 
     def _try(self, claim: Claim) -> Outcome:
         began = time.monotonic()

@@ -220,3 +220,22 @@ def until(holds: Any) -> None:
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_a_worker_suggests_for_itself(store: runbase.Store, experiment: Experiment) -> None:
+    store.update_experiment(
+        experiment, objectives={"loss": "min"}, space={"x": runbase.space.Int(1, 3)}
+    )
+    experiment.new_trial({"x": 2})  # what waits comes first, and is not suggested again
+    code = "import runbase, sys; runbase.start_run(); runbase.log({'loss': int(sys.argv[1])})"
+    done = work("--sampler", "grid", "--", sys.executable, "-c", code, "{x}")
+    assert done.stdout.splitlines()[-1] == "3 trials done"
+    store.sync()
+    assert [(run.params["x"], run.metrics["loss"].last) for run in experiment.trials()] == [
+        (2, 2),
+        (1, 1),
+        (3, 3),
+    ]
+    work("--sampler", "optuna:random", "--count", "2", "--", sys.executable, "-c", code, "{x}")
+    assert len(experiment.trials()) == 5
+    work("--sampler", "tpe", "--", "true", code=2)

@@ -189,3 +189,26 @@ def test_ids_are_never_given_twice(store: runbase.Store) -> None:
     assert again.trials == []
     store.restore(next(e.id for e in store.experiments(deleted=True)))
     assert len(storage.get_all_studies()) == 2, "a deleted study lies in the bin"
+
+
+def test_trials_of_ours_are_a_study_too(store: runbase.Store) -> None:
+    experiment = store.create_experiment(
+        "native",
+        objectives={"loss": "min", "speed": "max"},
+        space={"x": runbase.space.Float(-5, 5), "kind": runbase.space.Categorical(["a", "b"])},
+    )
+    for n, metrics in enumerate(({"loss": 1.0, "speed": 2.0}, {"loss": 3.0}, None)):
+        experiment.new_trial({"x": float(n), "kind": "a", "other": n})
+        claim = experiment.claim_trial("me")
+        assert claim is not None
+        claim.finish("COMPLETED" if metrics else "FAILED", metrics=metrics)
+    experiment.new_trial(experiment.suggest(sampler="optuna:tpe"))
+    study = optuna.load_study(study_name="native", storage=RunbaseStorage(store))
+    trials = study.trials
+    assert [trial.state.name for trial in trials] == ["COMPLETE", "FAIL", "FAIL", "WAITING"]
+    assert trials[0].values == [1.0, 2.0]
+    assert trials[0].params == {"x": 0.0, "kind": "a"}
+    assert trials[0].distributions["x"] == optuna.distributions.FloatDistribution(-5, 5)
+    assert set(trials[3].params) == {"x", "kind"}
+    study.optimize(lambda t: (t.suggest_float("x", -5, 5), 1.0), n_trials=2)
+    assert [trial.state.name for trial in study.trials][3:] == ["COMPLETE", "COMPLETE"]

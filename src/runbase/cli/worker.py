@@ -15,7 +15,7 @@ from runbase.worker import Limits, Outcome, Worker
 
 EXAMPLES = (
     "Examples: runbase worker tuning -- python train.py {params} · runbase worker tuning "
-    "--time-limit 30m --wait 0 -- ./bench.sh --threads {threads} --config {file}"
+    "--sampler optuna:tpe --count 100 --time-limit 30m -- ./bench.sh --threads {threads} --config {file}"
 )
 _TIMES = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -41,6 +41,14 @@ def command(
         str | None,
         typer.Option(
             "--wait", help="End when nothing has waited for so long (0, 30s, 10m). Default: never."
+        ),
+    ] = None,
+    sampler: Annotated[
+        str | None,
+        typer.Option(
+            "--sampler",
+            "-s",
+            help="When nothing waits, try what this suggests: random, grid, optuna:tpe, …",
         ),
     ] = None,
     time_limit: Annotated[
@@ -75,6 +83,7 @@ def command(
             runner=runner,
             lease=lease,
             limits=limits,
+            sampler=sampler,
             echo=not (quiet or json),
         )
         signals: list[int] = []

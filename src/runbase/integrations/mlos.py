@@ -332,9 +332,9 @@ class Experiment(Storage.Experiment):
             name=name_for(key),
             params=terms.values(tunables),
             due=due.timestamp(),
-            config=dict(config or {}),
+            attributes={"config": dict(config)} if config else {},
         )
-        number = self._access.storage.add_trial(self._id, new, {})
+        number = self._access.storage.add_trial(self._id, new)
         [[made]] = self._access.store.sql("select config_id from runs where id = :id", {"id": key})
         self._trial_id = max(self._trial_id, number + self._first)
         return Trial(

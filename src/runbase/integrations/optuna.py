@@ -42,6 +42,7 @@ from runbase.integrations.optuna_trials import (
     epoch,
     final_values,
     frozen_trial,
+    is_native,
     new_trial,
     objectives_of,
     points,
@@ -211,9 +212,9 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
             running=state is not TrialState.WAITING,
             started=epoch(now if template_trial is None else template_trial.datetime_start),
             retries=0,
+            attributes={} if template_trial is None else scopes_of(template_trial),
         )
-        scopes = {} if template_trial is None else scopes_of(template_trial)
-        number = self._storage.add_trial(study.experiment, new, scopes) - 1
+        number = self._storage.add_trial(study.experiment, new) - 1
         study.runs[number] = key
         if template_trial is not None and state.is_finished():
             self._close(key, template_trial)
@@ -487,16 +488,26 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
         behind = 2**31 - 1 if after is None else after + 1
         runs = [study.runs[number] for number in numbers]
         trials: list[FrozenTrial] = []
-        for told in self._storage.told(study.experiment, behind, runs):
+        found = self._storage.told(study.experiment, behind, runs)
+        native = {each.id for each in found if is_native(each)}
+        space = self._store.experiment(study.experiment).space if native else {}
+        figures = self._figures(study, min(t.number for t in found) - 1) if native else {}
+        for told in found:
             number = told.number - 1
             trial = study.finished.get(number)
             if trial is None:
                 study.runs[number] = told.id
-                trial = frozen_trial(study.number, told)
+                trial = frozen_trial(study.number, told, space, figures.get(told.id))
                 if trial.state.is_finished():
                     study.finished[number] = trial
             trials.append(trial)
         return trials
+
+    def _figures(self, study: _Study, after: int) -> dict[str, list[float | None]]:
+        """Run → the last values of the objectives, of those that were not run by Optuna."""
+        names = [o.metric for o in self._store.experiment(study.experiment).objectives]
+        found = self._storage.observations({study.experiment: after}, ["COMPLETED"], names)
+        return {each.run: [each.metrics.get(name) for name in names] for each in found}
 
 
 __all__ = ["RunbaseStorage"]

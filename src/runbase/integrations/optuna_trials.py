@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from runbase.events import Points
 from runbase.model import Objective
+from runbase.space import Parameter, inside, to_distribution
 from runbase.status import Status
 from runbase.storage.protocol import Told
 
@@ -94,21 +95,37 @@ def points(key: str, steps: list[int], values: list[float]) -> Points:
     )
 
 
-def frozen_trial(study: int, told: Told) -> FrozenTrial:
-    """A trial as Optuna has it."""
+def frozen_trial(
+    study: int,
+    told: Told,
+    space: Mapping[str, Parameter],
+    figures: Sequence[float | None] | None,
+) -> FrozenTrial:
+    """A trial as Optuna has it. What was not run by Optuna has its parameters' places in the experiment's space,
+    and its values among its figures: the last ones of the objectives."""
     kept = told.attributes
     chosen = [(name, json.loads(text)) for name, text in told.suggested.items()]
     given = sorted(chosen, key=lambda item: item[1]["time"])
     distributions = {name: json_to_distribution(one["distribution"]) for name, one in given}
+    params = {name: distributions[name].to_external_repr(one["internal"]) for name, one in given}
+    for name, value in told.params.items():
+        if name not in params and name in space and inside(space[name], value):
+            distributions[name], params[name] = to_distribution(space[name]), value
     values = kept.get("value")
+    scores = None if values is None else [values[str(n)] for n in range(len(values))]
+    state = state_of(told.status)
+    if state is TrialState.COMPLETE and scores is None:
+        known = [figure for figure in figures or () if figure is not None and figure == figure]
+        scores = known if figures is not None and len(known) == len(figures) else None
+        state = state if scores else TrialState.FAIL
     return FrozenTrial(
         number=told.number - 1,
-        state=state_of(told.status),
+        state=state,
         value=None,
-        values=None if values is None else [values[str(n)] for n in range(len(values))],
+        values=scores,
         datetime_start=local(told.started_at),
         datetime_complete=local(told.ended_at),
-        params={name: distributions[name].to_external_repr(one["internal"]) for name, one in given},
+        params=params,
         distributions=distributions,
         user_attrs=kept.get("user", {}),
         system_attrs=kept.get("system", {}),
@@ -118,6 +135,12 @@ def frozen_trial(study: int, told: Told) -> FrozenTrial:
         },
         trial_id=study << NUMBERS | told.number - 1,
     )
+
+
+def is_native(told: Told) -> bool:
+    """Whether it was run by something else than Optuna: it has figures, or parameters, that nobody suggested."""
+    ended = told.status is Status.COMPLETED and "value" not in told.attributes
+    return ended or len(told.params) > len(told.suggested)
 
 
 def new_trial(number: int, trial_id: int, now: datetime) -> FrozenTrial:

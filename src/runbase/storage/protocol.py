@@ -146,8 +146,8 @@ class NewTrial(Struct, frozen=True, kw_only=True):
     """It runs already: whoever makes it does."""
     started: float | None = None
     """When it began, where that is known; else a running one begins now."""
-    config: Mapping[str, Any] = {}
-    """What else its runner is to know: no parameter to tune."""
+    attributes: Mapping[str, Mapping[str, Any]] = {}
+    """What tools keep about it: scope → key → value; `config` is what else its runner is to know."""
 
 
 class Told(Struct, frozen=True, kw_only=True):
@@ -393,10 +393,8 @@ class Storage(Protocol):
         """End one that waits or runs; False where it has ended."""
         ...
 
-    def add_trial(
-        self, experiment: str, new: NewTrial, attributes: Mapping[str, Mapping[str, Any]]
-    ) -> int:
-        """Queue one, with what a tool keeps about it; its number."""
+    def add_trial(self, experiment: str, new: NewTrial) -> int:
+        """Queue one; its number."""
         ...
 
     def begin_trial(self, run: str) -> bool:

@@ -1,6 +1,7 @@
 """Which trials are the best: under several objectives, with limits."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -91,14 +92,25 @@ def _loss(objective: Objective, value: float) -> float:
     return -value if objective.direction == "max" else value
 
 
+def excesses(
+    limits: Mapping[str, tuple[float | None, float | None]], metrics: Mapping[str, float | None]
+) -> list[float]:
+    """By how much each limit is passed, as optimizers have it: 0 and less is within. What is missing is outside."""
+    found: list[float] = []
+    for metric, (low, high) in limits.items():
+        value = metrics.get(metric)
+        if value is None:
+            found.append(math.inf)
+            continue
+        found.append(
+            max(
+                -math.inf if low is None else low - value,
+                -math.inf if high is None else value - high,
+            )
+        )
+    return found
+
+
 def _feasible(experiment: Experiment, each: Observation) -> bool:
     """Whether every limit holds; a limited metric that is missing does not hold."""
-    for metric, (low, high) in experiment.limits.items():
-        value = each.metrics.get(metric)
-        if (
-            value is None
-            or (low is not None and value < low)
-            or (high is not None and value > high)
-        ):
-            return False
-    return True
+    return all(excess <= 0 for excess in excesses(experiment.limits, each.metrics))

@@ -69,7 +69,9 @@ def add(session: Session, experiment: str, trials: Sequence[NewTrial]) -> int:
             for trial in trials
         ],
     )
-    attributes.put_all(session, "run", "config", {t.id: t.config for t in trials if t.config})
+    for scope in {scope: None for trial in trials for scope in trial.attributes}:
+        kept = {t.id: t.attributes[scope] for t in trials if scope in t.attributes}
+        attributes.put_all(session, "run", scope, kept)
     session.run("touch_experiment", id=experiment, time=moment)
     return first
 

@@ -79,18 +79,11 @@ class TrialStore:
         """End one that waits or runs; False where it has ended."""
         return self._transact(lambda session: trials.cancel(session, run, reason))
 
-    def add_trial(
-        self, experiment: str, new: NewTrial, attributes: Mapping[str, Mapping[str, Any]]
-    ) -> int:
-        """Queue one, with what a tool keeps about it; its number."""
-
-        def work(session: Session) -> int:
-            number = trials.add(session, experiment, [new])
-            for scope, values in attributes.items():
-                kept.put(session, "run", new.id, scope, values)
-            return number
-
-        return self._driver.transact(work, bulk=True)
+    def add_trial(self, experiment: str, new: NewTrial) -> int:
+        """Queue one; its number."""
+        return self._driver.transact(
+            lambda session: trials.add(session, experiment, [new]), bulk=True
+        )
 
     def begin_trial(self, run: str) -> bool:
         """One that waits runs; False where it does not wait (any more)."""

@@ -1,0 +1,124 @@
+"""What to try next without learning from anything: at random, or a grid."""
+
+import itertools
+import math
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any
+
+from runbase.errors import UsageError
+from runbase.space import Categorical, Float, Int, Parameter, applies
+
+LARGEST = 1_000_000
+"""Points of a grid: more are hardly meant."""
+
+
+class Suggestion(dict[str, Any]):
+    """Parameters to try, with what the sampler says of them; `new_trial` keeps both."""
+
+    def __init__(
+        self,
+        params: Mapping[str, Any],
+        suggested: Mapping[str, str] | None = None,
+        notes: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(params)
+        self.suggested = dict(suggested or {})
+        """Parameter → from what it was chosen, in JSON."""
+        self.notes = dict(notes or {})
+        """What the sampler wants to find with the trial."""
+
+
+def ordered(space: Mapping[str, Parameter]) -> list[tuple[str, Parameter]]:
+    """The parameters, each behind those that it depends on."""
+    found: dict[str, Parameter] = {}
+    left = dict(space)
+    while left:
+        ready = [key for key, parameter in left.items() if not parameter.when.keys() & left.keys()]
+        if not ready:
+            raise UsageError(f"the parameters {', '.join(left)} depend on each other in a circle")
+        for key in ready:
+            found[key] = left.pop(key)
+    return list(found.items())
+
+
+def random(space: Mapping[str, Parameter], seed: Sequence[int] | None) -> Suggestion:
+    """One point, each parameter by itself: uniform, of the logarithm where that is what matters."""
+    import numpy as np
+
+    generator = np.random.default_rng(seed)
+    params: dict[str, Any] = {}
+    for key, parameter in ordered(space):
+        if applies(parameter, params):
+            params[key] = _drawn(generator, parameter)
+    return Suggestion(params)
+
+
+def grid(space: Mapping[str, Parameter], tried: Sequence[Mapping[str, Any]]) -> Suggestion | None:
+    """The first point that has not been tried; None where all have."""
+    steps = {key: _values(key, parameter) for key, parameter in space.items()}
+    points = math.prod(len(values) for values in steps.values())
+    if points > LARGEST:
+        raise UsageError(
+            f"the grid has {points:,} points; give the parameters greater steps, or use another sampler"
+        )
+    known = {_mark({key: each[key] for key in space if key in each}) for each in tried}
+    for params in _points(ordered(space), steps):
+        mark = _mark(params)
+        if mark not in known:
+            return Suggestion({key: params[key] for key in space if key in params})
+        known.add(mark)
+    return None
+
+
+def _points(
+    parameters: Sequence[tuple[str, Parameter]], steps: Mapping[str, Sequence[Any]]
+) -> Generator[dict[str, Any]]:
+    for values in itertools.product(*(steps[key] for key, _ in parameters)):
+        params: dict[str, Any] = {}
+        for (key, parameter), value in zip(parameters, values, strict=True):
+            if applies(parameter, params):
+                params[key] = value
+        yield params
+
+
+def _mark(params: Mapping[str, Any]) -> str:
+    return repr(sorted(params.items()))
+
+
+def _values(key: str, parameter: Parameter) -> Sequence[Any]:
+    match parameter:
+        case Categorical():
+            return parameter.choices
+        case Int():
+            return range(parameter.low, parameter.high + 1, parameter.step)
+        case Float():
+            if parameter.step is None:
+                raise UsageError(
+                    f"a grid needs a step for {key!r}: Float({parameter.low}, {parameter.high}, step=…)"
+                )
+            return [parameter.low + n * parameter.step for n in range(_steps(parameter) + 1)]
+
+
+def _steps(parameter: Int | Float) -> int:
+    """How many steps fit in; a rounding error does not cost the last."""
+    assert parameter.step is not None
+    return int((parameter.high - parameter.low) / parameter.step + 1e-9)
+
+
+def _drawn(generator: Any, parameter: Parameter) -> Any:
+    match parameter:
+        case Categorical():
+            return parameter.choices[int(generator.integers(len(parameter.choices)))]
+        case Int() if parameter.log:
+            low, high = math.log(parameter.low - 0.5), math.log(parameter.high + 0.5)
+            drawn = round(math.exp(generator.uniform(low, high)))
+            return min(max(drawn, parameter.low), parameter.high)
+        case Int():
+            return parameter.low + parameter.step * int(generator.integers(_steps(parameter) + 1))
+        case Float() if parameter.step is not None:
+            return parameter.low + parameter.step * int(generator.integers(_steps(parameter) + 1))
+        case Float() if parameter.log:
+            drawn = math.exp(generator.uniform(math.log(parameter.low), math.log(parameter.high)))
+            return min(max(drawn, parameter.low), parameter.high)
+        case Float():
+            return float(generator.uniform(parameter.low, parameter.high))
