@@ -1,5 +1,9 @@
 """Optuna on runbase: its own conformance suite on both databases, studies of several processes, SQL."""
 
+import multiprocessing
+import os
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -212,3 +216,107 @@ def test_trials_of_ours_are_a_study_too(store: runbase.Store) -> None:
     assert set(trials[3].params) == {"x", "kind"}
     study.optimize(lambda t: (t.suggest_float("x", -5, 5), 1.0), n_trials=2)
     assert [trial.state.name for trial in study.trials][3:] == ["COMPLETE", "COMPLETE"]
+
+
+# Trials that this process runs: told without waiting
+
+
+def _told_and_killed(address: str) -> None:
+    study = optuna.load_study(study_name="told", storage=RunbaseStorage(address))
+    trial = study.ask()
+    for n in range(20):
+        trial.suggest_float(f"x{n}", 0, 1)
+        trial.report(n / 2, n)
+    trial.set_user_attr("last", True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_was_told_survives_sigkill(store: runbase.Store) -> None:
+    optuna.create_study(study_name="told", storage=RunbaseStorage(store))
+    process = multiprocessing.get_context("spawn").Process(
+        target=_told_and_killed, args=(store.address,)
+    )
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    deadline = time.monotonic() + 30
+    while True:  # the server may still be at it
+        [trial] = optuna.load_study(study_name="told", storage=RunbaseStorage(store)).trials
+        if trial.user_attrs or time.monotonic() > deadline:
+            break
+    assert trial.user_attrs == {"last": True}
+    assert set(trial.params) == {f"x{n}" for n in range(20)}
+    assert trial.intermediate_values == {n: n / 2 for n in range(20)}
+
+
+def test_a_trial_that_others_end(store: runbase.Store) -> None:
+    study = optuna.create_study(study_name="taken", storage=RunbaseStorage(store))
+    trial = study.ask()
+    trial.suggest_float("x", 0, 1)
+    other = optuna.load_study(study_name="taken", storage=RunbaseStorage(store))
+    other.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+    with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
+        for n in range(100):  # it is found out when the answers are read
+            trial.set_user_attr("n", n)
+    with pytest.raises((optuna.exceptions.UpdateFinishedTrialError, ValueError)):
+        study.tell(trial, 1.0)
+    assert [each.state.name for each in study.trials] == ["FAIL"]
+    assert study.trials[0].user_attrs == {}
+
+
+def test_a_connection_that_breaks_between_two_words(
+    postgres: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with runbase.open(postgres) as store:
+        storage = RunbaseStorage(store)
+        study = optuna.create_study(study_name="broken", storage=storage)
+        cut = (
+            "select pg_terminate_backend(pid) from pg_stat_activity "
+            "where application_name = 'runbase' and pid <> pg_backend_pid()"
+        )
+        for when in ("param", "report", "end", "read"):
+            trial = study.ask()
+            trial.suggest_float("x", 0, 1)
+            if when == "param":
+                store.sql(cut)
+            trial.suggest_float("y", 0, 1)
+            if when == "report":
+                store.sql(cut)
+            trial.report(0.5, 1)
+            if when == "end":
+                store.sql(cut)
+            study.tell(trial, 2.0)
+            if when == "read":
+                store.sql(cut)
+            found = study.trials[-1]
+            assert (found.state.name, found.values, set(found.params)) == (
+                "COMPLETE",
+                [2.0],
+                {"x", "y"},
+            )
+            assert found.intermediate_values == {1: 0.5}
+        assert store.sql("select count(*) from metrics where key = 'value'") == [(4,)]
+
+
+def test_threads_share_a_lane(store: runbase.Store) -> None:
+    study = optuna.create_study(study_name="threads", storage=RunbaseStorage(store))
+    study.optimize(objective, n_trials=40, n_jobs=4)
+    assert sorted(trial.number for trial in study.trials) == list(range(40))
+    assert all(trial.state.is_finished() and "x" in trial.params for trial in study.trials)
+
+
+def test_a_fork_has_a_lane_of_its_own(store: runbase.Store) -> None:
+    storage = RunbaseStorage(store)
+    study = optuna.create_study(study_name="forked", storage=storage)
+    study.optimize(objective, n_trials=2)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            optuna.load_study(study_name="forked", storage=storage).optimize(objective, n_trials=3)
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+    study.optimize(objective, n_trials=2)
+    assert [trial.number for trial in study.trials] == list(range(7))

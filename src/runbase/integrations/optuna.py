@@ -12,7 +12,6 @@ Finished trials never change, so each process reads them once; only what is new 
 """
 
 import json
-import threading
 import uuid
 from collections.abc import Callable, Container, Sequence
 from copy import deepcopy as copied
@@ -33,49 +32,24 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 import runbase
-from runbase.events import Points
 from runbase.ids import name_for, new_id
 from runbase.integrations.optuna_trials import (
-    INTERMEDIATE,
     NUMBERS,
     STATES,
+    Known,
+    curve,
     epoch,
     final_values,
     frozen_trial,
     is_native,
+    local,
     new_trial,
     objectives_of,
-    points,
     scopes_of,
     suggestion,
     suggestions,
 )
 from runbase.storage.protocol import NewTrial, Storage
-
-
-class _Study:
-    """What a process knows of a study."""
-
-    def __init__(self, number: int, experiment: str, name: str) -> None:
-        self.number, self.experiment, self.name = number, experiment, name
-        self.finished: dict[int, FrozenTrial] = {}
-        """By number; trials that have ended never change."""
-        self.runs: dict[int, str] = {}
-        """Number → run."""
-        self.distributions: dict[str, BaseDistribution] = {}
-        self.fresh: dict[int, FrozenTrial] = {}
-        """Trials that this process has just made: nobody else knows of them, and they need not be read."""
-        self.curves: dict[int, dict[int, float]] = {}
-        """Number → step → intermediate value, of trials that this process made and runs."""
-        self.guard = threading.RLock()
-        self._known = -1
-
-    @property
-    def known(self) -> int:
-        """Up to which number all trials have ended and are known."""
-        while self._known + 1 in self.finished:
-            self._known += 1
-        return self._known
 
 
 class RunbaseStorage(BaseStorage, BaseHeartbeat):
@@ -106,7 +80,8 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
         self._stale_callback = heartbeat_stale_trial_callback
         self._address = store if isinstance(store, str) or store is None else store.address
         self._store = store if isinstance(store, runbase.Store) else runbase.open(store, sync=False)
-        self._studies: dict[int, _Study] = {}
+        self._studies: dict[int, Known] = {}
+        self._lane = self._storage.lane()
 
     # Studies
 
@@ -214,13 +189,14 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
             retries=0,
             attributes={} if template_trial is None else scopes_of(template_trial),
         )
-        number = self._storage.add_trial(study.experiment, new) - 1
+        if template_trial is None:
+            number = self._lane.add_trial(study.experiment, new) - 1
+            study.running[number] = new_trial(number, study_id << NUMBERS | number, now)
+        else:
+            number = self._storage.add_trial(study.experiment, new) - 1
         study.runs[number] = key
         if template_trial is not None and state.is_finished():
             self._close(key, template_trial)
-        elif template_trial is None:
-            study.curves[number] = {}
-            study.fresh[number] = new_trial(number, study_id << NUMBERS | number, now)
         return study_id << NUMBERS | number
 
     def set_trial_param(
@@ -237,7 +213,11 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
             check_distribution_compatibility(before, distribution)
         value = distribution.to_external_repr(param_value_internal)
         suggested = suggestion(distribution, param_value_internal)
-        if not self._storage.suggest(run, param_name, value, suggested):
+        own = study.running.get(number)
+        if own is not None:
+            self._lane.suggest(run, param_name, value, suggested)
+            own.distributions[param_name], own.params[param_name] = distribution, value
+        elif not self._storage.suggest(run, param_name, value, suggested):
             raise self._ended(study, number)
         study.distributions.setdefault(param_name, distribution)
 
@@ -257,34 +237,59 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
             self._storage.requeue_trial(run, "waits again")
             return True
         told = {} if values is None else {"value": {str(n): v for n, v in enumerate(values)}}
-        metrics = final_values(values) + self._curve(study, number, run)
-        if not self._storage.close_trial(run, STATES[state], attributes=told, metrics=metrics):
+        own = study.running.pop(number, None)
+        now = datetime.now().astimezone()
+        if own is None:
+            kept = self._storage.attributes("run", [run], "intermediate")[run]
+            metrics = final_values(values) + curve({int(step): v for step, v in kept.items()})
+            closed = self._storage.close_trial(
+                run, STATES[state], attributes=told, metrics=metrics, ended=now.timestamp()
+            )
+        else:
+            closed = self._lane.close_trial(
+                run,
+                STATES[state],
+                params=own.params,
+                attributes=told,
+                metrics=final_values(values) + curve(own.intermediate_values),
+                ended=now.timestamp(),
+            )
+        if not closed:
             raise self._ended(study, number)
-        study.curves.pop(number, None)
+        if own is not None:
+            own.state, own.datetime_complete = state, local(now)
+            own.values = None if values is None else list(values)
+            study.ended[number] = own
         return True
 
     def set_trial_intermediate_value(
         self, trial_id: int, step: int, intermediate_value: float
     ) -> None:
         """A value on the way; one of the same step is replaced."""
-        self._tell(trial_id, "intermediate", str(step), intermediate_value)
-        study, number, _ = self._trial(trial_id)
-        if number in study.curves:
-            study.curves[number][step] = intermediate_value
+        own = self._tell(trial_id, "intermediate", str(step), intermediate_value)
+        if own is not None:
+            own.intermediate_values[step] = intermediate_value
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Set one."""
-        self._tell(trial_id, "user", key, value)
+        own = self._tell(trial_id, "user", key, value)
+        if own is not None:
+            own.user_attrs = {**own.user_attrs, key: value}
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Set one."""
-        self._tell(trial_id, "system", key, value)
+        own = self._tell(trial_id, "system", key, value)
+        if own is not None:
+            own.system_attrs = {**own.system_attrs, key: value}
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         """As it stands."""
         study, number, _ = self._trial(trial_id)
-        found = study.finished.get(number) or study.fresh.pop(number, None)
-        return found if found is not None else self._read(study, [number])[0]
+        found = study.finished.get(number) or study.ended.get(number)
+        if found is not None:
+            return found
+        own = study.running.get(number)  # Optuna changes what it is given
+        return copied(own) if own is not None else self._read(study, [number])[0]
 
     def get_all_trials(
         self,
@@ -325,6 +330,10 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
         states = (state,) if isinstance(state, TrialState) else state
         return len(self.get_all_trials(study_id, deepcopy=False, states=states))
 
+    def remove_session(self) -> None:
+        """Wait until the database has all that was said."""
+        self._lane.settle()
+
     # Signs of life
 
     def record_heartbeat(self, trial_id: int) -> None:
@@ -350,13 +359,14 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         state["_address"] = self._store.address
-        del state["_store"], state["_studies"]
+        del state["_store"], state["_studies"], state["_lane"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._store = runbase.open(self._address, sync=False)
         self._studies = {}
+        self._lane = self._storage.lane()
 
     # How it is done
 
@@ -364,7 +374,7 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
     def _storage(self) -> Storage:
         return self._store._storage  # pyright: ignore[reportPrivateUsage]
 
-    def _study(self, study_id: int) -> _Study:
+    def _study(self, study_id: int) -> Known:
         study = self._studies.get(study_id)
         if study is None:
             rows = self._store.sql(
@@ -376,18 +386,19 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
             )
             if not rows:
                 raise KeyError(f"there is no study of id {study_id}")
-            study = self._studies.setdefault(study_id, _Study(study_id, *rows[0]))
+            study = self._studies.setdefault(study_id, Known(study_id, *rows[0]))
         return study
 
-    def _written(self, trial_id: int) -> tuple[_Study, int, str]:
+    def _written(self, trial_id: int) -> tuple[Known, int, str]:
         """A trial's study, number and run, before something of it changes."""
         study, number, run = self._trial(trial_id)
-        study.fresh.pop(number, None)
-        if number in study.finished:
+        if run in self._lane.lost:  # it has ended by others' hands
+            study.running.pop(number, None)
+        if number in study.finished or number in study.ended:
             raise self._ended(study, number)
         return study, number, run
 
-    def _trial(self, trial_id: int) -> tuple[_Study, int, str]:
+    def _trial(self, trial_id: int) -> tuple[Known, int, str]:
         """A trial's study, number and run."""
         study = self._study(trial_id >> NUMBERS)
         number = trial_id & (1 << NUMBERS) - 1
@@ -437,17 +448,22 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
         experiment = self._study(study_id).experiment
         return self._storage.attributes("experiment", [experiment], scope)[experiment]
 
-    def _tell(self, trial_id: int, scope: str, key: str, value: Any) -> None:
+    def _tell(self, trial_id: int, scope: str, key: str, value: Any) -> FrozenTrial | None:
+        """Keep something about a trial; the trial, as this process has it, where it runs here."""
         study, number, run = self._written(trial_id)
-        if not self._storage.tell(run, scope, key, value):
+        own = study.running.get(number)
+        if own is not None:
+            self._lane.tell(run, scope, key, value)
+        elif not self._storage.tell(run, scope, key, value):
             raise self._ended(study, number)
+        return own
 
-    def _ended(self, study: _Study, number: int) -> UpdateFinishedTrialError:
+    def _ended(self, study: Known, number: int) -> UpdateFinishedTrialError:
         return UpdateFinishedTrialError(
             f"trial {number} of {study.name!r} has ended, and does not change any more"
         )
 
-    def _distribution(self, study: _Study, name: str) -> BaseDistribution | None:
+    def _distribution(self, study: Known, name: str) -> BaseDistribution | None:
         """The distribution that a parameter has in the study."""
         found = study.distributions.get(name)
         if found is None:
@@ -462,33 +478,20 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
                 study.distributions[name] = found
         return found
 
-    def _curve(self, study: _Study, number: int, run: str) -> list[Points]:
-        """Its intermediate values, as points."""
-        curve = study.curves.get(number)
-        if curve is None:
-            told = self._storage.attributes("run", [run], "intermediate")[run]
-            curve = {int(step): value for step, value in told.items()}
-        steps = sorted(curve)
-        return [points(INTERMEDIATE, steps, [curve[s] for s in steps])] if steps else []
-
     def _close(self, run: str, template: FrozenTrial) -> None:
         """A template's end."""
-        curve = sorted(template.intermediate_values.items())
-        metrics = final_values(template.values)
-        if curve:
-            steps, values = zip(*curve, strict=True)
-            metrics.append(points(INTERMEDIATE, list(steps), list(values)))
+        metrics = final_values(template.values) + curve(template.intermediate_values)
         status, ended = STATES[template.state], epoch(template.datetime_complete)
         self._storage.close_trial(run, status, metrics=metrics, ended=ended)
 
     def _read(
-        self, study: _Study, numbers: Sequence[int] = (), *, after: int | None = None
+        self, study: Known, numbers: Sequence[int] = (), *, after: int | None = None
     ) -> list[FrozenTrial]:
         """Trials from the database; those that have ended are kept."""
         behind = 2**31 - 1 if after is None else after + 1
         runs = [study.runs[number] for number in numbers]
         trials: list[FrozenTrial] = []
-        found = self._storage.told(study.experiment, behind, runs)
+        found = self._lane.told(study.experiment, behind, runs)
         native = {each.id for each in found if is_native(each)}
         space = self._store.experiment(study.experiment).space if native else {}
         figures = self._figures(study, min(t.number for t in found) - 1) if native else {}
@@ -500,10 +503,11 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
                 trial = frozen_trial(study.number, told, space, figures.get(told.id))
                 if trial.state.is_finished():
                     study.finished[number] = trial
+                    study.ended.pop(number, None)
             trials.append(trial)
         return trials
 
-    def _figures(self, study: _Study, after: int) -> dict[str, list[float | None]]:
+    def _figures(self, study: Known, after: int) -> dict[str, list[float | None]]:
         """Run → the last values of the objectives, of those that were not run by Optuna."""
         names = [o.metric for o in self._store.experiment(study.experiment).objectives]
         found = self._storage.observations({study.experiment: after}, ["COMPLETED"], names)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -30,6 +31,31 @@ STATES = {
 OURS = {status: state for state, status in STATES.items()}
 WAITING = ("PENDING", "REQUEUED", "CONFIGURING")
 INTERMEDIATE = "intermediate_value"
+
+
+class Known:
+    """What a process knows of a study."""
+
+    def __init__(self, number: int, experiment: str, name: str) -> None:
+        self.number, self.experiment, self.name = number, experiment, name
+        self.finished: dict[int, FrozenTrial] = {}
+        """By number, as they were read; trials that have ended never change."""
+        self.runs: dict[int, str] = {}
+        """Number → run."""
+        self.distributions: dict[str, BaseDistribution] = {}
+        self.running: dict[int, FrozenTrial] = {}
+        """Trials that this process made and runs, as it has told of them: they need not be read."""
+        self.ended: dict[int, FrozenTrial] = {}
+        """Those that it has ended, until they are read once."""
+        self.guard = threading.RLock()
+        self._known = -1
+
+    @property
+    def known(self) -> int:
+        """Up to which number all trials have ended and are known."""
+        while self._known + 1 in self.finished:
+            self._known += 1
+        return self._known
 
 
 def objectives_of(directions: Sequence[StudyDirection]) -> list[Objective]:
@@ -84,15 +110,19 @@ def final_values(values: Sequence[float] | None) -> list[Points]:
     ]
 
 
-def points(key: str, steps: list[int], values: list[float]) -> Points:
-    """One metric, all of it logged now."""
-    now = time.time()
-    return Points(
-        keys=(key,),
-        steps=list(steps),
-        times=[now] * len(steps),
-        columns=[[float(v) for v in values]],
-    )
+def curve(values: Mapping[int, float]) -> list[Points]:
+    """Intermediate values as a metric, all of it logged now."""
+    if not values:
+        return []
+    steps = sorted(values)
+    return [
+        Points(
+            keys=(INTERMEDIATE,),
+            steps=[*steps],
+            times=[time.time()] * len(steps),
+            columns=[[float(values[step]) for step in steps]],
+        )
+    ]
 
 
 def frozen_trial(

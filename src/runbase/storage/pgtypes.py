@@ -126,11 +126,17 @@ class Session:
     for_update = " for update"
 
     def __init__(
-        self, connection: Connection, schema: str | None, pipeline: "psycopg.Pipeline | None" = None
+        self,
+        connection: Connection,
+        schema: str | None,
+        pipeline: "psycopg.Pipeline | None" = None,
+        stock: dict[str, list[int]] | None = None,
     ) -> None:
         self._connection = connection
         self.schema = schema
         self._pipeline = pipeline
+        self.stock = stock
+        """Numbers for new rows, fetched ahead: name of the statement → those that are left."""
 
     def run(self, name: str, /, **params: Any) -> None:
         """Execute a named statement; it is sent at once, and its end not waited for."""
@@ -142,6 +148,16 @@ class Session:
         if self._pipeline is not None:
             self._pipeline.sync()
         return cursor.rowcount
+
+    def changing(self, name: str, /, **params: Any) -> Callable[[], int]:
+        """The same, to be called for when the pipeline has been waited for."""
+        cursor = self._cursor().execute(_text(name), params)
+        return lambda: cursor.rowcount
+
+    def wait(self) -> None:
+        """Wait until all that was sent has been answered."""
+        if self._pipeline is not None:
+            self._pipeline.sync()
 
     def many(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Execute a named statement once per row, in one exchange with the server."""
@@ -172,6 +188,10 @@ class Session:
     def row(self, name: str, /, **params: Any) -> Any:
         """A named query's first row, or None."""
         return self._cursor().execute(_text(name), params).fetchone()
+
+    def later(self, name: str, /, **params: Any) -> Callable[[], list[Any]]:
+        """The same, to be called for once other statements have been sent: in a pipeline, one wait for all."""
+        return self._cursor().execute(_text(name), params).fetchall
 
     def arrays(self, name: str, /, **params: Any) -> list[Any]:
         """The same as `rows`, with arrays of reals and integers as NumPy arrays."""

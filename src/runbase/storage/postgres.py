@@ -242,6 +242,20 @@ class PostgresDriver:
             connection.commit()
         return connection
 
+    def dedicated(self) -> Any:
+        """A connection beside the pool; whoever asks for it closes it."""
+        if not self._prepared:
+            with self.errors():
+                self._set_up()
+        with self.errors():
+            return self._connect()
+
+    def session(
+        self, connection: Connection, pipeline: "psycopg.Pipeline", stock: dict[str, list[int]]
+    ) -> Session:
+        """Named statements on a connection beside the pool, in its pipeline."""
+        return Session(connection, self.schema, pipeline, stock)
+
     def _connect(self) -> Connection:
         connection: Connection = psycopg.connect(self._conninfo, autocommit=True)
         self._configure(connection)

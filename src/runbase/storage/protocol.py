@@ -181,6 +181,52 @@ class Claimed(Struct, frozen=True):
     attempt: int
 
 
+class Lane(Protocol):
+    """A way for trials that one process makes, runs and ends. What it is told is on its way to the database
+    when a call returns, in order, and survives the end of the process; `settle` waits for it.
+    """
+
+    lost: set[str]
+    """Trials that turned out to have ended by others' hands."""
+
+    def add_trial(self, experiment: str, new: NewTrial) -> int:
+        """Make one that runs; its number."""
+        ...
+
+    def suggest(self, run: str, key: str, value: Any, suggested: str) -> None:
+        """A parameter that an optimizer chose, and from what."""
+        ...
+
+    def tell(self, run: str, scope: str, key: str, value: Any) -> None:
+        """An attribute."""
+        ...
+
+    def close_trial(
+        self,
+        run: str,
+        status: Status,
+        *,
+        params: Mapping[str, Any],
+        attributes: Mapping[str, Mapping[str, Any]],
+        metrics: Sequence[Points],
+        ended: float,
+    ) -> bool:
+        """Its end; False where it has ended."""
+        ...
+
+    def told(self, experiment: str, after: int, also: Sequence[str] = ()) -> list[Told]:
+        """As `Storage.told`, behind all that was said here."""
+        ...
+
+    def settle(self) -> None:
+        """Wait until the database has all of it."""
+        ...
+
+    def end(self) -> None:
+        """Settle, and let go of what it holds."""
+        ...
+
+
 class Storage(Protocol):
     """A database of runs; see the module's text for what it promises."""
 
@@ -432,6 +478,10 @@ class Storage(Protocol):
 
         `source` is the tool's own word for the state.
         """
+        ...
+
+    def lane(self) -> Lane:
+        """A way for one process's own trials, on which it need not wait for each statement."""
         ...
 
     def told(self, experiment: str, after: int, also: Sequence[str] = ()) -> list[Told]:

@@ -59,6 +59,7 @@ class Session:
     for_update = ""
 
     schema: str | None = "main"
+    stock: dict[str, list[int]] | None = None
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -88,6 +89,14 @@ class Session:
     def row(self, name: str, /, **params: Any) -> Any:
         """A named query's first row, or None."""
         return self._connection.execute(statements("sqlite")[name].text, params).fetchone()
+
+    def wait(self) -> None:
+        """Every statement has been waited for."""
+
+    def later(self, name: str, /, **params: Any) -> Callable[[], list[Any]]:
+        """The same, to be called for once other statements have been sent."""
+        found = self.rows(name, **params)
+        return lambda: found
 
     arrays = rows
 

@@ -17,6 +17,8 @@ from runbase.storage.sql.session import Session
 
 BLOCK = 1024
 """Log calls in a full group."""
+STOCK = 128
+"""Numbers for rows that a session with a stock of them fetches ahead."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -50,10 +52,14 @@ def points(session: Session, run: str, journal: str, event: Points) -> None:
     )
 
 
-def whole(session: Session, run: str, journal: str, events: Sequence[Points]) -> None:
-    """All points of a run at once: in a quarter of the statements, where it had none before."""
+def whole(
+    session: Session, run: str, journal: str, events: Sequence[Points], *, bare: bool = False
+) -> None:
+    """All points of a run at once: in a quarter of the statements, where it had none before (`bare`: it is known
+    to have had none).
+    """
     plain = all(len(event.steps) <= BLOCK and event.kind == "metric" for event in events)
-    if not plain or session.rows("series_ids", run=run, kind="metric"):
+    if not plain or (not bare and session.rows("series_ids", run=run, kind="metric")):
         for event in events:
             points(session, run, journal, event)
         return
@@ -99,6 +105,12 @@ def reserve(session: Session, statement: str, count: int) -> list[int]:
     """Numbers for new rows."""
     if not count:
         return []
+    if session.stock is not None:
+        held = session.stock.setdefault(statement, [])
+        if len(held) < count:
+            held += [row[0] for row in session.rows(statement, count=count + STOCK)]
+        taken, session.stock[statement] = held[:count], held[count:]
+        return taken
     rows = session.rows(statement, count=count)
     if len(rows) == count:
         return [row[0] for row in rows]

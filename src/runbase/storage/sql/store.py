@@ -57,6 +57,7 @@ class SqlStorage(TrialStore):
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
+        self._lanes = []
         self.url = driver.url
         self.dialect = driver.dialect
         self._own: dict[str, list[Any]] = {}
@@ -491,6 +492,8 @@ class SqlStorage(TrialStore):
 
     def close(self) -> None:
         """Let go of connections."""
+        for lane in self._lanes:
+            lane.end()
         self._driver.close()
 
     def _own_columns(self, session: Session, table: str, alias: str) -> dict[str, Any]:

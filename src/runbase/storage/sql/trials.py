@@ -5,8 +5,10 @@ a machine that was taken for dead and lives on cannot end what another one has b
 """
 
 import time as clock
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from msgspec import Struct
 
 from runbase.events import Points
 from runbase.status import Phase, Status
@@ -15,17 +17,15 @@ from runbase.storage.sql import attributes, points, runs, scalars
 from runbase.storage.sql.session import Session
 
 
-def add(session: Session, experiment: str, trials: Sequence[NewTrial]) -> int:
-    """Trials at the end of the queue, numbered on from its last run, without a gap; the first's number."""
+def add(session: Session, experiment: str, trials: Sequence[NewTrial]) -> Callable[[], int]:
+    """Trials at the end of the queue, numbered on from its last run, without a gap; asks for the first's number."""
     now = clock.time()
     moment = session.time(now)
-    session.rows("lock_experiment", id=experiment)
-    first = session.row("next_number", experiment=experiment)["number"]
-    rows: list[dict[str, Any]] = []
-    params: list[dict[str, Any]] = []
-    tags: list[dict[str, Any]] = []
+    session.run("lock_experiment", id=experiment)
     configs: dict[str, str] = {}
-    for number, trial in enumerate(trials, first):
+    params: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
+    for trial in trials:
         typed, digest, document = runs.config(trial.params)
         if typed:
             configs[digest] = document
@@ -33,40 +33,25 @@ def add(session: Session, experiment: str, trials: Sequence[NewTrial]) -> int:
             {"run_id": trial.id, **row, "suggested": trial.suggested.get(row["key"])}
             for row in typed
         ]
-        tags += [{"run": trial.id, "key": k, "value": v} for k, v in trial.tags.items()]
-        rows.append(
-            {
-                "run": trial.id,
-                "experiment": experiment,
-                "number": number,
-                "name": trial.name,
-                "hash": digest,
-                "time": moment,
-                "due": None if trial.due is None else session.time(trial.due),
-                "priority": trial.priority,
-                "retries": trial.retries,
-                "runner": trial.runner,
-                "status": "RUNNING" if trial.running else "PENDING",
-                "started": _started(session, trial, moment),
-            }
-        )
+        rows.append(_row(session, experiment, trial, digest, moment))
     if configs:
         session.many("insert_config", [{"hash": h, "params": d} for h, d in configs.items()])
-    session.many("insert_trial", rows)
+    first = _insert(session, experiment, rows)
     session.pour("add_param", "params", params)
+    tags = [{"run": t.id, "key": k, "value": v} for t in trials for k, v in t.tags.items()]
     session.many("set_tag", tags)
     session.many(
         "add_status",
         [
             {
-                "run": trial.id,
-                "time": (_started(session, trial, moment) if trial.running else None) or moment,
-                "status": "RUNNING" if trial.running else "PENDING",
+                "run": row["run"],
+                "time": (row["started"] if row["status"] == "RUNNING" else None) or moment,
+                "status": row["status"],
                 "reason": None,
                 "inferred": 0,
                 "attempt": 1,
             }
-            for trial in trials
+            for row in rows
         ],
     )
     for scope in {scope: None for trial in trials for scope in trial.attributes}:
@@ -74,6 +59,34 @@ def add(session: Session, experiment: str, trials: Sequence[NewTrial]) -> int:
         attributes.put_all(session, "run", scope, kept)
     session.run("touch_experiment", id=experiment, time=moment)
     return first
+
+
+def _insert(session: Session, experiment: str, rows: list[dict[str, Any]]) -> Callable[[], int]:
+    """The runs themselves; one needs no answer before the next statement."""
+    if len(rows) == 1:
+        found = session.later("insert_next_trial", **rows[0])
+        return lambda: found()[0]["number"]
+    first = session.row("next_number", experiment=experiment)["number"]
+    session.many("insert_trial", [{**row, "number": n} for n, row in enumerate(rows, first)])
+    return lambda: first
+
+
+def _row(
+    session: Session, experiment: str, trial: NewTrial, digest: str, moment: Any
+) -> dict[str, Any]:
+    return {
+        "run": trial.id,
+        "experiment": experiment,
+        "name": trial.name,
+        "hash": digest,
+        "time": moment,
+        "due": None if trial.due is None else session.time(trial.due),
+        "priority": trial.priority,
+        "retries": trial.retries,
+        "runner": trial.runner,
+        "status": "RUNNING" if trial.running else "PENDING",
+        "started": _started(session, trial, moment),
+    }
 
 
 def _started(session: Session, trial: NewTrial, moment: Any) -> Any:
@@ -278,45 +291,56 @@ def tell(session: Session, run: str, status: Status, time: float, source: str) -
     return bool(session.changed("tell_trial", **told, source=source))
 
 
-def close(
-    session: Session,
-    run: str,
-    status: Status,
-    scopes: Mapping[str, Mapping[str, Any]],
-    metrics: Sequence[Points],
-    ended: float | None,
-    attempt: int | None,
-    source: str | None,
-) -> bool:
+class Ending(Struct, frozen=True, kw_only=True):
+    """How a trial that nobody claimed ends, with the last that is to be kept of it."""
+
+    status: Status
+    attributes: Mapping[str, Mapping[str, Any]] = {}
+    metrics: Sequence[Points] = ()
+    ended: float | None = None
+    attempt: int | None = None
+    source: str | None = None
+    params: Mapping[str, Any] | None = None
+    """Its parameters, where they are known: they need not be read."""
+    bare: bool = False
+    """It has no metrics yet."""
+
+
+def close(session: Session, run: str, ending: Ending) -> bool:
     """A trial's end, with its last attributes and metrics; False where it has ended."""
-    now = session.time(clock.time() if ended is None else ended)
-    document = runs.insert_config(session, run)
-    closed = {"run": run, "status": status.value, "time": now, "hash": document}
-    if not session.changed("close_trial", **closed, attempt=attempt, source=source):
+    now = session.time(clock.time() if ending.ended is None else ending.ended)
+    if ending.params is None:
+        digest = runs.insert_config(session, run)
+    else:
+        _, digest, document = runs.config(ending.params)
+        session.run("insert_config", hash=digest, params=document)
+    status = ending.status.value
+    closed = {"run": run, "status": status, "time": now, "hash": digest}
+    if not session.changed("close_trial", **closed, attempt=ending.attempt, source=ending.source):
         return False
-    session.run(
-        "add_status", run=run, time=now, status=status.value, reason=None, inferred=0, attempt=None
-    )
-    for scope, values in scopes.items():
+    told = {"run": run, "time": now, "status": status, "reason": None, "inferred": 0}
+    session.run("add_status", **told, attempt=None)
+    for scope, values in ending.attributes.items():
         attributes.put(session, "run", run, scope, values)
-    if metrics:
-        points.whole(session, run, f"run:{run}", metrics)
+    if ending.metrics:
+        points.whole(session, run, f"run:{run}", ending.metrics, bare=ending.bare)
     return True
 
 
 def told(session: Session, experiment: str, after: int, also: Sequence[str]) -> list[Told]:
-    """Runs with all that tools keep about them, by number, in three queries."""
-    rows = session.rows(
-        "trials_behind", experiment=experiment, after=after, also=session.each(also)
-    )
-    if not rows:
-        return []
-    ids = session.each([row["id"] for row in rows])
+    """Runs with all that tools keep about them, by number, in three queries, which are sent together."""
+    # States are asked for first: what a trial that had ended by then has, it has for good.
+    which = {"experiment": experiment, "after": after, "also": session.each(also)}
+    rows = session.later("trials_behind", **which)
+    param_rows = session.later("params_behind", **which)
+    attribute_rows = session.later("attributes_behind", **which)
+    session.wait()
+    found = rows()
     params: dict[str, list[Any]] = {}
-    for row in session.rows("params_of_runs", runs=ids):
+    for row in param_rows():
         params.setdefault(row["run_id"], []).append(row)
     kept: dict[str, dict[str, dict[str, Any]]] = {}
-    for row in session.rows("attributes_of", runs=ids):
+    for row in attribute_rows():
         scope = kept.setdefault(row["run_id"], {}).setdefault(row["scope"], {})
         scope[row["key"]] = scalars.value(row["type"], row["number"], row["text"])
     return [
@@ -334,7 +358,7 @@ def told(session: Session, experiment: str, after: int, also: Sequence[str]) -> 
             },
             attributes=kept.get(row["id"], {}),
         )
-        for row in rows
+        for row in found
     ]
 
 

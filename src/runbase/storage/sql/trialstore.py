@@ -5,11 +5,12 @@ from typing import Any, TypeVar
 
 from runbase.events import Points
 from runbase.status import Status
-from runbase.storage.protocol import Claimed, Kind, NewTrial, Observation, Told
+from runbase.storage.protocol import Claimed, Kind, Lane, NewTrial, Observation, Told
 from runbase.storage.sql import attributes as kept
 from runbase.storage.sql import scalars, trials
 from runbase.storage.sql.attributes import Sample
 from runbase.storage.sql.driver import Driver
+from runbase.storage.sql.lanes import lane
 from runbase.storage.sql.session import Session
 
 T = TypeVar("T")
@@ -19,10 +20,12 @@ class TrialStore:
     """Trials of a store."""
 
     _driver: Driver
+    _lanes: list[Lane]
+    """To be ended with the store."""
 
     def add_trials(self, experiment: str, new: Sequence[NewTrial]) -> None:
         """Queue them, numbered without a gap, all in one transaction."""
-        self._transact(lambda session: trials.add(session, experiment, new))
+        self._transact(lambda session: trials.add(session, experiment, new)())
 
     def claim_trial(self, experiment: str, runner: str, lease: float) -> Claimed | None:
         """The next one that waits, for this runner alone, until `lease` seconds have gone by."""
@@ -82,7 +85,7 @@ class TrialStore:
     def add_trial(self, experiment: str, new: NewTrial) -> int:
         """Queue one; its number."""
         return self._driver.transact(
-            lambda session: trials.add(session, experiment, [new]), bulk=True
+            lambda session: trials.add(session, experiment, [new])(), bulk=True
         )
 
     def begin_trial(self, run: str) -> bool:
@@ -125,16 +128,24 @@ class TrialStore:
         source: str | None = None,
     ) -> bool:
         """End a trial; False where it has ended, or is not in this attempt, and then nothing changes."""
-        return self._driver.transact(
-            lambda session: trials.close(
-                session, run, status, attributes or {}, metrics, ended, attempt, source
-            ),
-            bulk=True,
+        ending = trials.Ending(
+            status=status,
+            attributes=attributes or {},
+            metrics=metrics,
+            ended=ended,
+            attempt=attempt,
+            source=source,
         )
+        return self._driver.transact(lambda session: trials.close(session, run, ending), bulk=True)
+
+    def lane(self) -> Lane:
+        """A way for one process's own trials, on which it need not wait for each statement."""
+        made = lane(self, self._driver)
+        self._lanes.append(made)
+        return made
 
     def told(self, experiment: str, after: int, also: Sequence[str] = ()) -> list[Told]:
         """An experiment's runs behind a number, and these, with what tools keep about them, by number."""
-        # States are read first: what a trial that had ended by then has, it has for good.
         with self._driver.look() as session:
             return trials.told(session, experiment, after, also)
 

@@ -5,6 +5,15 @@ insert into runs (id, experiment_id, number, name, status, config_id, created_at
 values (:run, :experiment, :number, :name, :status, (select id from configs where hash = :hash),
         :time, :time, :time, :due, :priority, :retries, :runner, :started, 1);
 
+-- name: insert_next_trial
+-- The same, with the number behind the experiment's last run: the experiment is locked.
+insert into runs (id, experiment_id, number, name, status, config_id, created_at, updated_at, queued_at,
+                  due_at, priority, retries, runner, started_at, attempt)
+values (:run, :experiment, (select coalesce(max(number), 0) + 1 from runs where experiment_id = :experiment),
+        :name, :status, (select id from configs where hash = :hash),
+        :time, :time, :time, :due, :priority, :retries, :runner, :started, 1)
+returning number;
+
 -- name: work_there_is
 -- Whether a runner would find something to do: a trial that waits, or a claim that ran out.
 select 1 as one where exists (
@@ -158,9 +167,17 @@ select id, number, status, started_at, ended_at from runs
 where experiment_id = :experiment and deleted_at is null and (number > :after or id = any(:also))
 order by number;
 
--- name: attributes_of
--- All that tools keep about runs.
-select run_id, scope, key, type, number, text from attributes where run_id = any(:runs);
+-- name: params_behind
+-- Their parameters.
+select p.run_id, p.key, p.type, p.number, p.text, p.suggested
+from runs r join params p on p.run_id = r.id
+where r.experiment_id = :experiment and (r.number > :after or r.id = any(:also));
+
+-- name: attributes_behind
+-- All that tools keep about them.
+select a.run_id, a.scope, a.key, a.type, a.number, a.text
+from runs r join attributes a on a.run_id = r.id
+where r.experiment_id = :experiment and (r.number > :after or r.id = any(:also));
 
 -- name: beat_trial
 -- A sign of life, by the database's clock.
