@@ -1,19 +1,26 @@
 """Optuna on runbase: its own conformance suite on both databases, studies of several processes, SQL."""
 
+import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import optuna
+import optuna_dashboard
 import pytest
 from optuna.testing.pytest_storages import StorageTestCase
 
 import runbase
-from runbase.integrations.optuna import RunbaseStorage
+from runbase.integrations.optuna import RunbaseArtifactStore, RunbaseStorage
 
 
 class TestSqlite(StorageTestCase):
@@ -135,7 +142,7 @@ def test_a_study_is_copied_into_another_store(store: runbase.Store, tmp_path: Pa
 
 WORKER = """
 import optuna, sys
-from runbase.integrations.optuna import RunbaseStorage
+from runbase.integrations.optuna import RunbaseArtifactStore, RunbaseStorage
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 study = optuna.load_study(study_name="shared", storage=RunbaseStorage())
 study.optimize(lambda t: t.suggest_float("x", 0, 1) + t.suggest_int("n", 1, 3), n_trials=25)
@@ -320,3 +327,113 @@ def test_a_fork_has_a_lane_of_its_own(store: runbase.Store) -> None:
     assert os.waitpid(child, 0)[1] == 0
     study.optimize(objective, n_trials=2)
     assert [trial.number for trial in study.trials] == list(range(7))
+
+
+# What Optuna's other tools do
+
+
+def test_artifacts_are_files_of_the_run(store: runbase.Store, tmp_path: Path) -> None:
+    storage = RunbaseStorage(store)
+    study = optuna.create_study(study_name="files", storage=storage)
+    artifacts = RunbaseArtifactStore(storage)
+    (tmp_path / "model.bin").write_bytes(b"weights" * 1000)
+    trial = study.ask()
+    given = {"artifact_store": artifacts, "file_path": str(tmp_path / "model.bin")}
+    first = optuna.artifacts.upload_artifact(study_or_trial=trial, **given)
+    second = optuna.artifacts.upload_artifact(study_or_trial=trial, **given)
+    of_study = optuna.artifacts.upload_artifact(study_or_trial=study, **given)
+    study.tell(trial, 1.0)
+    [run] = store.runs(experiment="files")
+    found = store.artifacts(run)
+    assert {each.path for each in found} == {"model.bin", f"{second}/model.bin"}
+    assert {each.size for each in found} == {7000}
+    assert store.download(f"{run.id}/model.bin").read_bytes() == b"weights" * 1000
+    target = tmp_path / "back.bin"
+    for key in (first, second, of_study):
+        optuna.artifacts.download_artifact(
+            artifact_store=artifacts, file_path=str(target), artifact_id=key
+        )
+        assert target.read_bytes() == b"weights" * 1000
+        target.unlink()
+    metas = optuna.artifacts.get_all_artifact_meta(study.trials[0], storage=storage)
+    assert sorted(meta.artifact_id for meta in metas) == sorted([first, second])
+    artifacts.remove(first)
+    with pytest.raises(optuna.artifacts.exceptions.ArtifactNotFound):
+        artifacts.open_reader(first)
+    assert [a.removed_at is None for a in store.artifacts(run) if a.path == "model.bin"] == [False]
+    with pytest.raises(runbase.UsageError, match="no id of an artifact"):
+        artifacts.open_reader("../../etc/passwd")
+
+
+def test_artifacts_need_a_place(tmp_path: Path) -> None:
+    with (
+        runbase.open("sqlite://") as store,
+        pytest.raises(runbase.UsageError, match="where the bytes are to be kept"),
+    ):
+        RunbaseArtifactStore(store)
+
+
+def test_optuna_dashboard(store: runbase.Store, tmp_path: Path) -> None:
+    """The real dashboard, over HTTP, as its page asks it."""
+    storage = RunbaseStorage(store)
+    study = optuna.create_study(study_name="seen", storage=storage)
+    study.optimize(objective, n_trials=20)
+    app = optuna_dashboard.wsgi(
+        storage, artifact_store=RunbaseArtifactStore(storage, tmp_path / "artifacts")
+    )
+    server = make_server("127.0.0.1", 0, app, handler_class=_Quiet)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+
+    def ask(method: str, path: str, body: Any = None) -> Any:
+        url = f"http://127.0.0.1:{server.server_port}/api/{path}"
+        data = None if body is None else json.dumps(body).encode()
+        head = {"Content-Type": "application/json"}
+        asked = urllib.request.Request(url, data, head, method=method)
+        with urllib.request.urlopen(asked, timeout=60) as answer:
+            text = answer.read()
+        return json.loads(text) if text else None
+
+    try:
+        [summary] = ask("GET", "studies")["study_summaries"]
+        assert summary["study_name"] == "seen"
+        number = summary["study_id"]
+        found = ask("GET", f"studies/{number}?after=0")
+        assert len(found["trials"]) == 20
+        done = [each for each in found["trials"] if each["state"] == "Complete"]
+        assert {each["name"] for each in done[0]["params"]} == {"x", "kind", "depth"}
+        assert len(done[0]["intermediate_values"]) == 3
+        assert ask("GET", f"studies/{number}/param_importances")["param_importances"][0]
+        ask("PUT", f"studies/{number}/note", {"body": "promising", "version": 1})
+        ask("PUT", f"studies/{number}/{done[0]['trial_id']}/note", {"body": "best", "version": 1})
+        assert ask("GET", f"studies/{number}?after=0")["note"]["body"] == "promising"
+        trial = study.ask()
+        ask("POST", f"trials/{trial._trial_id}/user-attrs", {"user_attrs": {"by": "hand"}})
+        ask("POST", f"trials/{trial._trial_id}/tell", {"state": "Complete", "values": [0.5]})
+        assert study.trials[-1].values == [0.5]
+        assert study.trials[-1].user_attrs == {"by": "hand"}
+        ask("POST", "studies", {"study_name": "made there", "directions": ["maximize"]})
+        assert store.experiment("made there").objectives[0].direction == "max"
+        ask("DELETE", f"studies/{number}")
+        assert [each.name for each in store.experiments()] == ["made there"]
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
+
+
+def test_the_example_tunes_digits(store: runbase.Store) -> None:
+    script = Path(__file__).parents[2] / "examples" / "digits-optuna" / "tune.py"
+    given = {"capture_output": True, "text": True, "timeout": 240}
+    for count in (14, 2):
+        done: Any = subprocess.run([sys.executable, str(script), str(count)], check=False, **given)
+        assert done.returncode == 0, done.stderr
+    assert "accuracy by epoch" in done.stdout
+    experiment = store.experiment("digits")
+    assert len(experiment.trials()) == 16
+    assert experiment.best_trials()[0].values["value"] > 0.9

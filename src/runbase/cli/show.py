@@ -54,7 +54,7 @@ def _print_head(out: Console, run: Run, folder: Path | None) -> None:
         if run.started_at
         else "–",
         "took": common.duration(run.seconds),
-        "by": f"{run.user or '?'} on {run.host or '?'}, process {run.pid or '?'}",
+        "by": f"{run.user or '?'} on {run.host}, process {run.pid or '?'}" if run.host else "",
         "folder": str(folder or run.folder or "–"),
         "tags": common.tags_text(run.tags),
         "notes": run.notes,

@@ -33,6 +33,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 import runbase
 from runbase.ids import name_for, new_id
+from runbase.integrations.optuna_artifacts import RunbaseArtifactStore
 from runbase.integrations.optuna_trials import (
     NUMBERS,
     STATES,
@@ -371,6 +372,11 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
     # How it is done
 
     @property
+    def store(self) -> "runbase.Store":
+        """The store below."""
+        return self._store
+
+    @property
     def _storage(self) -> Storage:
         return self._store._storage  # pyright: ignore[reportPrivateUsage]
 
@@ -514,4 +520,4 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
         return {each.run: [each.metrics.get(name) for name in names] for each in found}
 
 
-__all__ = ["RunbaseStorage"]
+__all__ = ["RunbaseArtifactStore", "RunbaseStorage"]

@@ -25,7 +25,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from msgspec import Struct
 
-from runbase.events import JournalEvent, Points, Process
+from runbase.events import ArtifactLogged, ArtifactRemoved, JournalEvent, Points, Process
 from runbase.model import (
     Ancestor,
     Artifact,
@@ -506,6 +506,18 @@ class Storage(Protocol):
         """The trials and runs of experiments (id → those after this number) in some states, with these
         metrics, by experiment and number; two queries.
         """
+        ...
+
+    def settle(self) -> None:
+        """Wait for all that is on its way, on every lane."""
+        ...
+
+    def log_artifact(self, run: str, event: ArtifactLogged) -> None:
+        """A file of a run, told by a tool."""
+        ...
+
+    def remove_artifact(self, run: str, event: ArtifactRemoved) -> None:
+        """Its bytes are gone."""
         ...
 
     def put_attributes(self, kind: Kind, key: str, scope: str, values: Mapping[str, Any]) -> None:

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from runbase.events import Points
+from runbase.events import ArtifactLogged, ArtifactRemoved, Points
 from runbase.status import Status
 from runbase.storage.protocol import Claimed, Kind, Lane, NewTrial, Observation, Told
+from runbase.storage.sql import artifacts, scalars, trials
 from runbase.storage.sql import attributes as kept
-from runbase.storage.sql import scalars, trials
 from runbase.storage.sql.attributes import Sample
 from runbase.storage.sql.driver import Driver
 from runbase.storage.sql.lanes import lane
@@ -168,6 +168,19 @@ class TrialStore:
         """The runs of experiments (id → those after this number) in some states, with these metrics."""
         with self._driver.read() as session:
             return trials.observations(session, after, statuses, metrics)
+
+    def settle(self) -> None:
+        """Wait for all that is on its way."""
+        for each in self._lanes:
+            each.settle()
+
+    def log_artifact(self, run: str, event: ArtifactLogged) -> None:
+        """A file of a run, told by a tool."""
+        self._transact(lambda session: artifacts.logged(session, run, event))
+
+    def remove_artifact(self, run: str, event: ArtifactRemoved) -> None:
+        """Its bytes are gone."""
+        self._transact(lambda session: artifacts.removed(session, run, event))
 
     def put_attributes(self, kind: Kind, key: str, scope: str, values: Mapping[str, Any]) -> None:
         """Set what a tool keeps about a run or an experiment."""

@@ -1,0 +1,131 @@
+"""Optuna's artifacts as a store's own: files of the runs that trials are.
+
+    from optuna.artifacts import upload_artifact
+    from runbase.integrations.optuna import RunbaseArtifactStore, RunbaseStorage
+
+    storage = RunbaseStorage()
+    artifacts = RunbaseArtifactStore(storage)
+    upload_artifact(artifact_store=artifacts, file_path="model.pt", study_or_trial=trial)
+
+`store.artifacts(run)`, `runbase show` and `download` know them then, with size and SHA-256. Those of a study, which
+is no run, are kept beside them.
+"""
+
+import hashlib
+import json
+import os
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from optuna.artifacts.exceptions import ArtifactNotFound
+
+import runbase
+from runbase.errors import UsageError
+from runbase.events import ArtifactLogged, ArtifactRemoved
+
+if TYPE_CHECKING:
+    from runbase.integrations.optuna import RunbaseStorage
+
+FOLDER = "optuna-artifacts"
+_KEY = "artifacts:"
+_ID = re.compile(r"[\w-]{1,100}")
+_PIECE = 1 << 20
+
+
+class RunbaseArtifactStore:
+    """A folder of artifacts, each known to the run that its trial is.
+
+    Args:
+        store: the study's `RunbaseStorage`, or the store below it.
+        folder: where the bytes are kept; default: ``optuna-artifacts`` in the store's home.
+    """
+
+    def __init__(
+        self,
+        store: "RunbaseStorage | runbase.Store",
+        folder: "str | os.PathLike[str] | None" = None,
+    ) -> None:
+        self._store = store if isinstance(store, runbase.Store) else store.store
+        if folder is None and self._store.home is None:
+            raise UsageError(
+                f"{self._store!r} has no home on this machine: say where the bytes are to be kept, "
+                "RunbaseArtifactStore(storage, folder='…')"
+            )
+        self._folder = Path(folder or self._store.home / FOLDER).absolute()  # type: ignore[operator]
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        """Keep the bytes, and make them an artifact of the trial that names them."""
+        place = self._place(artifact_id)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        partial = place.with_name(f".{place.name}.{os.getpid()}.part")
+        sha256, size = hashlib.sha256(), 0
+        try:
+            with partial.open("wb") as file:
+                while piece := content_body.read(_PIECE):
+                    sha256.update(piece)
+                    size += len(piece)
+                    file.write(piece)
+            partial.replace(place)
+        finally:
+            partial.unlink(missing_ok=True)
+        run, told = self._told(artifact_id)
+        if run is None:
+            return  # it is a study's
+        name = Path(str(told.get("filename") or artifact_id)).name
+        taken = {artifact.path for artifact in self._store.artifacts(run)}
+        logged = ArtifactLogged(
+            time=time.time(),
+            path=name if name not in taken else f"{artifact_id}/{name}",
+            kind="file",
+            uri=str(place),
+            size=size,
+            sha256=sha256.hexdigest(),
+            mime=told.get("mimetype"),
+            metadata={"optuna": artifact_id},
+        )
+        self._storage.log_artifact(run, logged)
+
+    def open_reader(self, artifact_id: str) -> BinaryIO:
+        """Its bytes; ArtifactNotFound where there is none of this id."""
+        try:
+            return self._place(artifact_id).open("rb")
+        except FileNotFoundError as missing:
+            raise ArtifactNotFound(f"there is no artifact {artifact_id}") from missing
+
+    def remove(self, artifact_id: str) -> None:
+        """Let go of the bytes; that they were there stays known."""
+        place = self._place(artifact_id)
+        if not place.exists():
+            raise ArtifactNotFound(f"there is no artifact {artifact_id}")
+        place.unlink()
+        run, _ = self._told(artifact_id)
+        for artifact in [] if run is None else self._store.artifacts(run):
+            if artifact.metadata.get("optuna") == artifact_id:
+                self._storage.remove_artifact(
+                    artifact.run_id, ArtifactRemoved(time=time.time(), path=artifact.path)
+                )
+
+    @property
+    def _storage(self) -> Any:
+        return self._store._storage  # pyright: ignore[reportPrivateUsage]
+
+    def _place(self, artifact_id: str) -> Path:
+        if not _ID.fullmatch(artifact_id):
+            raise UsageError(f"{artifact_id!r} is no id of an artifact")
+        return self._folder / artifact_id
+
+    def _told(self, artifact_id: str) -> tuple[str | None, dict[str, Any]]:
+        """The run that an artifact belongs to, and what Optuna says of it."""
+        self._storage.settle()
+        rows = self._store.sql(
+            "select run_id, text from attributes where scope = 'system' and key = :key",
+            {"key": f"{_KEY}{artifact_id}"},
+        )
+        if not rows:
+            return None, {}
+        return rows[0][0], json.loads(rows[0][1])
+
+
+__all__ = ["RunbaseArtifactStore"]
