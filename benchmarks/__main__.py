@@ -118,6 +118,22 @@ LARGE_ROWS: list[tuple[str, str, tuple[str, str], tuple[float | None, float | No
     ("… filter, sort, top 50", "ms", ("listing", "search_ms"), (None, None)),
     ("… all of them, in pages of 1,000", "s", ("listing", "all_s"), (None, None)),
 ]
+TRIALS = {
+    "runbase": "SQLite",
+    "runbase-postgres": "PostgreSQL",
+    "runbase-mlos": "SQLite, by mlos_bench's interface",
+    "runbase-mlos-postgres": "PostgreSQL, by mlos_bench's interface",
+    "mlos": "mlos_bench's SqlStorage, SQLite",
+    "optuna-journal": "Optuna's JournalStorage",
+    "optuna-rdb": "Optuna's RDBStorage, SQLite",
+}
+TRIAL_ROWS = {
+    "new": "make a trial, µs",
+    "claim": "claim it, µs",
+    "telemetry": "a row of telemetry, µs",
+    "end": "end it with results, µs",
+    "load": "load 1,000 × 10 parameters, s",
+}
 OPTUNA = ["runbase", "journal", "rdb", "runbase-postgres"]
 
 
@@ -131,6 +147,9 @@ def main() -> None:
     )
     parser.add_argument(
         "--optuna", action="store_true", help="Optuna's storages beside ours: trials a second"
+    )
+    parser.add_argument(
+        "--trials", action="store_true", help="queues of trials: ours, mlos_bench's and Optuna's"
     )
     parser.add_argument("--rounds", type=int, default=3, help="how often (medians are shown)")
     parser.add_argument("--markdown", action="store_true", help="print the table for the docs")
@@ -159,7 +178,17 @@ def main() -> None:
             bar.update(task, description=f"Optuna, {name}, {processes}")
             module = "benchmarks.optuna_storages"
             optuna[name, processes] = measure(name, processes, module=module)
+        queues: dict[str, dict[str, Any]] = {}
+        for name in TRIALS if options.trials else ():
+            bar.update(task, description=f"trials, {TRIALS[name]}")
+            queues[name] = measure(name, module="benchmarks.trials")
     show(found, markdown=options.markdown)
+    if queues:
+        body = [
+            [TRIALS[name], *(text(one[figure]) for figure in TRIAL_ROWS)]
+            for name, one in queues.items()
+        ]
+        print_table(["queue", *TRIAL_ROWS.values()], body, markdown=options.markdown, width=150)
     if optuna:
         body = [
             [name, *(text(optuna[name, n]["trials_per_second"]) for n in ("1", "4"))]

@@ -82,7 +82,8 @@ class Experiment(Learner, frozen=True, kw_only=True, dict=True):
             runner=runner,
             config=config,
         )
-        return self._store.run(found)
+        [record] = self._store._storage.get_runs([found])  # pyright: ignore[reportPrivateUsage]
+        return record
 
     def new_trials(
         self,

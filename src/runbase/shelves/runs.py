@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from types import EllipsisType
 from typing import Any
 
-import msgspec
-
 from runbase.analysis.compare import Comparison, compare
 from runbase.analysis.directions import lower_is_better
 from runbase.errors import NotFound, UsageError
@@ -68,16 +66,10 @@ class RunShelf(ExperimentShelf):
         """
         name = experiment.name if isinstance(experiment, Experiment) else experiment
         found = self._run_id(run, name)
-        records = self._storage.get_runs([found])
-        if not records:
+        record = self._storage.whole_run(found)
+        if record is None:
             raise NotFound(f"there is no run {found!r}")
-        return msgspec.structs.replace(
-            records[0],
-            artifacts=self._storage.artifacts(found),
-            history=self._storage.history(found),
-            links=self._storage.links("run", found),
-            uses=self._storage.uses(found),
-        )
+        return record
 
     def create_run(
         self,

@@ -166,7 +166,7 @@ class Session:
 
     def pour(self, name: str, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert many rows, by COPY; those that are there already stay as they are."""
-        if len(rows) < 100:
+        if len(rows) < 100 or self._pipeline is not None:  # COPY does not go through a pipeline
             self.many(name, rows)
             return
         parts = {

@@ -44,6 +44,7 @@ PATIENCE = 10.0
 ATTEMPTS = 5
 """How often a transaction is tried that deadlocks with others."""
 
+INERROR = psycopg.pq.TransactionStatus.INERROR
 _CROSSED = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
 _SETUP_LOCK = 0x72756E62  # "runb": who makes or migrates a schema holds it
 
@@ -122,12 +123,14 @@ class PostgresDriver:
     @contextmanager
     def read(self) -> Generator[Session]:
         """A consistent view of the database that writes nothing."""
-        with self.errors(), self._connection() as connection:
+        with self.errors(), self._connection() as connection, connection.pipeline() as pipeline:
             connection.execute("begin isolation level repeatable read read only")
             try:
-                yield Session(connection, self.schema)
+                yield Session(connection, self.schema, pipeline)
             finally:
                 if not connection.closed:
+                    if connection.info.transaction_status is INERROR:
+                        pipeline.sync()
                     connection.execute("rollback")
 
     @contextmanager

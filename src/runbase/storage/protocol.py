@@ -297,6 +297,10 @@ class Storage(Protocol):
         """How many runs satisfy a query's filter."""
         ...
 
+    def whole_run(self, run: str) -> Run | None:
+        """A run with its files, states, links and uses; None where there is none of this id."""
+        ...
+
     def get_runs(self, ids: Sequence[str]) -> list[Run]:
         """Runs by id, in this order; unknown ones are left out."""
         ...

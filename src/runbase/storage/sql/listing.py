@@ -27,15 +27,19 @@ _DOCUMENTS = ("git", "args", "env", "system")
 def runs_of(session: Session, ids: Sequence[str], own: Sequence[str]) -> list[Run]:
     """The runs of these ids, in their order; five queries in all."""
     listed = session.each(ids)
-    rows = {row["id"]: row for row in session.rows("runs_by_id", runs=listed)}
+    names = ("runs_by_id", "params_of_runs", "tags_of_runs", "series_of_runs")
+    run_rows, param_rows, tag_rows, series_rows = (
+        session.later(name, runs=listed) for name in names
+    )
+    rows = {row["id"]: row for row in run_rows()}
     found_params: dict[str, list[Any]] = {}
-    for row in session.rows("params_of_runs", runs=listed):
+    for row in param_rows():
         found_params.setdefault(row["run_id"], []).append(row)
     tags: dict[str, dict[str, str | None]] = {}
-    for row in session.rows("tags_of_runs", runs=listed):
+    for row in tag_rows():
         tags.setdefault(row["run_id"], {})[row["key"]] = row["value"]
     metrics: dict[str, dict[str, Metric]] = {}
-    for row in session.rows("series_of_runs", runs=listed):
+    for row in series_rows():
         metrics.setdefault(row["run_id"], {})[row["key"]] = _metric(session, row)
     return [
         _run(

@@ -6,6 +6,8 @@ from datetime import datetime
 from functools import cache
 from typing import Any, cast
 
+import msgspec
+
 from runbase.errors import UsageError
 from runbase.events import Process
 from runbase.ids import name_for, new_id
@@ -190,6 +192,22 @@ class SqlStorage(TrialStore):
         """Runs by id, in this order; unknown ones are left out."""
         with self._driver.read() as session:
             return listing.runs_of(session, ids, list(self._own_columns(session, "runs", "r")))
+
+    def whole_run(self, run: str) -> Run | None:
+        """A run with its files, states, links and uses; None where there is none of this id."""
+        with self._driver.read() as session:
+            found = listing.runs_of(session, [run], list(self._own_columns(session, "runs", "r")))
+            return (
+                msgspec.structs.replace(
+                    found[0],
+                    artifacts=artifacts.listing(session, run),
+                    history=runs.history(session, run),
+                    links=listing.links(session, "links_of_run", run),
+                    uses=artifacts.uses(session, run),
+                )
+                if found
+                else None
+            )
 
     def create_run(
         self, experiment: str, name: str | None, fields: Mapping[str, Any], run: str | None = None

@@ -25,7 +25,10 @@ class TrialStore:
 
     def add_trials(self, experiment: str, new: Sequence[NewTrial]) -> None:
         """Queue them, numbered without a gap, all in one transaction."""
-        self._transact(lambda session: trials.add(session, experiment, new)())
+        self._driver.transact(
+            lambda s: trials.add(s, experiment, new)(),
+            bulk=len(new) == 1,  # many are poured, which a pipeline cannot
+        )
 
     def claim_trial(self, experiment: str, runner: str, lease: float) -> Claimed | None:
         """The next one that waits, for this runner alone, until `lease` seconds have gone by."""
