@@ -113,6 +113,7 @@ def configure(connection: Connection) -> None:
 
 _POOL = sql.SQL("create temp table poured as select {columns} from {into} limit 0")
 _FILL = sql.SQL("copy poured ({columns}) from stdin")
+_STRAIGHT = sql.SQL("copy {into} ({columns}) from stdin")
 _POUR = sql.SQL(
     "insert into {into} ({columns}) select {columns} from poured on conflict do nothing"
 )
@@ -164,8 +165,10 @@ class Session:
         if rows:
             self._cursor().executemany(_text(name), rows)
 
-    def pour(self, name: str, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Insert many rows, by COPY; those that are there already stay as they are."""
+    def pour(
+        self, name: str, table: str, rows: Sequence[Mapping[str, Any]], *, fresh: bool = False
+    ) -> None:
+        """Insert many rows, by COPY; those that are there already stay as they are (`fresh`: none is)."""
         if len(rows) < 100 or self._pipeline is not None:  # COPY does not go through a pipeline
             self.many(name, rows)
             return
@@ -174,6 +177,11 @@ class Session:
             "columns": sql.SQL(", ").join(map(sql.Identifier, rows[0])),
         }
         cursor = self._cursor()
+        if fresh:
+            with cursor.copy(_STRAIGHT.format(**parts)) as copy:
+                for row in rows:
+                    copy.write_row(tuple(row.values()))
+            return
         cursor.execute(_POOL.format(**parts))
         with cursor.copy(_FILL.format(**parts)) as copy:
             for row in rows:

@@ -77,9 +77,11 @@ class Session:
         if rows:
             self._connection.executemany(statements("sqlite")[name].text, rows)
 
-    def pour(self, name: str, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    def pour(
+        self, name: str, table: str, rows: Sequence[Mapping[str, Any]], *, fresh: bool = False
+    ) -> None:
         """Insert many rows, all at once; those that are there already stay as they are."""
-        del table  # a statement a row is as quick as it gets here
+        del table, fresh  # a statement a row is as quick as it gets here
         self.many(name, rows)
 
     def rows(self, name: str, /, **params: Any) -> list[Any]:

@@ -41,15 +41,17 @@ def get(session: Session, kind: Kind, keys: Sequence[str], scope: str) -> dict[s
 def add_samples(session: Session, run: str, samples: Iterable[Sample]) -> None:
     """Figures by time; one that is there already stays as it is."""
     session.rows("lock_runs", runs=session.each([run]))
+    first: dict[tuple[str, float], Any] = {}
+    for time, key, value in samples:
+        first.setdefault((key, time), value)
     session.pour(
         "set_sample",
         "samples",
         [
-            {"run_id": run, "key": key, "time": time, **scalars.typed(value)}
-            for time, key, value in sorted(
-                samples, key=lambda s: (s[1], s[0])
-            )  # as the index has them
+            {"run_id": run, "key": key, "time": time, **scalars.typed(first[key, time])}
+            for key, time in sorted(first)  # as the index has them
         ],
+        fresh=session.row("any_sample", run=run) is None,
     )
 
 

@@ -57,6 +57,10 @@ insert into samples (run_id, key, time, type, number, text)
 values (:run_id, :key, :time, :type, :number, :text)
 on conflict (run_id, key, time) do nothing;
 
+-- name: any_sample
+-- Whether a run has figures; the run is locked.
+select 1 as one from samples where run_id = :run limit 1;
+
 -- name: samples_by_time
 -- Figures of runs, of one key or all.
 select run_id, key, time, type, number, text from samples
