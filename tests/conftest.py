@@ -1,15 +1,22 @@
 """Fixtures that every kind of test uses."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 import runbase
 from runbase import background
+
+with suppress(
+    ValueError
+):  # processes that tests start are to hear Ctrl-C, however these were started
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

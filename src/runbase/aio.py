@@ -203,6 +203,7 @@ class AsyncStore:
     restore = _awaited(Store.restore)
     run = _awaited(Store.run)
     runs = _awaited(Store.runs)
+    scan = _awaited(Store.scan)
     schema = _awaited(Store.schema)
     set_status = _awaited(Store.set_status)
     setup = _awaited(Store.setup)

@@ -6,9 +6,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from runbase.ingest import Report, sync
+from runbase.ingest import Report, check_liveness, sync
 from runbase.listings import Experiments, Runs
 from runbase.model import Run
+from runbase.registry import ScanReport, scan
 from runbase.settings import database, load
 from runbase.shelves.charts import ChartShelf
 from runbase.shelves.runs import LabelShelf
@@ -43,6 +44,33 @@ class Store(TransferShelf, LabelShelf, ChartShelf, TrashShelf, SchemaShelf):
         if self.home is None:
             return Report()
         return sync(self._storage, self.home, progress=progress)
+
+    def scan(
+        self,
+        *paths: "str | os.PathLike[str]",
+        full: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> ScanReport:
+        """Take in run folders at and below some folders: runbase's own, stable-pretraining's, Lightning's CSV.
+
+        Only what changed since the last scan is read (`full`: all of it), and nothing is written there. Runs
+        whose folder is gone are marked (`missing_at`), and those that died without a word. `progress` is called
+        with how many changed folders are done, and of how many, for each path.
+        """
+        report = ScanReport()
+        for path in paths:
+            root = Path(path).expanduser().resolve()
+            report.add(scan(self._storage, root, full=full, place=self._placed, progress=progress))
+            report.lost += check_liveness(self._storage, root).lost
+        return report
+
+    def _placed(self, folder: str) -> str:
+        """A run's folder as the store names it: below its home, or absolute."""
+        home = None if self.home is None else self.home.resolve()
+        place = Path(folder)
+        if home is not None and place.is_relative_to(home):
+            return place.relative_to(home).as_posix()
+        return folder
 
     def sql(
         self,

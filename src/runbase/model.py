@@ -162,6 +162,8 @@ class Run(Struct, frozen=True, kw_only=True):
     source_status: str | None = None
     """The state's word in the system that it was imported from."""
     deleted_at: datetime | None = None
+    missing_at: datetime | None = None
+    """Since when its folder was not found by a scan."""
     queued_at: datetime | None = None
     """Since when it is a trial: it waits, or waited, in its experiment's queue."""
     due_at: datetime | None = None

@@ -7,7 +7,7 @@ from typing import Any
 
 import optuna
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runbase.errors import UsageError
@@ -217,6 +217,7 @@ parameters = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from("abc"), parameters, min_size=1), st.integers(0, 99))
 def test_a_random_point_is_a_point_of_the_grid(space: Any, seed: int) -> None:
     grid: list[Any] = []

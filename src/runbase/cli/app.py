@@ -22,6 +22,7 @@ from runbase.cli import (
     query,
     queue,
     runs,
+    scan,
     schema,
     setup,
     show,
@@ -68,6 +69,7 @@ COMMANDS = (
     ("copy", transfer.copy, transfer.COPY_EXAMPLES, MOVE),
     ("schema", schema.command, schema.EXAMPLES, KEEP),
     ("setup", setup.command, setup.EXAMPLES, KEEP),
+    ("scan", scan.command, scan.EXAMPLES, MOVE),
     ("sync", sync.command, sync.EXAMPLES, KEEP),
     ("doctor", doctor.command, doctor.EXAMPLES, KEEP),
 )

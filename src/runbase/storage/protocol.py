@@ -99,6 +99,18 @@ class Delivery(Struct, frozen=True, kw_only=True):
     problems: int = 0
 
 
+class Scanned(Struct, frozen=True, kw_only=True):
+    """A folder, as a scan read it."""
+
+    path: str
+    format: str
+    run: str
+    stamp: str
+    """Sizes and times of its files; empty: it is to be read again in any case."""
+    place: str = ""
+    """How the run's folder is called in the store."""
+
+
 class LiveRun(Struct, frozen=True, kw_only=True):
     """A run that is not over as far as the store knows, and the processes that write its journals."""
 
@@ -240,6 +252,19 @@ class Storage(Protocol):
 
     def offsets(self, journals: Sequence[str]) -> dict[str, int]:
         """How many bytes of each journal are in here; unknown journals are left out."""
+        ...
+
+    # Scanned folders
+    def scans(self, root: str) -> dict[str, Scanned]:
+        """What is known of folders at or below a root, by path."""
+        ...
+
+    def put_scans(self, found: Sequence[Scanned]) -> int:
+        """Folders as they were read; how many of their runs had been missing."""
+        ...
+
+    def folders_gone(self, missing: Sequence[Scanned]) -> int:
+        """Folders that are not there any more; how many runs have none left, and are marked."""
         ...
 
     # Liveness

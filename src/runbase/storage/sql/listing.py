@@ -17,6 +17,7 @@ _MOMENTS = (
     "updated_at",
     "seen_at",
     "deleted_at",
+    "missing_at",
     "queued_at",
     "due_at",
     "lease_until",

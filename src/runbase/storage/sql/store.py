@@ -24,7 +24,17 @@ from runbase.model import (
     Use,
 )
 from runbase.status import Status
-from runbase.storage.protocol import Delivery, Kind, LiveRun, Page, Query, Rows, Script, Step
+from runbase.storage.protocol import (
+    Delivery,
+    Kind,
+    LiveRun,
+    Page,
+    Query,
+    Rows,
+    Scanned,
+    Script,
+    Step,
+)
 from runbase.storage.sql import (
     apply,
     artifacts,
@@ -33,6 +43,7 @@ from runbase.storage.sql import (
     experiments,
     listing,
     runs,
+    scans,
     schema,
     search,
     subjects,
@@ -192,6 +203,21 @@ class SqlStorage(TrialStore):
         """Runs by id, in this order; unknown ones are left out."""
         with self._driver.read() as session:
             return listing.runs_of(session, ids, list(self._own_columns(session, "runs", "r")))
+
+    # Scanned folders
+
+    def scans(self, root: str) -> dict[str, Scanned]:
+        """What is known of folders at or below a root, by path."""
+        with self._driver.read() as session:
+            return scans.below(session, root)
+
+    def put_scans(self, found: Sequence[Scanned]) -> int:
+        """Folders as they were read; how many of their runs had been missing."""
+        return self._driver.transact(lambda session: scans.put(session, found))
+
+    def folders_gone(self, missing: Sequence[Scanned]) -> int:
+        """Folders that are not there any more; how many runs have none left, and are marked."""
+        return self._driver.transact(lambda session: scans.gone(session, missing))
 
     def whole_run(self, run: str) -> Run | None:
         """A run with its files, states, links and uses; None where there is none of this id."""

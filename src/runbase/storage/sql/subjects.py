@@ -176,6 +176,7 @@ RUNS = Subject(
         "exit_code": Column("r.exit_code", "number"),
         "checkpoint": Column("r.checkpoint", "text"),
         "parent_id": Column("r.parent_id", "text"),
+        "missing_at": Column("r.missing_at", "time"),
         "queued_at": Column("r.queued_at", "time"),
         "due_at": Column("r.due_at", "time"),
         "lease_until": Column("r.lease_until", "time"),

@@ -1,0 +1,65 @@
+"""`runbase scan`: run folders of any kind into the database."""
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from runbase.cli import common
+from runbase.client import open as open_store
+
+EXAMPLES = "Examples: runbase scan /nfs/runs · runbase scan lightning_logs --watch · runbase scan a b --store postgresql://db/team"
+SHOWN = 20
+
+
+def command(
+    paths: Annotated[
+        list[Path], typer.Argument(help="Folders with runs, at any depth, of any known format.")
+    ],
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on, as they grow.")] = False,
+    every: Annotated[float, typer.Option("--every", help="Seconds between two scans.")] = 5.0,
+    full: Annotated[
+        bool, typer.Option("--full", help="Read folders again that have not changed.")
+    ] = False,
+    home: common.Home = None,
+    url: common.Url = None,
+    json: common.Json = False,
+) -> None:
+    """Take in run folders: runbase's own, stable-pretraining's, Lightning's CSVLogger's.
+
+    Only what changed since the last scan is read, and nothing is written there: no server, no locks, any number of
+    scanners. Runs whose folder is gone stay, marked with `missing_at`.
+    """
+    with open_store(url, home=home, sync=False) as store:
+        while True:
+            with common.progress("reading run folders") as step:
+                report = store.scan(*paths, full=full, progress=step)
+            if json:
+                common.print_json(report)
+            elif not watch or report.new or report.updated or report.missing or report.returned:
+                _print(report, store.url)
+            if not watch:
+                return
+            full = False
+            time.sleep(every)
+
+
+def _print(report: Any, url: str) -> None:
+    parts = {
+        "new": report.new,
+        "updated": report.updated,
+        "unchanged": report.unchanged,
+        "missing": report.missing,
+        "found again": report.returned,
+        "lost": report.lost,
+        "unreadable": report.invalid,
+    }
+    counts = ", ".join(f"{count:,} {name}" for name, count in parts.items() if count)
+    print(
+        f"{report.found:,} run folders ({counts or 'none'}), {report.points:,} points, {report.seconds:.2f} s → {url}"
+    )
+    for problem in report.problems[:SHOWN]:
+        print(f"not read: {problem}")
+    if len(report.problems) > SHOWN:
+        print(f"… and {len(report.problems) - SHOWN} more")

@@ -1,0 +1,49 @@
+"""runbase's own folders: journals."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from runbase.journal import opened
+from runbase.journal import read as read_journal
+from runbase.registry.formats.base import Folder, Reached, Unreadable
+from runbase.storage.protocol import Delivery
+
+NAME = "runbase"
+PIECE = 2**19
+"""Bytes of a journal read at once."""
+
+
+def tells(folder: str, names: set[str]) -> list[str]:
+    """Every journal in it."""
+    del folder
+    return sorted(
+        name
+        for name in names
+        if name == "journal.jsonl" or (name.startswith("journal.") and name.endswith(".jsonl"))
+    )
+
+
+def read(folder: Path, names: Sequence[str], reached: Reached) -> Folder:
+    """What its journals hold and the store does not."""
+    heads = [(folder / name, opened(folder / name)) for name in names]
+    known = [(path, head) for path, head in heads if head is not None]
+    if not known:
+        raise Unreadable("its first line is damaged or not complete yet")
+
+    def deliveries() -> Iterator[Delivery]:
+        for path, head in known:
+            offset = reached(head.journal)
+            while (batch := read_journal(path, offset, PIECE)).offset > offset:
+                yield Delivery(
+                    run=head.run,
+                    events=batch.events,
+                    journal=head.journal,
+                    start=batch.start,
+                    offset=batch.offset,
+                    file=path.name,
+                    lines=batch.lines,
+                    problems=len(batch.problems),
+                )
+                offset = batch.offset
+
+    return Folder(run=known[0][1].run, deliveries=deliveries())

@@ -1,0 +1,199 @@
+"""stable-pretraining's run folders: sidecar.json, heartbeat, metrics.csv, media.jsonl.
+
+Of its registry only last values were kept; here the curves come along, from metrics.csv.
+"""
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from runbase.events import ArtifactLogged, Ended, Noted, Params, Points, RecordLogged, Started, Tags
+from runbase.registry.formats.base import (
+    Folder,
+    Reached,
+    Unreadable,
+    opening,
+    rows_to_points,
+    run_id,
+)
+from runbase.status import Status
+from runbase.storage.protocol import Delivery
+from runbase.values import flatten
+
+NAME = "stable-pretraining"
+_SIDECAR, _METRICS, _MEDIA = "sidecar.json", "metrics.csv", "media.jsonl"
+_ENDED = {
+    "completed": Status.COMPLETED,
+    "failed": Status.FAILED,
+    "interrupted": Status.CANCELLED,
+    "orphaned": Status.NODE_FAIL,
+}
+
+
+def tells(folder: str, names: set[str]) -> list[str]:
+    """The sidecar, and what lies beside it."""
+    del folder
+    return (
+        [name for name in (_SIDECAR, _METRICS, _MEDIA) if name in names]
+        if _SIDECAR in names
+        else []
+    )
+
+
+def read(folder: Path, names: Sequence[str], reached: Reached) -> Folder:
+    """The sidecar when it changed, and the rows of the curves that are new."""
+    try:
+        told: Any = json.loads((folder / _SIDECAR).read_bytes())
+    except ValueError as wrong:
+        raise Unreadable(f"{_SIDECAR} is damaged or half-written: {wrong}") from None
+    if not isinstance(told, dict) or "run_id" not in told:
+        raise Unreadable(f"{_SIDECAR} names no run")
+    told = cast("dict[str, Any]", told)
+    name = str(told["run_id"])
+    run = run_id(NAME, name)
+    status = str(told.get("status") or "running")
+    return Folder(
+        run=run,
+        deliveries=_deliveries(folder, names, told, run, reached),
+        source_status=status,
+    )
+
+
+def _deliveries(
+    folder: Path, names: Sequence[str], told: dict[str, Any], run: str, reached: Reached
+) -> Iterator[Delivery]:
+    began = float(told.get("created_at") or (folder / _SIDECAR).stat().st_mtime)
+    parts = folder.parts
+    experiment = "runs"
+    if "runs" in parts[:-1]:  # {cache_dir}/runs/**/{run_id}: what is between names the group
+        between = parts[len(parts) - 1 - parts[::-1].index("runs") + 1 : -1]
+        experiment = "/".join(between) or "runs"
+    elif len(parts) > 1:
+        experiment = parts[-2]
+    name = str(told["run_id"])
+    if _METRICS in names:
+        yield from _curves(folder / _METRICS, run, experiment, name, began, told, reached)
+    if _MEDIA in names:
+        yield from _media(folder, run, experiment, name, began, reached)
+    version = int(float(told.get("updated_at") or (folder / _SIDECAR).stat().st_mtime) * 1e6)
+    first, journal = opening(run, _SIDECAR, experiment, name, began, _SIDECAR)
+    known = reached(journal)
+    if version <= known:
+        return
+    events: list[Any] = [first] if not known else []
+    if not known:
+        events.append(Started(time=began))
+    events += _said(folder, names, told, began)
+    status = str(told.get("status") or "running")
+    if status in _ENDED:
+        end = float(told.get("ended_at") or told.get("updated_at") or began)
+        events.append(Ended(time=end, status=_ENDED[status]))
+    yield Delivery(
+        run=run, events=events, journal=journal, start=known, offset=version, file=_SIDECAR
+    )
+
+
+def _said(folder: Path, names: Sequence[str], told: dict[str, Any], began: float) -> Iterator[Any]:
+    """What the sidecar says beside the run's state."""
+    params = dict(flatten(told.get("hparams") or {}))
+    if params:
+        yield (Params(time=began, values=params))
+    if told.get("tags"):
+        yield (Tags(time=began, set={str(tag): None for tag in told["tags"]}))
+    if told.get("notes"):
+        yield (Noted(time=began, text=str(told["notes"])))
+    now = float(told.get("updated_at") or began)
+    if _METRICS not in names and told.get("summary"):
+        numbers = {k: float(v) for k, v in told["summary"].items() if isinstance(v, int | float)}
+        if numbers:
+            columns: Any = [[value] for value in numbers.values()]
+            yield (Points(keys=tuple(numbers), steps=[0], times=[now], columns=columns))
+    if told.get("checkpoint_path"):
+        path = Path(str(told["checkpoint_path"]))
+        place = path if path.is_absolute() else folder / path
+        if place.exists():
+            yield (
+                ArtifactLogged(
+                    time=now,
+                    path=f"checkpoints/{path.name}",
+                    kind="checkpoint",
+                    uri=str(place),
+                    size=place.stat().st_size,
+                )
+            )
+
+
+def _curves(
+    path: Path,
+    run: str,
+    experiment: str,
+    name: str,
+    began: float,
+    told: dict[str, Any],
+    reached: Reached,
+) -> Iterator[Delivery]:
+    """Rows of metrics.csv. Columns are added to it as metrics appear, so rows are counted, and not bytes."""
+    first, journal = opening(run, _METRICS, experiment, name, began, _METRICS)
+    known = reached(journal)
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        rows = list(csv.DictReader(file))
+    if rows and not _whole(path):
+        rows.pop()  # the last line is still being written
+    if len(rows) <= known:
+        return
+    when = min(float(told.get("updated_at") or path.stat().st_mtime), path.stat().st_mtime)
+    points = list(rows_to_points(rows[known:], "step", known, when))
+    events: list[Any] = [*([] if known else [first]), *points]
+    yield Delivery(
+        run=run, events=events, journal=journal, start=known, offset=len(rows), file=_METRICS
+    )
+
+
+def _media(
+    folder: Path, run: str, experiment: str, name: str, began: float, reached: Reached
+) -> Iterator[Delivery]:
+    first, journal = opening(run, _MEDIA, experiment, name, began, _MEDIA)
+    known = reached(journal)
+    raw = (folder / _MEDIA).read_bytes()
+    lines = raw[: raw.rfind(b"\n") + 1].splitlines()
+    events: list[Any] = [] if known else [first]
+    when = (folder / _MEDIA).stat().st_mtime
+    damaged = 0
+    for line in lines[known:]:
+        try:
+            told = json.loads(line)
+            path = folder / str(told["path"])
+            path.resolve().relative_to(folder.resolve())
+        except (ValueError, KeyError, TypeError):
+            damaged += 1
+            continue
+        key = str(told.get("key") or told.get("tag") or told.get("name") or path.stem)
+        kind = "video" if str(told.get("type") or told.get("kind")) == "video" else "image"
+        events.append(
+            RecordLogged(
+                time=float(told.get("time") or when),
+                key=key,
+                kind=kind,
+                step=int(told.get("step") or 0),
+                path=str(told["path"]),
+            )
+        )
+    if len(lines) > known:
+        yield Delivery(
+            run=run,
+            events=events,
+            journal=journal,
+            start=known,
+            offset=len(lines),
+            file=_MEDIA,
+            problems=damaged,
+        )
+
+
+def _whole(path: Path) -> bool:
+    """Whether its last line has been ended."""
+    with path.open("rb") as file:
+        file.seek(-1, 2)
+        return file.read(1) == b"\n"

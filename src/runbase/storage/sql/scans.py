@@ -1,0 +1,42 @@
+"""What scanners know of folders: their stamps, and the runs whose folders are gone."""
+
+import time as clock
+from collections.abc import Sequence
+
+from runbase.storage.protocol import Scanned
+from runbase.storage.sql.session import Session
+
+
+def below(session: Session, root: str) -> dict[str, Scanned]:
+    """Folders at or below a root, by path."""
+    below = root.rstrip("/") + "/"
+    rows = session.rows("scans_below", root=root, below=below, length=len(below))
+    return {
+        row["path"]: Scanned(
+            path=row["path"], format=row["format"], run=row["run_id"], stamp=row["stamp"]
+        )
+        for row in rows
+    }
+
+
+def put(session: Session, found: Sequence[Scanned]) -> int:
+    """Folders as they were read; how many of their runs were missing until now."""
+    now = session.time(clock.time())
+    session.many(
+        "put_scan",
+        [
+            {"path": f.path, "format": f.format, "run": f.run, "stamp": f.stamp, "time": now}
+            for f in found
+        ],
+    )
+    session.many("place_run", [{"run": f.run, "folder": f.place} for f in found if f.place])
+    runs = session.each(sorted({each.run for each in found}))
+    return session.changed("folder_found", runs=runs)
+
+
+def gone(session: Session, missing: Sequence[Scanned]) -> int:
+    """Folders that are not there; how many runs have none left."""
+    now = session.time(clock.time())
+    session.many("forget_scan", [{"path": each.path} for each in missing])
+    runs = sorted({each.run for each in missing})
+    return sum(session.changed("folder_missing", run=run, time=now) for run in runs)
