@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         StoreUnavailable,
         UsageError,
     )
+    from runbase.folders import open_registry
     from runbase.model import Objective
     from runbase.run import Run
     from runbase.start import start_run, track
@@ -68,6 +69,7 @@ _HOMES = {
     "RunFinished RunbaseError StoreBusy StoreCorrupt StoreError StoreTooNew StoreUnavailable "
     "UsageError",
     "active": "current_run",
+    "folders": "open_registry",
     "model": "Objective",
     "run": "Run",
     "start": "start_run track",
@@ -133,6 +135,7 @@ __all__ = [
     "log_text",
     "note",
     "open",
+    "open_registry",
     "start_run",
     "tag",
     "track",

@@ -172,8 +172,10 @@ def _kept(one: _Read, place: Callable[[str], str]) -> Scanned:
 
 def _settle(storage: Storage, one: _Read) -> None:
     """What a folder says of itself that is no event: its state in its own word."""
-    if one.folder.source_status is not None:
-        storage.update("run", one.folder.run, {"source_status": one.folder.source_status})
+    said = {"source_status": one.folder.source_status, "checkpoint": one.folder.checkpoint}
+    changes = {name: value for name, value in said.items() if value is not None}
+    if changes:
+        storage.update("run", one.folder.run, changes)
 
 
 def _offsets(storage: Storage) -> Callable[[str], int]:

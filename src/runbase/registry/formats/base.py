@@ -28,6 +28,8 @@ class Folder(Struct, frozen=True, kw_only=True):
     deliveries: Iterator[Delivery] | list[Delivery]
     source_status: str | None = None
     """Its state in its own words."""
+    checkpoint: str | None = None
+    """The artifact that is its checkpoint."""
     live: bool = False
     """Whether it is to be read again even if no file changes."""
 

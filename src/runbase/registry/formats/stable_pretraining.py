@@ -5,7 +5,7 @@ Of its registry only last values were kept; here the curves come along, from met
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -58,6 +58,7 @@ def read(folder: Path, names: Sequence[str], reached: Reached) -> Folder:
         run=run,
         deliveries=_deliveries(folder, names, told, run, reached),
         source_status=status,
+        checkpoint=_checkpoint(told),
     )
 
 
@@ -117,12 +118,18 @@ def _said(folder: Path, names: Sequence[str], told: dict[str, Any], began: float
             yield (
                 ArtifactLogged(
                     time=now,
-                    path=f"checkpoints/{path.name}",
+                    path=str(_checkpoint(told)),
                     kind="checkpoint",
                     uri=str(place),
                     size=place.stat().st_size,
                 )
             )
+
+
+def _checkpoint(told: Mapping[str, Any]) -> str | None:
+    """The artifact's name that its checkpoint has with us."""
+    path = told.get("checkpoint_path")
+    return f"checkpoints/{Path(str(path)).name}" if path else None
 
 
 def _curves(

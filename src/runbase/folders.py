@@ -1,0 +1,294 @@
+"""A tree of run folders as a registry: scanned when it is asked, read-only, nothing to set up.
+
+registry = runbase.open_registry("/nfs/team")
+registry.query(tag="vit", hparams={"lr": 0.1}, sort_by="summary.val/acc", limit=10)
+"""
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from msgspec import Struct
+
+from runbase import model
+from runbase.client import Store, open
+from runbase.errors import NotFound, UsageError, suggestion
+from runbase.settings import load
+from runbase.status import ACTIVE
+
+_COLUMNS = {
+    "run_id": "id",
+    "name": "name",
+    "experiment": "experiment",
+    "status": "status",
+    "created_at": "created_at",
+    "updated_at": "updated_at",
+    "started_at": "started_at",
+    "ended_at": "ended_at",
+    "run_dir": "folder",
+    "checkpoint_path": "checkpoint",
+    "notes": "notes",
+}
+_PREFIXES = {"summary": "metrics", "hparams": "params", "config": "params"}
+_ALIVE = ", ".join(f"'{status}'" for status in sorted(ACTIVE))
+
+
+class Record(Struct, frozen=True, kw_only=True):
+    """A run of a registry. Times are seconds since the epoch."""
+
+    run_id: str
+    """Its id; of a format that has ids of its own, that one."""
+    status: str
+    """In the words of what wrote the folder, such as completed; else one of ours, in lower case."""
+    created_at: float
+    updated_at: float
+    alive: bool
+    """Whether it is under way, and gave a sign of life within three minutes."""
+    run_dir: str | None
+    checkpoint_path: str | None
+    config: dict[str, Any]
+    """The parameters, nested."""
+    hparams: dict[str, Any]
+    """The parameters, flat."""
+    summary: dict[str, float | None]
+    """Metric → its last value."""
+    tags: tuple[str, ...]
+    notes: str
+    run: model.Run
+    """The run, with all that is known of it."""
+
+
+class Registry:
+    """The runs of a tree of folders. Made by `open_registry`."""
+
+    def __init__(self, store: Store, roots: Sequence[Path], *, scan: bool, ttl: float) -> None:
+        self.store = store
+        """The store that the folders are scanned into: curves, SQL, charts."""
+        self._roots, self._scan, self._ttl = list(roots), scan, ttl
+        self._scanned: float | None = None
+
+    def query(
+        self,
+        *,
+        tag: str | None = None,
+        status: str | None = None,
+        alive: bool | None = None,
+        hparams: Mapping[str, Any] | None = None,
+        sort_by: str | None = None,
+        descending: bool = True,
+        limit: int | None = None,
+    ) -> list[Record]:
+        """Runs that satisfy all of it.
+
+        Args:
+            tag: one of its tags.
+            status: its state, in the folder's words or ours.
+            alive: under way and heard of lately, or not.
+            hparams: parameter → the value that it must have; keys as they are, with dots or without.
+            sort_by: a field of `Record`, or ``summary.METRIC``, ``hparams.KEY``, ``config.KEY``; runs that lack it
+                come last. Default: the newest first.
+            limit: how many at most, after all filters.
+
+        Raises UsageError for something to sort by that there is not.
+        """
+        self._look()
+        parts: list[str] = []
+        if tag is not None:
+            parts.append(f"{_text(tag)} in tags")
+        if status is not None:
+            parts.append(f"(source_status = {_text(status)} or status = {_text(status.upper())})")
+        if alive is not None:
+            parts.append(f"status {'' if alive else 'not '}in ({_ALIVE})")
+        for key, value in (hparams or {}).items():
+            parts.append(f"params.{_name(key)} {_equals(value)}")
+        order = "created_at" if sort_by is None else self._order(sort_by)
+        found = self.store.runs(
+            " and ".join(parts) or None,
+            order_by=f"{order}{' desc' if descending else ''}, id",
+            limit=limit,
+        )
+        return [_record(run, self.store) for run in found]
+
+    def get(self, run_id: str) -> Record | None:
+        """The run of an id; None where there is none."""
+        try:
+            return self[run_id]
+        except KeyError:
+            return None
+
+    def __getitem__(self, run_id: str) -> Record:
+        self._look()
+        try:
+            found = self.store.run(run_id)
+        except NotFound as missing:
+            raise KeyError(run_id) from missing
+        return _record(found, self.store)
+
+    def __len__(self) -> int:
+        self._look()
+        return self.store.count()
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.query())
+
+    def to_dataframe(self, records: Sequence[Record] | None = None) -> Any:
+        """Records (default: all) as a pandas data frame, with columns `hparams.*` and `summary.*`."""
+        import pandas as pd
+
+        rows: list[dict[str, Any]] = []
+        for record in self.query() if records is None else records:
+            plain = (
+                "run_id",
+                "status",
+                "created_at",
+                "updated_at",
+                "alive",
+                "run_dir",
+                "checkpoint_path",
+            )
+            row = {name: getattr(record, name) for name in plain}
+            row |= {"tags": list(record.tags), "notes": record.notes}
+            row |= {f"hparams.{key}": value for key, value in record.hparams.items()}
+            row |= {f"summary.{key}": value for key, value in record.summary.items()}
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    def scan(self, *, full: bool = False) -> Any:
+        """Look at the folders now; the report of it."""
+        self._scanned = time.monotonic()
+        return self.store.scan(*self._roots, full=full)
+
+    def close(self) -> None:
+        """Let go of the cache."""
+        self.store.close()
+
+    def __enter__(self) -> "Registry":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _look(self) -> None:
+        """Scan, unless that was done a moment ago."""
+        if self._scan and (self._scanned is None or time.monotonic() - self._scanned >= self._ttl):
+            self.scan()
+
+    def _order(self, sort_by: str) -> str:
+        if sort_by in _COLUMNS:
+            return _COLUMNS[sort_by]
+        kind, dot, key = sort_by.partition(".")
+        if dot and kind in _PREFIXES:
+            return f"{_PREFIXES[kind]}.{_name(key)}"
+        known = [*_COLUMNS, *(f"{prefix}.KEY" for prefix in _PREFIXES)]
+        raise UsageError(
+            f"cannot sort by {sort_by!r}{suggestion(sort_by, _COLUMNS)}; there are {', '.join(known)}"
+        )
+
+
+def open_registry(
+    path: "str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None" = None,
+    *,
+    db_path: "str | os.PathLike[str] | None" = None,
+    scan: bool = True,
+    scan_ttl_s: float = 2.0,
+) -> Registry:
+    """The runs of a tree of folders (or of several), without a server and with nothing written there.
+
+    Args:
+        path: where to look, at any depth; default: the home of runbase's settings. Formats as for `Store.scan`.
+        db_path: the database that serves as the cache: a path or URL; default: one in the user's cache folder.
+            Deleting it loses nothing.
+        scan: look for what is new before each question.
+        scan_ttl_s: seconds for which an earlier look is taken to be fresh.
+
+    Raises UsageError where there is no folder.
+    """
+    if path is None:
+        home = load().home
+        if not home.is_dir():
+            raise UsageError(
+                "no folder to look in: pass one, open_registry('/nfs/team'), or set RUNBASE_HOME"
+            )
+        given: list[Any] = [home]
+    else:
+        given = [path] if isinstance(path, str | os.PathLike) else list(path)
+    roots = [Path(each).expanduser().resolve() for each in given]
+    for root in roots:
+        if not root.is_dir():
+            raise UsageError(f"there is no folder {root} to look in")
+    place = _cache(roots) if db_path is None else os.fspath(db_path)
+    return Registry(open(place, sync=False), roots, scan=scan, ttl=scan_ttl_s)
+
+
+def _cache(roots: Sequence[Path]) -> str:
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "runbase"
+    base.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256("\0".join(map(str, roots)).encode()).hexdigest()[:12]
+    return str(base / f"registry-{digest}.db")
+
+
+def _record(run: model.Run, store: Store) -> Record:
+    nested: dict[str, Any] = {}
+    for key, value in run.params.items():
+        place = nested
+        *path, last = key.split("/")
+        for part in path:
+            inner = place.setdefault(part, {})
+            place = cast("dict[str, Any]", inner) if isinstance(inner, dict) else place
+        place[last] = value
+    folder = None if run.folder is None else Path(run.folder)
+    if folder is not None and not folder.is_absolute():
+        folder = store.folder(run)
+    return Record(
+        run_id=run.name if run.source_status is not None else run.id,
+        status=run.source_status or run.status.value.lower(),
+        created_at=run.created_at.timestamp(),
+        updated_at=run.updated_at.timestamp(),
+        alive=run.status in ACTIVE,
+        run_dir=None if folder is None else str(folder),
+        checkpoint_path=_place(run, store, folder),
+        config=nested,
+        hparams=run.params,
+        summary={key: metric.last for key, metric in run.metrics.items()},
+        tags=tuple(run.tags),
+        notes=run.notes,
+        run=run,
+    )
+
+
+def _place(run: model.Run, store: Store, folder: Path | None) -> str | None:
+    """Where its checkpoint is, if that can be told."""
+    if run.checkpoint is None:
+        return None
+    for artifact in run.artifacts or store.artifacts(run):
+        if artifact.path == run.checkpoint:
+            return artifact.uri if folder is None else str(folder / artifact.uri)
+    return run.checkpoint
+
+
+def _name(key: str) -> str:
+    return '"' + key.replace('"', '""') + '"'
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _equals(value: Any) -> str:
+    match value:
+        case None:
+            return "is null"
+        case bool():
+            return f"= {'true' if value else 'false'}"
+        case int() | float():
+            return f"= {value!r}"
+        case str():
+            return f"= {_text(value)}"
+        case _:
+            raise UsageError(f"a parameter cannot be compared with {value!r}; give a scalar")
+
+
+__all__ = ["Record", "Registry", "open_registry"]
