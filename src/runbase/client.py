@@ -51,7 +51,8 @@ class Store(TransferShelf, LabelShelf, ChartShelf, TrashShelf, SchemaShelf):
         full: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> ScanReport:
-        """Take in run folders at and below some folders: runbase's own, stable-pretraining's, Lightning's CSV.
+        """Take in run folders at and below some folders: runbase's own, stable-pretraining's, Lightning's CSV,
+        TensorBoard's.
 
         Only what changed since the last scan is read (`full`: all of it), and nothing is written there. Runs
         whose folder is gone are marked (`missing_at`), and those that died without a word. `progress` is called

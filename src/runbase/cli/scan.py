@@ -26,7 +26,7 @@ def command(
     url: common.Url = None,
     json: common.Json = False,
 ) -> None:
-    """Take in run folders: runbase's own, stable-pretraining's, Lightning's CSVLogger's.
+    """Take in run folders: runbase's own, stable-pretraining's, Lightning's CSVLogger's, TensorBoard's.
 
     Only what changed since the last scan is read, and nothing is written there: no server, no locks, any number of
     scanners. Runs whose folder is gone stay, marked with `missing_at`.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from runbase.errors import UsageError
+from runbase.errors import StoreError, UsageError
 from runbase.events import Points
 from runbase.registry.formats import FORMATS, Folder, Format, Unreadable
 from runbase.storage.protocol import Delivery, Scanned, Storage
@@ -147,7 +147,9 @@ def _take(
                 report.updated += 1
             else:
                 report.new += 1
-        except (Unreadable, OSError, UnicodeError, ValueError) as wrong:
+        except StoreError:
+            raise
+        except Exception as wrong:  # the fence between one odd folder and the scan of all others
             report.problems = [*report.problems, f"{each.path}: {_why(wrong)}"]
             report.invalid += 1
     if batch:
@@ -221,7 +223,9 @@ def _walk(root: str, report: ScanReport, depth: int = _DEEP) -> Iterator[_Found]
             stamp = _stamp(files[name] for name in names)
             if stamp is not None:
                 yield _Found(root, format, names, stamp)
-            return
+            if not getattr(format, "NESTED", False):
+                return
+            break
     if depth:
         for entry in here:
             if entry.is_dir(follow_symlinks=False):
@@ -237,4 +241,6 @@ def _stamp(entries: "Iterable[os.DirEntry[str]]") -> str | None:
 
 
 def _why(wrong: Exception) -> str:
-    return (wrong.strerror or str(wrong)) if isinstance(wrong, OSError) else str(wrong)
+    if isinstance(wrong, OSError):
+        return wrong.strerror or str(wrong)
+    return str(wrong) if isinstance(wrong, Unreadable) else f"{type(wrong).__name__}: {wrong}"

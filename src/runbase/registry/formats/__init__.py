@@ -9,10 +9,10 @@ A format is a module with a NAME and two functions:
 at once take everything once. What cannot be read raises `Unreadable`, which says why.
 """
 
-from runbase.registry.formats import lightning_csv, runbase_journal, stable_pretraining
+from runbase.registry.formats import lightning_csv, runbase_journal, stable_pretraining, tensorboard
 from runbase.registry.formats.base import Folder, Format, Unreadable
 
-FORMATS: tuple[Format, ...] = (runbase_journal, stable_pretraining, lightning_csv)
+FORMATS: tuple[Format, ...] = (runbase_journal, stable_pretraining, lightning_csv, tensorboard)
 """In the order in which they are asked: the first that a folder satisfies reads it."""
 
 __all__ = ["FORMATS", "Folder", "Format", "Unreadable"]

@@ -16,6 +16,10 @@ Reached = Callable[[str], int]
 """How far a journal, by its id, is in the store."""
 
 
+STILL = 180.0
+"""Seconds without a change after which a run that never says how it ended counts as over."""
+
+
 class Unreadable(Exception):
     """A folder that looks like a run's and cannot be read: why."""
 

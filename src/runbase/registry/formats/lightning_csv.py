@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from runbase.events import Ended, Params, Started
 from runbase.registry.formats.base import (
+    STILL,
     Folder,
     Reached,
     Unreadable,
@@ -25,8 +26,6 @@ from runbase.storage.protocol import Delivery
 from runbase.values import flatten
 
 NAME = "lightning-csv"
-STILL = 180.0
-"""Seconds without a change after which such a run counts as over."""
 _METRICS, _PARAMS = "metrics.csv", "hparams.yaml"
 
 

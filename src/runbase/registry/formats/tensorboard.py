@@ -1,0 +1,113 @@
+"""Folders of TensorBoard event files: each folder that has some is a run, also one inside another.
+
+Kept are scalars, texts and hyperparameters. They say nothing about how the run ended: one whose files have been
+still for three minutes counts as COMPLETED, and goes on when they grow again.
+"""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from runbase.events import Ended, Params, Points, RecordLogged, Scalar, Started
+from runbase.registry.formats.base import STILL, Folder, Reached, opening, run_id
+from runbase.registry.formats.tfevents import Damaged, events
+from runbase.status import Status
+from runbase.storage.protocol import Delivery
+
+NAME = "tensorboard"
+NESTED = True
+"""Runs may lie in runs."""
+
+
+def tells(folder: str, names: set[str]) -> list[str]:
+    """Every event file."""
+    del folder
+    return sorted(n for n in names if "tfevents." in n and not n.endswith(".profile-empty"))
+
+
+def read(folder: Path, names: Sequence[str], reached: Reached) -> Folder:
+    """What is new in each file: they are only ever appended to."""
+    run = run_id(NAME, str(folder))
+    times = {name: (folder / name).stat().st_mtime for name in names}
+    newest = max(times, key=lambda name: times[name])
+    still = time.time() - times[newest] > STILL
+    deliveries: list[Delivery] = []
+    for number, name in enumerate(names):
+        delivery = _file(
+            folder, name, run, reached, first=number == 0, over=still and name == newest
+        )
+        if delivery is not None:
+            deliveries.append(delivery)
+    return Folder(run=run, deliveries=deliveries, live=not still)
+
+
+def _file(
+    folder: Path, name: str, run: str, reached: Reached, *, first: bool, over: bool
+) -> Delivery | None:
+    path = folder / name
+    changed = path.stat().st_mtime
+    _, journal = opening(run, name, "", "", 0.0, name)
+    known = reached(journal)  # twice the bytes that were read; odd, where it was taken for over
+    with path.open("rb") as file:
+        file.seek(known // 2)
+        told, problems = _events(file.read())
+    end = known // 2 + (told[-1][0] if told else 0)
+    offset = 2 * end + (1 if over else 0)
+    if offset <= known:
+        return None
+    found: list[Any] = []
+    if known == 0:
+        began = next((event.time for _, event in told if event is not None), changed)
+        group, label = folder.parent.name or NAME, folder.name or NAME
+        opened, _ = opening(run, name, group, label, began, name)
+        found = [opened, Started(time=began, resumed=not first)]
+    elif known % 2 and told:
+        found = [Started(time=changed, resumed=True)]
+    found += _observed([event for _, event in told if event is not None])
+    if over:
+        last = max((event.time for _, event in told if event is not None), default=changed)
+        found.append(Ended(time=max(changed, last), status=Status.COMPLETED))
+    return Delivery(
+        run=run,
+        events=found,
+        journal=journal,
+        start=known,
+        offset=offset,
+        file=name,
+        problems=problems + sum(event is None for _, event in told),
+    )
+
+
+def _events(raw: bytes) -> tuple[list[Any], int]:
+    """Records, and how often the framing was broken: what comes behind that cannot be read."""
+    found: list[Any] = []
+    try:
+        found.extend(events(raw))
+    except Damaged:
+        return found, 1
+    return found, 0
+
+
+def _observed(told: Sequence[Any]) -> list[Any]:
+    """Events as ours: each tag's points together."""
+    params: dict[str, Any] = {}
+    columns: dict[str, tuple[list[Scalar], list[float], list[Scalar]]] = {}
+    texts: list[Any] = []
+    for event in told:
+        params |= event.params
+        for tag, value in event.scalars.items():
+            steps, times, values = columns.setdefault(tag, ([], [], []))
+            steps.append(event.step)
+            times.append(event.time)
+            values.append(value)
+        texts += [
+            RecordLogged(time=event.time, key=tag, kind="text", step=event.step, value=text)
+            for tag, text in event.texts.items()
+        ]
+    found: list[Any] = [Params(time=told[0].time, values=params)] if params else []
+    found += [
+        Points(keys=(tag,), steps=steps, times=times, columns=[values])
+        for tag, (steps, times, values) in columns.items()
+    ]
+    return found + texts
