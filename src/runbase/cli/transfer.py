@@ -9,6 +9,7 @@ from runbase.cli import common
 from runbase.client import Store
 from runbase.client import open as open_store
 from runbase.errors import NotFound, UsageError
+from runbase.importers import import_from, importer_for
 from runbase.shelves.transfer import Copied
 
 EXPORT_EXAMPLES = (
@@ -16,8 +17,10 @@ EXPORT_EXAMPLES = (
     "runbase export points.parquet --what metrics -e mnist · runbase export images/ --what records"
 )
 IMPORT_EXAMPLES = (
-    "Examples: runbase import best.db · runbase import laptop.db --store postgresql://lab"
+    "Examples: runbase import best.db · runbase import laptop.db --store postgresql://lab · "
+    "runbase import mlruns · runbase import mlflow.db"
 )
+SHOWN = 20
 COPY_EXAMPLES = (
     "Examples: runbase copy . postgresql://me@lab/runs · "
     "runbase copy laptop.db team.db 'tags.paper is not null'"
@@ -65,19 +68,54 @@ def export(
 
 
 def import_(
-    path: Annotated[Path, typer.Argument(help="A .db that `runbase export` wrote, or any store.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A .db of `runbase export`, any store, an mlruns folder, MLflow's database."
+        ),
+    ],
     where: Annotated[str | None, typer.Argument(help="A filter; see `runbase runs`.")] = None,
     experiment: Annotated[
         str | None, typer.Option("--experiment", "-e", help="Only runs of this experiment.")
+    ] = None,
+    system: Annotated[
+        str | None, typer.Option("--from", help="Whose record it is (mlflow), if it is not plain.")
     ] = None,
     home: common.Home = None,
     url: common.Url = None,
     json: common.Json = False,
 ) -> None:
-    """Take the runs of a file into this store: ids are kept, and nothing is there twice."""
+    """Take the runs of another store, or of another system, into this one.
+
+    Ids and times are kept. Again brings what is new since then, and nothing twice.
+    """
+    found = importer_for(source, system)
+    if found is not None:
+        if where is not None or experiment is not None:
+            raise UsageError(f"an import from {found} takes all runs; filter them afterwards")
+        _import_from(source, found, home, url, json)
+        return
+    path = Path(source)
     with open_store(url, home=home, sync=False) as store, common.progress("importing runs") as step:
         done = store.import_file(path, where, experiment=experiment, progress=step)
     _report(done, str(path), store.url, json)
+
+
+def _import_from(source: str, system: str, home: Path | None, url: str | None, json: bool) -> None:
+    with open_store(url, home=home, sync=False) as store:
+        with common.progress(f"importing from {system}") as step:
+            report = import_from(store, source, system, progress=step)
+        if json:
+            common.print_json(report)
+            return
+        print(
+            f"{report.runs:,} runs of {system}: {report.new:,} new, {report.updated:,} updated, "
+            f"{report.unchanged:,} as before; {report.points:,} new points → {store.url}"
+        )
+        for problem in report.problems[:SHOWN]:
+            print(f"not read: {problem}")
+        if len(report.problems) > SHOWN:
+            print(f"… and {len(report.problems) - SHOWN} more")
 
 
 def copy(

@@ -1,0 +1,284 @@
+"""MLflow's record: an `mlruns` folder, or the database of a tracking server. MLflow need not be installed.
+
+Run ids, names, times, every point, tags, notes, parent and artifacts' places are kept. Parameters, which MLflow keeps
+as text, become numbers where they are such.
+"""
+
+import math
+import sqlite3
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from runbase.errors import StoreUnavailable, UsageError
+from runbase.importers.base import Artifact, Foreign, typed
+from runbase.status import Status
+
+NAME = "mlflow"
+_STATUSES = {
+    "RUNNING": Status.RUNNING,
+    "SCHEDULED": Status.PENDING,
+    "FINISHED": Status.COMPLETED,
+    "FAILED": Status.FAILED,
+    "KILLED": Status.CANCELLED,
+}
+_CODES = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}
+Ask = Callable[..., list[Any]]
+_TABLES = {"experiments", "runs", "params", "tags", "metrics", "latest_metrics"}
+
+
+def recognises(source: str) -> bool:
+    """Whether it is one of MLflow's: by the files in a folder, by the tables in a database."""
+    if source.startswith(("postgresql://", "postgres://")):
+        with _database(source) as ask:
+            found = ask("select table_name from information_schema.tables")
+        return {name for (name,) in found} >= _TABLES
+    path = _path(source)
+    if path.is_dir():
+        return any(path.glob("*/meta.yaml")) or any((path / "mlruns").glob("*/meta.yaml"))
+    return path.is_file() and _tables(path) >= _TABLES
+
+
+def count(source: str) -> int:
+    """How many runs there are."""
+    if _is_folder(source):
+        return sum(1 for _ in _root(source).glob("*/*/meta.yaml"))
+    with _database(source) as ask:
+        return int(ask("select count(*) from runs")[0][0])
+
+
+def runs(source: str, problems: list[str]) -> Iterator[Foreign]:
+    """Every run, with all that is known of it; what cannot be read is named in `problems`."""
+    return _of_folder(_root(source), problems) if _is_folder(source) else _of_database(source)
+
+
+# A folder
+
+
+def _of_folder(root: Path, problems: list[str]) -> Iterator[Foreign]:
+    for place in sorted(root.glob("*/meta.yaml")) + sorted(root.glob(".trash/*/meta.yaml")):
+        experiment = _yaml(place, problems)
+        if experiment is None:
+            continue
+        name = str(experiment.get("name") or place.parent.name)
+        trashed = experiment.get("lifecycle_stage") == "deleted"
+        for meta in sorted(place.parent.glob("*/meta.yaml")):
+            told = _yaml(meta, problems)
+            if told is None or ("run_id" not in told and "run_uuid" not in told):
+                continue
+            try:
+                run = _of_files(meta.parent, told, name)
+            except (OSError, ValueError, KeyError) as wrong:
+                problems.append(f"{meta.parent}: {wrong}")
+                continue
+            run.deleted = run.deleted or trashed
+            yield run
+
+
+def _of_files(folder: Path, told: Mapping[str, Any], experiment: str) -> Foreign:
+    metrics: dict[str, list[tuple[float, int | float, float]]] = {}
+    for path, key in _files(folder / "metrics"):
+        rows = [line.split() for line in path.read_text().splitlines() if line.strip()]
+        metrics[key] = [
+            (int(row[0]) / 1000, int(row[2]) if len(row) > 2 else 0, float(row[1])) for row in rows
+        ]
+    return _foreign(
+        told,
+        experiment,
+        word=_CODES.get(told.get("status", 1), "RUNNING"),
+        params={key: path.read_text() for path, key in _files(folder / "params")},
+        tags={key: path.read_text() for path, key in _files(folder / "tags")},
+        metrics=metrics,
+        artifacts=_artifacts(str(told.get("artifact_uri") or ""), folder / "artifacts"),
+    )
+
+
+def _files(folder: Path) -> Iterator[tuple[Path, str]]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            yield path, path.relative_to(folder).as_posix()
+
+
+def _yaml(path: Path, problems: list[str]) -> dict[str, Any] | None:
+    try:
+        yaml: Any = import_module("yaml")
+    except ImportError:
+        raise UsageError("reading an mlruns folder needs PyYAML: pip install pyyaml") from None
+    try:
+        told: Any = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeError, yaml.YAMLError) as wrong:
+        problems.append(f"{path}: {' '.join(str(wrong).split())}")
+        return None
+    if not isinstance(told, dict):
+        problems.append(f"{path}: it is empty, or no document of fields")
+        return None
+    return told  # pyright: ignore[reportUnknownVariableType]
+
+
+# A database
+
+
+def _of_database(source: str) -> Iterator[Foreign]:
+    with _database(source) as ask:
+        names = dict(ask("select experiment_id, name from experiments"))
+        found = ask(
+            "select run_uuid, name, user_id, status, start_time, end_time, lifecycle_stage, artifact_uri, "
+            "experiment_id from runs order by start_time, run_uuid"
+        )
+        for row in found:
+            run = row[0]
+            told = {
+                "run_id": run,
+                "run_name": row[1],
+                "user_id": row[2],
+                "start_time": row[4],
+                "end_time": row[5],
+                "lifecycle_stage": row[6],
+            }
+            points: dict[str, list[tuple[float, int | float, float]]] = {}
+            for key, value, stamp, step, nan in ask(
+                "select key, value, timestamp, step, is_nan from metrics where run_uuid = ? "
+                "order by timestamp, step",
+                run,
+            ):
+                figure = math.nan if nan else _finite(value)
+                points.setdefault(key, []).append((stamp / 1000, step, figure))
+            yield _foreign(
+                told,
+                str(names.get(row[8], row[8])),
+                word=str(row[3]),
+                params=dict(ask("select key, value from params where run_uuid = ?", run)),
+                tags=dict(ask("select key, value from tags where run_uuid = ?", run)),
+                metrics=points,
+                artifacts=_artifacts(str(row[7] or ""), None),
+            )
+
+
+def _finite(value: float) -> float:
+    """MLflow's databases hold infinities as the greatest number there is."""
+    return math.copysign(math.inf, value) if abs(value) >= 1.7976931348623157e308 else value
+
+
+@contextmanager
+def _database(source: str) -> Generator[Ask]:
+    """A database's answers, read only."""
+    connection: Any
+    if source.startswith(("postgresql://", "postgres://")):
+        psycopg: Any = import_module("psycopg")
+        try:
+            connection = psycopg.connect(source)
+        except psycopg.Error as wrong:
+            raise StoreUnavailable(f"cannot read {urlparse(source).hostname}: {wrong}") from wrong
+        connection.execute("set transaction isolation level repeatable read read only")
+        mark = "%s"
+    else:
+        connection = sqlite3.connect(f"file:{_path(source)}?mode=ro", uri=True)
+        connection.execute("begin")
+        mark = "?"
+
+    def ask(query: str, *values: Any) -> list[Any]:
+        return connection.execute(query.replace("?", mark), values).fetchall()
+
+    try:
+        yield ask
+    except (sqlite3.Error, *_psycopg_errors(source)) as wrong:
+        raise StoreUnavailable(f"cannot read {NAME}'s database: {wrong}") from wrong
+    finally:
+        connection.close()
+
+
+def _psycopg_errors(source: str) -> tuple[type[BaseException], ...]:
+    return (import_module("psycopg").Error,) if source.startswith("postgres") else ()
+
+
+def _tables(path: Path) -> set[str]:
+    try:
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        try:
+            return {row[0] for row in connection.execute("select name from sqlite_master")}
+        finally:
+            connection.close()
+    except sqlite3.Error:
+        return set()
+
+
+# Both
+
+
+def _foreign(
+    told: Mapping[str, Any],
+    experiment: str,
+    *,
+    word: str,
+    params: Mapping[str, str],
+    tags: Mapping[str, str | None],
+    metrics: dict[str, list[tuple[float, int | float, float]]],
+    artifacts: Sequence[Artifact],
+) -> Foreign:
+    key = str(told.get("run_id") or told["run_uuid"])
+    said = dict(tags)
+    git = {
+        ours: value
+        for ours, theirs in (
+            ("commit", "mlflow.source.git.commit"),
+            ("branch", "mlflow.source.git.branch"),
+            ("remote", "mlflow.source.git.repoURL"),
+        )
+        if (value := said.pop(theirs, None))
+    }
+    script = said.pop("mlflow.source.name", None)
+    label = said.pop("mlflow.runName", None)
+    end = told.get("end_time")
+    return Foreign(
+        id=key,
+        name=str(told.get("run_name") or label or key[:8]),
+        experiment=experiment,
+        status=_STATUSES.get(word, Status.RUNNING),
+        source_status=word,
+        started=(told.get("start_time") or 0) / 1000,
+        ended=None if end is None else end / 1000,
+        user=said.pop("mlflow.user", None) or told.get("user_id") or None,
+        parent=said.pop("mlflow.parentRunId", None),
+        notes=said.pop("mlflow.note.content", None) or "",
+        params={name: typed(text) for name, text in params.items()},
+        tags=said,
+        git=git,
+        args={"script": script} if script else {},
+        metrics=metrics,
+        artifacts=list(artifacts),
+        deleted=told.get("lifecycle_stage") == "deleted",
+    )
+
+
+def _artifacts(uri: str, beside: Path | None) -> list[Artifact]:
+    """Files where MLflow says they are, or beside the run's own; none where that is on another machine."""
+    places: list[Path] = [] if beside is None else [beside]
+    parsed = urlparse(uri)
+    if parsed.scheme in ("", "file") and uri:
+        places.append(Path(unquote(parsed.path)))
+    for place in places:
+        if place.is_dir():
+            return [
+                Artifact(path=name, uri=str(path.absolute()), size=path.stat().st_size)
+                for path, name in _files(place)
+            ]
+    return []
+
+
+def _path(source: str) -> Path:
+    return Path(source.removeprefix("sqlite:///").removeprefix("file://")).expanduser()
+
+
+def _is_folder(source: str) -> bool:
+    return not source.startswith("postgres") and _path(source).is_dir()
+
+
+def _root(source: str) -> Path:
+    path = _path(source)
+    return path / "mlruns" if (path / "mlruns").is_dir() else path
+
+
+__all__: Iterable[str] = ["NAME", "count", "recognises", "runs"]

@@ -1,0 +1,224 @@
+"""MLflow's record, made by MLflow itself, imported and compared value by value."""
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import runbase
+from runbase.importers import import_from, importer_for
+from runbase.importers.base import typed
+from runbase.status import Status
+
+SCRIPT = """
+import mlflow, sys
+mlflow.set_tracking_uri(sys.argv[1])
+mlflow.set_experiment("digits")
+with mlflow.start_run(run_name="first") as run:
+    print(run.info.run_id)
+    mlflow.log_params({"lr": 0.1, "opt": "adam", "deep/er": 3, "zip": "007", "flag": True, "none": None})
+    mlflow.log_metrics({"loss": 1.0, "a/b": 2.0}, step=0)
+    for step in range(1, 50):
+        mlflow.log_metric("loss", 1 / (step + 1), step=step)
+    mlflow.log_metric("nan", float("nan"))
+    mlflow.log_metric("inf", float("-inf"))
+    mlflow.set_tag("team", "50%_'\\"")
+    mlflow.set_tag("mlflow.note.content", "a note")
+    mlflow.log_dict({"a": 1}, "conf/x.json")
+    with mlflow.start_run(run_name="child", nested=True) as child:
+        print(child.info.run_id)
+        mlflow.log_metric("loss", 0.5)
+try:
+    with mlflow.start_run(run_name="broken") as run:
+        print(run.info.run_id)
+        raise ValueError
+except ValueError:
+    pass
+client = mlflow.MlflowClient()
+print(client.create_run(client.get_experiment_by_name("digits").experiment_id, run_name="open").info.run_id)
+gone = client.create_run("0", run_name="gone").info.run_id
+client.delete_run(gone)
+print(gone)
+"""
+MORE = """
+import mlflow, sys
+mlflow.set_tracking_uri(sys.argv[1])
+with mlflow.start_run(run_id=sys.argv[2]):
+    for step in range(50, 60):
+        mlflow.log_metric("loss", 1 / (step + 1), step=step)
+    mlflow.log_metric("new", 1.0)
+    mlflow.set_tag("team", "other")
+"""
+
+
+def mlflow(script: str, *arguments: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script, *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true"},
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Both kinds of record, made once."""
+    found: dict[str, Any] = {}
+    for kind in ("folder", "database"):
+        folder = tmp_path_factory.mktemp(kind)
+        source = folder / ("mlruns" if kind == "folder" else "mlflow.db")
+        uri = source.as_uri() if kind == "folder" else f"sqlite:///{source}"
+        here = Path.cwd()
+        os.chdir(folder)
+        try:
+            found[kind] = (source, uri, mlflow(SCRIPT, uri))
+        finally:
+            os.chdir(here)
+    return found
+
+
+@pytest.fixture(params=["folder", "database"])
+def source(
+    request: pytest.FixtureRequest, made: dict[str, Any], tmp_path: Path
+) -> tuple[Path, str, list[str]]:
+    """A copy of one of them: its place, MLflow's name for it, and the runs' ids."""
+    path, _, ids = made[request.param]
+    copy = tmp_path / path.name
+    (shutil.copytree if path.is_dir() else shutil.copy)(path, copy)
+    return copy, copy.as_uri() if path.is_dir() else f"sqlite:///{copy}", ids
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[runbase.Store]:
+    url = str(tmp_path / "ours.db")
+    if request.param == "postgres":
+        url = request.getfixturevalue("postgres")
+    with runbase.open(url) as opened:
+        yield opened
+
+
+def test_value_by_value(store: runbase.Store, source: tuple[Path, str, list[str]]) -> None:
+    path, uri, (first, child, broken, waits, gone) = source
+    assert importer_for(str(path)) == importer_for(uri) == "mlflow"
+    report = import_from(store, str(path), "mlflow")
+    assert (report.runs, report.new, report.problems) == (5, 5, [])
+    run = store.run(first)
+    assert (run.id, run.name, run.experiment) == (first, "first", "digits")
+    assert (run.status, run.source_status) == (Status.COMPLETED, "FINISHED")
+    assert run.params == {
+        "lr": 0.1,
+        "opt": "adam",
+        "deep/er": 3,
+        "zip": "007",
+        "flag": True,
+        "none": None,
+    }
+    assert (run.tags["team"], run.notes) == ("50%_'\"", "a note")
+    assert not any(key in run.tags for key in ("mlflow.user", "mlflow.runName"))
+    assert run.user
+    assert run.seconds is not None
+    assert abs(run.started_at.timestamp() - time.time()) < 600  # type: ignore[union-attr]
+    loss = store.metrics(run, "loss")
+    assert loss.values.tolist() == [1 / (n + 1) for n in range(50)]
+    assert loss.steps.tolist() == list(range(50))
+    assert abs(loss.times[0] - run.started_at.timestamp()) < 60  # type: ignore[union-attr]
+    assert store.metrics(run, "a/b").values.tolist() == [2]
+    assert math.isnan(store.metrics(run, "nan").values[0])
+    assert store.metrics(run, "inf").values.tolist() == [-math.inf]
+    assert store.run(child).parent_id == first
+    assert store.run(broken).status is Status.FAILED
+    assert (store.run(waits).status, store.run(waits).ended_at) == (Status.RUNNING, None)
+    assert [each.id for each in store.runs(deleted=True)] == [gone]
+    assert gone not in {each.id for each in store.runs()}
+
+
+def test_artifacts_are_found_where_they_are(
+    store: runbase.Store, source: tuple[Path, str, list[str]]
+) -> None:
+    path, _, (first, *_) = source
+    import_from(store, str(path), "mlflow")
+    [artifact] = store.artifacts(first)
+    assert artifact.path == "conf/x.json"
+    assert json.loads(store.download(artifact).read_text()) == {"a": 1}
+
+
+def test_again_brings_what_is_new(
+    store: runbase.Store, source: tuple[Path, str, list[str]]
+) -> None:
+    path, uri, (first, *_) = source
+    import_from(store, str(path), "mlflow")
+    store.add_to_run(first, tags=["mine"])
+    again = import_from(store, str(path), "mlflow")
+    assert (again.new, again.updated, again.unchanged, again.points) == (0, 0, 5, 0)
+    mlflow(MORE, uri, first)
+    more = import_from(store, str(path), "mlflow")
+    assert (more.new, more.updated, more.unchanged, more.points) == (0, 1, 4, 11)
+    run = store.run(first)
+    assert store.metrics(run, "loss").values.tolist() == [1 / (n + 1) for n in range(60)]
+    assert run.tags["team"] == "other"
+    assert "mine" in run.tags
+    assert import_from(store, str(path), "mlflow").points == 0
+
+
+def test_damage_is_listed_and_the_rest_comes(
+    store: runbase.Store, made: dict[str, Any], tmp_path: Path
+) -> None:
+    path, _, (first, child, broken, *_) = made["folder"]
+    copy = tmp_path / "mlruns"
+    shutil.copytree(path, copy)
+    [one] = copy.glob(f"*/{broken}/meta.yaml")
+    one.write_text("")  # an interrupted write
+    [two] = copy.glob(f"*/{child}/metrics/loss")
+    two.write_text("12 not-a-number 3\n")
+    report = import_from(store, str(copy), "mlflow")
+    assert report.new == 3
+    assert len(report.problems) == 2
+    assert {broken in text or child in text for text in report.problems} == {True}
+    assert store.run(first).metrics["loss"].count == 50
+
+
+def test_the_command(source: tuple[Path, str, list[str]], tmp_path: Path) -> None:
+    path, *_ = source
+    command = [sys.executable, "-m", "runbase", "import", "--store", str(tmp_path / "c.db")]
+    done = subprocess.run([*command, str(path)], capture_output=True, text=True, check=True)
+    assert "5 runs of mlflow: 5 new" in done.stdout
+    done = subprocess.run(
+        [*command, "--json", str(path)], capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout)["unchanged"] == 5
+    for wrong in (["--from", "nothing", str(path)], [str(path), "metrics.loss < 1"]):
+        done = subprocess.run([*command, *wrong], capture_output=True, text=True, check=False)
+        assert done.returncode == 2, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0.1", 0.1),
+        ("1e-05", 1e-5),
+        ("3", 3),
+        ("-3", -3),
+        ("007", "007"),
+        ("1_000", "1_000"),
+        ("True", True),
+        ("None", None),
+        ("inf", math.inf),
+        ("infinite", "infinite"),
+        ("", ""),
+        ("1.", 1.0),
+    ],
+)
+def test_parameters_become_what_they_were(text: str, value: Any) -> None:
+    assert (typed(text), type(typed(text))) == (value, type(value))
