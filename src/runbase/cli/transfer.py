@@ -71,7 +71,7 @@ def import_(
     source: Annotated[
         str,
         typer.Argument(
-            help="A .db of `runbase export`, any store, an mlruns folder, MLflow's database."
+            help="A .db of `runbase export`, any store, an mlruns folder, MLflow's or mlos_bench's database."
         ),
     ],
     where: Annotated[str | None, typer.Argument(help="A filter; see `runbase runs`.")] = None,
@@ -79,7 +79,8 @@ def import_(
         str | None, typer.Option("--experiment", "-e", help="Only runs of this experiment.")
     ] = None,
     system: Annotated[
-        str | None, typer.Option("--from", help="Whose record it is (mlflow), if it is not plain.")
+        str | None,
+        typer.Option("--from", help="Whose record it is (mlflow, mlos_bench), if it is not plain."),
     ] = None,
     home: common.Home = None,
     url: common.Url = None,

@@ -1,11 +1,11 @@
 """What importers give, and how it gets into a store."""
 
+import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from runbase.client import Store
@@ -61,7 +61,20 @@ class Foreign(Struct, kw_only=True):
     metrics: dict[str, list[tuple[float, int | float, float]]] = {}
     """Metric → (time, step, value) of each point, in an order in which new ones come last."""
     artifacts: list[Artifact] = []
+    attributes: dict[str, dict[str, Any]] = {}
+    """What its tools kept about it: scope → key → value."""
+    samples: list[tuple[float, str, Any]] = []
+    """Telemetry: (time, key, value)."""
     deleted: bool = False
+
+
+class Told(Struct, kw_only=True):
+    """What another system says of an experiment."""
+
+    name: str
+    description: str = ""
+    objectives: dict[str, str] = {}
+    attributes: dict[str, dict[str, Any]] = {}
 
 
 class Imported(Struct, kw_only=True):
@@ -119,13 +132,44 @@ def take(
         changed = {d.run for d, mine in zip(deliveries, taken, strict=True) if mine}
         for run in part:
             if run.id in changed:
-                storage.update("run", run.id, {"source_status": run.source_status})
+                _beside(storage, run)
         gone = [run.id for run in part if run.deleted and run.id in changed and run.id not in known]
         if gone:
             storage.delete("run", gone)
         if progress:
             progress(report.runs, max(total, report.runs))
     return report
+
+
+def about(store: Store, told: Iterable[Told]) -> None:
+    """What is said of experiments, where nobody here has said something else."""
+    storage = store._storage  # pyright: ignore[reportPrivateUsage]
+    for each in told:
+        experiment = store.create_experiment(each.name, exist_ok=True)
+        changes: dict[str, Any] = {}
+        if each.description and not experiment.description:
+            changes["description"] = each.description
+        if each.objectives and not experiment.objectives:
+            changes["objectives"] = each.objectives
+        if changes:
+            store.update_experiment(experiment, **changes)
+        for scope, values in each.attributes.items():
+            storage.put_attributes("experiment", experiment.id, scope, values)
+
+
+def identity(*parts: str) -> str:
+    """An id of ours for a run that has none: the same at every import."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+def _beside(storage: Any, run: Foreign) -> None:
+    """What of a run is no event."""
+    storage.update("run", run.id, {"source_status": run.source_status})
+    for scope, values in run.attributes.items():
+        if values:
+            storage.put_attributes("run", run.id, scope, values)
+    if run.samples:
+        storage.add_samples(run.id, run.samples)
 
 
 def typed(text: str) -> Any:
@@ -198,9 +242,4 @@ def _points(run: Foreign, known: Run | None) -> Iterator[Points]:
 _NONE = object()
 
 
-def as_json(value: Any) -> str:
-    """A report for programs."""
-    return msgspec.json.encode(value).decode()
-
-
-__all__ = ["Artifact", "Foreign", "Imported", "Mapping", "Sequence", "take", "typed"]
+__all__ = ["Artifact", "Foreign", "Imported", "Told", "about", "identity", "take", "typed"]

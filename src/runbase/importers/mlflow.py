@@ -5,16 +5,15 @@ as text, become numbers where they are such.
 """
 
 import math
-import sqlite3
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from runbase.errors import StoreUnavailable, UsageError
+from runbase.errors import UsageError
 from runbase.importers.base import Artifact, Foreign, typed
+from runbase.importers.databases import database, is_database, path_of, tables
 from runbase.status import Status
 
 NAME = "mlflow"
@@ -26,27 +25,22 @@ _STATUSES = {
     "KILLED": Status.CANCELLED,
 }
 _CODES = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}
-Ask = Callable[..., list[Any]]
 _TABLES = {"experiments", "runs", "params", "tags", "metrics", "latest_metrics"}
 
 
 def recognises(source: str) -> bool:
     """Whether it is one of MLflow's: by the files in a folder, by the tables in a database."""
-    if source.startswith(("postgresql://", "postgres://")):
-        with _database(source) as ask:
-            found = ask("select table_name from information_schema.tables")
-        return {name for (name,) in found} >= _TABLES
-    path = _path(source)
-    if path.is_dir():
+    path = path_of(source)
+    if not source.startswith("postgres") and path.is_dir():
         return any(path.glob("*/meta.yaml")) or any((path / "mlruns").glob("*/meta.yaml"))
-    return path.is_file() and _tables(path) >= _TABLES
+    return is_database(source) and tables(source) >= _TABLES
 
 
 def count(source: str) -> int:
     """How many runs there are."""
     if _is_folder(source):
         return sum(1 for _ in _root(source).glob("*/*/meta.yaml"))
-    with _database(source) as ask:
+    with database(source, NAME) as ask:
         return int(ask("select count(*) from runs")[0][0])
 
 
@@ -122,7 +116,7 @@ def _yaml(path: Path, problems: list[str]) -> dict[str, Any] | None:
 
 
 def _of_database(source: str) -> Iterator[Foreign]:
-    with _database(source) as ask:
+    with database(source, NAME) as ask:
         names = dict(ask("select experiment_id, name from experiments"))
         found = ask(
             "select run_uuid, name, user_id, status, start_time, end_time, lifecycle_stage, artifact_uri, "
@@ -160,49 +154,6 @@ def _of_database(source: str) -> Iterator[Foreign]:
 def _finite(value: float) -> float:
     """MLflow's databases hold infinities as the greatest number there is."""
     return math.copysign(math.inf, value) if abs(value) >= 1.7976931348623157e308 else value
-
-
-@contextmanager
-def _database(source: str) -> Generator[Ask]:
-    """A database's answers, read only."""
-    connection: Any
-    if source.startswith(("postgresql://", "postgres://")):
-        psycopg: Any = import_module("psycopg")
-        try:
-            connection = psycopg.connect(source)
-        except psycopg.Error as wrong:
-            raise StoreUnavailable(f"cannot read {urlparse(source).hostname}: {wrong}") from wrong
-        connection.execute("set transaction isolation level repeatable read read only")
-        mark = "%s"
-    else:
-        connection = sqlite3.connect(f"file:{_path(source)}?mode=ro", uri=True)
-        connection.execute("begin")
-        mark = "?"
-
-    def ask(query: str, *values: Any) -> list[Any]:
-        return connection.execute(query.replace("?", mark), values).fetchall()
-
-    try:
-        yield ask
-    except (sqlite3.Error, *_psycopg_errors(source)) as wrong:
-        raise StoreUnavailable(f"cannot read {NAME}'s database: {wrong}") from wrong
-    finally:
-        connection.close()
-
-
-def _psycopg_errors(source: str) -> tuple[type[BaseException], ...]:
-    return (import_module("psycopg").Error,) if source.startswith("postgres") else ()
-
-
-def _tables(path: Path) -> set[str]:
-    try:
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-        try:
-            return {row[0] for row in connection.execute("select name from sqlite_master")}
-        finally:
-            connection.close()
-    except sqlite3.Error:
-        return set()
 
 
 # Both
@@ -268,16 +219,12 @@ def _artifacts(uri: str, beside: Path | None) -> list[Artifact]:
     return []
 
 
-def _path(source: str) -> Path:
-    return Path(source.removeprefix("sqlite:///").removeprefix("file://")).expanduser()
-
-
 def _is_folder(source: str) -> bool:
-    return not source.startswith("postgres") and _path(source).is_dir()
+    return not source.startswith("postgres") and path_of(source).is_dir()
 
 
 def _root(source: str) -> Path:
-    path = _path(source)
+    path = path_of(source)
     return path / "mlruns" if (path / "mlruns").is_dir() else path
 
 

@@ -5,8 +5,8 @@ from typing import Any, Protocol, cast
 
 from runbase.client import Store
 from runbase.errors import UsageError
-from runbase.importers import mlflow
-from runbase.importers.base import Foreign, Imported, take
+from runbase.importers import mlflow, mlos_bench
+from runbase.importers.base import Foreign, Imported, about, take
 
 
 class Importer(Protocol):
@@ -25,7 +25,10 @@ class Importer(Protocol):
         ...
 
 
-IMPORTERS: dict[str, Importer] = {"mlflow": cast("Any", mlflow)}
+IMPORTERS: dict[str, Importer] = {
+    "mlflow": cast("Any", mlflow),
+    "mlos_bench": cast("Any", mlos_bench),
+}
 
 
 def importer_for(source: str, system: str | None = None) -> str | None:
@@ -47,5 +50,8 @@ def import_from(
     """Bring another system's record into a store. Once more brings what is new since then, and nothing twice."""
     importer = IMPORTERS[system]
     report = Imported(source=source, system=system)
+    experiments = getattr(importer, "experiments", None)
+    if experiments is not None:
+        about(store, experiments(source))
     found = importer.runs(source, report.problems)
     return take(store, found, report, total=importer.count(source), progress=progress)

@@ -1,0 +1,70 @@
+"""Other systems' databases, read only: SQLite files, and PostgreSQL by its URL."""
+
+import sqlite3
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+from runbase.errors import StoreUnavailable
+
+Ask = Callable[..., list[Any]]
+"""A query with `?` for each value behind it; the rows."""
+
+
+def path_of(source: str) -> Path:
+    """The file or folder that a source names."""
+    return Path(source.removeprefix("sqlite:///").removeprefix("file://")).expanduser()
+
+
+def is_database(source: str) -> bool:
+    """Whether a source may be one."""
+    return source.startswith(("postgresql://", "postgres://")) or path_of(source).is_file()
+
+
+def tables(source: str) -> set[str]:
+    """The names of its tables; none where it is no database."""
+    names = "select name from sqlite_master"
+    if source.startswith("postgres"):
+        names = "select table_name from information_schema.tables"
+    try:
+        with database(source, "it") as ask:
+            return {name for (name,) in ask(names)}
+    except StoreUnavailable:
+        if source.startswith("postgres"):
+            raise
+        return set()
+
+
+@contextmanager
+def database(source: str, system: str) -> Generator[Ask]:
+    """A database's answers, as it is now; StoreUnavailable where it cannot be read."""
+    connection: Any
+    if source.startswith(("postgresql://", "postgres://")):
+        psycopg: Any = import_module("psycopg")
+        try:
+            connection = psycopg.connect(source)
+        except psycopg.Error as wrong:
+            raise StoreUnavailable(f"cannot read {urlparse(source).hostname}: {wrong}") from wrong
+        connection.execute("set transaction isolation level repeatable read read only")
+        mark = "%s"
+    else:
+        connection = sqlite3.connect(f"file:{path_of(source)}?mode=ro", uri=True)
+        connection.execute("begin")
+        mark = "?"
+
+    def ask(query: str, *values: Any) -> list[Any]:
+        return connection.execute(query.replace("?", mark), values).fetchall()
+
+    try:
+        yield ask
+    except (sqlite3.Error, *_psycopg_errors(source)) as wrong:
+        raise StoreUnavailable(f"cannot read {system}'s database: {wrong}") from wrong
+    finally:
+        connection.close()
+
+
+def _psycopg_errors(source: str) -> tuple[type[BaseException], ...]:
+    return (import_module("psycopg").Error,) if source.startswith("postgres") else ()

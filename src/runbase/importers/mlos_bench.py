@@ -1,0 +1,130 @@
+"""mlos_bench's database: experiments with their targets, trials with tunables, results, telemetry and metadata.
+
+The storage class of `runbase.integrations.mlos` goes on with what was imported. mlos_bench keeps every value as text;
+what is written as a number becomes one.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from runbase.importers.base import Foreign, Told, identity, typed
+from runbase.importers.databases import database, is_database, tables
+from runbase.status import Status
+
+NAME = "mlos_bench"
+_STATUSES = {
+    "UNKNOWN": Status.PENDING,
+    "PENDING": Status.PENDING,
+    "READY": Status.PENDING,
+    "RUNNING": Status.RUNNING,
+    "SUCCEEDED": Status.COMPLETED,
+    "CANCELED": Status.CANCELLED,
+    "FAILED": Status.FAILED,
+    "TIMED_OUT": Status.TIMEOUT,
+}
+_TABLES = {"experiment", "objectives", "config_param", "trial", "trial_result", "trial_telemetry"}
+
+
+def recognises(source: str) -> bool:
+    """Whether it is a database with mlos_bench's tables."""
+    return is_database(source) and tables(source) >= _TABLES
+
+
+def count(source: str) -> int:
+    """How many trials there are."""
+    with database(source, NAME) as ask:
+        return int(ask("select count(*) from trial")[0][0])
+
+
+def experiments(source: str) -> list[Told]:
+    """What it says of experiments."""
+    with database(source, NAME) as ask:
+        objectives: dict[str, dict[str, str]] = {}
+        for key, metric, direction in ask(
+            "select exp_id, optimization_target, optimization_direction from objectives order by 1, 2"
+        ):
+            objectives.setdefault(key, {})[metric] = direction
+        return [
+            Told(
+                name=key,
+                description=description or "",
+                objectives=objectives.get(key, {}),
+                attributes={
+                    "mlos": {"root_env_config": root, "git_repo": repo, "git_commit": commit}
+                },
+            )
+            for key, description, root, repo, commit in ask(
+                "select exp_id, description, root_env_config, git_repo, git_commit from experiment"
+            )
+        ]
+
+
+def runs(source: str, problems: list[str]) -> Iterator[Foreign]:
+    """Every trial, by experiment and number."""
+    del problems  # a database is read whole or not at all
+    with database(source, NAME) as ask:
+        configs: dict[int, dict[str, Any]] = {}
+        for config, key, value in ask("select config_id, param_id, param_value from config_param"):
+            configs.setdefault(config, {})[key] = _value(value)
+        for experiment, trial, config, start, end, word in ask(
+            "select exp_id, trial_id, config_id, ts_start, ts_end, status from trial order by 1, 2"
+        ):
+            results = _pairs(
+                ask(
+                    "select metric_id, metric_value from trial_result where exp_id = ? and trial_id = ?",
+                    experiment,
+                    trial,
+                )
+            )
+            began = _seconds(start)
+            ended = None if end is None else _seconds(end)
+            numbers = {key: v for key, v in results.items() if isinstance(v, int | float)}
+            yield Foreign(
+                id=identity(NAME, experiment, str(trial)),
+                name=f"{experiment}:{trial}",
+                experiment=experiment,
+                status=_STATUSES.get(word, Status.PENDING),
+                source_status=word,
+                started=began,
+                ended=ended,
+                params=configs.get(config, {}),
+                metrics={key: [(ended or began, 0, float(v))] for key, v in numbers.items()},
+                attributes={
+                    "result": results,
+                    "config": _pairs(
+                        ask(
+                            "select param_id, param_value from trial_param "
+                            "where exp_id = ? and trial_id = ?",
+                            experiment,
+                            trial,
+                        )
+                    ),
+                },
+                samples=[
+                    (_seconds(stamp), key, _value(value))
+                    for stamp, key, value in ask(
+                        "select ts, metric_id, metric_value from trial_telemetry "
+                        "where exp_id = ? and trial_id = ? order by 1, 2",
+                        experiment,
+                        trial,
+                    )
+                ],
+            )
+
+
+def _pairs(rows: list[Any]) -> dict[str, Any]:
+    return {key: _value(value) for key, value in rows}
+
+
+def _value(text: str | None) -> Any:
+    return None if text is None else typed(text)
+
+
+def _seconds(stamp: Any) -> float:
+    """Its times are UTC, without saying so where the database cannot."""
+    moment = datetime.fromisoformat(stamp) if isinstance(stamp, str) else stamp
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+__all__ = ["NAME", "count", "experiments", "recognises", "runs"]
