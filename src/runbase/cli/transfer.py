@@ -71,7 +71,7 @@ def import_(
     source: Annotated[
         str,
         typer.Argument(
-            help="A .db of `runbase export`, any store, an mlruns folder, MLflow's or mlos_bench's database."
+            help="A .db of `runbase export`, any store, an mlruns folder, MLflow's, mlos_bench's or the experiment store's database."
         ),
     ],
     where: Annotated[str | None, typer.Argument(help="A filter; see `runbase runs`.")] = None,
@@ -80,7 +80,10 @@ def import_(
     ] = None,
     system: Annotated[
         str | None,
-        typer.Option("--from", help="Whose record it is (mlflow, mlos_bench), if it is not plain."),
+        typer.Option(
+            "--from",
+            help="Whose record it is (mlflow, mlos_bench, experiment-store), if it is not plain.",
+        ),
     ] = None,
     home: common.Home = None,
     url: common.Url = None,

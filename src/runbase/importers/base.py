@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from runbase.client import Store
+from runbase.errors import NotFound
 from runbase.events import (
     ArtifactLogged,
     Captured,
@@ -74,6 +75,10 @@ class Told(Struct, kw_only=True):
     name: str
     description: str = ""
     objectives: dict[str, str] = {}
+    fields: dict[str, Any] = {}
+    """Other fields of our experiments, for one that is not here yet."""
+    parent: str | None = None
+    """The name of the one that it descends from, which came before it."""
     attributes: dict[str, dict[str, Any]] = {}
 
 
@@ -145,7 +150,7 @@ def about(store: Store, told: Iterable[Told]) -> None:
     """What is said of experiments, where nobody here has said something else."""
     storage = store._storage  # pyright: ignore[reportPrivateUsage]
     for each in told:
-        experiment = store.create_experiment(each.name, exist_ok=True)
+        experiment = _experiment(store, each)
         changes: dict[str, Any] = {}
         if each.description and not experiment.description:
             changes["description"] = each.description
@@ -155,6 +160,19 @@ def about(store: Store, told: Iterable[Told]) -> None:
             store.update_experiment(experiment, **changes)
         for scope, values in each.attributes.items():
             storage.put_attributes("experiment", experiment.id, scope, values)
+
+
+def _experiment(store: Store, told: Told) -> Any:
+    """The experiment of a name: the one that is here, or a new one with all that is said of it."""
+    try:
+        return store.experiment(told.name)
+    except NotFound:
+        fields = dict(told.fields)
+        checkpoint = fields.pop("checkpoint", None)
+        made = store.create_experiment(told.name, parent=told.parent, **fields)
+        if checkpoint:
+            store.update_experiment(made, checkpoint=checkpoint)
+        return made
 
 
 def identity(*parts: str) -> str:
