@@ -71,7 +71,7 @@ def import_(
     source: Annotated[
         str,
         typer.Argument(
-            help="A .db of `runbase export`, any store, an mlruns folder, MLflow's, mlos_bench's or the experiment store's database."
+            help="A .db of `runbase export`, any store, an mlruns folder, a database of MLflow, mlos_bench, SQLTrack or the experiment store."
         ),
     ],
     where: Annotated[str | None, typer.Argument(help="A filter; see `runbase runs`.")] = None,
@@ -82,7 +82,7 @@ def import_(
         str | None,
         typer.Option(
             "--from",
-            help="Whose record it is (mlflow, mlos_bench, experiment-store), if it is not plain.",
+            help="Whose record it is (mlflow, mlos_bench, sqltrack, experiment-store), if it is not plain.",
         ),
     ] = None,
     home: common.Home = None,

@@ -19,9 +19,11 @@ from runbase.events import (
     Params,
     Points,
     Process,
+    RecordLogged,
     Started,
     StatusChanged,
     Tags,
+    Types,
 )
 from runbase.journal import VERSION
 from runbase.model import Run
@@ -61,6 +63,10 @@ class Foreign(Struct, kw_only=True):
     args: dict[str, Any] = {}
     metrics: dict[str, list[tuple[float, int | float, float]]] = {}
     """Metric → (time, step, value) of each point, in an order in which new ones come last."""
+    types: dict[str, str] = {}
+    """Metric → bool or time, where its values are no plain numbers."""
+    texts: list[tuple[float, int | float, str, Any]] = []
+    """(time, step, key, value) of what is no number."""
     artifacts: list[Artifact] = []
     attributes: dict[str, dict[str, Any]] = {}
     """What its tools kept about it: scope → key → value."""
@@ -228,6 +234,11 @@ def _events(run: Foreign, known: Run | None, start: int) -> Iterator[Any]:
         yield Noted(time=run.started, text=run.notes)
     yield from new
     if known is None:
+        if run.types:
+            yield Types(time=run.started, types=run.types)
+        for time, step, key, value in run.texts:
+            kind = "text" if isinstance(value, str) else "json"
+            yield RecordLogged(time=time, key=key, kind=kind, step=step, value=value)
         for artifact in run.artifacts:
             yield ArtifactLogged(
                 time=run.ended or run.started,

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
+from urllib.parse import parse_qsl, urlencode, urlparse, urlsplit, urlunsplit
 
 from runbase.errors import StoreUnavailable
 
@@ -24,11 +24,21 @@ def is_database(source: str) -> bool:
     return source.startswith(("postgresql://", "postgres://")) or path_of(source).is_file()
 
 
+def _schema(source: str) -> tuple[str, str | None]:
+    """A URL without `schema=`, which is ours and not libpq's, and its value."""
+    parts = urlsplit(source)
+    asked = dict(parse_qsl(parts.query))
+    schema = asked.pop("schema", None)
+    return urlunsplit(parts._replace(query=urlencode(asked))), schema
+
+
 def tables(source: str) -> set[str]:
     """The names of its tables; none where it is no database."""
     names = "select name from sqlite_master"
     if source.startswith("postgres"):
-        names = "select table_name from information_schema.tables"
+        names = (
+            "select table_name from information_schema.tables where table_schema = current_schema()"
+        )
     try:
         with database(source, "it") as ask:
             return {name for (name,) in ask(names)}
@@ -45,7 +55,14 @@ def database(source: str, system: str) -> Generator[Ask]:
     if source.startswith(("postgresql://", "postgres://")):
         psycopg: Any = import_module("psycopg")
         try:
-            connection = psycopg.connect(source)
+            address, schema = _schema(source)
+            connection = psycopg.connect(address)
+            if schema:
+                name = import_module("psycopg.sql").Identifier(schema)
+                connection.execute(
+                    import_module("psycopg.sql").SQL("set search_path to {}").format(name)
+                )
+                connection.commit()
         except psycopg.Error as wrong:
             raise StoreUnavailable(f"cannot read {urlparse(source).hostname}: {wrong}") from wrong
         connection.execute("set transaction isolation level repeatable read read only")

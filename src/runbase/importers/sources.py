@@ -5,7 +5,7 @@ from typing import Any, Protocol, cast
 
 from runbase.client import Store
 from runbase.errors import UsageError
-from runbase.importers import experiment_store, mlflow, mlos_bench
+from runbase.importers import experiment_store, mlflow, mlos_bench, sqltrack
 from runbase.importers.base import Foreign, Imported, about, take
 
 
@@ -28,6 +28,7 @@ class Importer(Protocol):
 IMPORTERS: dict[str, Importer] = {
     "mlflow": cast("Any", mlflow),
     "mlos_bench": cast("Any", mlos_bench),
+    "sqltrack": cast("Any", sqltrack),
     "experiment-store": cast("Any", experiment_store),
 }
 

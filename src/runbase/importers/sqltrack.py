@@ -1,0 +1,120 @@
+"""SQLTrack's PostgreSQL schema: experiments, runs, and the metric columns that its users added, of every type.
+
+Numbers, true and false, and times become metrics; texts and documents become records. Tables of users' own are left
+alone. Its metrics have no times: a run's points have that of its last change.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, cast
+
+from runbase.importers.base import Foreign, Told, identity
+from runbase.importers.databases import database, is_database, tables
+from runbase.status import Status
+from runbase.values import flatten
+
+NAME = "sqltrack"
+_TABLES = {"applied_migrations", "experiments", "experiment_links", "runs", "run_links", "metrics"}
+_KEYS = ("run_id", "step", "progress")
+
+
+def recognises(source: str) -> bool:
+    """Whether it is a schema with SQLTrack's tables, and none of ours."""
+    if not source.startswith("postgres") or not is_database(source):
+        return False
+    found = tables(source)
+    return found >= _TABLES and "series" not in found and "latest_metrics" not in found
+
+
+def count(source: str) -> int:
+    """How many runs there are."""
+    with database(source, NAME) as ask:
+        return int(ask("select count(*) from runs")[0][0])
+
+
+def experiments(source: str) -> list[Told]:
+    """Names, comments, tags."""
+    with database(source, NAME) as ask:
+        return [
+            Told(
+                name=name,
+                description=comment or "",
+                fields={"tags": _tags(tags)},
+                attributes={NAME: {"id": key, "created_at": created}},
+            )
+            for key, name, comment, tags, created in ask(
+                "select id, name, comment, tags, time_created from experiments order by id"
+            )
+        ]
+
+
+def runs(source: str, problems: list[str]) -> Iterator[Foreign]:
+    """Every run, with its points in the order of their steps."""
+    del problems  # a database is read whole or not at all
+    with database(source, NAME) as ask:
+        host = ask("select current_database() || '.' || current_schema()")[0][0]
+        columns = [
+            name
+            for (name,) in ask(
+                "select column_name from information_schema.columns "
+                "where table_schema = current_schema() and table_name = 'metrics' order by ordinal_position"
+            )
+            if name not in _KEYS
+        ]
+        listed = "".join(f', "{name.replace(chr(34), chr(34) * 2)}"' for name in columns)
+        for key, experiment, word, created, started, updated, comment, tags, args, env in ask(
+            "select r.id, e.name, r.status::text, r.time_created, r.time_started, r.time_updated, r.comment, "
+            "r.tags, r.args, r.env from runs r join experiments e on e.id = r.experiment_id order by r.id"
+        ):
+            run = Foreign(
+                id=identity(NAME, host, str(key)),
+                name=f"{experiment}-{key}",
+                experiment=experiment,
+                status=Status(word),
+                source_status=word,
+                started=(started or created).timestamp(),
+                ended=None if updated is None else updated.timestamp(),
+                notes=comment or "",
+                params=_params(args),
+                tags=_tags(tags),
+                attributes={NAME: {"id": key, "variables": len(env or {})}},
+            )
+            when = (updated or started or created).timestamp()
+            for step, _progress, *values in ask(
+                f"select step, progress{listed} from metrics where run_id = ? order by step, progress",  # noqa: S608
+                key,
+            ):
+                for name, value in zip(columns, values, strict=True):
+                    _keep(run, name, when, step, value)
+            yield run
+
+
+def _tags(told: Any) -> dict[str, str | None]:
+    """SQLTrack's tags are the keys of a document."""
+    return dict.fromkeys(cast("dict[str, Any]", told or {}))
+
+
+def _params(told: Any) -> dict[str, Any]:
+    return dict(flatten(cast("dict[str, Any]", told))) if isinstance(told, dict) else {}
+
+
+def _keep(run: Foreign, name: str, when: float, step: int, value: Any) -> None:
+    match value:
+        case None:
+            return
+        case datetime():
+            run.types[name] = "time"
+            number = value.timestamp()
+        case bool():
+            run.types[name] = "bool"
+            number = float(value)
+        case int() | float() | Decimal():
+            number = float(value)
+        case _:
+            run.texts.append((when, step, name, value))
+            return
+    run.metrics.setdefault(name, []).append((when, step, number))
+
+
+__all__ = ["NAME", "count", "experiments", "recognises", "runs"]
