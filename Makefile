@@ -42,7 +42,7 @@ test-frameworks:
 
 ## One table: runbase beside the limits of this machine.
 bench: $(VENV)/.ready
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks --trials --optuna
 
 ## The same, beside mlflow, trackio, wandb, tensorboardX and aim in environments of their own.
 bench-peers: $(VENV)/.ready

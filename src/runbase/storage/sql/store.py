@@ -536,9 +536,11 @@ class SqlStorage(TrialStore):
 
     def close(self) -> None:
         """Let go of connections."""
-        for lane in self._lanes:
-            lane.end()
-        self._driver.close()
+        try:
+            for lane in self._lanes:
+                lane.end()
+        finally:
+            self._driver.close()
 
     def _own_columns(self, session: Session, table: str, alias: str) -> dict[str, Any]:
         """Columns that users added to a table, as filters may name them."""

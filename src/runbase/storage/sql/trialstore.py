@@ -21,7 +21,7 @@ class TrialStore:
 
     _driver: Driver
     _lanes: list[Lane]
-    """To be ended with the store."""
+    """The one that there is, once it is asked for; it ends with the store."""
 
     def add_trials(self, experiment: str, new: Sequence[NewTrial]) -> None:
         """Queue them, numbered without a gap, all in one transaction."""
@@ -143,9 +143,9 @@ class TrialStore:
 
     def lane(self) -> Lane:
         """A way for one process's own trials, on which it need not wait for each statement."""
-        made = lane(self, self._driver)
-        self._lanes.append(made)
-        return made
+        if not self._lanes:
+            self._lanes.append(lane(self, self._driver))
+        return self._lanes[0]
 
     def told(self, experiment: str, after: int, also: Sequence[str] = ()) -> list[Told]:
         """An experiment's runs behind a number, and these, with what tools keep about them, by number."""
