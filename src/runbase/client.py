@@ -16,7 +16,8 @@ from runbase.shelves.runs import LabelShelf
 from runbase.shelves.schema import SchemaShelf
 from runbase.shelves.transfer import TransferShelf
 from runbase.shelves.trash import TrashShelf
-from runbase.storage.protocol import Rows, Storage
+from runbase.storage.protocol import Storage
+from runbase.storage.records import Rows
 from runbase.storage.urls import open_storage
 
 

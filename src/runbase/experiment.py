@@ -27,7 +27,7 @@ from runbase.leases import Held, Lease
 from runbase.listings import Runs
 from runbase.shelves.base import labels
 from runbase.status import Status
-from runbase.storage.protocol import NewTrial
+from runbase.storage.records import NewTrial
 from runbase.trials.sampling import Suggestion
 from runbase.values import Moment, flatten, to_scalar, to_seconds
 

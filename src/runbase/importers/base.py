@@ -28,7 +28,7 @@ from runbase.events import (
 from runbase.journal import VERSION
 from runbase.model import Run
 from runbase.status import Phase, Status
-from runbase.storage.protocol import Delivery
+from runbase.storage.records import Delivery
 
 BATCH = 50
 """Runs in one transaction."""

@@ -9,7 +9,8 @@ from pathlib import Path
 from runbase.ingest.liveness import check_liveness
 from runbase.ingest.pipeline import LARGEST_DELIVERY, Report, ingest_folder
 from runbase.journal import files, opened, read
-from runbase.storage.protocol import Delivery, Storage
+from runbase.storage.protocol import Storage
+from runbase.storage.records import Delivery
 
 SMALL = 2**17
 """Journals up to this size are taken in many to a transaction."""

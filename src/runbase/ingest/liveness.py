@@ -14,7 +14,8 @@ from socket import gethostname
 from runbase.events import Process
 from runbase.ingest.pipeline import Report
 from runbase.journal import files, opened
-from runbase.storage.protocol import LiveRun, Storage
+from runbase.storage.protocol import Storage
+from runbase.storage.records import LiveRun
 
 HEARTBEAT = "heartbeat"
 SILENCE = 180.0

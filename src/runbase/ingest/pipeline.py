@@ -11,7 +11,8 @@ from pathlib import Path
 from msgspec import Struct
 
 from runbase.journal import Batch, Problem, files, opened, read
-from runbase.storage.protocol import Delivery, Storage
+from runbase.storage.protocol import Storage
+from runbase.storage.records import Delivery
 
 LARGEST_DELIVERY = 4 * 2**20
 """How many bytes of journals one transaction takes; short ones let other writers in."""

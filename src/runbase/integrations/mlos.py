@@ -37,7 +37,7 @@ from runbase.integrations.mlos_data import KEPT, RESULT, Access, RunbaseExperime
 from runbase.integrations.mlos_trial import Trial
 from runbase.leases import Keeper
 from runbase.model import Objective, Run
-from runbase.storage.protocol import NewTrial
+from runbase.storage.records import NewTrial
 
 Objectives = dict[str, Literal["min", "max"]]
 _LOG = logging.getLogger(__name__)

@@ -50,7 +50,8 @@ from runbase.integrations.optuna_trials import (
     suggestion,
     suggestions,
 )
-from runbase.storage.protocol import NewTrial, Storage
+from runbase.storage.protocol import Storage
+from runbase.storage.records import NewTrial
 
 
 class RunbaseStorage(BaseStorage, BaseHeartbeat):

@@ -15,7 +15,8 @@ from msgspec import Struct
 from runbase.errors import StoreError, UsageError
 from runbase.events import Points
 from runbase.registry.formats import FORMATS, Folder, Format, Unreadable
-from runbase.storage.protocol import Delivery, Scanned, Storage
+from runbase.storage.protocol import Storage
+from runbase.storage.records import Delivery, Scanned
 
 BATCH = 4 * 2**20
 """Bytes of deliveries, about, that one transaction takes."""

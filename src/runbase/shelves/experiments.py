@@ -10,7 +10,7 @@ from runbase.listings import Experiments
 from runbase.model import Ancestor, Link, Objective
 from runbase.shelves.base import ExperimentLike, Shelf, given, labels
 from runbase.space import Parameter, check
-from runbase.storage.protocol import Query
+from runbase.storage.records import Query
 
 Objectives = Mapping[str, str] | Iterable[Objective]
 Limits = Mapping[str, tuple[float | None, float | None]]

@@ -11,7 +11,7 @@ import msgspec
 from runbase.errors import NotFound, suggestion
 from runbase.shelves.artifacts import ArtifactShelf
 from runbase.shelves.base import ExperimentLike, RunLike
-from runbase.storage.protocol import Query
+from runbase.storage.records import Query
 
 
 class Records(list[dict[str, Any]]):

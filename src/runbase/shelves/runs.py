@@ -12,7 +12,7 @@ from runbase.model import Artifact, Experiment, Run
 from runbase.shelves.base import ExperimentLike, RunLike, Shelf, given, labels
 from runbase.shelves.experiments import ExperimentShelf
 from runbase.status import Status
-from runbase.storage.protocol import Query
+from runbase.storage.records import Query
 from runbase.values import Moment, to_seconds
 
 Unset = EllipsisType

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from runbase.shelves.base import Shelf
-from runbase.storage.protocol import Script, Step
+from runbase.storage.records import Script, Step
 
 ScriptLike = str | os.PathLike[str] | tuple[str, str]
 

@@ -10,7 +10,7 @@ from runbase.errors import NotFound, UsageError
 from runbase.shelves.base import ExperimentLike
 from runbase.shelves.records import RecordShelf
 from runbase.shelves.runs import RunShelf
-from runbase.storage.protocol import Query
+from runbase.storage.records import Query
 
 if TYPE_CHECKING:
     import os

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from runbase import roots
 from runbase.shelves.base import Shelf
-from runbase.storage.protocol import Kind
+from runbase.storage.records import Kind
 
 
 class Purged(Struct, frozen=True, kw_only=True):

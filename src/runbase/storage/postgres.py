@@ -30,7 +30,7 @@ from runbase.errors import (
 )
 from runbase.storage.address import Address
 from runbase.storage.pgtypes import Session, configure
-from runbase.storage.protocol import Rows
+from runbase.storage.records import Rows
 from runbase.storage.sql.statements import bound
 
 OLDEST = 140000

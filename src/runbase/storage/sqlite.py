@@ -28,7 +28,7 @@ from runbase.errors import (
     UsageError,
 )
 from runbase.storage.arrays import encode_numbers
-from runbase.storage.protocol import Rows
+from runbase.storage.records import Rows
 from runbase.storage.sql.statements import statements
 
 try:

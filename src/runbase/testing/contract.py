@@ -33,7 +33,8 @@ from runbase.events import (
 )
 from runbase.ids import new_id
 from runbase.status import Status
-from runbase.storage.protocol import Delivery, Query, Storage
+from runbase.storage.protocol import Storage
+from runbase.storage.records import Delivery, Query
 
 T0 = 1_800_000_000.0
 """A moment in 2027, seconds since the epoch."""

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from runbase.errors import UsageError
 from runbase.model import Experiment, Objective
-from runbase.storage.protocol import Observation
+from runbase.storage.records import Observation
 
 
 class Scored(Struct, frozen=True, kw_only=True):

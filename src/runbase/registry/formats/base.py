@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from runbase.events import Opened, Points, Process, Scalar
 from runbase.journal import VERSION
-from runbase.storage.protocol import Delivery
+from runbase.storage.records import Delivery
 
 Reached = Callable[[str], int]
 """How far a journal, by its id, is in the store."""

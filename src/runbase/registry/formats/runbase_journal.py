@@ -6,7 +6,7 @@ from pathlib import Path
 from runbase.journal import opened
 from runbase.journal import read as read_journal
 from runbase.registry.formats.base import Folder, Reached, Unreadable
-from runbase.storage.protocol import Delivery
+from runbase.storage.records import Delivery
 
 NAME = "runbase"
 PIECE = 2**19

@@ -19,7 +19,7 @@ from runbase.registry.formats.base import (
     run_id,
 )
 from runbase.status import Status
-from runbase.storage.protocol import Delivery
+from runbase.storage.records import Delivery
 from runbase.values import flatten
 
 NAME = "stable-pretraining"

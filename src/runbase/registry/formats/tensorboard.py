@@ -13,7 +13,7 @@ from runbase.events import Ended, Params, Points, RecordLogged, Scalar, Started
 from runbase.registry.formats.base import STILL, Folder, Reached, opening, run_id
 from runbase.registry.formats.tfevents import Damaged, events
 from runbase.status import Status
-from runbase.storage.protocol import Delivery
+from runbase.storage.records import Delivery
 
 NAME = "tensorboard"
 NESTED = True

@@ -21,7 +21,7 @@ from runbase.events import (
     Tags,
     Types,
 )
-from runbase.storage.protocol import Delivery
+from runbase.storage.records import Delivery
 from runbase.storage.sql import artifacts, points, runs
 from runbase.storage.sql.session import Session
 

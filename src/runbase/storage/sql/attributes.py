@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from runbase.storage.protocol import Kind
+from runbase.storage.records import Kind
 from runbase.storage.sql import scalars
 from runbase.storage.sql.session import Session
 

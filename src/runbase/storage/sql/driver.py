@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
-from runbase.storage.protocol import Rows
+from runbase.storage.records import Rows
 from runbase.storage.sql.session import Session
 
 T = TypeVar("T")

@@ -3,7 +3,7 @@
 import time as clock
 from collections.abc import Sequence
 
-from runbase.storage.protocol import Scanned
+from runbase.storage.records import Scanned
 from runbase.storage.sql.session import Session
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from runbase.errors import NotFound, QueryError, StoreError, UsageError, suggestion
-from runbase.storage.protocol import Script, Step
+from runbase.storage.records import Script, Step
 from runbase.storage.sql.session import Session
 from runbase.storage.sql.statements import for_dialect
 

@@ -24,7 +24,7 @@ from runbase.model import (
     Use,
 )
 from runbase.status import Status
-from runbase.storage.protocol import (
+from runbase.storage.records import (
     Delivery,
     Kind,
     LiveRun,

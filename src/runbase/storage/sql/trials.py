@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from runbase.events import Points
 from runbase.status import Phase, Status
-from runbase.storage.protocol import Claimed, NewTrial, Observation, Told
+from runbase.storage.records import Claimed, NewTrial, Observation, Told
 from runbase.storage.sql import attributes, points, runs, scalars
 from runbase.storage.sql.session import Session
 

@@ -5,7 +5,8 @@ from typing import Any, TypeVar
 
 from runbase.events import ArtifactLogged, ArtifactRemoved, Points
 from runbase.status import Status
-from runbase.storage.protocol import Claimed, Kind, Lane, NewTrial, Observation, Told
+from runbase.storage.protocol import Lane
+from runbase.storage.records import Claimed, Kind, NewTrial, Observation, Told
 from runbase.storage.sql import artifacts, scalars, trials
 from runbase.storage.sql import attributes as kept
 from runbase.storage.sql.attributes import Sample
