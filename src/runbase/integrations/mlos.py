@@ -158,9 +158,9 @@ class Experiment(Storage.Experiment):
             "ended_at": None,
         }
         self._access.storage.put_attributes("experiment", self._id, KEPT, told)
-        self._access.store.update_experiment(
-            self._id, status=Word.RUNNING.name, space=terms.space(self._tunables)
-        )
+        space = terms.space(self._tunables)
+        changes = {} if space == self._access.store.experiment(self._id).space else {"space": space}
+        self._access.store.update_experiment(self._id, status=Word.RUNNING.name, **changes)
         [[last]] = self._access.store.sql(
             "select max(number) from runs where experiment_id = :id", {"id": self._id}
         )

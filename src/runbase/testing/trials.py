@@ -208,6 +208,22 @@ class TrialContract:
 
     # What was learnt
 
+    def test_several_may_replace_them_at_once(self, queue: "Queue", store: Any) -> None:
+        del queue
+        wanted: dict[str, Any] = {
+            "space": {"lr": Float(0, 1), "n": Int(1, 9)},
+            "limits": {"m": (None, 5.0)},
+        }
+
+        def change(_: int) -> None:
+            self.sync(store).update_experiment("tuning", objectives={"loss": "min"}, **wanted)
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(change, range(40)))
+        record = self.do(store, store.experiment("tuning"))
+        assert (record.space, record.limits) == (wanted["space"], wanted["limits"])
+        assert [o.metric for o in record.objectives] == ["loss"]
+
     def test_limits_space_and_objectives_are_kept(self, queue: "Queue") -> None:
         space = {
             "lr": Float(1e-5, 1.0, log=True, default=1e-3),

@@ -141,6 +141,7 @@ def set_experiment(
 ) -> None:
     """Set fields of an experiment; tags, objectives and documents are replaced as a whole."""
     rest = dict(changes)
+    session.rows("lock_experiment", id=experiment)  # two that replace a list would both add theirs
     if "tags" in rest:
         session.run("clear_experiment_tags", id=experiment)
         _tags(session, "set_experiment_tag", {"id": experiment}, rest.pop("tags") or {})
