@@ -16,7 +16,7 @@ from msgspec import Struct
 from runbase import model
 from runbase.client import Store, open
 from runbase.errors import NotFound, UsageError, suggestion
-from runbase.settings import load
+from runbase.settings import cache_folder, load
 from runbase.status import ACTIVE
 
 _COLUMNS = {
@@ -110,7 +110,7 @@ class Registry:
             order_by=f"{order}{' desc' if descending else ''}, id",
             limit=limit,
         )
-        return [_record(run, self.store) for run in found]
+        return self._records(found)
 
     def get(self, run_id: str) -> Record | None:
         """The run of an id; None where there is none."""
@@ -125,7 +125,7 @@ class Registry:
             found = self.store.run(run_id)
         except NotFound as missing:
             raise KeyError(run_id) from missing
-        return _record(found, self.store)
+        return self._records([found])[0]
 
     def __len__(self) -> int:
         self._look()
@@ -170,6 +170,18 @@ class Registry:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _records(self, runs: Sequence[model.Run]) -> list[Record]:
+        """Runs as records; where their checkpoints are is asked once for all."""
+        places: dict[str, str] = {}
+        if any(run.checkpoint for run in runs):
+            places = dict(
+                self.store.sql(
+                    "select a.run_id, a.uri from artifacts a join runs r on r.id = a.run_id "
+                    "where a.path = r.checkpoint"
+                )
+            )
+        return [_record(run, self.store, places.get(run.id)) for run in runs]
 
     def _look(self) -> None:
         """Scan, unless that was done a moment ago."""
@@ -224,13 +236,13 @@ def open_registry(
 
 
 def _cache(roots: Sequence[Path]) -> str:
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "runbase"
+    base = cache_folder()
     base.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256("\0".join(map(str, roots)).encode()).hexdigest()[:12]
     return str(base / f"registry-{digest}.db")
 
 
-def _record(run: model.Run, store: Store) -> Record:
+def _record(run: model.Run, store: Store, checkpoint: str | None) -> Record:
     nested: dict[str, Any] = {}
     for key, value in run.params.items():
         place = nested
@@ -249,7 +261,7 @@ def _record(run: model.Run, store: Store) -> Record:
         updated_at=run.updated_at.timestamp(),
         alive=run.status in ACTIVE,
         run_dir=None if folder is None else str(folder),
-        checkpoint_path=_place(run, store, folder),
+        checkpoint_path=_place(checkpoint, folder) or run.checkpoint,
         config=nested,
         hparams=run.params,
         summary={key: metric.last for key, metric in run.metrics.items()},
@@ -259,14 +271,9 @@ def _record(run: model.Run, store: Store) -> Record:
     )
 
 
-def _place(run: model.Run, store: Store, folder: Path | None) -> str | None:
-    """Where its checkpoint is, if that can be told."""
-    if run.checkpoint is None:
-        return None
-    for artifact in run.artifacts or store.artifacts(run):
-        if artifact.path == run.checkpoint:
-            return artifact.uri if folder is None else str(folder / artifact.uri)
-    return run.checkpoint
+def _place(uri: str | None, folder: Path | None) -> str | None:
+    """Where an artifact is, that may lie in the run's folder."""
+    return uri if uri is None or folder is None or "://" in uri else str(folder / uri)
 
 
 def _name(key: str) -> str:

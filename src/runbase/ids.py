@@ -4,6 +4,7 @@ An id is a UUID of version 7 (RFC 9562, section 5.7) as 32 hexadecimal character
 time it was made, to the millisecond. A name is three words derived from the id, for people.
 """
 
+import hashlib
 import os
 import re
 import time
@@ -150,6 +151,11 @@ def new_id() -> str:
     random = int.from_bytes(os.urandom(10), "big")
     high, low = random >> 64 & 0xFFF, random & 0x3FFF_FFFF_FFFF_FFFF
     return f"{milliseconds << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low:032x}"
+
+
+def derived_id(*parts: str) -> str:
+    """An id for what has none of ours: the same for the same parts, at every scan and import."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
 def name_for(run_id: str) -> str:

@@ -3,11 +3,11 @@
 fsspec is the field's own: s3, gs, az, sftp and forty more by way of packages that it names.
 """
 
-import os
 from pathlib import Path
 from typing import Any, cast
 
 from runbase.errors import StoreError, UsageError
+from runbase.settings import cache_folder
 
 
 def store_file(path: Path, url: str) -> None:
@@ -40,9 +40,8 @@ def remove(url: str) -> None:
 
 def cached(sha256: str | None, name: str) -> Path:
     """Where a file with such bytes is kept on this machine, once it was fetched."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     key = sha256 or "unchecked"
-    return base / "runbase" / "artifacts" / key[:2] / key / Path(name).name
+    return cache_folder() / "artifacts" / key[:2] / key / Path(name).name
 
 
 def _system(url: str) -> tuple[Any, str]:

@@ -123,9 +123,13 @@ def database(home: Path) -> Path:
     """A home's own database: in it, or in the user's cache where the home is on a network."""
     if not on_network(home):
         return home / DATABASE_NAME
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     digest = hashlib.sha256(str(home).encode()).hexdigest()[:12]
-    return cache / "runbase" / f"{digest}.db"
+    return cache_folder() / f"{digest}.db"
+
+
+def cache_folder() -> Path:
+    """The user's cache, ours of it."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "runbase"
 
 
 def on_network(path: Path) -> bool:

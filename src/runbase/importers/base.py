@@ -1,6 +1,5 @@
 """What importers give, and how it gets into a store."""
 
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -181,11 +180,6 @@ def _experiment(store: Store, told: Told) -> Any:
         return made
 
 
-def identity(*parts: str) -> str:
-    """An id of ours for a run that has none: the same at every import."""
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
-
-
 def _beside(storage: Any, run: Foreign) -> None:
     """What of a run is no event."""
     storage.update("run", run.id, {"source_status": run.source_status})
@@ -271,4 +265,4 @@ def _points(run: Foreign, known: Run | None) -> Iterator[Points]:
 _NONE = object()
 
 
-__all__ = ["Artifact", "Foreign", "Imported", "Told", "about", "identity", "take", "typed"]
+__all__ = ["Artifact", "Foreign", "Imported", "Told", "about", "take", "typed"]

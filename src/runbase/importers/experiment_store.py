@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from runbase.importers.base import Artifact, Foreign, Told, identity
+from runbase.ids import derived_id
+from runbase.importers.base import Artifact, Foreign, Told
 from runbase.importers.databases import database, is_database, tables
 from runbase.status import Status
 from runbase.values import flatten
@@ -84,7 +85,7 @@ def runs(source: str, problems: list[str]) -> Iterator[Foreign]:
                         )
             first = min((rows[0][0] for rows in points.values()), default=0.0)
             yield Foreign(
-                id=identity(NAME, str(key)),
+                id=derived_id(NAME, str(key)),
                 name=str(key),
                 experiment=names.get(experiment, str(experiment)),
                 status=_WORDS.get(str(word).lower(), Status.PENDING),

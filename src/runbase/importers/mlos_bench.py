@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from runbase.importers.base import Foreign, Told, identity, typed
+from runbase.ids import derived_id
+from runbase.importers.base import Foreign, Told, typed
 from runbase.importers.databases import database, is_database, tables
 from runbase.status import Status
 
@@ -81,7 +82,7 @@ def runs(source: str, problems: list[str]) -> Iterator[Foreign]:
             ended = None if end is None else _seconds(end)
             numbers = {key: v for key, v in results.items() if isinstance(v, int | float)}
             yield Foreign(
-                id=identity(NAME, experiment, str(trial)),
+                id=derived_id(NAME, experiment, str(trial)),
                 name=f"{experiment}:{trial}",
                 experiment=experiment,
                 status=_STATUSES.get(word, Status.PENDING),

@@ -9,7 +9,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, cast
 
-from runbase.importers.base import Foreign, Told, identity
+from runbase.ids import derived_id
+from runbase.importers.base import Foreign, Told
 from runbase.importers.databases import database, is_database, tables
 from runbase.status import Status
 from runbase.values import flatten
@@ -68,7 +69,7 @@ def runs(source: str, problems: list[str]) -> Iterator[Foreign]:
             "r.tags, r.args, r.env from runs r join experiments e on e.id = r.experiment_id order by r.id"
         ):
             run = Foreign(
-                id=identity(NAME, host, str(key)),
+                id=derived_id(NAME, host, str(key)),
                 name=f"{experiment}-{key}",
                 experiment=experiment,
                 status=Status(word),

@@ -159,7 +159,9 @@ class Experiment(Storage.Experiment):
         }
         self._access.storage.put_attributes("experiment", self._id, KEPT, told)
         space = terms.space(self._tunables)
-        changes = {} if space == self._access.store.experiment(self._id).space else {"space": space}
+        changes: dict[str, Any] = (
+            {} if space == self._access.store.experiment(self._id).space else {"space": space}
+        )
         self._access.store.update_experiment(self._id, status=Word.RUNNING.name, **changes)
         [[last]] = self._access.store.sql(
             "select max(number) from runs where experiment_id = :id", {"id": self._id}

@@ -1,6 +1,5 @@
 """What a format of run folders is, and what such formats share."""
 
-import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from runbase.events import Opened, Points, Process, Scalar
+from runbase.ids import derived_id
 from runbase.journal import VERSION
 from runbase.storage.records import Delivery
 
@@ -55,16 +55,9 @@ class Format(Protocol):
         ...
 
 
-def run_id(*parts: str) -> str:
-    """An id of ours for a run that has none: the same whenever the same is scanned."""
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
-
-
-def opening(
-    run: str, journal: str, experiment: str, name: str, began: float, file: str
-) -> tuple[Opened, str]:
+def opening(run: str, journal: str, experiment: str, name: str, began: float) -> tuple[Opened, str]:
     """The event that makes a run known, for a journal that a scan stands in for, and the journal's id."""
-    key = run_id(run, journal)
+    key = derived_id(run, journal)
     process = Process("", 0)
     return (
         Opened(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from runbase.events import Ended, Params, Started
+from runbase.ids import derived_id
 from runbase.registry.formats.base import (
     STILL,
     Folder,
@@ -19,7 +20,6 @@ from runbase.registry.formats.base import (
     Unreadable,
     opening,
     rows_to_points,
-    run_id,
 )
 from runbase.status import Status
 from runbase.storage.records import Delivery
@@ -40,7 +40,7 @@ def tells(folder: str, names: set[str]) -> list[str]:
 def read(folder: Path, names: Sequence[str], reached: Reached) -> Folder:
     """New rows, and the parameters with the first of them."""
     path = folder / _METRICS
-    run = run_id(NAME, str(folder))
+    run = derived_id(NAME, str(folder))
     changed = path.stat().st_mtime
     began = min((folder / name).stat().st_mtime for name in names)
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
@@ -49,9 +49,7 @@ def read(folder: Path, names: Sequence[str], reached: Reached) -> Folder:
         header = list(reader.fieldnames or ())
     if header and "step" not in header and "epoch" not in header:
         raise Unreadable(f"{_METRICS} has neither a column step nor a column epoch")
-    first, journal = opening(
-        run, _METRICS, folder.parent.name or "lightning", _name(folder), began, _METRICS
-    )
+    first, journal = opening(run, _METRICS, folder.parent.name or "lightning", _name(folder), began)
     known = reached(journal)
     total = 2 * len(rows) + 2  # an even offset: it runs; an odd one: it was taken for ended
     ended = time.time() - changed > STILL

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from runbase.events import ArtifactLogged, Ended, Noted, Params, Points, RecordLogged, Started, Tags
+from runbase.ids import derived_id
 from runbase.registry.formats.base import (
     Folder,
     Reached,
     Unreadable,
     opening,
     rows_to_points,
-    run_id,
 )
 from runbase.status import Status
 from runbase.storage.records import Delivery
@@ -52,7 +52,7 @@ def read(folder: Path, names: Sequence[str], reached: Reached) -> Folder:
         raise Unreadable(f"{_SIDECAR} names no run")
     told = cast("dict[str, Any]", told)
     name = str(told["run_id"])
-    run = run_id(NAME, name)
+    run = derived_id(NAME, name)
     status = str(told.get("status") or "running")
     return Folder(
         run=run,
@@ -79,7 +79,7 @@ def _deliveries(
     if _MEDIA in names:
         yield from _media(folder, run, experiment, name, began, reached)
     version = int(float(told.get("updated_at") or (folder / _SIDECAR).stat().st_mtime) * 1e6)
-    first, journal = opening(run, _SIDECAR, experiment, name, began, _SIDECAR)
+    first, journal = opening(run, _SIDECAR, experiment, name, began)
     known = reached(journal)
     if version <= known:
         return
@@ -100,17 +100,17 @@ def _said(folder: Path, names: Sequence[str], told: dict[str, Any], began: float
     """What the sidecar says beside the run's state."""
     params = dict(flatten(told.get("hparams") or {}))
     if params:
-        yield (Params(time=began, values=params))
+        yield Params(time=began, values=params)
     if told.get("tags"):
-        yield (Tags(time=began, set={str(tag): None for tag in told["tags"]}))
+        yield Tags(time=began, set={str(tag): None for tag in told["tags"]})
     if told.get("notes"):
-        yield (Noted(time=began, text=str(told["notes"])))
+        yield Noted(time=began, text=str(told["notes"]))
     now = float(told.get("updated_at") or began)
     if _METRICS not in names and told.get("summary"):
         numbers = {k: float(v) for k, v in told["summary"].items() if isinstance(v, int | float)}
         if numbers:
             columns: Any = [[value] for value in numbers.values()]
-            yield (Points(keys=tuple(numbers), steps=[0], times=[now], columns=columns))
+            yield Points(keys=tuple(numbers), steps=[0], times=[now], columns=columns)
     if told.get("checkpoint_path"):
         path = Path(str(told["checkpoint_path"]))
         place = path if path.is_absolute() else folder / path
@@ -142,7 +142,7 @@ def _curves(
     reached: Reached,
 ) -> Iterator[Delivery]:
     """Rows of metrics.csv. Columns are added to it as metrics appear, so rows are counted, and not bytes."""
-    first, journal = opening(run, _METRICS, experiment, name, began, _METRICS)
+    first, journal = opening(run, _METRICS, experiment, name, began)
     known = reached(journal)
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
         rows = list(csv.DictReader(file))
@@ -161,7 +161,7 @@ def _curves(
 def _media(
     folder: Path, run: str, experiment: str, name: str, began: float, reached: Reached
 ) -> Iterator[Delivery]:
-    first, journal = opening(run, _MEDIA, experiment, name, began, _MEDIA)
+    first, journal = opening(run, _MEDIA, experiment, name, began)
     known = reached(journal)
     raw = (folder / _MEDIA).read_bytes()
     lines = raw[: raw.rfind(b"\n") + 1].splitlines()

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from runbase.events import Ended, Params, Points, RecordLogged, Scalar, Started
-from runbase.registry.formats.base import STILL, Folder, Reached, opening, run_id
+from runbase.ids import derived_id
+from runbase.registry.formats.base import STILL, Folder, Reached, opening
 from runbase.registry.formats.tfevents import Damaged, events
 from runbase.status import Status
 from runbase.storage.records import Delivery
@@ -28,7 +29,7 @@ def tells(folder: str, names: set[str]) -> list[str]:
 
 def read(folder: Path, names: Sequence[str], reached: Reached) -> Folder:
     """What is new in each file: they are only ever appended to."""
-    run = run_id(NAME, str(folder))
+    run = derived_id(NAME, str(folder))
     times = {name: (folder / name).stat().st_mtime for name in names}
     newest = max(times, key=lambda name: times[name])
     still = time.time() - times[newest] > STILL
@@ -47,7 +48,7 @@ def _file(
 ) -> Delivery | None:
     path = folder / name
     changed = path.stat().st_mtime
-    _, journal = opening(run, name, "", "", 0.0, name)
+    journal = derived_id(run, name)
     known = reached(journal)  # twice the bytes that were read; odd, where it was taken for over
     with path.open("rb") as file:
         file.seek(known // 2)
@@ -60,7 +61,7 @@ def _file(
     if known == 0:
         began = next((event.time for _, event in told if event is not None), changed)
         group, label = folder.parent.name or NAME, folder.name or NAME
-        opened, _ = opening(run, name, group, label, began, name)
+        opened, _ = opening(run, name, group, label, began)
         found = [opened, Started(time=began, resumed=not first)]
     elif known % 2 and told:
         found = [Started(time=changed, resumed=True)]

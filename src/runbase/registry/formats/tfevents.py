@@ -15,6 +15,8 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _HEAD = struct.Struct("<QI")
 _LARGEST = 2**30
 """Bytes of a record: a greater length is a damaged one."""
+_CHECKED = 2**16
+"""Bytes of a record whose checksum is looked at; longer ones are images, which are not kept."""
 
 
 class TensorBoardEvent(Struct, frozen=True, kw_only=True):
@@ -44,8 +46,10 @@ def events(raw: bytes) -> Iterator[tuple[int, TensorBoardEvent | None]]:
         end = place + 12 + length + 4
         if end > size:
             return
+        data = raw[place + 12 : end - 4]
         try:
-            found = _event(raw[place + 12 : place + 12 + length])
+            sound = length > _CHECKED or struct.pack("<I", _masked(data)) == raw[end - 4 : end]
+            found = _event(data) if sound else None
         except (ValueError, IndexError, KeyError, TypeError, AttributeError, struct.error):
             found = None  # a field of another kind than its number says, or cut short
         yield end, found
