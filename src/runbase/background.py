@@ -26,6 +26,8 @@ SYNC_EVERY = 5.0
 """Seconds between fsyncs: what a power cut may cost."""
 BEAT_EVERY = 15.0
 """Seconds between heartbeats."""
+TELL_EVERY = 60.0
+"""Seconds between signs of life to the database."""
 PIECE = 2**16
 """Bytes of a journal read at once beside a training loop: about half a millisecond of work."""
 
@@ -34,8 +36,14 @@ class Care:
     """What the thread needs to look after one run. `where` is the run folder's path in its home."""
 
     def __init__(
-        self, journal: "JournalWriter", store: str | None, where: str, sampler: "Sampler | None"
+        self,
+        run: str,
+        journal: "JournalWriter",
+        store: str | None,
+        where: str,
+        sampler: "Sampler | None",
     ) -> None:
+        self.run = run
         self.journal = journal
         self.store = store
         self.where = where
@@ -44,6 +52,7 @@ class Care:
         self.guard = threading.Lock()
         self.ended = threading.Event()
         self._synced = self._beaten = self._sampled = 0.0
+        self._told = -TELL_EVERY
         self._synced_size = 0
         self._samples = 0
         self._warned = False
@@ -65,7 +74,15 @@ class Care:
         """One round of ingest, in small pieces; a claim is renewed before it."""
         if self.lease is not None and self.store is not None:
             self.lease.keep(storage_for(self.store))
-        self.ingest(pause=self._yield_to_training)
+        done = self.ingest(pause=self._yield_to_training)
+        if done and time.monotonic() - self._told >= TELL_EVERY:
+            self.tell()
+
+    def tell(self) -> None:
+        """A sign of life to the database."""
+        if self.store is not None:
+            self._told = time.monotonic()
+            storage_for(self.store).beat([self.run])
 
     def _yield_to_training(self, took: float) -> bool:
         """Sleep; False when the run has ended, and its own thread does the rest at full speed."""

@@ -17,7 +17,6 @@ from runbase import model
 from runbase.client import Store, open
 from runbase.errors import NotFound, UsageError, suggestion
 from runbase.settings import cache_folder, load
-from runbase.status import ACTIVE
 
 _COLUMNS = {
     "run_id": "id",
@@ -33,7 +32,6 @@ _COLUMNS = {
     "notes": "notes",
 }
 _PREFIXES = {"summary": "metrics", "hparams": "params", "config": "params"}
-_ALIVE = ", ".join(f"'{status}'" for status in sorted(ACTIVE))
 
 
 class Record(Struct, frozen=True, kw_only=True):
@@ -101,7 +99,7 @@ class Registry:
         if status is not None:
             parts.append(f"(source_status = {_text(status)} or status = {_text(status.upper())})")
         if alive is not None:
-            parts.append(f"status {'' if alive else 'not '}in ({_ALIVE})")
+            parts.append("alive" if alive else "not alive")
         for key, value in (hparams or {}).items():
             parts.append(f"params.{_name(key)} {_equals(value)}")
         order = "created_at" if sort_by is None else self._order(sort_by)
@@ -259,7 +257,7 @@ def _record(run: model.Run, store: Store, checkpoint: str | None) -> Record:
         status=run.source_status or run.status.value.lower(),
         created_at=run.created_at.timestamp(),
         updated_at=run.updated_at.timestamp(),
-        alive=run.status in ACTIVE,
+        alive=run.alive,
         run_dir=None if folder is None else str(folder),
         checkpoint_path=_place(checkpoint, folder) or run.checkpoint,
         config=nested,

@@ -158,6 +158,8 @@ class Run(Struct, frozen=True, kw_only=True):
     system: dict[str, Any]
     error: dict[str, Any] | None
     exit_code: int | None
+    alive: bool = False
+    """Whether it was under way when it was read, and gave a sign of life within three minutes before."""
     checkpoint: str | None = None
     source_status: str | None = None
     """The state's word in the system that it was imported from."""

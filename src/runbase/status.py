@@ -6,6 +6,9 @@ mapped to these where each of them is integrated.
 
 from enum import StrEnum
 
+SILENCE = 180.0
+"""Seconds without a sign of life after which a run that nobody can look at is taken for dead."""
+
 
 class Phase(StrEnum):
     """How far a run is: not begun, under way, or over."""

@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from runbase.errors import UsageError
 from runbase.experiment import LEASE, Claim, Experiment
-from runbase.start import ATTEMPT
+from runbase.openings import ATTEMPT
 from runbase.status import Status
 
 if TYPE_CHECKING:

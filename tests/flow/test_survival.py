@@ -158,12 +158,12 @@ def test_runs_on_other_hosts_by_their_heartbeat(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Liveness by the file server's clock: no host's own clock can make a living run look dead."""
-    from runbase import start
+    from runbase import openings
     from runbase.events import Process
 
     here = this_process()
     monkeypatch.setattr(
-        start, "this_process", lambda: Process("other-host", 1, here.started, "b n")
+        openings, "this_process", lambda: Process("other-host", 1, here.started, "b n")
     )
     run = runbase.start_run("far", home=home, capture=False)
     run.log({"x": 1})
@@ -184,6 +184,36 @@ def test_runs_on_other_hosts_by_their_heartbeat(
         os.utime(beat)
         assert store.sync().found_alive == 1
         assert store.run(run.id).status.value == "RUNNING"
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgres"])
+def test_runs_out_of_reach_by_the_database(
+    home: Path, tmp_path: Path, dialect: str, request: pytest.FixtureRequest
+) -> None:
+    """Neither processes nor folders are within reach: whoever shares the database can still tell."""
+    database = f"sqlite:///{tmp_path}/team.db"
+    if dialect == "postgres":
+        database = request.getfixturevalue("postgres")
+    run = runbase.start_run("far", home=home, store=database, capture=False)
+    run.log({"x": 1})
+    run.flush()
+    run._care.tell()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with runbase.open(database, home=elsewhere) as store:
+        store.sql("update journals set host = 'other'", write=True)
+        late = "update runs set beat_at = '2020-01-01T00:00:00.000000Z'"
+        assert store.sync().lost == 0
+        assert store.run(run.id).alive
+        store.sql(late, write=True)
+        if dialect == "sqlite":  # a server that began a moment ago has heard of nobody yet
+            assert store.sync().lost == 1
+            assert store.run(run.id).status.value == "NODE_FAIL"
+            assert "no sign of life for" in (store.run(run.id).history[-1].reason or "")
+        run._care.tell()
+        assert store.run(run.id).status.value == "RUNNING"
+        assert store.sync().lost == 0
+    run.finish()
 
 
 def test_resume_after_a_kill(tmp_path: Path, home: Path) -> None:

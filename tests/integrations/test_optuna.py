@@ -177,7 +177,7 @@ def test_stale_trials_are_found_and_tried_again(store: runbase.Store) -> None:
     storage.record_heartbeat(lost._trial_id)
     assert storage._get_stale_trial_ids(study._study_id) == []
     then = "2001-01-01T00:00:00.000000+00:00"
-    store.sql("update runs set seen_at = :then", {"then": then}, write=True)
+    store.sql("update runs set beat_at = :then", {"then": then}, write=True)
     assert storage._get_stale_trial_ids(study._study_id) == [lost._trial_id]
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
     first, second = study.trials

@@ -20,6 +20,7 @@ _RUN = (
     "number",
     "name",
     "status",
+    "alive",
     "created_at",
     "started_at",
     "ended_at",

@@ -148,6 +148,12 @@ def status_text(status: Status) -> str:
     return f"[{colour}]{status.value}[/]"
 
 
+def state_text(run: Run) -> str:
+    """A run's status in its colour, and whether it is silent for longer than a living one would be."""
+    silent = run.status.phase is Phase.ACTIVE and not run.alive
+    return status_text(run.status) + (" [dim]silent[/]" if silent else "")
+
+
 def number(value: Scalar | None) -> str:
     """A number for reading: six significant digits."""
     if value is None:

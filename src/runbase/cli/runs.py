@@ -65,7 +65,7 @@ def show(found: Runs, columns: list[str] | None = None, mark: list[str] | None =
         table.add_row(
             f"[bold]{escape(run.name)}[/]",
             escape(run.experiment),
-            common.status_text(run.status),
+            common.state_text(run),
             common.ago(run.started_at or run.created_at),
             common.duration(run.seconds),
             *[escape(_shown(run.params.get(key))) for key in params],

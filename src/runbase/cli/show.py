@@ -46,7 +46,7 @@ def print_run(out: Console, run: Run, folder: Path | None, output: list[str]) ->
 
 def _print_head(out: Console, run: Run, folder: Path | None) -> None:
     out.print(
-        f"[bold]{escape(run.name)}[/]  {common.status_text(run.status)}  "
+        f"[bold]{escape(run.name)}[/]  {common.state_text(run)}  "
         f"[dim]{escape(run.experiment)} #{run.number} · {run.id}[/]"
     )
     facts = {

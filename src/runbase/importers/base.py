@@ -140,9 +140,10 @@ def take(
             )
         taken = storage.apply(deliveries) if deliveries else []
         changed = {d.run for d, mine in zip(deliveries, taken, strict=True) if mine}
-        for run in part:
-            if run.id in changed:
-                _beside(storage, run)
+        fresh = [run for run in part if run.id in changed]
+        storage.update_runs({run.id: {"source_status": run.source_status} for run in fresh})
+        for run in fresh:
+            _beside(storage, run)
         gone = [run.id for run in part if run.deleted and run.id in changed and run.id not in known]
         if gone:
             storage.delete("run", gone)
@@ -182,7 +183,6 @@ def _experiment(store: Store, told: Told) -> Any:
 
 def _beside(storage: Any, run: Foreign) -> None:
     """What of a run is no event."""
-    storage.update("run", run.id, {"source_status": run.source_status})
     for scope, values in run.attributes.items():
         if values:
             storage.put_attributes("run", run.id, scope, values)

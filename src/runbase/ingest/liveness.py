@@ -3,6 +3,8 @@
 On the run's own host a process is looked for by pid and by when it began, so a paused process lives
 and a reused pid does not count. On other hosts the heartbeat file decides: its age is measured
 against a file that is touched beside it, by the file server's own clock, so no host's clock matters.
+Where that is out of reach too, the database tells: a running process gives it a sign of life once a
+minute, by the database's clock, and whoever looks at a run passes on what they found.
 """
 
 import os
@@ -14,36 +16,45 @@ from socket import gethostname
 from runbase.events import Process
 from runbase.ingest.pipeline import Report
 from runbase.journal import files, opened
+from runbase.status import SILENCE
 from runbase.storage.protocol import Storage
 from runbase.storage.records import LiveRun
 
 HEARTBEAT = "heartbeat"
-SILENCE = 180.0
-"""Seconds without a heartbeat after which a run on another host is taken for lost."""
+BEATS = 60.0
+"""Seconds between two signs of life that the database is given of a run."""
 
 
 def check_liveness(storage: Storage, home: Path, report: Report | None = None) -> Report:
     """Mark runs whose processes are gone as lost, and lost ones that live as alive."""
     report = report if report is not None else Report()
     clock = None
+    living: list[str] = []
     for run in storage.live_runs():
         if not run.processes:
             continue  # it was reported from outside, without a journal: a lease may tell, or nobody
         folder = home / run.folder if run.folder else None
         beat = _beat(folder)
         alive = _lives_here(run.processes)
-        if alive is None:
-            if beat is None:
-                continue  # neither its processes nor its folder are within reach
+        told = False
+        if alive is None and beat is not None:
             clock = clock if clock is not None else file_clock(home)
             alive = clock - beat < SILENCE
+        elif alive is None:  # neither its processes nor its folder are within reach
+            if run.silent is None:
+                continue
+            told, alive = True, run.silent < SILENCE
         seen = max(run.seen, beat or 0.0)
         if alive and run.lost:
             storage.mark_alive(run.id, time.time())
             report.found_alive += 1
+        elif alive and not told and (run.silent is None or run.silent > BEATS):
+            living.append(run.id)
         elif not alive and not run.lost and not (folder and is_written(folder)):
-            storage.mark_lost(run.id, seen, _reason(run))
+            storage.mark_lost(run.id, seen, _reason(run, told))
             report.lost += 1
+    if living:
+        storage.beat(living)
     return report
 
 
@@ -156,10 +167,11 @@ def _closed(path: Path) -> bool:
     return last.startswith((b'{"e":"end"', b'{"e":"close"'))
 
 
-def _reason(run: LiveRun) -> str:
-    if not run.processes:
-        return "no process of it is left"
+def _reason(run: LiveRun, told: bool) -> str:
     process = run.processes[0]
+    if told:
+        minutes = (run.silent or 0) / 60
+        return f"process {process.pid} on {process.host} gave no sign of life for {minutes:.0f} minutes"
     return f"process {process.pid} on {process.host} is gone and left no word"
 
 

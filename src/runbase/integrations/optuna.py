@@ -340,7 +340,7 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
 
     def record_heartbeat(self, trial_id: int) -> None:
         """A sign of life, by the database's clock."""
-        self._storage.beat(self._trial(trial_id)[2])
+        self._storage.beat([self._trial(trial_id)[2]])
 
     def get_heartbeat_interval(self) -> int | None:
         """Seconds, or None."""

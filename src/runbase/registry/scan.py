@@ -157,8 +157,10 @@ def _take(
         storage.apply(batch)
     scanned = [_kept(one, place) for one in read]
     report.returned += storage.put_scans(scanned) if scanned else 0
-    for one in read:
-        _settle(storage, one)
+    storage.update_runs({one.folder.run: changes for one in read if (changes := _told(one))})
+    living = [one.folder.run for one in read if one.folder.live]
+    if living:
+        storage.beat(living)
 
 
 def _kept(one: _Read, place: Callable[[str], str]) -> Scanned:
@@ -173,12 +175,10 @@ def _kept(one: _Read, place: Callable[[str], str]) -> Scanned:
     )
 
 
-def _settle(storage: Storage, one: _Read) -> None:
+def _told(one: _Read) -> dict[str, str]:
     """What a folder says of itself that is no event: its state in its own word."""
     said = {"source_status": one.folder.source_status, "checkpoint": one.folder.checkpoint}
-    changes = {name: value for name, value in said.items() if value is not None}
-    if changes:
-        storage.update("run", one.folder.run, changes)
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def _offsets(storage: Storage) -> Callable[[str], int]:

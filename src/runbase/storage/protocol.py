@@ -132,6 +132,10 @@ class Storage(Protocol):
         """Runs in an active state, and those taken for lost."""
         ...
 
+    def beat(self, runs: Sequence[str]) -> None:
+        """They live: a sign of it by the database's clock; those that were taken for lost are found again."""
+        ...
+
     def mark_lost(self, run: str, seen: float, reason: str) -> None:
         """No sign of life since `seen`: NODE_FAIL, if it is still in an active state."""
         ...
@@ -219,6 +223,10 @@ class Storage(Protocol):
     # Changes of runs and experiments
     def update(self, kind: Kind, key: str, changes: Mapping[str, Any]) -> None:
         """Set fields, to empty too; tags, parameters, objectives and documents are replaced."""
+        ...
+
+    def update_runs(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
+        """Set fields of many runs, by id, in one transaction."""
         ...
 
     def add(self, kind: Kind, key: str, more: Mapping[str, Mapping[str, Any]]) -> None:
@@ -375,10 +383,6 @@ class Storage(Protocol):
 
     def told(self, experiment: str, after: int, also: Sequence[str] = ()) -> list[Told]:
         """An experiment's runs behind a number, and these, with what tools keep about them, by number."""
-        ...
-
-    def beat(self, run: str) -> None:
-        """A sign of life of a trial, by the database's clock."""
         ...
 
     def silent(self, experiment: str, seconds: float) -> list[int]:

@@ -88,6 +88,8 @@ class LiveRun(Struct, frozen=True, kw_only=True):
     lost: bool
     seen: float
     """Its last sign of life in the store, seconds since the epoch."""
+    silent: float | None = None
+    """Seconds since it, by the database's own clock; None where it never gave one to the database itself."""
     processes: list[Process]
 
 

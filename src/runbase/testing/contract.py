@@ -8,6 +8,7 @@ class TestMine(StorageContract):
 # pyright: basic
 import math
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -238,6 +239,43 @@ class StorageContract:
         storage.mark_lost(journal.run, T0 + 90, "gone")
         assert storage.runs()[0].status is Status.COMPLETED
         assert storage.live_runs() == []
+
+    def test_alive_by_the_databases_clock(self, storage: Storage) -> None:
+        began = (
+            time.time() - 3600
+        )  # a host whose clock is an hour late, or nobody there for so long
+        journals = [Journal(storage, time=began) for _ in range(3)]
+        for journal in journals:
+            journal.write(Started(time=began), points([1.0], times=[began]))
+        journals[2].write(Ended(time=time.time(), status=Status.COMPLETED))
+        first, second, ended = (journal.run for journal in journals)
+        assert not any(run.alive for run in storage.runs())
+        assert storage.live_runs()[0].silent is None
+
+        storage.beat([first, ended])
+        assert {run.id: run.alive for run in storage.runs()} == {
+            first: True,
+            second: False,
+            ended: False,
+        }
+        for where in ("alive", "alive = true", "alive = 1", "not not alive", "alive is true"):
+            assert [run.id for run in storage.runs(Query(where=where))] == [first]
+        for where in ("not alive", "alive = false", "alive <> 1"):
+            assert storage.count_runs(Query(where=where)) == 2
+        assert storage.runs(Query(order_by="alive desc, id"))[0].id == first
+        silent = {run.id: run.silent for run in storage.live_runs()}
+        assert silent[first] == pytest.approx(0, abs=30)
+        seen = storage.get_runs([first])[0].seen_at
+        assert seen is not None
+        assert seen.timestamp() > began + 3000
+
+    def test_a_beat_finds_the_lost(self, storage: Storage) -> None:
+        journal = Journal(storage)
+        journal.write(Started(time=T0))
+        storage.mark_lost(journal.run, T0, "gone")
+        storage.beat([journal.run, "0" * 32])
+        assert storage.runs()[0].status is Status.RUNNING
+        assert storage.runs()[0].alive
 
     def test_a_status_in_between(self, storage: Storage) -> None:
         journal = Journal(storage)

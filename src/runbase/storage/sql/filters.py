@@ -55,6 +55,7 @@ class Expression(Struct, frozen=True):
     name: Name | None = None
     constant: Constant | None = None
     upper: bool = False
+    truth: bool = False
 
 
 class SortKey(Struct, frozen=True):
@@ -141,9 +142,11 @@ class Compiler:
                 raise self._not_part(node)
 
     def _stands_alone(self, found: Expression, node: Node) -> str:
-        """`tags.baseline` and `params.shuffle` as conditions: it is set; it is true."""
+        """`tags.baseline`, `params.shuffle` and `alive` as conditions: it is set; it is true."""
         if found.kind == "any":
             return f"{self._as(found, 'number')} <> 0"
+        if found.truth:
+            return f"{found.sql} = 1"
         if found.name is not None and found.kind == "text":
             return f"{found.sql} is not null"
         raise FilterError(f"{node.sql()!r} alone says nothing; compare it, in {self._text!r}")
@@ -343,7 +346,7 @@ class Compiler:
         column = self._own_column(path)
         if column is not None:
             sql = for_dialect(column.sql, self._dialect).strip()
-            return Expression(sql, column.kind, upper=column.upper)
+            return Expression(sql, column.kind, upper=column.upper, truth=column.truth)
         word = self._word(path)
         if word in self._subject.families and len(path) > 1:
             return self._named(word, path[1:])

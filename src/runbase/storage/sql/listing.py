@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from runbase.model import Experiment, Link, Metric, Objective, Run
 from runbase.space import Parameter
-from runbase.status import Status
+from runbase.status import SILENCE, Phase, Status
 from runbase.storage.sql import runs, spaces
 from runbase.storage.sql.session import Session
 
@@ -152,11 +152,13 @@ def _run(session: Session, row: Any, own: Sequence[str], **parts: Any) -> Run:
     fields: dict[str, Any] = {name: row[name] for name in plain}
     fields |= {name: session.moment(row[name]) for name in _MOMENTS}
     fields |= {name: session.document(row[name]) for name in _DOCUMENTS}
+    status = Status(row["status"])
     return Run(
         **fields,
         **parts,
         experiment=row["experiment_name"],
-        status=Status(row["status"]),
+        status=status,
+        alive=status.phase is Phase.ACTIVE and row["silent"] < SILENCE,
         user=row["username"],
         error=session.document(row["error"]),
         columns={name: row[name] for name in own},

@@ -152,59 +152,10 @@ def seen(session: Session, run: str, time: float) -> None:
     session.run("seen_run", run=run, time=session.time(time))
 
 
-def mark_lost(session: Session, run: str, seen_at: float, reason: str) -> None:
-    """Taken for lost, since its last sign of life."""
-    state = session.row("run_state", run=run)
-    if state is None or state["lost_at"] is not None:
-        return
-    last = session.row("last_status", run=run)
-    if last is not None and last["phase"] != "active":
-        return
-    moment = session.time(seen_at)
-    if state["queued_at"] is not None and state["attempt"] <= state["retries"]:
-        requeue(session, run, clock.time(), reason)
-        return
-    session.run(
-        "add_status",
-        run=run,
-        time=moment,
-        status="NODE_FAIL",
-        reason=reason,
-        inferred=1,
-        attempt=None,
-    )
-    session.run(
-        "settle_run",
-        run=run,
-        status="NODE_FAIL",
-        started=None,
-        ended=moment,
-        lost=moment,
-        held=0,
-    )
-
-
 def requeue(session: Session, run: str, time: float, reason: str) -> None:
     """The next attempt at a trial waits; whatever an earlier one may still report counts no more."""
     session.run("next_attempt", run=run)
     report(session, run, Status.PENDING, time, reason)
-
-
-def mark_alive(session: Session, run: str, seen_at: float) -> None:
-    """Found again: its state is what it reported last."""
-    state = session.row("run_state", run=run)
-    if state is None or state["lost_at"] is None:
-        return
-    session.run(
-        "add_status",
-        run=run,
-        time=session.time(seen_at),
-        status="RUNNING",
-        reason="it lives after all",
-        inferred=1,
-        attempt=None,
-    )
-    settle(session, run)
 
 
 def report(

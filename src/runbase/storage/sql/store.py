@@ -2,14 +2,12 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
 from runbase.errors import UsageError
-from runbase.events import Process
 from runbase.ids import name_for, new_id
 from runbase.model import (
     Ancestor,
@@ -42,6 +40,7 @@ from runbase.storage.sql import (
     edits,
     experiments,
     listing,
+    lives,
     runs,
     scans,
     schema,
@@ -100,32 +99,20 @@ class SqlStorage(TrialStore):
 
     def live_runs(self) -> list[LiveRun]:
         """Runs in an active state, and those taken for lost."""
-        found: dict[str, LiveRun] = {}
         with self._driver.read() as session:
-            for row in session.rows("active_runs"):
-                seen = session.moment(row["seen_at"] or row["updated_at"])
-                run = found.setdefault(
-                    row["id"],
-                    LiveRun(
-                        id=row["id"],
-                        folder=row["folder"],
-                        lost=row["lost_at"] is not None,
-                        seen=cast("datetime", seen).timestamp(),
-                        processes=[],
-                    ),
-                )
-                if row["host"] is not None:
-                    started, boot = row["process_started"], row["boot"]
-                    run.processes.append(Process(row["host"], row["pid"], started, boot))
-        return list(found.values())
+            return lives.live_runs(session)
+
+    def beat(self, runs: Sequence[str]) -> None:
+        """They live."""
+        self._driver.transact(lambda session: lives.beat(session, runs))
 
     def mark_lost(self, run: str, seen: float, reason: str) -> None:
         """No sign of life since `seen`."""
-        self._driver.transact(lambda session: runs.mark_lost(session, run, seen, reason))
+        self._driver.transact(lambda session: lives.mark_lost(session, run, seen, reason))
 
     def mark_alive(self, run: str, seen: float) -> None:
         """It lives after all."""
-        self._driver.transact(lambda session: runs.mark_alive(session, run, seen))
+        self._driver.transact(lambda session: lives.mark_alive(session, run, seen))
 
     # Experiments
 
@@ -292,6 +279,17 @@ class SqlStorage(TrialStore):
             change(session, key, changes, own)
 
         self._driver.transact(work)
+
+    def update_runs(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
+        """Set fields of many runs."""
+
+        def work(session: Session) -> None:
+            own = list(self._own_columns(session, "runs", "r"))
+            for run, fields in changes.items():
+                edits.set_run(session, run, fields, own)
+
+        if changes:
+            self._driver.transact(work)
 
     def add(self, kind: Kind, key: str, more: Mapping[str, Mapping[str, Any]]) -> None:
         """Merge keys into tags, parameters and documents."""

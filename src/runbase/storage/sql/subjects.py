@@ -9,6 +9,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from runbase.status import ACTIVE, SILENCE
+
 Kind = Literal["number", "text", "time", "any"]
 
 SECONDS = """
@@ -18,6 +20,19 @@ round((julianday(coalesce(r.ended_at, r.seen_at, r.updated_at)) - julianday(r.st
 round(extract(epoch from coalesce(r.ended_at, r.seen_at, r.updated_at) - r.started_at), 3)
 -- only: end
 """
+
+_STATES = ", ".join(f"'{status}'" for status in sorted(ACTIVE))
+ALIVE = f"""
+-- only: sqlite
+(r.status in ({_STATES}) and
+ (julianday('now') - julianday(coalesce(r.beat_at, r.seen_at, r.updated_at))) * 86400 < {SILENCE})
+-- only: postgres
+(case when r.status in ({_STATES}) and
+           extract(epoch from now() - case when r.beat_at is null then coalesce(r.seen_at, r.updated_at)
+                                           else greatest(r.beat_at, pg_postmaster_start_time()) end) < {SILENCE} then 1 else 0 end)
+-- only: end
+"""
+"""Whether a run is under way and was heard of lately, as `Run.alive` has it."""
 
 FIGURES: dict[str, str] = {
     "last": "{0}.last",
@@ -36,11 +51,12 @@ FIGURES: dict[str, str] = {
 
 
 class Column(Struct, frozen=True):
-    """A column: its SQL and kind; `upper` where its words are written in capitals."""
+    """A column: its SQL and kind; `upper` where its words are written in capitals, `truth` where it is 1 or 0."""
 
     sql: str
     kind: Kind
     upper: bool = False
+    truth: bool = False
 
 
 class Family(Struct, frozen=True):
@@ -168,6 +184,7 @@ RUNS = Subject(
         "updated_at": Column("r.updated_at", "time"),
         "seen_at": Column("r.seen_at", "time"),
         "seconds": Column(SECONDS, "number"),
+        "alive": Column(ALIVE, "number", truth=True),
         "user": Column("r.username", "text"),
         "host": Column("r.host", "text"),
         "pid": Column("r.pid", "number"),

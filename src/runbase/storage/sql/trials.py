@@ -362,11 +362,6 @@ def told(session: Session, experiment: str, after: int, also: Sequence[str]) -> 
     ]
 
 
-def beat(session: Session, run: str) -> None:
-    """A sign of life."""
-    session.run("beat_trial", run=run, now=session.time(server_time(session)))
-
-
 def silent(session: Session, experiment: str, seconds: float) -> list[int]:
     """The numbers of trials that run, and gave no sign of life for so long."""
     since = session.time(server_time(session) - seconds)

@@ -153,10 +153,6 @@ class TrialStore:
         with self._driver.look() as session:
             return trials.told(session, experiment, after, also)
 
-    def beat(self, run: str) -> None:
-        """A sign of life of a trial, by the database's clock."""
-        self._transact(lambda session: trials.beat(session, run))
-
     def silent(self, experiment: str, seconds: float) -> list[int]:
         """The numbers of trials that run, and gave no sign of life for so long."""
         with self._driver.read() as session:

@@ -150,6 +150,12 @@ select name from runs where deleted_at is null order by created_at desc limit 20
 -- name: active_runs
 -- Runs that are not over, or were taken for lost, with each journal of theirs that was not closed.
 select r.id, r.folder, r.lost_at, r.seen_at, r.updated_at, r.status,
+       -- only: sqlite
+       (julianday('now') - julianday(r.beat_at)) * 86400 as silent,
+       -- only: postgres
+       case when r.beat_at is not null
+            then extract(epoch from now() - greatest(r.beat_at, pg_postmaster_start_time())) end as silent,
+       -- only: end
        j.host, j.pid, j.process_started, j.boot
 from runs r
 join statuses s on s.status = r.status
@@ -180,8 +186,15 @@ select key, kind, step, time, value, path from records
 where run_id = :run and (key = :key or cast(:key as text) is null) order by key, step, id;
 
 -- name: runs_by_id
--- Runs as they stand, with their experiments' names.
-select r.*, e.name as experiment_name
+-- Runs as they stand, with their experiments' names, and for how many seconds each has given no sign of life.
+-- (That a database is down is no silence of its runs.)
+select r.*, e.name as experiment_name,
+       -- only: sqlite
+       (julianday('now') - julianday(coalesce(r.beat_at, r.seen_at, r.updated_at))) * 86400 as silent
+       -- only: postgres
+       extract(epoch from now() - case when r.beat_at is null then coalesce(r.seen_at, r.updated_at)
+                                       else greatest(r.beat_at, pg_postmaster_start_time()) end) as silent
+       -- only: end
 from runs r join experiments e on e.id = r.experiment_id where r.id = any(:runs);
 
 -- name: purged_of

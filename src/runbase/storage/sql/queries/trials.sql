@@ -68,7 +68,7 @@ for update skip locked
 
 -- name: renew_claim
 -- A claim holds for longer, as long as it is still the same one.
-update runs set lease_until = :until, seen_at = :now, updated_at = :now
+update runs set lease_until = :until, seen_at = :now, beat_at = :now, updated_at = :now
 where id = :run and attempt = :attempt and lease_until is not null;
 
 -- name: release_claim
@@ -85,7 +85,7 @@ where id = :run;
 -- name: next_attempt
 -- A trial is to be tried once more: the claim on it is gone.
 update runs set attempt = attempt + 1, lease_until = null, runner = null, error = null, exit_code = null,
-       source_status = null
+       source_status = null, beat_at = null
 where id = :run;
 
 -- name: server_time
@@ -179,14 +179,16 @@ select a.run_id, a.scope, a.key, a.type, a.number, a.text
 from runs r join attributes a on a.run_id = r.id
 where r.experiment_id = :experiment and (r.number > :after or r.id = any(:also));
 
--- name: beat_trial
+-- name: beat_runs
 -- A sign of life, by the database's clock.
-update runs set seen_at = :now where id = :run;
+update runs set beat_at = :now, seen_at = case when seen_at is null or seen_at < :now then :now else seen_at end
+where id = any(:runs) returning id, lost_at;
 
 -- name: silent_trials
 -- Trials that run, and gave no sign of life since.
 select number from runs
-where experiment_id = :experiment and status = 'RUNNING' and seen_at < :since and deleted_at is null
+where experiment_id = :experiment and status = 'RUNNING' and coalesce(beat_at, seen_at) < :since
+  and deleted_at is null
 order by number;
 
 -- name: count_on

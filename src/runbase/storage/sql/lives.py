@@ -1,0 +1,92 @@
+"""Which runs live, as far as the database can tell, and what is noted where that turns out otherwise."""
+
+import time as clock
+from collections.abc import Sequence
+from datetime import datetime
+from typing import cast
+
+from runbase.events import Process
+from runbase.storage.records import LiveRun
+from runbase.storage.sql import runs
+from runbase.storage.sql.session import Session
+from runbase.storage.sql.trials import server_time
+
+
+def live_runs(session: Session) -> list[LiveRun]:
+    """Runs in an active state, and those taken for lost."""
+    found: dict[str, LiveRun] = {}
+    for row in session.rows("active_runs"):
+        seen = session.moment(row["seen_at"] or row["updated_at"])
+        run = found.setdefault(
+            row["id"],
+            LiveRun(
+                id=row["id"],
+                folder=row["folder"],
+                lost=row["lost_at"] is not None,
+                seen=cast("datetime", seen).timestamp(),
+                silent=None if row["silent"] is None else float(row["silent"]),
+                processes=[],
+            ),
+        )
+        if row["host"] is not None:
+            started, boot = row["process_started"], row["boot"]
+            run.processes.append(Process(row["host"], row["pid"], started, boot))
+    return list(found.values())
+
+
+def beat(session: Session, alive: Sequence[str]) -> None:
+    """They live: a sign of it by the database's clock; those that were taken for lost are found again."""
+    now = server_time(session)
+    found = session.rows("beat_runs", runs=session.each(alive), now=session.time(now))
+    for row in found:
+        if row["lost_at"] is not None:
+            mark_alive(session, row["id"], clock.time())
+
+
+def mark_lost(session: Session, run: str, seen_at: float, reason: str) -> None:
+    """Taken for lost, since its last sign of life."""
+    state = session.row("run_state", run=run)
+    if state is None or state["lost_at"] is not None:
+        return
+    last = session.row("last_status", run=run)
+    if last is not None and last["phase"] != "active":
+        return
+    moment = session.time(seen_at)
+    if state["queued_at"] is not None and state["attempt"] <= state["retries"]:
+        runs.requeue(session, run, clock.time(), reason)
+        return
+    session.run(
+        "add_status",
+        run=run,
+        time=moment,
+        status="NODE_FAIL",
+        reason=reason,
+        inferred=1,
+        attempt=None,
+    )
+    session.run(
+        "settle_run",
+        run=run,
+        status="NODE_FAIL",
+        started=None,
+        ended=moment,
+        lost=moment,
+        held=0,
+    )
+
+
+def mark_alive(session: Session, run: str, seen_at: float) -> None:
+    """Found again: its state is what it reported last."""
+    state = session.row("run_state", run=run)
+    if state is None or state["lost_at"] is None:
+        return
+    session.run(
+        "add_status",
+        run=run,
+        time=session.time(seen_at),
+        status="RUNNING",
+        reason="it lives after all",
+        inferred=1,
+        attempt=None,
+    )
+    runs.settle(session, run)
