@@ -4,16 +4,21 @@ import json
 import math
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
 import runbase
+from runbase.errors import StoreUnavailable, UsageError
 from runbase.importers import import_from, importer_for
 from runbase.importers.base import typed
 from runbase.status import Status
@@ -92,12 +97,42 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.fixture(params=["folder", "database"])
 def source(
     request: pytest.FixtureRequest, made: dict[str, Any], tmp_path: Path
-) -> tuple[Path, str, list[str]]:
+) -> tuple[str, str, list[str]]:
     """A copy of one of them: its place, MLflow's name for it, and the runs' ids."""
     path, _, ids = made[request.param]
     copy = tmp_path / path.name
     (shutil.copytree if path.is_dir() else shutil.copy)(path, copy)
-    return copy, copy.as_uri() if path.is_dir() else f"sqlite:///{copy}", ids
+    return str(copy), copy.as_uri() if path.is_dir() else f"sqlite:///{copy}", ids
+
+
+@contextmanager
+def server(uri: str, folder: Path) -> Iterator[str]:
+    """MLflow's own server."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port)]
+    with (folder / "server.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, "--backend-store-uri", uri, "--artifacts-destination", str(folder)],
+            stdout=log,
+            stderr=log,
+            env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
+            start_new_session=True,
+        )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(600):
+            try:
+                urlopen(f"{address}/health").close()
+                break
+            except OSError:
+                assert process.poll() is None, (folder / "server.log").read_text()
+                time.sleep(0.1)
+        yield address
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -109,11 +144,17 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[runbase.St
         yield opened
 
 
-def test_value_by_value(store: runbase.Store, source: tuple[Path, str, list[str]]) -> None:
-    path, uri, (first, child, broken, waits, gone) = source
-    assert importer_for(str(path)) == importer_for(uri) == "mlflow"
-    report = import_from(store, str(path), "mlflow")
+def test_value_by_value(store: runbase.Store, source: tuple[str, str, list[str]]) -> None:
+    path, uri, ids = source
+    assert importer_for(path) == importer_for(uri) == "mlflow"
+    report = import_from(store, path, "mlflow")
     assert (report.runs, report.new, report.problems) == (5, 5, [])
+    check(store, ids)
+
+
+def check(store: runbase.Store, ids: list[str]) -> None:
+    """Everything is as it was logged."""
+    first, child, broken, waits, gone = ids
     run = store.run(first)
     assert (run.id, run.name, run.experiment) == (first, "first", "digits")
     assert (run.status, run.source_status) == (Status.COMPLETED, "FINISHED")
@@ -144,8 +185,30 @@ def test_value_by_value(store: runbase.Store, source: tuple[Path, str, list[str]
     assert gone not in {each.id for each in store.runs()}
 
 
+def test_a_running_server(made: dict[str, Any], tmp_path: Path) -> None:
+    path, _, ids = made["database"]
+    copy = Path(shutil.copy(path, tmp_path / "mlflow.db"))
+    with server(f"sqlite:///{copy}", tmp_path) as address, runbase.open(tmp_path / "c.db") as store:
+        assert importer_for(address) == "mlflow"
+        report = import_from(store, address, "mlflow")
+        assert (report.runs, report.new, report.problems) == (5, 5, [])
+        check(store, ids)
+        again = import_from(store, address, "mlflow")
+        assert (again.unchanged, again.points) == (5, 0)
+        mlflow(MORE, address, ids[0])
+        more = import_from(store, address, "mlflow")
+        assert (more.new, more.updated, more.unchanged, more.points) == (0, 1, 4, 11)
+        assert store.metrics(ids[0], "loss").values.tolist() == [1 / (n + 1) for n in range(60)]
+        assert store.run(ids[0]).tags["team"] == "other"
+        wrong = f"{address}/nothing"
+        with pytest.raises(UsageError, match="does not answer as a server"):
+            importer_for(wrong)
+        with pytest.raises(StoreUnavailable, match="404"):
+            import_from(store, wrong, "mlflow")
+
+
 def test_artifacts_are_found_where_they_are(
-    store: runbase.Store, source: tuple[Path, str, list[str]]
+    store: runbase.Store, source: tuple[str, str, list[str]]
 ) -> None:
     path, _, (first, *_) = source
     import_from(store, str(path), "mlflow")
@@ -154,11 +217,9 @@ def test_artifacts_are_found_where_they_are(
     assert json.loads(store.download(artifact).read_text()) == {"a": 1}
 
 
-def test_again_brings_what_is_new(
-    store: runbase.Store, source: tuple[Path, str, list[str]]
-) -> None:
+def test_again_brings_what_is_new(store: runbase.Store, source: tuple[str, str, list[str]]) -> None:
     path, uri, (first, *_) = source
-    import_from(store, str(path), "mlflow")
+    import_from(store, path, "mlflow")
     store.add_to_run(first, tags=["mine"])
     again = import_from(store, str(path), "mlflow")
     assert (again.new, again.updated, again.unchanged, again.points) == (0, 0, 5, 0)
@@ -189,7 +250,7 @@ def test_damage_is_listed_and_the_rest_comes(
     assert store.run(first).metrics["loss"].count == 50
 
 
-def test_the_command(source: tuple[Path, str, list[str]], tmp_path: Path) -> None:
+def test_the_command(source: tuple[str, str, list[str]], tmp_path: Path) -> None:
     path, *_ = source
     command = [sys.executable, "-m", "runbase", "import", "--store", str(tmp_path / "c.db")]
     done = subprocess.run([*command, str(path)], capture_output=True, text=True, check=True)

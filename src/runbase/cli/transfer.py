@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 
 from runbase.cli import common
+from runbase.cli.scan import command as scan
 from runbase.client import Store
 from runbase.client import open as open_store
 from runbase.errors import NotFound, UsageError
-from runbase.importers import import_from, importer_for
+from runbase.importers import SYSTEMS, import_from, importer_for
 from runbase.shelves.transfer import Copied
 
 EXPORT_EXAMPLES = (
@@ -18,7 +19,8 @@ EXPORT_EXAMPLES = (
 )
 IMPORT_EXAMPLES = (
     "Examples: runbase import best.db · runbase import laptop.db --store postgresql://lab · "
-    "runbase import mlruns · runbase import mlflow.db"
+    "runbase import mlruns · runbase import http://mlflow:5000 · runbase import wandb/ · "
+    "runbase import log.csv -e mnist --map epoch=step --map lr=param"
 )
 SHOWN = 20
 COPY_EXAMPLES = (
@@ -71,18 +73,30 @@ def import_(
     source: Annotated[
         str,
         typer.Argument(
-            help="A .db of `runbase export`, any store, an mlruns folder, a database of MLflow, mlos_bench, SQLTrack or the experiment store."
+            help="A .db of `runbase export`, any store; a folder, file, database or server of another system; a .csv, .jsonl or .parquet."
         ),
     ],
     where: Annotated[str | None, typer.Argument(help="A filter; see `runbase runs`.")] = None,
     experiment: Annotated[
-        str | None, typer.Option("--experiment", "-e", help="Only runs of this experiment.")
+        str | None,
+        typer.Option(
+            "--experiment", "-e", help="Only runs of this experiment; of a table: theirs."
+        ),
+    ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="COLUMN=ROLE",
+            help="Of a table: what a column, or a pattern of columns, is. Roles: run, experiment, name, step, time, "
+            "started, ended, status, notes, user, parent, key, value, param, metric, tag, text, ignore; param:lr names it.",
+        ),
     ] = None,
     system: Annotated[
         str | None,
         typer.Option(
             "--from",
-            help="Whose record it is (mlflow, mlos_bench, sqltrack, experiment-store), if it is not plain.",
+            help=f"Whose record it is, if it is not plain: {', '.join(SYSTEMS)}.",
         ),
     ] = None,
     home: common.Home = None,
@@ -91,13 +105,20 @@ def import_(
 ) -> None:
     """Take the runs of another store, or of another system, into this one.
 
-    Ids and times are kept. Again brings what is new since then, and nothing twice.
+    Other systems: MLflow (mlruns, database, server), W&B's offline runs, Trackio, Neptune's Parquet export, GoodSeed,
+    mlos_bench, SQLTrack, the experiment store, TensorBoard and other run folders, tables. Ids and times are kept. Again
+    brings what is new since then, and nothing twice.
     """
     found = importer_for(source, system)
     if found is not None:
-        if where is not None or experiment is not None:
+        if where is not None or (experiment is not None and found != "table"):
             raise UsageError(f"an import from {found} takes all runs; filter them afterwards")
-        _import_from(source, found, home, url, json)
+        if columns and found != "table":
+            raise UsageError(f"--map is for tables, and {source} is a record of {found}")
+        _import_from(source, found, home, url, json, _mapping(columns or []), experiment)
+        return
+    if Path(source).expanduser().is_dir() and system is None:
+        scan([Path(source)], home=home, url=url, json=json)
         return
     path = Path(source)
     with open_store(url, home=home, sync=False) as store, common.progress("importing runs") as step:
@@ -105,15 +126,35 @@ def import_(
     _report(done, str(path), store.url, json)
 
 
-def _import_from(source: str, system: str, home: Path | None, url: str | None, json: bool) -> None:
+def _mapping(columns: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in columns:
+        column, sign, role = text.rpartition("=")
+        if not sign or not column or not role:
+            raise UsageError(f"--map takes COLUMN=ROLE, such as epoch=step, and not {text!r}")
+        found[column] = role
+    return found
+
+
+def _import_from(
+    source: str,
+    system: str,
+    home: Path | None,
+    url: str | None,
+    json: bool,
+    columns: dict[str, str],
+    experiment: str | None,
+) -> None:
     with open_store(url, home=home, sync=False) as store:
         with common.progress(f"importing from {system}") as step:
-            report = import_from(store, source, system, progress=step)
+            report = import_from(
+                store, source, system, columns=columns, experiment=experiment, progress=step
+            )
         if json:
             common.print_json(report)
             return
         print(
-            f"{report.runs:,} runs of {system}: {report.new:,} new, {report.updated:,} updated, "
+            f"{report.runs:,} {'run' if report.runs == 1 else 'runs'} of {system}: {report.new:,} new, {report.updated:,} updated, "
             f"{report.unchanged:,} as before; {report.points:,} new points → {store.url}"
         )
         for problem in report.problems[:SHOWN]:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from runbase.ids import derived_id
-from runbase.importers.base import Artifact, Foreign, Told
+from runbase.importers.base import Artifact, Asked, Foreign, Told
 from runbase.importers.databases import database, is_database, tables
 from runbase.status import Status
 from runbase.values import flatten
@@ -61,9 +61,9 @@ def experiments(source: str) -> list[Told]:
         ]
 
 
-def runs(source: str, problems: list[str]) -> Iterator[Foreign]:
-    """Every run with its steps; a step whose values are no document is named in `problems`."""
-    with database(source, NAME) as ask:
+def runs(asked: Asked) -> Iterator[Foreign]:
+    """Every run with its steps; a step whose values are no document is named in `asked.problems`."""
+    with database(asked.source, NAME) as ask:
         names = _names(ask)
         for key, experiment, word, config, metrics, artifacts, error, began, ended in ask(
             "select id, experiment_id, status, config, metrics, artifacts, error_message, started_at, ended_at "
@@ -76,7 +76,9 @@ def runs(source: str, problems: list[str]) -> Iterator[Foreign]:
             ):
                 told = _json(values)
                 if not isinstance(told, dict):
-                    problems.append(f"metrics_log {number} of run {key}: {values!r} is no document")
+                    asked.problems.append(
+                        f"metrics_log {number} of run {key}: {values!r} is no document"
+                    )
                     continue
                 for name, value in flatten(told):  # pyright: ignore[reportUnknownArgumentType]
                     if isinstance(value, int | float):

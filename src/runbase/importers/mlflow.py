@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from runbase.errors import UsageError
-from runbase.importers.base import Artifact, Foreign, typed
+from runbase.importers.base import Artifact, Asked, Foreign, typed
 from runbase.importers.databases import database, is_database, path_of, tables
 from runbase.status import Status
 
@@ -44,9 +44,10 @@ def count(source: str) -> int:
         return int(ask("select count(*) from runs")[0][0])
 
 
-def runs(source: str, problems: list[str]) -> Iterator[Foreign]:
-    """Every run, with all that is known of it; what cannot be read is named in `problems`."""
-    return _of_folder(_root(source), problems) if _is_folder(source) else _of_database(source)
+def runs(asked: Asked) -> Iterator[Foreign]:
+    """Every run, with all that is known of it; what cannot be read is named in `asked.problems`."""
+    source = asked.source
+    return _of_folder(_root(source), asked.problems) if _is_folder(source) else _of_database(source)
 
 
 # A folder
@@ -79,14 +80,14 @@ def _of_files(folder: Path, told: Mapping[str, Any], experiment: str) -> Foreign
         metrics[key] = [
             (int(row[0]) / 1000, int(row[2]) if len(row) > 2 else 0, float(row[1])) for row in rows
         ]
-    return _foreign(
+    return foreign(
         told,
         experiment,
         word=_CODES.get(told.get("status", 1), "RUNNING"),
         params={key: path.read_text() for path, key in _files(folder / "params")},
         tags={key: path.read_text() for path, key in _files(folder / "tags")},
         metrics=metrics,
-        artifacts=_artifacts(str(told.get("artifact_uri") or ""), folder / "artifacts"),
+        artifacts=artifacts_at(str(told.get("artifact_uri") or ""), folder / "artifacts"),
     )
 
 
@@ -140,14 +141,14 @@ def _of_database(source: str) -> Iterator[Foreign]:
             ):
                 figure = math.nan if nan else _finite(value)
                 points.setdefault(key, []).append((stamp / 1000, step, figure))
-            yield _foreign(
+            yield foreign(
                 told,
                 str(names.get(row[8], row[8])),
                 word=str(row[3]),
                 params=dict(ask("select key, value from params where run_uuid = ?", run)),
                 tags=dict(ask("select key, value from tags where run_uuid = ?", run)),
                 metrics=points,
-                artifacts=_artifacts(str(row[7] or ""), None),
+                artifacts=artifacts_at(str(row[7] or ""), None),
             )
 
 
@@ -159,7 +160,7 @@ def _finite(value: float) -> float:
 # Both
 
 
-def _foreign(
+def foreign(
     told: Mapping[str, Any],
     experiment: str,
     *,
@@ -169,6 +170,7 @@ def _foreign(
     metrics: dict[str, list[tuple[float, int | float, float]]],
     artifacts: Sequence[Artifact],
 ) -> Foreign:
+    """A run of MLflow's, from what is told of it in its own terms."""
     key = str(told.get("run_id") or told["run_uuid"])
     said = dict(tags)
     git = {
@@ -204,7 +206,7 @@ def _foreign(
     )
 
 
-def _artifacts(uri: str, beside: Path | None) -> list[Artifact]:
+def artifacts_at(uri: str, beside: Path | None) -> list[Artifact]:
     """Files where MLflow says they are, or beside the run's own; none where that is on another machine."""
     places: list[Path] = [] if beside is None else [beside]
     parsed = urlparse(uri)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from runbase.ids import derived_id
-from runbase.importers.base import Foreign, Told, typed
+from runbase.importers.base import Asked, Foreign, Told, typed
 from runbase.importers.databases import database, is_database, tables
 from runbase.status import Status
 
@@ -61,10 +61,9 @@ def experiments(source: str) -> list[Told]:
         ]
 
 
-def runs(source: str, problems: list[str]) -> Iterator[Foreign]:
+def runs(asked: Asked) -> Iterator[Foreign]:
     """Every trial, by experiment and number."""
-    del problems  # a database is read whole or not at all
-    with database(source, NAME) as ask:
+    with database(asked.source, NAME) as ask:  # whole, or not at all
         configs: dict[int, dict[str, Any]] = {}
         for config, key, value in ask("select config_id, param_id, param_value from config_param"):
             configs.setdefault(config, {})[key] = _value(value)

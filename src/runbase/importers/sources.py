@@ -1,12 +1,24 @@
 """Which importer a source is for."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, cast
 
 from runbase.client import Store
 from runbase.errors import UsageError
-from runbase.importers import experiment_store, mlflow, mlos_bench, sqltrack
-from runbase.importers.base import Foreign, Imported, about, take
+from runbase.importers import (
+    experiment_store,
+    goodseed,
+    mlflow,
+    mlflow_server,
+    mlos_bench,
+    neptune,
+    sqltrack,
+    tables,
+    trackio,
+    wandb,
+)
+from runbase.importers.base import Asked, Foreign
+from runbase.importers.taking import Imported, about, known, take
 
 
 class Importer(Protocol):
@@ -20,17 +32,28 @@ class Importer(Protocol):
         """How many runs it has."""
         ...
 
-    def runs(self, source: str, problems: list[str]) -> Iterator[Foreign]:
+    def runs(self, asked: Asked) -> Iterator[Foreign]:
         """All of them."""
         ...
 
 
+_SERVERS: dict[str, Importer] = {"mlflow": cast("Any", mlflow_server)}
+"""Those that are asked over the network, where the source is an address."""
 IMPORTERS: dict[str, Importer] = {
     "mlflow": cast("Any", mlflow),
     "mlos_bench": cast("Any", mlos_bench),
     "sqltrack": cast("Any", sqltrack),
     "experiment-store": cast("Any", experiment_store),
+    "wandb": cast("Any", wandb),
+    "trackio": cast("Any", trackio),
+    "neptune": cast("Any", neptune),
+    "goodseed": cast("Any", goodseed),
+    "table": cast("Any", tables),
 }
+
+
+SYSTEMS = tuple(IMPORTERS)
+"""Their names."""
 
 
 def importer_for(source: str, system: str | None = None) -> str | None:
@@ -39,7 +62,17 @@ def importer_for(source: str, system: str | None = None) -> str | None:
         if system not in IMPORTERS:
             raise UsageError(f"there is no importer {system!r}; there are {', '.join(IMPORTERS)}")
         return system
-    return next((name for name, one in IMPORTERS.items() if one.recognises(source)), None)
+    kinds = _SERVERS if _is_address(source) else IMPORTERS
+    found = next((name for name, one in kinds.items() if one.recognises(source)), None)
+    if found is None and _is_address(source):
+        raise UsageError(
+            f"{source} does not answer as a server of {', '.join(_SERVERS)}; is it running, and are you let in?"
+        )
+    return found
+
+
+def _is_address(source: str) -> bool:
+    return source.startswith(("http://", "https://"))
 
 
 def import_from(
@@ -47,13 +80,25 @@ def import_from(
     source: str,
     system: str,
     *,
+    columns: Mapping[str, str] | None = None,
+    experiment: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Imported:
-    """Bring another system's record into a store. Once more brings what is new since then, and nothing twice."""
-    importer = IMPORTERS[system]
+    """Bring another system's record into a store. Once more brings what is new since then, and nothing twice.
+
+    `columns` and `experiment` are for tables: see `runbase.importers.tables`.
+    """
+    importer = (_SERVERS if _is_address(source) else IMPORTERS)[system]
     report = Imported(source=source, system=system)
     experiments = getattr(importer, "experiments", None)
     if experiments is not None:
         about(store, experiments(source))
-    found = importer.runs(source, report.problems)
+    asked = Asked(
+        source=source,
+        problems=report.problems,
+        known=lambda ids: known(store, ids),
+        columns=dict(columns or {}),
+        experiment=experiment,
+    )
+    found = importer.runs(asked)
     return take(store, found, report, total=importer.count(source), progress=progress)

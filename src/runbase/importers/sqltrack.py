@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any, cast
 
 from runbase.ids import derived_id
-from runbase.importers.base import Foreign, Told
+from runbase.importers.base import Asked, Foreign, Told
 from runbase.importers.databases import database, is_database, tables
 from runbase.status import Status
 from runbase.values import flatten
@@ -50,10 +50,9 @@ def experiments(source: str) -> list[Told]:
         ]
 
 
-def runs(source: str, problems: list[str]) -> Iterator[Foreign]:
+def runs(asked: Asked) -> Iterator[Foreign]:
     """Every run, with its points in the order of their steps."""
-    del problems  # a database is read whole or not at all
-    with database(source, NAME) as ask:
+    with database(asked.source, NAME) as ask:  # whole, or not at all
         host = ask("select current_database() || '.' || current_schema()")[0][0]
         columns = [
             name

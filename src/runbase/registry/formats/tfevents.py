@@ -11,7 +11,8 @@ from typing import Any
 
 from msgspec import Struct
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+from runbase.protobuf import fields, signed, varint
+
 _HEAD = struct.Struct("<QI")
 _LARGEST = 2**30
 """Bytes of a record: a greater length is a damaged one."""
@@ -61,13 +62,13 @@ def _event(raw: bytes) -> TensorBoardEvent:
     scalars: dict[str, float] = {}
     texts: dict[str, str] = {}
     params: dict[str, Any] = {}
-    for number, value in _fields(raw):
+    for number, value in fields(raw):
         if number == 1:
             (time,) = struct.unpack("<d", value)
         elif number == 2:
-            step = _signed(value)
+            step = signed(value)
         elif number == 5:
-            for inner, part in _fields(value):
+            for inner, part in fields(value):
                 if inner == 1:
                     _value(part, scalars, texts, params)
     return TensorBoardEvent(time=time, step=step, scalars=scalars, texts=texts, params=params)
@@ -78,7 +79,7 @@ def _value(
 ) -> None:
     """One summary: a number as such or as a tensor, a text, or a session's hyperparameters."""
     tag, plugin, content, tensor = "", "", b"", None
-    for number, value in _fields(raw):
+    for number, value in fields(raw):
         if number == 1:
             tag = value.decode()
         elif number == 2:
@@ -99,9 +100,9 @@ def _value(
 
 def _plugin(raw: bytes) -> tuple[str, bytes]:
     name, content = "", b""
-    for number, value in _fields(raw):
+    for number, value in fields(raw):
         if number == 1:
-            for inner, part in _fields(value):
+            for inner, part in fields(value):
                 if inner == 1:
                     name = part.decode()
                 elif inner == 2:
@@ -112,7 +113,7 @@ def _plugin(raw: bytes) -> tuple[str, bytes]:
 def _tensor(raw: bytes) -> float | str | None:
     """A tensor of one number, or of a text; None for others."""
     kind, content, found = 0, b"", None
-    for number, value in _fields(raw):
+    for number, value in fields(raw):
         if number == 1:
             kind = value
         elif number == 4:
@@ -122,8 +123,8 @@ def _tensor(raw: bytes) -> float | str | None:
         elif number == 6 and len(value) == 8:
             (found,) = struct.unpack("<d", value)
         elif number in (7, 10, 11):
-            whole = value if isinstance(value, int) else _varint(value, 0)[0]
-            found = float(_signed(whole))
+            whole = value if isinstance(value, int) else varint(value, 0)[0]
+            found = float(signed(whole))
         elif number == 8 and found is None:
             found = value.decode()
     if found is None and content:
@@ -135,20 +136,20 @@ def _tensor(raw: bytes) -> float | str | None:
 
 def _hparams(content: bytes) -> dict[str, Any]:
     params: dict[str, Any] = {}
-    for number, session in _fields(content):
+    for number, session in fields(content):
         if number != 3:
             continue
-        for inner, entry in _fields(session):
+        for inner, entry in fields(session):
             if inner != 1:
                 continue
-            pair = dict(_fields(entry))
+            pair = dict(fields(entry))
             params[pair[1].decode()] = _json(pair.get(2, b""))
     return params
 
 
 def _json(raw: bytes) -> Any:
     """A google.protobuf.Value that is a scalar."""
-    for number, value in _fields(raw):
+    for number, value in fields(raw):
         if number == 2:
             (real,) = struct.unpack("<d", value)
             return int(real) if real.is_integer() and abs(real) < 2**53 else real
@@ -157,45 +158,6 @@ def _json(raw: bytes) -> Any:
         if number == 4:
             return bool(value)
     return None
-
-
-def _fields(raw: Any) -> Iterator[tuple[int, Any]]:
-    """The fields of a message: number, and an integer or bytes."""
-    place = 0
-    while place < len(raw):
-        key, place = _varint(raw, place)
-        number, kind = key >> 3, key & 7
-        if kind == _VARINT:
-            value, place = _varint(raw, place)
-            yield number, value
-            continue
-        if kind == _BYTES:
-            length, place = _varint(raw, place)
-        elif kind in (_FIXED64, _FIXED32):
-            length = 8 if kind == _FIXED64 else 4
-        else:
-            raise ValueError(f"wire type {kind}")
-        if place + length > len(raw):
-            raise ValueError("a field ends behind its message")
-        yield number, raw[place : place + length]
-        place += length
-
-
-def _varint(raw: Any, place: int) -> tuple[int, int]:
-    result = shift = 0
-    while True:
-        byte = raw[place]
-        place += 1
-        result |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return result, place
-        shift += 7
-        if shift > 63:
-            raise ValueError("a number that is too long")
-
-
-def _signed(value: int) -> int:
-    return value - 2**64 if value >= 2**63 else value
 
 
 def _table() -> list[int]:
