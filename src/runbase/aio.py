@@ -187,6 +187,7 @@ class AsyncStore:
     export_records = _awaited(Store.export_records)
     fork = _awaited(Store.fork)
     gc = _awaited(Store.gc)
+    backup = _awaited(Store.backup)
     import_file = _awaited(Store.import_file)
     keys = _awaited(Store.keys)
     link = _awaited(Store.link)

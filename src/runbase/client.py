@@ -11,6 +11,7 @@ from runbase.listings import Experiments, Runs
 from runbase.model import Run
 from runbase.registry import ScanReport, scan
 from runbase.settings import database, load
+from runbase.shelves.backups import BackupShelf
 from runbase.shelves.charts import ChartShelf
 from runbase.shelves.runs import LabelShelf
 from runbase.shelves.schema import SchemaShelf
@@ -21,7 +22,7 @@ from runbase.storage.records import Rows
 from runbase.storage.urls import open_storage
 
 
-class Store(TransferShelf, LabelShelf, ChartShelf, TrashShelf, SchemaShelf):
+class Store(TransferShelf, LabelShelf, ChartShelf, TrashShelf, BackupShelf, SchemaShelf):
     """A database of runs, at a URL; made by `runbase.open`.
 
     May be used from several threads. Reading never waits for runs that are being written; `sync`

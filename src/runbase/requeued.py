@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from runbase.journal import files
+from runbase.journal import files, tail
 
 _JOB = (
     "SLURM_CLUSTER_NAME",
@@ -75,9 +75,7 @@ def note(place: Path | None, run: str) -> None:
 
 
 def _completed(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(max(path.stat().st_size - 2**16, 0))
-        last = file.read().rstrip(b"\n").rpartition(b"\n")[2]
+    last = tail(path, 2**16).rstrip(b"\n").rpartition(b"\n")[2]
     try:
         told = msgspec.json.decode(last, type=_Last)
     except (msgspec.DecodeError, UnicodeDecodeError):

@@ -17,7 +17,7 @@ def test_help_of_everything(cli: Cli) -> None:
     assert "runbase " in cli("--version")
     text = cli("--help")
     names = [command.name or "" for command in app.registered_commands]
-    assert len(names) == 27
+    assert len(names) == 29
     for name in names:
         assert name in text
         page = cli(name, "--help")

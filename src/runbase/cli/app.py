@@ -11,6 +11,7 @@ import typer
 
 from runbase import __version__
 from runbase.cli import (
+    backup,
     best,
     compare,
     demo,
@@ -63,6 +64,7 @@ COMMANDS = (
     ("fork", labels.fork, labels.FORK_EXAMPLES, CHANGE),
     ("rm", trash.rm, trash.RM_EXAMPLES, CHANGE),
     ("restore", trash.restore, trash.RESTORE_EXAMPLES, CHANGE),
+    ("backup", backup.command, backup.EXAMPLES, KEEP),
     ("gc", trash.gc, trash.GC_EXAMPLES, CHANGE),
     ("export", transfer.export, transfer.EXPORT_EXAMPLES, MOVE),
     ("import", transfer.import_, transfer.IMPORT_EXAMPLES, MOVE),

@@ -5,19 +5,22 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.markup import escape
 
 from runbase import __version__
 from runbase.cli import common
+from runbase.cli.rebuilding import set_aside, take_over
 from runbase.client import Store
 from runbase.client import open as open_store
-from runbase.errors import RunbaseError
+from runbase.errors import RunbaseError, StoreCorrupt, UsageError
 from runbase.ingest.home import waiting
+from runbase.ingest.tidying import leftovers
 from runbase.settings import DESCRIPTIONS, Settings, file_system, load, on_network
 
-EXAMPLES = "Examples: runbase doctor · runbase doctor --json"
+EXAMPLES = "Examples: runbase doctor · runbase doctor --fix --dry-run · runbase doctor --json"
 
 LITTLE_SPACE = 2**30
 MOST_SKEW = 2.0
@@ -25,12 +28,24 @@ MOST_SKEW = 2.0
 
 
 def command(
+    fix: Annotated[
+        bool,
+        typer.Option(
+            "--fix", help="Repair what can be repaired; a damaged database is kept beside."
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --fix: say what would be done, and do nothing.")
+    ] = False,
     home: common.Home = None,
     url: common.Url = None,
     json: common.Json = False,
 ) -> None:
     """Check versions, settings, home, database and journals. Exits with 1 if something is wrong."""
+    if dry_run and not fix:
+        raise UsageError("--dry-run goes with --fix; without it nothing is changed anyway")
     settings = load(home=home, store=url)
+    repaired = _repair(settings, dry_run=dry_run) if fix else []
     facts: dict[str, Any] = {
         "runbase": __version__,
         "python": platform.python_version(),
@@ -43,12 +58,55 @@ def command(
             name: {"value": settings.shown(name), "source": setting.source}
             for name, setting in settings.values.items()
         }
-        document = {"facts": facts, "settings": shown, "problems": problems, "notes": notes}
+        document = {
+            "facts": facts,
+            "settings": shown,
+            "problems": problems,
+            "notes": notes,
+            "repaired": repaired,
+        }
         common.print_json(document)
     else:
         _print(settings, facts, problems, notes)
+        for text in repaired:
+            print(f"{'would' if dry_run else 'repair:'} {text}")
     if problems:
         sys.exit(1)
+
+
+def _repair(settings: Settings, *, dry_run: bool) -> list[str]:
+    """What was done: a damaged SQLite file made anew, leftovers removed."""
+    done: list[str] = []
+    damage = _damage(settings)
+    if damage:
+        done.append(f"make {settings.shown('store')} anew from the run folders: {damage[0]}")
+        if not dry_run:
+            aside = set_aside(settings.home, settings.store)
+            with open_store(settings.store, home=settings.home, sync=False) as store:
+                common.update(store)
+                taken = take_over(store, aside)
+            done += [f"keep the old database as {path}" for path in aside[:1]]
+            if taken is not None:
+                done.append(f"take over {taken.runs:,} runs from it, {taken.new:,} in no folder")
+                done += [f"lose {text}" for text in taken.unreadable]
+    if settings.home.is_dir():
+        left = leftovers(settings.home, dry_run=dry_run)
+        if left.files:
+            done.append(f"remove {len(left.files):,} leftovers ({common.size(left.bytes)})")
+    return done
+
+
+def _damage(settings: Settings) -> list[str]:
+    """What is wrong inside a SQLite file that run folders can make good."""
+    if not settings.store.startswith("sqlite:") or not (settings.home / "runs").is_dir():
+        return []
+    try:
+        with open_store(settings.store, home=settings.home, sync=False) as store:
+            return store.check()
+    except StoreCorrupt as error:
+        return [str(error).partition(";")[0]]
+    except RunbaseError:
+        return []
 
 
 def _check_home(settings: Settings, facts: dict[str, Any]) -> tuple[list[str], list[str]]:

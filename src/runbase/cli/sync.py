@@ -1,15 +1,14 @@
 """`runbase sync`: journals into the database."""
 
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from runbase.cli import common
+from runbase.cli.rebuilding import say, set_aside, take_over
 from runbase.client import Store
 from runbase.client import open as open_store
-from runbase.errors import StoreError, UsageError
 from runbase.settings import load
 from runbase.uploads import take_up
 
@@ -28,10 +27,11 @@ def command(
     json: common.Json = False,
 ) -> None:
     """Take in what the journals hold and the database does not; mark runs that died."""
-    aside = _set_aside(home, url) if rebuild else []
+    aside = set_aside(home, url) if rebuild else []
     uploaded, stuck = _upload(home, url)
     with open_store(url, home=home, sync=False) as store:
         report = common.update(store)
+        taken = take_over(store, aside)
         totals = store.totals()
     if json:
         common.print_json(
@@ -39,6 +39,7 @@ def command(
                 "report": report,
                 "totals": totals,
                 "set_aside": [str(p) for p in aside],
+                "taken_over": taken,
                 "uploaded": uploaded,
                 "not_uploaded": stuck,
             }
@@ -50,6 +51,8 @@ def command(
         print(f"not uploaded: {problem}")
     for path in aside:
         print(f"The old database is now {path}")
+    if taken is not None:
+        say(taken)
     _print(report, totals, store)
 
 
@@ -77,25 +80,3 @@ def _print(report: Any, totals: dict[str, int], store: Store) -> None:
     if len(damaged) > SHOWN:
         print(f"… and {len(damaged) - SHOWN} more damaged lines")
     print(f"{store.url}: {totals['runs']:,} runs, {totals['points']:,} points")
-
-
-def _set_aside(home: Path | None, url: str | None) -> list[Path]:
-    """Rename the database and what belongs to it, so that a new one is made."""
-    settings = load(home=home, store=url)
-    if not settings.store.startswith("sqlite:"):
-        raise UsageError("--rebuild makes a SQLite file anew; this store is elsewhere")
-    if not (settings.home / "runs").is_dir():
-        raise UsageError(f"there are no run folders in {settings.home} to rebuild from")
-    path = Path(settings.store.partition("://")[2][1:])
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    moved: list[Path] = []
-    for suffix in ("", "-wal", "-shm"):
-        part = path.with_name(path.name + suffix)
-        if part.exists():
-            target = path.with_name(f"{path.name}.{stamp}{suffix}")
-            try:
-                part.rename(target)
-            except OSError as error:
-                raise StoreError(f"cannot set {part} aside: {error.strerror}") from error
-            moved.append(target)
-    return moved

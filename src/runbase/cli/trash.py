@@ -15,8 +15,12 @@ RM_EXAMPLES = (
     "runbase rm old-experiment --purge --yes"
 )
 RESTORE_EXAMPLES = "Example: runbase restore brisk-heron-42"
-GC_EXAMPLES = "Examples: runbase gc · runbase gc --older-than 7d --dry-run"
+GC_EXAMPLES = (
+    "Examples: runbase gc · runbase gc --older-than 7d --dry-run · runbase gc --files --journals 30d · "
+    "runbase gc \"ended_at < now() - interval '90 days' and tags.keep is null\" --dry-run"
+)
 
+SHOWN = 20
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
@@ -70,23 +74,52 @@ def restore(
 
 
 def gc(
+    where: Annotated[
+        str | None,
+        typer.Argument(help="Runs to delete for good besides, if they are over: a filter."),
+    ] = None,
     older_than: Annotated[
         str, typer.Option("--older-than", help="How long in the bin: 12h, 30d, 4w.")
     ] = "30d",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would go, and leave it.")
     ] = False,
+    files: Annotated[
+        bool,
+        typer.Option(
+            "--files", help="Files of finished runs that nothing refers to, and leftovers."
+        ),
+    ] = False,
+    journals: Annotated[
+        str | None,
+        typer.Option("--journals", help="Pack journals of runs that are over for so long: 30d."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     home: common.Home = None,
     url: common.Url = None,
     json: common.Json = False,
 ) -> None:
-    """Purge what has been in the bin for long."""
-    found = re.fullmatch(r"(\d+)\s*([smhdw])", older_than.strip())
-    if found is None:
-        raise UsageError(f"--older-than {older_than!r} is no span of time; use 12h, 30d or 4w")
+    """Free space: what has been in the bin for long, old runs, files without a use, journals unpacked.
+
+    Nothing that a living process may still write to is touched. Packed journals are read as before.
+    """
+    age = _span("--older-than", older_than)
+    packing = None if journals is None else _span("--journals", journals)
     with common.store(home, url) as store:
-        done = store.gc(int(found[1]) * UNITS[found[2]], dry_run=dry_run)
+        if where is not None and not dry_run and not yes:
+            _ask(f"Delete {_told(store.gc(age, where=where, dry_run=True))} for good?")
+        with common.progress("looking at run folders") as step:
+            done = store.gc(
+                age, where=where, files=files, journals=packing, dry_run=dry_run, progress=step
+            )
     _report(done, dry_run, json)
+
+
+def _span(option: str, text: str) -> int:
+    found = re.fullmatch(r"(\d+)\s*([smhdw])", text.strip())
+    if found is None:
+        raise UsageError(f"{option} {text!r} is no span of time; use 12h, 30d or 4w")
+    return int(found[1]) * UNITS[found[2]]
 
 
 def _told(plan: Purged) -> str:
@@ -103,6 +136,17 @@ def _report(done: Purged, dry_run: bool, json: bool) -> None:
         )
     else:
         print(f"{'Would delete' if dry_run else 'Deleted'} {_told(done)}")
+        if done.files:
+            print(f"{len(done.files):,} files that nothing refers to:")
+            for name in done.files[:SHOWN]:
+                print(f"  {name}")
+            if len(done.files) > SHOWN:
+                print(f"  … and {len(done.files) - SHOWN:,} more")
+        if done.packed:
+            saved = "" if dry_run else f", {common.size(done.saved)} saved"
+            print(f"{done.packed:,} journals {'to pack' if dry_run else 'packed'}{saved}")
+        for problem in done.problems:
+            print(f"left as it is: {problem}")
         for url in done.left:
             print(f"still there: {url}")
 

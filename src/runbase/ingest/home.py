@@ -9,6 +9,7 @@ from pathlib import Path
 from runbase.ingest.liveness import check_liveness
 from runbase.ingest.pipeline import LARGEST_DELIVERY, Report, ingest_folder
 from runbase.journal import files, opened, read
+from runbase.journal import size as journal_size
 from runbase.storage.protocol import Storage
 from runbase.storage.records import Delivery
 
@@ -91,6 +92,7 @@ def _take(
     for folder, path, offset in part:
         head, batch = opened(path), read(path, offset, SMALL + 1)
         if head is None or batch.offset == offset:
+            report.problems = [*report.problems, *batch.problems]
             continue
         problems.append([*batch.problems])
         folders.append(folder)
@@ -143,7 +145,7 @@ def _walk(folder: Path, depth: int) -> Iterator[Path]:
         entries = list(os.scandir(folder))
     except OSError:
         return
-    if any(entry.name == "journal.jsonl" or entry.name.startswith("journal.") for entry in entries):
+    if any(entry.name.startswith("journal.") for entry in entries):
         yield folder
         return
     for entry in entries:
@@ -153,6 +155,6 @@ def _walk(folder: Path, depth: int) -> Iterator[Path]:
 
 def _size(path: Path) -> int:
     try:
-        return path.stat().st_size
+        return journal_size(path)
     except OSError:
         return 0

@@ -15,7 +15,7 @@ from socket import gethostname
 
 from runbase.events import Process
 from runbase.ingest.pipeline import Report
-from runbase.journal import files, opened
+from runbase.journal import files, open_lines, opened, tail
 from runbase.status import SILENCE
 from runbase.storage.protocol import Storage
 from runbase.storage.records import LiveRun
@@ -140,6 +140,12 @@ def is_written(folder: Path) -> bool:
     return False
 
 
+def may_grow(path: Path) -> bool:
+    """Whether somebody may still write to a journal: it was not closed, and its process is not known to be gone."""
+    head = opened(path)
+    return head is None or not (_closed(path) or _lives_here([head.process]) is False)
+
+
 def is_led(folder: Path) -> bool:
     """Whether a living process of this host began the run and has not ended it."""
     return any(
@@ -155,15 +161,12 @@ def has_begun(folder: Path) -> bool:
 
 
 def _began(path: Path) -> bool:
-    with path.open("rb") as file:
+    with open_lines(path) as file:
         return b'\n{"e":"start"' in file.read(2**14)  # its second line, but for attached processes
 
 
 def _closed(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(max(path.stat().st_size - 4096, 0))
-        tail = file.read()
-    last = tail.rstrip(b"\n").rpartition(b"\n")[2]
+    last = tail(path, 4096).rstrip(b"\n").rpartition(b"\n")[2]
     return last.startswith((b'{"e":"end"', b'{"e":"close"'))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from runbase.journal import Batch, Problem, files, opened, read
+from runbase.journal import size as journal_size
 from runbase.storage.protocol import Storage
 from runbase.storage.records import Delivery
 
@@ -58,7 +59,7 @@ def ingest_journal(
     report = Report(journals=1)
     head = opened(path)
     if head is None:
-        if path.stat().st_size:
+        if journal_size(path):
             report.unreadable = [f"{path}: its first line is damaged or not complete yet"]
         return report
     offset = storage.offsets([head.journal]).get(head.journal, 0)
@@ -66,6 +67,7 @@ def ingest_journal(
         began = time.perf_counter()
         batch = read(path, offset, size)
         if batch.offset == offset:
+            report.problems = [*report.problems, *batch.problems]
             break
         if pause and not pause(time.perf_counter() - began):
             break

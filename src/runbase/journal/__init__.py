@@ -1,7 +1,8 @@
 """Journals: append-only files that hold what a run did. No SQL here, and no locks."""
 
 from runbase.journal.format import NAME, VERSION
-from runbase.journal.reader import Batch, Problem, files, opened, read
+from runbase.journal.packed import is_packed, open_lines, pack, size, tail
+from runbase.journal.reader import Batch, Problem, chosen, files, opened, read
 from runbase.journal.writer import JournalWriter
 
 __all__ = [
@@ -10,7 +11,13 @@ __all__ = [
     "Batch",
     "JournalWriter",
     "Problem",
+    "chosen",
     "files",
+    "is_packed",
+    "open_lines",
     "opened",
+    "pack",
     "read",
+    "size",
+    "tail",
 ]

@@ -6,7 +6,9 @@ skipped, counted and named by file, line and offset.
 
 import os
 import re
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
+from gzip import BadGzipFile
 from pathlib import Path
 
 from msgspec import Struct
@@ -22,12 +24,16 @@ from runbase.journal.format import (
     decode_event,
     decode_points,
 )
+from runbase.journal.packed import SUFFIX, is_packed, open_lines
 
 BATCH_BYTES = 2**19
 LARGEST_LINE = 2**26
 """A line longer than this (64 MiB) is taken for damage."""
 
-_FILE = re.compile(r"journal(\.\d+)?\.jsonl")
+_PACKED_BYTES = 2**24
+"""A packed journal is read in greater pieces: each begins at its beginning."""
+
+_FILE = re.compile(r"journal(\.\d+)?\.jsonl(\.gz)?")
 
 
 class Problem(Struct, frozen=True):
@@ -59,18 +65,24 @@ class Batch(Struct, frozen=True):
 def files(folder: Path) -> list[Path]:
     """A run folder's journals, the first process's first; empty where there are none."""
     try:
-        names = [entry.name for entry in os.scandir(folder) if _FILE.fullmatch(entry.name)]
+        names = chosen({entry.name for entry in os.scandir(folder)})
     except OSError:
         return []
     return [folder / name for name in sorted(names, key=lambda name: (len(name), name))]
 
 
+def chosen(names: Iterable[str]) -> list[str]:
+    """The journals among the names in a folder; of one that is there plain and packed, the plain one."""
+    found = {name for name in names if _FILE.fullmatch(name)}
+    return sorted(name for name in found if name.removesuffix(SUFFIX) not in found - {name})
+
+
 def opened(path: Path) -> Opened | None:
     """The first line of a journal: whose it is; None while it is unreadable or half written."""
     try:
-        with path.open("rb") as file:
+        with open_lines(path) as file:
             line = file.readline(LARGEST_LINE)
-    except OSError:
+    except (OSError, EOFError, zlib.error):
         return None
     plain = checked(line[:-1]) if line.endswith(b"\n") else None
     if plain is None:
@@ -84,14 +96,21 @@ def opened(path: Path) -> Opened | None:
 
 def read(path: Path, offset: int = 0, size: int = BATCH_BYTES) -> Batch:
     """The whole lines that begin at `offset`, about `size` bytes of them, at least one."""
-    with path.open("rb") as file:
-        file.seek(offset)
-        data = file.read(size)
-        while data and b"\n" not in data and len(data) < LARGEST_LINE:
-            more = file.read(size)
-            if not more:
-                break
-            data += more
+    if is_packed(path):
+        size = max(size, _PACKED_BYTES)
+    try:
+        with open_lines(path) as file:
+            file.seek(offset)
+            data = file.read(size)
+            while data and b"\n" not in data and len(data) < LARGEST_LINE:
+                more = file.read(size)
+                if not more:
+                    break
+                data += more
+    except (EOFError, zlib.error, BadGzipFile) as error:
+        return Batch(
+            [], offset, offset, [Problem(str(path), offset, f"not as packed: {error}")], 0, 0
+        )
     end = data.rfind(b"\n") + 1
     if end == 0 and len(data) >= LARGEST_LINE:
         reason = f"a line of more than {LARGEST_LINE} bytes"

@@ -19,6 +19,7 @@ from pathlib import Path
 from runbase.errors import HomeError, RunFinished
 from runbase.events import Closed, JournalEvent, Opened, Scalar
 from runbase.journal.format import NAME, encode_event, encode_finite, encode_points
+from runbase.journal.packed import SUFFIX
 
 LARGEST_BACKLOG = 64 * 2**20
 """How many bytes a journal keeps in memory while its disk refuses them."""
@@ -141,6 +142,9 @@ class JournalWriter:
         while True:
             name = NAME if number == 0 else f"journal.{number}.jsonl"
             path = self.folder / name
+            if path.with_name(f"{name}{SUFFIX}").exists():  # an earlier process's, packed since
+                number += 1
+                continue
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
             try:
                 self._file = os.open(path, flags, 0o666)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from runbase.errors import NotFound, UsageError
+from runbase.errors import NotFound, StoreError, UsageError
 from runbase.shelves.base import ExperimentLike
 from runbase.shelves.records import RecordShelf
 from runbase.shelves.runs import RunShelf
@@ -38,6 +38,15 @@ class Copied(Struct, kw_only=True):
     new: int = 0
     fuller: int = 0
     points: int = 0
+
+
+class Salvaged(Struct, kw_only=True):
+    """What was taken over from a damaged database: runs that were read, and those that could not be."""
+
+    runs: int = 0
+    new: int = 0
+    """Runs that no folder holds."""
+    unreadable: list[str] = []
 
 
 class TransferShelf(RunShelf, RecordShelf):
@@ -82,6 +91,49 @@ class TransferShelf(RunShelf, RecordShelf):
             report.points += sum(row["count"] for dump in dumps for row in dump.series)
             if progress is not None:
                 progress(min(start + BATCH, len(ids)), len(ids))
+        return report
+
+    def salvage(
+        self,
+        path: "str | os.PathLike[str]",
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Salvaged:
+        """Take over what a SQLite database holds, damaged as it may be: run by run, what can be read.
+
+        Ids stay, and what is here already stays as it is; notes, tags, links and imported runs come along, and what was
+        deleted there is deleted here. Raises NotFound where there is no such file.
+        """
+        from runbase.storage.urls import open_storage
+
+        file = Path(path)
+        if not file.is_file():
+            raise NotFound(f"there is no file {file} to take anything over from")
+        report = Salvaged()
+        storage = self._storage
+        try:
+            source = open_storage(f"sqlite:///{file.absolute()}", create=False)
+            told = [*source.experiments(Query()), *source.experiments(Query(deleted=True))]
+            places = storage.load_experiments(told, by_name=True)
+            ids = [str(row[0]) for row in source.sql("select id from runs order by id")]
+        except StoreError as wrong:
+            return Salvaged(unreadable=[f"{file}: {wrong}"])
+        for number, run in enumerate(ids, 1):
+            try:
+                dumps = source.dump([run])
+                report.new += storage.load(dumps, places)[0]
+                report.runs += 1
+            except StoreError as wrong:
+                report.unreadable = [*report.unreadable, f"run {run}: {wrong}"]
+            if progress:
+                progress(number, len(ids))
+        try:
+            storage.load_around(source.dump_around(list(places)), places)
+            gone = "select id from runs where deleted_at is not null"
+            storage.delete("run", [str(row[0]) for row in source.sql(gone)])
+            storage.purge("run", [str(row[0]) for row in source.sql("select id from purged")])
+        except StoreError as wrong:
+            report.unreadable = [*report.unreadable, f"{file}: {wrong}"]
+        source.close()
         return report
 
     def import_file(

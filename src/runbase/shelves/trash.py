@@ -2,20 +2,22 @@
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from runbase import roots
+from runbase.errors import UsageError
+from runbase.ingest.tidying import Tidied, leftovers, loose_files, pack_journals
 from runbase.shelves.base import Shelf
-from runbase.storage.records import Kind
+from runbase.storage.records import Kind, Query
 
 
 class Purged(Struct, frozen=True, kw_only=True):
     """What a purge took away, or would (`dry_run`).
 
-    `bytes` are those of the runs' folders; `uploads` are the artifacts elsewhere, and `left` those of
+    `bytes` are those of the runs' folders and of `files`; `uploads` are the artifacts elsewhere, and `left` those of
     them that could not be reached: they are still there.
     """
 
@@ -25,6 +27,13 @@ class Purged(Struct, frozen=True, kw_only=True):
     bytes: int
     uploads: list[str]
     left: list[str]
+    files: list[str] = []
+    """Files that nothing referred to, and what was left over of what was stopped half-way."""
+    packed: int = 0
+    """Journals that were packed."""
+    saved: int = 0
+    """Bytes that this saved."""
+    problems: list[str] = []
 
 
 class TrashShelf(Shelf):
@@ -53,11 +62,59 @@ class TrashShelf(Shelf):
         """
         return self._purge(self._sorted(targets, both=True), dry_run)
 
-    def gc(self, older_than: float = 30 * 86400.0, *, dry_run: bool = False) -> Purged:
-        """Purge what has been in the bin for longer than `older_than` seconds (30 days)."""
+    def gc(
+        self,
+        older_than: float = 30 * 86400.0,
+        *,
+        where: str | None = None,
+        files: bool = False,
+        journals: float | None = None,
+        dry_run: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Purged:
+        """Free space: what has been in the bin for longer than `older_than` seconds (30 days), and what else is asked.
+
+        Args:
+            where: runs that satisfy this filter too, for good, if they are over.
+            files: remove files of a home's finished runs that nothing refers to, folders of purged runs, and what was
+                left when a process was stopped half-way; all older than a day.
+            journals: pack the journals of runs that have been over for so many seconds and are whole in the store;
+                they are read as before, also by `sync --rebuild`.
+            dry_run: say what would go, and leave it.
+            progress: called with how many run folders were looked at for `journals`, and of how many.
+
+        Nothing that a living process may still write to is touched. Raises FilterError, and UsageError for files of a
+        store that has no home.
+        """
+        if (files or journals is not None) and self.home is None:
+            raise UsageError("files and journals are a home's, and this store was opened without")
         runs, experiments = self._storage.in_the_bin(time.time() - older_than)
+        if where is not None:
+            runs = [*runs, *(run.id for run in self._storage.runs(Query(where=where)) if run.ended)]
         found: dict[Kind, list[str]] = {"run": runs, "experiment": experiments}
-        return self._purge(found, dry_run)
+        done = self._purge(found, dry_run)
+        tidied: list[Tidied] = []
+        if files and self.home is not None:
+            tidied += [loose_files(self._storage, self.home, dry_run=dry_run)]
+            tidied += [leftovers(self.home, dry_run=dry_run)]
+        if journals is not None and self.home is not None:
+            tidied.append(
+                pack_journals(
+                    self._storage,
+                    self.home,
+                    older_than=journals,
+                    dry_run=dry_run,
+                    progress=progress,
+                )
+            )
+        return structs.replace(
+            done,
+            bytes=done.bytes + sum(each.bytes for each in tidied),
+            files=[name for each in tidied for name in each.files],
+            packed=sum(each.journals for each in tidied),
+            saved=sum(each.saved for each in tidied),
+            problems=[problem for each in tidied for problem in each.problems],
+        )
 
     def _purge(self, found: dict[Kind, list[str]], dry_run: bool = False) -> Purged:
         runs = dict.fromkeys([*found["run"], *self._storage.below(found["experiment"])])

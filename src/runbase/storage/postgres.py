@@ -6,10 +6,13 @@ schema is made when it is not there. Nothing crosses a fork: a child opens a poo
 """
 
 import os
+import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -244,6 +247,32 @@ class PostgresDriver:
             connection.execute("set timezone = 'UTC'")
             connection.commit()
         return connection
+
+    def backup(self, path: Path, progress: Callable[[int, int], None] | None = None) -> None:
+        """The schema as *pg_dump* writes it, in its custom format, of one snapshot; `pg_restore` brings it back.
+
+        PostgreSQL's own tool knows every kind of object that users add. Raises UsageError where it is not there.
+        """
+        del progress  # pg_dump says nothing of how far it is
+        tool = shutil.which("pg_dump")
+        if tool is None:
+            raise UsageError(
+                "a backup of PostgreSQL is made by pg_dump, which is not here: install PostgreSQL's client "
+                "programs, or take a copy, `runbase copy URL file.db`"
+            )
+        given = conninfo_to_dict(self._conninfo)
+        secret = {"PGPASSWORD": str(given.pop("password"))} if given.get("password") else {}
+        command = [tool, "--format=custom", "--no-owner", "--no-privileges", f"--file={path}"]
+        schema = str(self.schema).replace('"', '""')
+        done = subprocess.run(
+            [*command, f'--schema="{schema}"', f"--dbname={make_conninfo(**given)}"],  # pyright: ignore[reportArgumentType]
+            env={**os.environ, **secret},  # a command line can be read by others
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise StoreError(f"pg_dump of {self.url} failed: {' '.join(done.stderr.split())}")
 
     def dedicated(self) -> Any:
         """A connection beside the pool; whoever asks for it closes it."""

@@ -19,7 +19,8 @@ raises NotFound; a damaged or unreachable database raises a StoreError; no drive
 gets out.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from runbase.events import ArtifactLogged, ArtifactRemoved, Points
@@ -263,6 +264,17 @@ class Storage(Protocol):
     def purge(self, kind: Kind, ids: Sequence[str]) -> list[str]:
         """For good, with all below; the folders that held the runs' files. Journals of a purged
         run that are met later are not taken in."""
+        ...
+
+    def purged(self, ids: Sequence[str]) -> set[str]:
+        """Which of these runs were deleted for good, and are not to come back."""
+        ...
+
+    def backup(self, path: Path, progress: Callable[[int, int], None] | None = None) -> None:
+        """The whole database as it is at one moment, in a file: SQLite's as SQLite, PostgreSQL's as `pg_dump` writes it.
+
+        Nobody waits for it. The file is there when it is whole, and never before.
+        """
         ...
 
     def in_the_bin(self, before: float) -> tuple[list[str], list[str]]:

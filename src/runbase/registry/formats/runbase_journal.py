@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from runbase.journal import opened
+from runbase.journal import chosen, opened
 from runbase.journal import read as read_journal
 from runbase.registry.formats.base import Folder, Reached, Unreadable
 from runbase.storage.records import Delivery
@@ -16,11 +16,7 @@ PIECE = 2**19
 def tells(folder: str, names: set[str]) -> list[str]:
     """Every journal in it."""
     del folder
-    return sorted(
-        name
-        for name in names
-        if name == "journal.jsonl" or (name.startswith("journal.") and name.endswith(".jsonl"))
-    )
+    return chosen(names)
 
 
 def read(folder: Path, names: Sequence[str], reached: Reached) -> Folder:

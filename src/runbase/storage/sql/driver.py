@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from runbase.storage.records import Rows
@@ -32,6 +33,7 @@ class Driver(Protocol):
         timeout: float | None,
     ) -> Rows: ...
     def errors(self) -> AbstractContextManager[None]: ...
+    def backup(self, path: Path, progress: Callable[[int, int], None] | None = None) -> None: ...
     def close(self) -> None: ...
 
 

@@ -1,13 +1,15 @@
 """The storage: one class over a driver, for every dialect. Holds the dispatch, not the SQL."""
 
+import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from runbase.errors import UsageError
+from runbase.errors import StoreError, UsageError
 from runbase.ids import name_for, new_id
 from runbase.model import (
     Ancestor,
@@ -339,6 +341,24 @@ class SqlStorage(TrialStore):
         """For good, with all below; the folders that held the runs' files."""
         purge = trash.purge_runs if kind == "run" else trash.purge_experiments
         return self._driver.transact(lambda session: purge(session, ids))
+
+    def purged(self, ids: Sequence[str]) -> set[str]:
+        """Which of these runs were deleted for good."""
+        with self._driver.read() as session:
+            return {row["id"] for row in session.rows("purged_of", ids=session.each(ids))}
+
+    def backup(self, path: Path, progress: Callable[[int, int], None] | None = None) -> None:
+        """The whole database in a file."""
+        half = path.with_name(f".{path.name}.{os.getpid()}.backup")
+        try:
+            self._driver.backup(half, progress)
+            with half.open("rb") as whole:
+                os.fsync(whole.fileno())
+            half.replace(path)
+        except OSError as error:
+            raise StoreError(f"cannot write the backup {path}: {error.strerror}") from error
+        finally:
+            half.unlink(missing_ok=True)
 
     def in_the_bin(self, before: float) -> tuple[list[str], list[str]]:
         """Ids of runs, and of experiments, that were deleted before a moment."""

@@ -1,0 +1,48 @@
+"""`runbase backup`: the database in a file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runbase.cli import common
+
+EXAMPLES = (
+    "Examples: runbase backup /mnt/backups --keep 7 · runbase backup before-cleanup.db · "
+    "runbase backup lab.dump --store postgresql://lab/runs"
+)
+
+
+def command(
+    target: Annotated[
+        Path, typer.Argument(help="A file, or a folder for one with the time in its name.")
+    ] = Path(),
+    keep: Annotated[
+        int | None,
+        typer.Option("--keep", help="How many to keep in that folder; older ones are removed."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+    ] = False,
+    home: common.Home = None,
+    url: common.Url = None,
+    json: common.Json = False,
+) -> None:
+    """Write the whole database, as it is at one moment, to a file. Nobody who uses it has to wait.
+
+    SQLite's is a store of its own, which every command opens with --store; PostgreSQL's is made by pg_dump, and
+    pg_restore brings it back. Run folders are plain files and not in it.
+    """
+    with common.store(home, url) as store, common.progress("copying pages") as step:
+        done = store.backup(target, keep=keep, dry_run=dry_run, progress=step)
+    if json:
+        common.print_json(
+            {**{k: getattr(done, k) for k in done.__struct_fields__}, "dry_run": dry_run}
+        )
+        return
+    if dry_run:
+        print(f"Would write {done.path}")
+    else:
+        print(f"Wrote {done.path} ({common.size(done.bytes)}, {done.seconds:.1f} s)")
+    for path in done.removed:
+        print(f"{'would remove' if dry_run else 'removed'} {path}")
