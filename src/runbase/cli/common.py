@@ -1,7 +1,7 @@
 """What the commands share: options, opening the store, and printing for people or for programs."""
 
 import sys
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -159,6 +159,16 @@ def number(value: Scalar | None) -> str:
     if value is None:
         return "–"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def headline(found: Iterable[Run], most: int = 4) -> list[str]:
+    """The metrics to show: validation first, then what most runs have."""
+    counts: dict[str, int] = {}
+    for run in found:
+        for key in run.metrics:
+            counts[key] = counts.get(key, 0) + 1
+    ranked = sorted(counts, key=lambda k: (-("val" in k or "test" in k), -counts[k], k))
+    return ranked[:most]
 
 
 def metric_value(run: Run, key: str, figure: str = "last") -> float | None:

@@ -55,7 +55,7 @@ def show(found: Runs, columns: list[str] | None = None, mark: list[str] | None =
     params = columns if columns is not None else _varying(found)
     keys = [k for k in columns or [] if any(k in run.metrics for run in found)]
     if columns is None:
-        keys = _headline(found) if mark is None else mark
+        keys = common.headline(found) if mark is None else mark
     params = [key for key in params if key not in keys]
     names = ["run", "experiment", "status", "started", "took", *params, *keys]
     table = common.table(names, numbers=["took", *keys])
@@ -79,16 +79,6 @@ def _varying(found: Runs, most: int = 4) -> list[str]:
     keys = dict.fromkeys(key for run in found for key in run.params)
     differing = [k for k in keys if len({repr(run.params.get(k)) for run in found}) > 1]
     return differing[:most] if len(found) > 1 else list(keys)[:most]
-
-
-def _headline(found: Runs, most: int = 4) -> list[str]:
-    """The metrics to show: validation first, then what most runs have."""
-    counts: dict[str, int] = {}
-    for run in found:
-        for key in run.metrics:
-            counts[key] = counts.get(key, 0) + 1
-    ranked = sorted(counts, key=lambda k: (-("val" in k or "test" in k), -counts[k], k))
-    return ranked[:most]
 
 
 def _best(found: Runs, key: str) -> float | None:

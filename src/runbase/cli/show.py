@@ -25,7 +25,7 @@ def command(
     with common.store(home, url) as store:
         record = store.run(run)
         folder = store.folder(record)
-        output = _tail(folder / "output.log", lines) if folder else []
+        output = tail(folder / "output.log", lines) if folder else []
         if json:
             document: dict[str, Any] = msgspec.to_builtins(record, enc_hook=str)
             common.print_json({**document, "seconds": record.seconds, "output": output})
@@ -116,7 +116,7 @@ def _git(git: dict[str, Any]) -> str:
     return f"{git['commit'][:10]} on {git.get('branch') or 'no branch'}{dirty}"
 
 
-def _tail(path: Path, lines: int) -> list[str]:
+def tail(path: Path, lines: int) -> list[str]:
     try:
         with path.open("rb") as file:
             file.seek(max(path.stat().st_size - 2**16, 0))

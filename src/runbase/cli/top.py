@@ -1,0 +1,125 @@
+"""`runbase top`: the runs that are under way, live, with keys to sort, filter, tag and open."""
+
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from runbase.cli import common
+from runbase.cli.watching import Row, Watch, sort_rows
+
+EXAMPLES = (
+    "Examples: runbase top · runbase top -e mnist --metrics train/loss,val/acc · runbase top 'params.lr < 0.01' · "
+    "runbase top --once"
+)
+ORDERS = ("started", "experiment", "age", "progress", "step")
+COLOURS = {"alive": "green", "silent": "yellow", "lost": "red", "waiting": "cyan"}
+MARKS = {"alive": "●", "silent": "◌", "lost": "✖", "waiting": "○"}
+BAR = 10
+
+
+def command(
+    where: Annotated[
+        str | None, typer.Argument(help="Only runs that satisfy this filter; see `runbase runs`.")
+    ] = None,
+    experiment: Annotated[
+        str | None, typer.Option("--experiment", "-e", help="Only runs of this experiment.")
+    ] = None,
+    metrics: Annotated[
+        str | None, typer.Option("--metrics", "-m", help="Which metrics to show, with commas.")
+    ] = None,
+    sort: Annotated[
+        str, typer.Option("--sort", "-s", help=f"By {', '.join(ORDERS)}, or a metric.")
+    ] = "started",
+    every: Annotated[float, typer.Option("--every", help="Seconds between two looks.")] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Print it once, and be done.")] = False,
+    home: common.Home = None,
+    url: common.Url = None,
+    json: common.Json = False,
+) -> None:
+    """Watch the runs that are under way: how far they are, their metrics, the age of the last point.
+
+    Those that died within the last hour stay in sight, marked. Keys: s sorts, r reverses, / filters, t tags, Enter opens,
+    p pauses, q leaves. Where there is no terminal, it is printed once.
+    """
+    with common.store(home, url) as store:
+        keys = [key.strip() for key in (metrics or "").split(",") if key.strip()]
+        watch = Watch(store, where=where, experiment=experiment, metrics=keys)
+        out = common.console()
+        if json:
+            common.print_json([as_data(row) for row in sort_rows(watch.look(), sort)])
+        elif once or not out.is_terminal:
+            out.print(table(sort_rows(watch.look(), sort, descending=sort == "started")))
+        else:
+            from runbase.cli.topscreen import TopScreen
+
+            TopScreen(store, watch, sort=sort, every=every).run()
+
+
+def table(rows: list[Row]) -> Any:
+    """The rows for paper."""
+    if not rows:
+        return "No run is under way."
+    names = [figure.key for figure in rows[0].figures]
+    made: Table = common.table(
+        ["run", "experiment", "state", "progress", "step", *names, "last point", "took"]
+    )
+    for row in rows:
+        made.add_row(*cells(row))
+    return made
+
+
+def cells(row: Row) -> list[str]:
+    """A row's cells, as Rich's markup."""
+    colour = COLOURS[row.state]
+    figures = [
+        f"{common.number(figure.value):>10} [{colour if row.state != 'alive' else 'cyan'}]{figure.course}[/]"
+        for figure in row.figures
+    ]
+    return [
+        f"[bold]{escape(row.run.name)}[/]",
+        escape(row.run.experiment),
+        f"[{colour}]{MARKS[row.state]} {row.state}[/]",
+        progress_text(row),
+        "–" if row.step is None else f"{row.step:,}",
+        *figures,
+        age_text(row),
+        common.duration(row.took),
+    ]
+
+
+def progress_text(row: Row) -> str:
+    """A bar, the share, and how long it may still take."""
+    if row.progress is None:
+        return "–"
+    full = round(row.progress * BAR)
+    left = "" if row.left is None or row.state != "alive" else f" {common.duration(row.left)} left"
+    return f"[cyan]{'━' * full}[/][dim]{'━' * (BAR - full)}[/] {row.progress:4.0%}{left}"
+
+
+def age_text(row: Row) -> str:
+    """How long ago the last point was."""
+    if row.age is None:
+        return "–"
+    text = "now" if row.age < 2 else f"{common.duration(row.age)} ago"
+    return text if row.state == "alive" else f"[{COLOURS[row.state]}]{text}[/]"
+
+
+def as_data(row: Row) -> dict[str, Any]:
+    """A row for programs."""
+    return {
+        "id": row.run.id,
+        "name": row.run.name,
+        "experiment": row.run.experiment,
+        "status": row.run.status.value,
+        "state": row.state,
+        "progress": row.progress,
+        "seconds_left": row.left,
+        "step": row.step,
+        "age": row.age,
+        "seconds": row.took,
+        "metrics": {figure.key: figure.value for figure in row.figures},
+        "host": row.run.host,
+        "tags": row.run.tags,
+    }

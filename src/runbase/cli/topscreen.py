@@ -1,0 +1,262 @@
+"""The screen of `runbase top`, in Textual: it refreshes itself, and never waits for the database."""
+
+import time
+from io import StringIO
+from typing import Any, ClassVar, cast
+
+from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
+from textual import work
+from textual.app import App, ComposeResult
+from textual.binding import Binding
+from textual.containers import VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import DataTable, Footer, Input, Static
+
+from runbase.cli.show import print_run, tail
+from runbase.cli.top import ORDERS, cells
+from runbase.cli.watching import Row, Watch, sort_rows
+from runbase.client import Store
+from runbase.errors import RunbaseError
+from runbase.model import Run
+
+COLUMNS = ("run", "experiment", "state", "progress", "step")
+LINES = 20
+"""Of a run's output, that its page shows."""
+
+
+class RunPage(ModalScreen[None]):
+    """All that is known of one run."""
+
+    BINDINGS: ClassVar[list[Any]] = [Binding("escape,q,enter,o", "dismiss", "back")]
+    CSS = """
+    RunPage { align: center middle; }
+    #page { width: 96%; height: 94%; border: round $accent; padding: 0 1; background: $surface; }
+    """
+
+    def __init__(self, store: Store, run: str) -> None:
+        super().__init__()
+        self._store, self._run = store, run
+
+    def compose(self) -> ComposeResult:
+        """A page that scrolls."""
+        with VerticalScroll(id="page"):
+            yield Static("reading …", id="text")
+        yield Footer()
+
+    def on_mount(self) -> None:
+        """Read it."""
+        self._read()
+
+    @work(thread=True)
+    def _read(self) -> None:
+        try:
+            record = self._store.run(self._run)
+            folder = self._store.folder(record)
+            text = told(record, folder, tail(folder / "output.log", LINES) if folder else [])
+        except RunbaseError as error:
+            text = Text(str(error), style="red")
+        cast("App[None]", self.app).call_from_thread(self._show, text)  # pyright: ignore[reportUnknownMemberType]
+
+    def _show(self, text: Text) -> None:
+        self.query_one("#text", Static).update(text)
+
+
+class TopScreen(App[None]):
+    """The runs under way."""
+
+    TITLE = "runbase top"
+    ENABLE_COMMAND_PALETTE = False
+    CSS = """
+    #head { height: 1; padding: 0 1; background: $panel; }
+    DataTable { height: 1fr; }
+    #ask { display: none; dock: bottom; }
+    #ask.open { display: block; }
+    """
+    BINDINGS: ClassVar[list[Any]] = [
+        Binding("q", "quit", "leave"),
+        Binding("s", "sort", "sort"),
+        Binding("r", "reverse", "reverse"),
+        Binding("slash", "ask('filter')", "filter", key_display="/"),
+        Binding("t", "ask('tag')", "tag"),
+        Binding("enter,o", "open", "open", key_display="⏎"),
+        Binding("p", "pause", "pause"),
+        Binding("escape", "close", show=False),
+    ]
+
+    def __init__(
+        self, store: Store, watch: Watch, *, sort: str = "started", every: float = 2.0
+    ) -> None:
+        super().__init__()
+        self._store, self._watch = store, watch
+        self._every = every
+        self.sorted_by, self.descending = sort, sort == "started"
+        self.rows: list[Row] = []
+        """What was seen at the last look, in the order that is shown."""
+        self._paused = False
+        self._asked = ""
+        self._said = ""
+        self._looking = False
+
+    def compose(self) -> ComposeResult:
+        """A line, the table, a place to ask, the keys."""
+        yield Static(id="head")
+        yield DataTable[Any](id="runs", cursor_type="row", zebra_stripes=True)
+        yield Input(id="ask")
+        yield Footer()
+
+    def on_mount(self) -> None:
+        """Begin to look."""
+        self.query_one(DataTable[Any]).focus()
+        self.look()
+        self.set_interval(self._every, self._tick)
+
+    def _tick(self) -> None:
+        if not self._paused and not self._looking:
+            self.look()
+
+    @work(thread=True)
+    def look(self) -> None:
+        """Look at the store, in a thread of its own."""
+        self._looking = True
+        began = time.perf_counter()
+        try:
+            self._store.sync()
+            rows = self._watch.look()
+            said = ""
+        except RunbaseError as error:
+            rows, said = self.rows, str(error)
+        finally:
+            self._looking = False
+        self.call_from_thread(self._show, rows, said, time.perf_counter() - began)
+
+    def _show(self, rows: list[Row], said: str, took: float) -> None:
+        self.rows = sort_rows(rows, self.sorted_by, descending=self.descending)
+        self._said = said
+        grid = self.query_one(DataTable[Any])
+        chosen = self._chosen()
+        place = grid.scroll_offset
+        names = [figure.key for figure in self.rows[0].figures] if self.rows else []
+        heads = [*COLUMNS, *names, "last point", "took"]
+        lines = [[Text.from_markup(cell) for cell in cells(row)] for row in self.rows]
+        grid.clear(columns=True)
+        for n, head in enumerate(heads):
+            grid.add_column(head, width=max([len(head), *(line[n].cell_len for line in lines)]))
+        for row, line in zip(self.rows, lines, strict=True):
+            grid.add_row(*line, key=row.run.id)
+        ids = [row.run.id for row in self.rows]
+        if chosen in ids:
+            grid.move_cursor(row=ids.index(chosen), scroll=False)
+        grid.scroll_to(place.x, place.y, animate=False)
+        self._head(took)
+
+    def _head(self, took: float = 0.0) -> None:
+        count = {
+            state: sum(row.state == state for row in self.rows)
+            for state in ("alive", "silent", "lost")
+        }
+        parts = [f"[bold]{count['alive']}[/] alive"]
+        parts += [f"[yellow]{count['silent']} silent[/]"] if count["silent"] else []
+        parts += [f"[red]{count['lost']} lost[/]"] if count["lost"] else []
+        arrow = "↓" if self.descending else "↑"
+        parts.append(f"by {self.sorted_by} {arrow}")
+        if self._watch.where:
+            parts.append(f"where {escape(self._watch.where)}")
+        if self._paused:
+            parts.append("[reverse] paused [/]")
+        parts.append(f"[dim]{took * 1000:.0f} ms[/]")
+        if self._said:
+            parts = [f"[red]{escape(self._said)}[/]"]
+        self.query_one("#head", Static).update("  ·  ".join(parts))
+
+    def _chosen(self) -> str | None:
+        grid = self.query_one(DataTable[Any])
+        if not grid.row_count:
+            return None
+        key = grid.coordinate_to_cell_key(grid.cursor_coordinate).row_key.value
+        return None if key is None else str(key)
+
+    def action_sort(self) -> None:
+        """By the next column."""
+        names = [figure.key for figure in self.rows[0].figures] if self.rows else []
+        orders = [*ORDERS, *names]
+        at = orders.index(self.sorted_by) if self.sorted_by in orders else -1
+        self.sorted_by = orders[(at + 1) % len(orders)]
+        self._show(self.rows, "", 0.0)
+
+    def action_reverse(self) -> None:
+        """The other way round."""
+        self.descending = not self.descending
+        self._show(self.rows, "", 0.0)
+
+    def action_pause(self) -> None:
+        """Stand still, or go on."""
+        self._paused = not self._paused
+        self._head()
+
+    def action_open(self) -> None:
+        """The page of the run that the cursor is on."""
+        chosen = self._chosen()
+        if chosen is not None:
+            self.push_screen(RunPage(self._store, chosen))
+
+    def action_ask(self, what: str) -> None:
+        """Ask for a filter, or for a tag."""
+        self._asked = what
+        ask = self.query_one("#ask", Input)
+        ask.placeholder = (
+            "a filter, such as params.lr < 0.01; empty: all"
+            if what == "filter"
+            else "a tag for this run, such as look-at-this; -tag takes it away"
+        )
+        ask.value = (self._watch.where or "") if what == "filter" else ""
+        ask.add_class("open")
+        ask.focus()
+
+    def action_close(self) -> None:
+        """Ask no more."""
+        self.query_one("#ask", Input).remove_class("open")
+        self.query_one(DataTable[Any]).focus()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """What was asked for."""
+        value = event.value.strip()
+        self.action_close()
+        if self._asked == "filter":
+            self._watch.where = value or None
+            self.look()
+        elif value and (chosen := self._chosen()) is not None:
+            self._tag(chosen, value)
+
+    @work(thread=True)
+    def _tag(self, run: str, tag: str) -> None:
+        try:
+            if tag.startswith("-"):
+                self._store.remove_from_run(run, tags=[tag[1:]])
+                said = f"{tag[1:]} taken away"
+            else:
+                self._store.add_to_run(run, tags={tag: None})
+                said = f"tagged {tag}"
+        except RunbaseError as error:
+            said = str(error)
+        self.call_from_thread(self.notify, said)
+
+    def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
+        """Enter on a row opens it."""
+        del event
+        self.action_open()
+
+
+def told(record: Run, folder: Any, output: list[str]) -> Text:
+    """A run's page, as `runbase show` prints it."""
+    out = Console(
+        record=True,
+        width=120,
+        highlight=False,
+        force_terminal=True,
+        color_system="standard",
+        file=StringIO(),
+    )
+    print_run(out, record, folder, output)
+    return Text.from_ansi(out.export_text(styles=True))
