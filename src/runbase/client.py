@@ -6,6 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from runbase import rebuilding
 from runbase.ingest import Report, check_liveness, sync
 from runbase.listings import Experiments, Runs
 from runbase.model import Run
@@ -15,7 +16,7 @@ from runbase.shelves.backups import BackupShelf
 from runbase.shelves.charts import ChartShelf
 from runbase.shelves.runs import LabelShelf
 from runbase.shelves.schema import SchemaShelf
-from runbase.shelves.transfer import TransferShelf
+from runbase.shelves.transfer import Salvaged, TransferShelf
 from runbase.shelves.trash import TrashShelf
 from runbase.storage.protocol import Storage
 from runbase.storage.records import Rows
@@ -35,17 +36,26 @@ class Store(TransferShelf, LabelShelf, ChartShelf, TrashShelf, BackupShelf, Sche
         self.home = home
         self.url = storage.url
         """Where it is, without a password."""
+        self.salvaged: Salvaged | None = None
+        """What the last `sync` took over from a database that was set aside, if there was one."""
         self.address = address or storage.url
         """What opens it anew: its URL as it was given, perhaps with a password. Not to be printed."""
 
     def sync(self, progress: Callable[[int, int], None] | None = None) -> Report:
         """Take in what the home's journals hold, and mark runs that died without a word.
 
+        Goes on with a rebuild that was stopped: what the old database holds and no folder does is taken over.
         `progress` is called with how many run folders are done, and of how many.
         """
         if self.home is None:
             return Report()
-        return sync(self._storage, self.home, progress=progress)
+        report = sync(self._storage, self.home, progress=progress)
+        for path in rebuilding.pending(self.url):
+            taken = self.salvage(path) if path.exists() else Salvaged()
+            self.salvaged = taken if self.salvaged is None else self.salvaged.with_(taken)
+        if self.salvaged is not None:
+            rebuilding.done(self.url)
+        return report
 
     def scan(
         self,

@@ -21,7 +21,7 @@ FLOORS = {
     0: "model events status errors ids values space protobuf",
     1: "journal storage",
     2: "ingest capture trials registry analysis",
-    3: "client experiment folders learning leases openings requeued worker run start active arguments params current background endings files settings aio testing shelves listings roots recorder media mediafiles holdings uploads",
+    3: "client experiment folders learning leases openings requeued rebuilding worker run start active arguments params current background endings files settings aio testing shelves listings roots recorder media mediafiles holdings uploads",
     4: "cli server integrations importers",
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names.split()}

@@ -12,12 +12,12 @@ from rich.markup import escape
 
 from runbase import __version__
 from runbase.cli import common
-from runbase.cli.rebuilding import set_aside, take_over
 from runbase.client import Store
 from runbase.client import open as open_store
 from runbase.errors import RunbaseError, StoreCorrupt, UsageError
 from runbase.ingest.home import waiting
 from runbase.ingest.tidying import leftovers
+from runbase.rebuilding import set_aside
 from runbase.settings import DESCRIPTIONS, Settings, file_system, load, on_network
 
 EXAMPLES = "Examples: runbase doctor · runbase doctor --fix --dry-run · runbase doctor --json"
@@ -81,10 +81,10 @@ def _repair(settings: Settings, *, dry_run: bool) -> list[str]:
     if damage:
         done.append(f"make {settings.shown('store')} anew from the run folders: {damage[0]}")
         if not dry_run:
-            aside = set_aside(settings.home, settings.store)
+            aside = set_aside(settings.store, settings.home)
             with open_store(settings.store, home=settings.home, sync=False) as store:
                 common.update(store)
-                taken = take_over(store, aside)
+                taken = store.salvaged
             done += [f"keep the old database as {path}" for path in aside[:1]]
             if taken is not None:
                 done.append(f"take over {taken.runs:,} runs from it, {taken.new:,} in no folder")

@@ -6,10 +6,11 @@ from typing import Annotated, Any
 import typer
 
 from runbase.cli import common
-from runbase.cli.rebuilding import say, set_aside, take_over
 from runbase.client import Store
 from runbase.client import open as open_store
+from runbase.rebuilding import set_aside
 from runbase.settings import load
+from runbase.shelves.transfer import Salvaged
 from runbase.uploads import take_up
 
 EXAMPLES = "Examples: runbase sync · runbase sync --rebuild"
@@ -27,11 +28,12 @@ def command(
     json: common.Json = False,
 ) -> None:
     """Take in what the journals hold and the database does not; mark runs that died."""
-    aside = set_aside(home, url) if rebuild else []
+    settings = load(home=home, store=url)
+    aside = set_aside(settings.store, settings.home) if rebuild else []
     uploaded, stuck = _upload(home, url)
     with open_store(url, home=home, sync=False) as store:
         report = common.update(store)
-        taken = take_over(store, aside)
+        taken = store.salvaged
         totals = store.totals()
     if json:
         common.print_json(
@@ -52,7 +54,7 @@ def command(
     for path in aside:
         print(f"The old database is now {path}")
     if taken is not None:
-        say(taken)
+        _say(taken)
     _print(report, totals, store)
 
 
@@ -80,3 +82,13 @@ def _print(report: Any, totals: dict[str, int], store: Store) -> None:
     if len(damaged) > SHOWN:
         print(f"… and {len(damaged) - SHOWN} more damaged lines")
     print(f"{store.url}: {totals['runs']:,} runs, {totals['points']:,} points")
+
+
+def _say(taken: Salvaged) -> None:
+    print(
+        f"Taken over from it: notes, tags and links of {taken.runs:,} runs, {taken.new:,} of them in no folder"
+    )
+    for text in taken.unreadable[:SHOWN]:
+        print(f"lost: {text}")
+    if len(taken.unreadable) > SHOWN:
+        print(f"… and {len(taken.unreadable) - SHOWN:,} more")

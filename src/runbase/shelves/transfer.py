@@ -48,6 +48,14 @@ class Salvaged(Struct, kw_only=True):
     """Runs that no folder holds."""
     unreadable: list[str] = []
 
+    def with_(self, other: "Salvaged") -> "Salvaged":
+        """Both together."""
+        return Salvaged(
+            runs=self.runs + other.runs,
+            new=self.new + other.new,
+            unreadable=[*self.unreadable, *other.unreadable],
+        )
+
 
 class TransferShelf(RunShelf, RecordShelf):
     """Copying and exporting."""
