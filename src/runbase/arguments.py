@@ -32,11 +32,11 @@ def as_params(values: Any) -> dict[str, Any]:
 
 def as_environment(environ: Mapping[str, str] | str) -> dict[str, str]:
     """Environment variables without what looks like a secret; for "auto", those of the allow-list."""
-    from runbase.capture import environment
+    from runbase import discretion
 
     if isinstance(environ, str):
-        return environment.allowed()
-    return environment.harmless(environ)
+        return discretion.allowed()
+    return discretion.harmless(environ)
 
 
 def program_options() -> dict[str, Any]:

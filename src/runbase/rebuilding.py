@@ -17,16 +17,24 @@ from runbase.errors import StoreError, UsageError
 _PARTS = ("", "-wal", "-shm")
 
 
-def set_aside(url: str, home: Path) -> list[Path]:
-    """Rename a database and what belongs to it, so that a new one is made; where it is now.
+def rebuildable(url: str, home: Path) -> Path:
+    """The file of a database that run folders can make anew.
 
-    Raises UsageError where it is not SQLite's or there is nothing to make it from, StoreError where it stays.
+    Raises UsageError where it is not SQLite's, or there is nothing to make it from.
     """
     if not url.startswith("sqlite:"):
         raise UsageError("--rebuild makes a SQLite file anew; this store is elsewhere")
     if not (home / "runs").is_dir():
         raise UsageError(f"there are no run folders in {home} to rebuild from")
-    path = _path(url)
+    return _path(url)
+
+
+def set_aside(url: str, home: Path) -> list[Path]:
+    """Rename a database and what belongs to it, so that a new one is made; where it is now.
+
+    Raises UsageError as `rebuildable`, StoreError where it stays.
+    """
+    path = rebuildable(url, home)
     if not path.exists():
         return []
     with suppress(sqlite3.Error), closing(sqlite3.connect(path, timeout=10)) as connection:

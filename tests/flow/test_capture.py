@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import runbase
+from runbase import discretion
 from runbase.capture import environment, git
 from runbase.capture.slurm import job, sweep_tag
 
@@ -204,7 +205,7 @@ def test_secrets_stay_out() -> None:
         "HOME": "/root",
         "NCCL_NOTE": "sk-abcdefghijkl",
     }
-    assert environment.allowed(environ) == {
+    assert discretion.allowed(environ) == {
         "CUDA_VISIBLE_DEVICES": "0",
         "MY_SETTING": "1",
         "RUNBASE_CAPTURE_ENV": "MY_SETTING, MY_PASSWORD",

@@ -426,3 +426,30 @@ def test_a_worker_beside_a_living_run(home: Path, script: Script, tmp_path: Path
     with runbase.open(home=home) as store:
         assert set(store.run("shared-1").metrics) == {"w", "x"}
         assert store.run("shared-1").status.value == "COMPLETED"
+
+
+def test_a_file_whose_last_writer_was_killed_before_write_ahead_mode(
+    home: Path, tmp_path: Path, script: Script
+) -> None:
+    """A backup, or the very first moment of a database: its rollback journal is undone by whoever opens it next."""
+    with runbase.start_run("e", home=home, capture=False) as run:
+        for step in range(5000):
+            run.log({"x": step})
+    with runbase.open(home=home) as store:
+        copy = store.backup(tmp_path / "copy.db").path
+    process = script(
+        "import sqlite3, sys\n"
+        "c = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "c.execute('pragma cache_size = 1'); c.execute('begin immediate')\n"
+        "c.execute('delete from blocks'); c.execute('delete from runs')\n"
+        "print('ready', flush=True); sys.stdin.readline()",
+        str(copy),
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.kill()
+    process.wait()
+    assert (tmp_path / "copy.db-journal").stat().st_size > 0
+    with runbase.open(copy) as store:
+        assert len(store.metrics(run.id, "x")) == 5000
+        assert store.check() == []

@@ -216,6 +216,12 @@ def test_a_rebuild_takes_over_what_no_folder_holds(home: Path, tmp_path: Path) -
     command(home, "note", runs[0].id, "a note")
     command(home, "tag", runs[0].id, "mine")
     command(home, "rm", runs[1].id)
+    before = (home / "runbase.db").stat().st_ino
+    plan = command(home, "sync", "--rebuild", "--dry-run")
+    assert f"Would set {home}/runbase.db aside" in plan
+    assert "Would take in 3 journals" in plan
+    assert "Would take in 0 journals" in command(home, "sync", "--dry-run")
+    assert (home / "runbase.db").stat().st_ino == before
     out = command(home, "sync", "--rebuild")
     assert "of 4 runs, 1 of them in no folder" in out
     with runbase.open(home=home) as store:

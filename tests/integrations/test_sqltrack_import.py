@@ -40,7 +40,7 @@ def source(postgres: str, monkeypatch: pytest.MonkeyPatch) -> str:
         experiment.set_comment(f"about {name}")
         run = experiment.get_run()
         run.set_args({"lr": 0.1, "deep": {"x": [1, 2]}})
-        run.set_env({"SECRET_TOKEN": "hunter2"})
+        run.set_env({"SECRET_TOKEN": "hunter2", "CUDA_VISIBLE_DEVICES": "0", "MINE": "x"})
         run.add_tags("fast")
         run.start()
         for step in range(20):
@@ -53,6 +53,8 @@ def source(postgres: str, monkeypatch: pytest.MonkeyPatch) -> str:
             "update metrics set said = 'hello', doc = '{\"a\": 1}', \"order\" = 7 where step = 3"
         )
         db.execute("insert into runs (experiment_id) values (1)")
+        db.execute("insert into run_links (from_id, kind, to_id) values (2, 'follows', 1)")
+        db.execute("insert into experiment_links (from_id, kind, to_id) values (1, 'leads to', 2)")
         db.commit()
     return f"{base}&schema={schema}"
 
@@ -82,7 +84,16 @@ def test_value_by_value(source: str, tmp_path: Path) -> None:
         [second] = store.runs(experiment="second")
         assert (second.status, second.source_status) == (Status.TIMEOUT, "TIMEOUT")
         everything = "\n".join(store.connect().iterdump())
-        assert "hunter2" not in everything  # no environment comes along
+        assert "hunter2" not in everything  # of the environment what is harmless comes along
+        assert run.env == {"CUDA_VISIBLE_DEVICES": "0"}
+        shares = (
+            "select step, progress from metrics where run_id = ? and key = 'loss' order by step"
+        )
+        assert store.sql(shares, [run.id]) == [(n, n / 20) for n in range(20)]
+        links = [(link.from_id, link.kind) for link in store.run(run.id).links]
+        assert links == [(second.id, "follows")]
+        [link] = store.sql("select from_id, kind, to_id from experiment_links")
+        assert link == (first.id, "leads to", store.experiment("second").id)
         assert import_from(store, source, "sqltrack").unchanged == 3
 
 

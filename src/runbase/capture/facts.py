@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from runbase import discretion
 from runbase.capture import environment, git, machine, slurm
 from runbase.errors import UsageError, suggestion
 
@@ -41,7 +42,7 @@ def quick(wanted: Iterable[str]) -> dict[str, dict[str, Any]]:
     if "command" in names:
         facts["args"] = environment.command()
     if "env" in names:
-        facts["env"] = environment.allowed()
+        facts["env"] = discretion.allowed()
     if "slurm" in names and (job := slurm.job()):
         facts["system"] = {"slurm": job}
     return facts

@@ -8,12 +8,13 @@ import typer
 from runbase.cli import common
 from runbase.client import Store
 from runbase.client import open as open_store
-from runbase.rebuilding import set_aside
-from runbase.settings import load
+from runbase.ingest.home import waiting
+from runbase.rebuilding import rebuildable, set_aside
+from runbase.settings import Settings, load
 from runbase.shelves.transfer import Salvaged
 from runbase.uploads import take_up
 
-EXAMPLES = "Examples: runbase sync · runbase sync --rebuild"
+EXAMPLES = "Examples: runbase sync · runbase sync --rebuild --dry-run · runbase sync --rebuild"
 
 SHOWN = 20
 
@@ -23,12 +24,18 @@ def command(
         bool,
         typer.Option("--rebuild", help="Make the database anew from the run folders."),
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+    ] = False,
     home: common.Home = None,
     url: common.Url = None,
     json: common.Json = False,
 ) -> None:
     """Take in what the journals hold and the database does not; mark runs that died."""
     settings = load(home=home, store=url)
+    if dry_run:
+        _plan(settings, rebuild=rebuild, json=json)
+        return
     aside = set_aside(settings.store, settings.home) if rebuild else []
     uploaded, stuck = _upload(home, url)
     with open_store(url, home=home, sync=False) as store:
@@ -56,6 +63,22 @@ def command(
     if taken is not None:
         _say(taken)
     _print(report, totals, store)
+
+
+def _plan(settings: Settings, *, rebuild: bool, json: bool) -> None:
+    """What would be done."""
+    old = rebuildable(settings.store, settings.home) if rebuild else None
+    if rebuild:
+        count, size = waiting(None, settings.home)
+    else:
+        with open_store(settings.store, home=settings.home, sync=False) as store:
+            count, size = waiting(store._storage, settings.home)  # pyright: ignore[reportPrivateUsage]
+    if json:
+        common.print_json({"journals": count, "bytes": size, "rebuild": old, "dry_run": True})
+        return
+    if old is not None:
+        print(f"Would set {old} aside, make a new database, and take over what no folder holds")
+    print(f"Would take in {count:,} journals ({common.size(size)})")
 
 
 def _upload(home: Path | None, url: str | None) -> tuple[int, list[str]]:

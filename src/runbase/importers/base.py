@@ -66,9 +66,14 @@ class Foreign(Struct, kw_only=True):
     git: dict[str, Any] = {}
     args: dict[str, Any] = {}
     system: dict[str, Any] = {}
+    env: dict[str, str] = {}
+    links: list[tuple[str, str]] = []
+    """What it points to: (kind of link, id of a run)."""
     exit_code: int | None = None
     metrics: dict[str, list[tuple[float, int | float, float]]] = {}
     """Metric → (time, step, value) of each point, in an order in which new ones come last."""
+    progress: dict[str, list[float | None]] = {}
+    """Metric → the share of the run's work that was done, for each of its points, where that was said."""
     by_step: bool = False
     """Its points come from several sources: those are new whose step is."""
     types: dict[str, str] = {}
@@ -93,6 +98,8 @@ class Told(Struct, kw_only=True):
     objectives: dict[str, str] = {}
     fields: dict[str, Any] = {}
     """Other fields of our experiments, for one that is not here yet."""
+    links: list[tuple[str, str]] = []
+    """What it points to: (kind of link, name of an experiment)."""
     parent: str | None = None
     """The name of the one that it descends from, which came before it."""
     attributes: dict[str, dict[str, Any]] = {}

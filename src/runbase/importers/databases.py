@@ -14,14 +14,23 @@ Ask = Callable[..., list[Any]]
 """A query with `?` for each value behind it; the rows."""
 
 
+_MAGIC = b"SQLite format 3\0"
+
+
 def path_of(source: str) -> Path:
     """The file or folder that a source names."""
     return Path(source.removeprefix("sqlite:///").removeprefix("file://")).expanduser()
 
 
 def is_database(source: str) -> bool:
-    """Whether a source may be one."""
-    return source.startswith(("postgresql://", "postgres://")) or path_of(source).is_file()
+    """Whether a source may be one: an address of PostgreSQL, or a file that begins as SQLite's do."""
+    if source.startswith(("postgresql://", "postgres://")):
+        return True
+    try:
+        with path_of(source).open("rb") as file:
+            return file.read(len(_MAGIC)) == _MAGIC
+    except OSError:
+        return False
 
 
 def _schema(source: str) -> tuple[str, str | None]:
@@ -34,6 +43,8 @@ def _schema(source: str) -> tuple[str, str | None]:
 
 def tables(source: str) -> set[str]:
     """The names of its tables; none where it is no database."""
+    if not is_database(source):
+        return set()
     names = "select name from sqlite_master"
     if source.startswith("postgres"):
         names = (

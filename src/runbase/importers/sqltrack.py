@@ -9,6 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, cast
 
+from runbase.discretion import allowed
 from runbase.ids import derived_id
 from runbase.importers.base import Asked, Foreign, Told
 from runbase.importers.databases import database, is_database, tables
@@ -37,11 +38,18 @@ def count(source: str) -> int:
 def experiments(source: str) -> list[Told]:
     """Names, comments, tags."""
     with database(source, NAME) as ask:
+        names = dict(ask("select id, name from experiments"))
+        links: dict[str, list[tuple[str, str]]] = {}
+        for origin, kind, goal in ask(
+            "select from_id, kind, to_id from experiment_links order by 1, 2, 3"
+        ):
+            links.setdefault(names[origin], []).append((str(kind), names[goal]))
         return [
             Told(
                 name=name,
                 description=comment or "",
                 fields={"tags": _tags(tags)},
+                links=links.get(name, []),
                 attributes={NAME: {"id": key, "created_at": created}},
             )
             for key, name, comment, tags, created in ask(
@@ -63,6 +71,11 @@ def runs(asked: Asked) -> Iterator[Foreign]:
             if name not in _KEYS
         ]
         listed = "".join(f', "{name.replace(chr(34), chr(34) * 2)}"' for name in columns)
+        links: dict[int, list[tuple[str, str]]] = {}
+        for origin, kind, goal in ask(
+            "select from_id, kind, to_id from run_links order by 1, 2, 3"
+        ):
+            links.setdefault(origin, []).append((str(kind), derived_id(NAME, host, str(goal))))
         for key, experiment, word, created, started, updated, comment, tags, args, env in ask(
             "select r.id, e.name, r.status::text, r.time_created, r.time_started, r.time_updated, r.comment, "
             "r.tags, r.args, r.env from runs r join experiments e on e.id = r.experiment_id order by r.id"
@@ -78,15 +91,18 @@ def runs(asked: Asked) -> Iterator[Foreign]:
                 notes=comment or "",
                 params=_params(args),
                 tags=_tags(tags),
-                attributes={NAME: {"id": key, "variables": len(env or {})}},
+                env=allowed(cast("dict[str, str]", env or {})),
+                links=links.get(key, []),
+                attributes={NAME: {"id": key}},
             )
             when = (updated or started or created).timestamp()
-            for step, _progress, *values in ask(
+            for step, progress, *values in ask(
                 f"select step, progress{listed} from metrics where run_id = ? order by step, progress",  # noqa: S608
                 key,
             ):
                 for name, value in zip(columns, values, strict=True):
-                    _keep(run, name, when, step, value)
+                    if _keep(run, name, when, step, value):
+                        run.progress.setdefault(name, []).append(progress)
             yield run
 
 
@@ -99,10 +115,11 @@ def _params(told: Any) -> dict[str, Any]:
     return dict(flatten(cast("dict[str, Any]", told))) if isinstance(told, dict) else {}
 
 
-def _keep(run: Foreign, name: str, when: float, step: int, value: Any) -> None:
+def _keep(run: Foreign, name: str, when: float, step: int, value: Any) -> bool:
+    """A value of a row; whether it is a point of a metric."""
     match value:
         case None:
-            return
+            return False
         case datetime():
             run.types[name] = "time"
             number = value.timestamp()
@@ -113,8 +130,9 @@ def _keep(run: Foreign, name: str, when: float, step: int, value: Any) -> None:
             number = float(value)
         case _:
             run.texts.append((when, step, name, value))
-            return
+            return False
     run.metrics.setdefault(name, []).append((when, step, number))
+    return True
 
 
 __all__ = ["NAME", "count", "experiments", "recognises", "runs"]

@@ -58,6 +58,7 @@ def take(
     """Bring runs into a store; those that are there already get what is new of them."""
     storage = store._storage  # pyright: ignore[reportPrivateUsage]
     left = iter(runs)
+    links: list[tuple[str, str, str]] = []
     while part := list(islice(left, BATCH)):
         ids = [run.id for run in part]
         known = {run.id: run for run in storage.get_runs(ids)}
@@ -89,6 +90,7 @@ def take(
             )
         taken = storage.apply(deliveries) if deliveries else []
         changed = {d.run for d, mine in zip(deliveries, taken, strict=True) if mine}
+        links += [(run.id, kind, other) for run in part for kind, other in run.links]
         fresh = [run for run in part if run.id in changed]
         storage.update_runs({run.id: {"source_status": run.source_status} for run in fresh})
         for run in fresh:
@@ -98,6 +100,10 @@ def take(
             storage.delete("run", gone)
         if progress:
             progress(report.runs, max(total, report.runs))
+    here = {run.id for run in storage.get_runs([other for _, _, other in links])}
+    for run, kind, other in links:
+        if other in here:
+            storage.link("run", run, kind, other)
     return report
 
 
@@ -109,7 +115,9 @@ def known(store: Store, ids: Sequence[str]) -> dict[str, Run]:
 def about(store: Store, told: Iterable[Told]) -> None:
     """What is said of experiments, where nobody here has said something else."""
     storage = store._storage  # pyright: ignore[reportPrivateUsage]
+    links: list[tuple[str, str, str]] = []
     for each in told:
+        links += [(each.name, kind, other) for kind, other in each.links]
         experiment = _experiment(store, each)
         changes: dict[str, Any] = {}
         if each.description and not experiment.description:
@@ -120,6 +128,9 @@ def about(store: Store, told: Iterable[Told]) -> None:
             store.update_experiment(experiment, **changes)
         for scope, values in each.attributes.items():
             storage.put_attributes("experiment", experiment.id, scope, values)
+    for name, kind, other in links:
+        ids = store.experiment(name).id, store.experiment(other).id
+        storage.link("experiment", ids[0], kind, ids[1])
 
 
 def _experiment(store: Store, told: Told) -> Any:
@@ -182,12 +193,13 @@ def _events(
         )
         if run.status.phase is not Phase.WAITING:
             yield Started(time=run.started, parent=run.parent, user=run.user)
-        if run.git or run.args or run.system:
+        if run.git or run.args or run.system or run.env:
             yield Captured(
                 time=run.started,
                 git=run.git or None,
                 args=run.args or None,
                 system=run.system or None,
+                env=run.env or None,
             )
     params = {
         k: v for k, v in run.params.items() if known is None or known.params.get(k, _NONE) != v
@@ -251,7 +263,14 @@ def _points(run: Foreign, known: Run | None) -> Iterator[Points]:
         fresh = rows[0 if metric is None or run.by_step else metric.count :]
         if fresh:
             times, steps, values = zip(*fresh, strict=True)
-            yield Points(keys=(key,), steps=[*steps], times=[*times], columns=[[*values]])
+            shares = run.progress.get(key)
+            yield Points(
+                keys=(key,),
+                steps=[*steps],
+                times=[*times],
+                columns=[[*values]],
+                progress=None if shares is None else shares[-len(fresh) :],
+            )
 
 
 _NONE = object()

@@ -5,6 +5,7 @@ SQLite's own busy wait starves writers, a lock file that the kernel queues for d
 connections of their own, opened read-only, and wait for nobody (write-ahead log).
 """
 
+import errno
 import os
 import re
 import sqlite3
@@ -43,6 +44,8 @@ CACHE = 2**17
 
 T = TypeVar("T")
 _STEPS_BETWEEN_CHECKS = 20_000
+_HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EINTR)
+"""What a lock file says that another process has locked."""
 _PAGES = 4096
 """How many pages a backup copies before it says how far it has come."""
 _UNAVAILABLE = (
@@ -401,7 +404,20 @@ class SqliteDriver:
             connection.set_progress_handler(None, 0)
             connection.row_factory = sqlite3.Row
 
+    def _recover(self, path: Path) -> None:
+        """Undo what a process was killed in before the file was in write-ahead mode: a reader may not."""
+        if self._depth or not path.with_name(f"{path.name}-journal").exists():
+            return
+        with self._lock_file(), self.errors():
+            connection = sqlite3.connect(path, timeout=self.timeout)
+            try:
+                connection.execute("select count(*) from sqlite_master")
+            finally:
+                connection.close()
+
     def _open(self, read_only: bool) -> sqlite3.Connection:
+        if read_only and self.path is not None:
+            self._recover(self.path)
         try:
             if self.path is None:
                 connection = sqlite3.connect(
@@ -497,7 +513,11 @@ def _wait_for(fd: int, timeout: float) -> None:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
-        except OSError:
+        except OSError as error:
+            if error.errno not in _HELD:
+                raise StoreUnavailable(
+                    f"files cannot be locked there ({error.strerror}): put the database on a local disk"
+                ) from error
             if time.monotonic() > deadline:
                 raise StoreBusy(
                     f"other processes have kept the database busy for {timeout:.0f} s"
