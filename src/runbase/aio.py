@@ -189,6 +189,7 @@ class AsyncStore:
     gc = _awaited(Store.gc)
     backup = _awaited(Store.backup)
     import_file = _awaited(Store.import_file)
+    salvage = _awaited(Store.salvage)
     keys = _awaited(Store.keys)
     link = _awaited(Store.link)
     locate = _awaited(Store.locate)

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from typer.testing import CliRunner
+
 from runbase.cli.app import app
 
 Cli = Callable[..., Any]
@@ -20,7 +22,7 @@ def test_help_of_everything(cli: Cli) -> None:
     assert len(names) == 29
     for name in names:
         assert name in text
-        page = cli(name, "--help")
+        page = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "160"}).output
         assert "Example" in page
         assert "--json" in page
 

@@ -16,7 +16,7 @@ import pytest
 import runbase
 from runbase.importers import import_from
 
-ROUNDS = {"sqlite": 100, "postgres": 50}
+ROUNDS = {"sqlite": 70, "postgres": 40}
 OLD = Path(__file__).parents[1] / "migrations" / "fixtures" / "0001_first.db.gz"
 """A database of the first schema there was."""
 IMPORTED, POINTS = 60, 200
