@@ -184,3 +184,15 @@ def test_every_command_has_examples(cli: Cli) -> None:
         assert examples.startswith(("Example: ", "Examples: "))
         assert f"runbase {name}" in examples
     assert runbase.__version__ in cli("--version")
+
+
+def test_importing_run_folders_is_scanning_them(cli: Cli, tmp_path: Path) -> None:
+    from tensorboardX import SummaryWriter
+
+    with SummaryWriter(str(tmp_path / "logs" / "first"), write_to_disk=True) as writer:
+        for step in range(20):
+            writer.add_scalar("loss", 1 / (step + 1), step)
+    store = str(tmp_path / "a.db")
+    told = cli("import", str(tmp_path / "logs"), "--store", store, "--json")
+    assert (told["new"], told["points"], told["problems"]) == (1, 20, [])
+    assert cli("import", str(tmp_path / "logs"), "--store", store, "--json")["points"] == 0

@@ -6,11 +6,12 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -283,3 +284,33 @@ def test_the_command(source: tuple[str, str, list[str]], tmp_path: Path) -> None
 )
 def test_parameters_become_what_they_were(text: str, value: Any) -> None:
     assert (typed(text), type(typed(text))) == (value, type(value))
+
+
+def test_a_damaged_database_gives_what_is_sound(
+    store: runbase.Store, made: dict[str, Any], tmp_path: Path
+) -> None:
+    path, _, ids = made["database"]
+    copy = Path(shutil.copy(path, tmp_path / "mlflow.db"))
+    with closing(sqlite3.connect(copy)) as db:
+        size = db.execute("pragma page_size").fetchone()[0]
+        pages = db.execute("pragma page_count").fetchone()[0]
+        columns = "name, source_type, source_name, entry_point_name, user_id, status, start_time, end_time, source_version, lifecycle_stage, artifact_uri, experiment_id"
+        db.execute(
+            f"insert into runs (run_uuid, {columns}) select ?, {columns} from runs where run_uuid = ?",
+            ("f" * 32, ids[0]),
+        )
+        rows = [("long", step / 7, step, step, False, "f" * 32) for step in range(20_000)]
+        db.executemany(
+            "insert into metrics (key, value, timestamp, step, is_nan, run_uuid) values (?, ?, ?, ?, ?, ?)",
+            rows,
+        )
+        db.commit()
+    raw = bytearray(copy.read_bytes())
+    for page in range(pages + 40, pages + 60):
+        raw[page * size : (page + 1) * size] = b"\x99" * size
+    copy.write_bytes(raw)
+    report = import_from(store, str(copy), "mlflow")
+    assert report.new == 5
+    assert len(report.problems) == 1
+    assert "f" * 32 in report.problems[0]
+    check(store, ids)

@@ -1,7 +1,7 @@
 """Other systems' databases, read only: SQLite files, and PostgreSQL by its URL."""
 
 import sqlite3
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlparse, urlsplit, urlunsplit
 
 from runbase.errors import StoreUnavailable
+from runbase.importers.base import Foreign
 
 Ask = Callable[..., list[Any]]
 """A query with `?` for each value behind it; the rows."""
@@ -83,15 +84,31 @@ def database(source: str, system: str) -> Generator[Ask]:
         connection.execute("begin")
         mark = "?"
 
+    errors = (sqlite3.Error, *_psycopg_errors(source))
+
     def ask(query: str, *values: Any) -> list[Any]:
-        return connection.execute(query.replace("?", mark), values).fetchall()
+        try:
+            return connection.execute(query.replace("?", mark), values).fetchall()
+        except errors as wrong:
+            raise StoreUnavailable(f"cannot read {system}'s database: {wrong}") from wrong
 
     try:
         yield ask
-    except (sqlite3.Error, *_psycopg_errors(source)) as wrong:
-        raise StoreUnavailable(f"cannot read {system}'s database: {wrong}") from wrong
     finally:
         connection.close()
+
+
+def each(
+    rows: Iterable[Any], make: Callable[..., Foreign], problems: list[str]
+) -> Iterator[Foreign]:
+    """A run of each row, whose first value names it; one that cannot be read is named in `problems` and left out."""
+    for row in rows:
+        try:
+            made = make(*row)
+        except (StoreUnavailable, ValueError, TypeError) as wrong:
+            problems.append(f"run {row[0]}: {wrong}")
+            continue
+        yield made
 
 
 def _psycopg_errors(source: str) -> tuple[type[BaseException], ...]:

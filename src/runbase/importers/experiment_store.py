@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from runbase.ids import derived_id
 from runbase.importers.base import Artifact, Asked, Foreign, Told
-from runbase.importers.databases import database, is_database, tables
+from runbase.importers.databases import Ask, database, each, is_database, tables
 from runbase.status import Status
 from runbase.values import flatten
 
@@ -65,43 +65,58 @@ def runs(asked: Asked) -> Iterator[Foreign]:
     """Every run with its steps; a step whose values are no document is named in `asked.problems`."""
     with database(asked.source, NAME) as ask:
         names = _names(ask)
-        for key, experiment, word, config, metrics, artifacts, error, began, ended in ask(
+
+        def run_of(key: str, experiment: str, *told: Any) -> Foreign:
+            name = names.get(experiment, str(experiment))
+            return _run(ask, asked.problems, key, name, *told)
+
+        rows = ask(
             "select id, experiment_id, status, config, metrics, artifacts, error_message, started_at, ended_at "
             "from runs order by started_at, id"
-        ):
-            points: dict[str, list[tuple[float, int | float, float]]] = {}
-            for number, step, stamp, values in ask(
-                "select id, step, timestamp, metrics from metrics_log where run_id = ? order by step, id",
-                key,
-            ):
-                told = _json(values)
-                if not isinstance(told, dict):
-                    asked.problems.append(
-                        f"metrics_log {number} of run {key}: {values!r} is no document"
-                    )
-                    continue
-                for name, value in flatten(told):  # pyright: ignore[reportUnknownArgumentType]
-                    if isinstance(value, int | float):
-                        points.setdefault(name, []).append(
-                            (_seconds(stamp) or 0.0, step, float(value))
-                        )
-            first = min((rows[0][0] for rows in points.values()), default=0.0)
-            yield Foreign(
-                id=derived_id(NAME, str(key)),
-                name=str(key),
-                experiment=names.get(experiment, str(experiment)),
-                status=_WORDS.get(str(word).lower(), Status.PENDING),
-                source_status=str(word),
-                started=_seconds(began) or first,
-                ended=_seconds(ended),
-                notes=error or "",
-                params=dict(flatten(_json(config) or {})),
-                metrics=points,
-                artifacts=[
-                    Artifact(path=str(a).lstrip("/"), uri=str(a), size=0) for a in _list(artifacts)
-                ],
-                attributes={"summary": dict(flatten(_json(metrics) or {}))},
-            )
+        )
+        yield from each(rows, run_of, asked.problems)
+
+
+def _run(
+    ask: Ask,
+    problems: list[str],
+    key: str,
+    experiment: str,
+    word: str,
+    config: Any,
+    metrics: Any,
+    artifacts: Any,
+    error: str | None,
+    began: Any,
+    ended: Any,
+) -> Foreign:
+    points: dict[str, list[tuple[float, int | float, float]]] = {}
+    for number, step, stamp, values in ask(
+        "select id, step, timestamp, metrics from metrics_log where run_id = ? order by step, id",
+        key,
+    ):
+        told = _json(values)
+        if not isinstance(told, dict):
+            problems.append(f"metrics_log {number} of run {key}: {values!r} is no document")
+            continue
+        for name, value in flatten(told):  # pyright: ignore[reportUnknownArgumentType]
+            if isinstance(value, int | float):
+                points.setdefault(name, []).append((_seconds(stamp) or 0.0, step, float(value)))
+    first = min((rows[0][0] for rows in points.values()), default=0.0)
+    return Foreign(
+        id=derived_id(NAME, str(key)),
+        name=str(key),
+        experiment=experiment,
+        status=_WORDS.get(str(word).lower(), Status.PENDING),
+        source_status=str(word),
+        started=_seconds(began) or first,
+        ended=_seconds(ended),
+        notes=error or "",
+        params=dict(flatten(_json(config) or {})),
+        metrics=points,
+        artifacts=[Artifact(path=str(a).lstrip("/"), uri=str(a), size=0) for a in _list(artifacts)],
+        attributes={"summary": dict(flatten(_json(metrics) or {}))},
+    )
 
 
 def _names(ask: Any) -> dict[str, str]:

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlparse
 
 from runbase.errors import UsageError
 from runbase.importers.base import Artifact, Asked, Foreign, typed
-from runbase.importers.databases import database, is_database, path_of, tables
+from runbase.importers.databases import database, each, is_database, path_of, tables
 from runbase.status import Status
 
 NAME = "mlflow"
@@ -47,7 +47,11 @@ def count(source: str) -> int:
 def runs(asked: Asked) -> Iterator[Foreign]:
     """Every run, with all that is known of it; what cannot be read is named in `asked.problems`."""
     source = asked.source
-    return _of_folder(_root(source), asked.problems) if _is_folder(source) else _of_database(source)
+    return (
+        _of_folder(_root(source), asked.problems)
+        if _is_folder(source)
+        else _of_database(source, asked.problems)
+    )
 
 
 # A folder
@@ -116,22 +120,21 @@ def _yaml(path: Path, problems: list[str]) -> dict[str, Any] | None:
 # A database
 
 
-def _of_database(source: str) -> Iterator[Foreign]:
+def _of_database(source: str, problems: list[str]) -> Iterator[Foreign]:
     with database(source, NAME) as ask:
         names = dict(ask("select experiment_id, name from experiments"))
-        found = ask(
-            "select run_uuid, name, user_id, status, start_time, end_time, lifecycle_stage, artifact_uri, "
-            "experiment_id from runs order by start_time, run_uuid"
-        )
-        for row in found:
-            run = row[0]
+
+        def run_of(
+            run: str, name: Any, user: Any, word: str, start: Any, end: Any, *rest: Any
+        ) -> Foreign:
+            lifecycle, uri, experiment = rest
             told = {
                 "run_id": run,
-                "run_name": row[1],
-                "user_id": row[2],
-                "start_time": row[4],
-                "end_time": row[5],
-                "lifecycle_stage": row[6],
+                "run_name": name,
+                "user_id": user,
+                "start_time": start,
+                "end_time": end,
+                "lifecycle_stage": lifecycle,
             }
             points: dict[str, list[tuple[float, int | float, float]]] = {}
             for key, value, stamp, step, nan in ask(
@@ -141,15 +144,21 @@ def _of_database(source: str) -> Iterator[Foreign]:
             ):
                 figure = math.nan if nan else _finite(value)
                 points.setdefault(key, []).append((stamp / 1000, step, figure))
-            yield foreign(
+            return foreign(
                 told,
-                str(names.get(row[8], row[8])),
-                word=str(row[3]),
+                str(names.get(experiment, experiment)),
+                word=word,
                 params=dict(ask("select key, value from params where run_uuid = ?", run)),
                 tags=dict(ask("select key, value from tags where run_uuid = ?", run)),
                 metrics=points,
-                artifacts=artifacts_at(str(row[7] or ""), None),
+                artifacts=artifacts_at(str(uri or ""), None),
             )
+
+        rows = ask(
+            "select run_uuid, name, user_id, status, start_time, end_time, lifecycle_stage, artifact_uri, "
+            "experiment_id from runs order by start_time, run_uuid"
+        )
+        yield from each(rows, run_of, problems)
 
 
 def _finite(value: float) -> float:

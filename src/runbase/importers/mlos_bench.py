@@ -10,7 +10,7 @@ from typing import Any
 
 from runbase.ids import derived_id
 from runbase.importers.base import Asked, Foreign, Told, typed
-from runbase.importers.databases import database, is_database, tables
+from runbase.importers.databases import Ask, database, each, is_database, tables
 from runbase.status import Status
 
 NAME = "mlos_bench"
@@ -67,50 +67,65 @@ def runs(asked: Asked) -> Iterator[Foreign]:
         configs: dict[int, dict[str, Any]] = {}
         for config, key, value in ask("select config_id, param_id, param_value from config_param"):
             configs.setdefault(config, {})[key] = _value(value)
-        for experiment, trial, config, start, end, word in ask(
-            "select exp_id, trial_id, config_id, ts_start, ts_end, status from trial order by 1, 2"
-        ):
-            results = _pairs(
+
+        def trial_of(
+            name: str, trial: int, config: int, start: Any, end: Any, word: str
+        ) -> Foreign:
+            experiment = name.rpartition(":")[0]
+            params = configs.get(config, {})
+            return _trial(ask, experiment, trial, params, start, end, word)
+
+        rows = ask(
+            "select exp_id || ':' || trial_id, trial_id, config_id, ts_start, ts_end, status from trial "
+            "order by exp_id, trial_id"
+        )
+        yield from each(rows, trial_of, asked.problems)
+
+
+def _trial(
+    ask: Ask, experiment: str, trial: int, params: dict[str, Any], start: Any, end: Any, word: str
+) -> Foreign:
+    results = _pairs(
+        ask(
+            "select metric_id, metric_value from trial_result where exp_id = ? and trial_id = ?",
+            experiment,
+            trial,
+        )
+    )
+    began = _seconds(start)
+    ended = None if end is None else _seconds(end)
+    numbers = {key: v for key, v in results.items() if isinstance(v, int | float)}
+    return Foreign(
+        id=derived_id(NAME, experiment, str(trial)),
+        name=f"{experiment}:{trial}",
+        experiment=experiment,
+        status=_STATUSES.get(word, Status.PENDING),
+        source_status=word,
+        started=began,
+        ended=ended,
+        params=params,
+        metrics={key: [(ended or began, 0, float(v))] for key, v in numbers.items()},
+        attributes={
+            "result": results,
+            "config": _pairs(
                 ask(
-                    "select metric_id, metric_value from trial_result where exp_id = ? and trial_id = ?",
+                    "select param_id, param_value from trial_param "
+                    "where exp_id = ? and trial_id = ?",
                     experiment,
                     trial,
                 )
+            ),
+        },
+        samples=[
+            (_seconds(stamp), key, _value(value))
+            for stamp, key, value in ask(
+                "select ts, metric_id, metric_value from trial_telemetry "
+                "where exp_id = ? and trial_id = ? order by 1, 2",
+                experiment,
+                trial,
             )
-            began = _seconds(start)
-            ended = None if end is None else _seconds(end)
-            numbers = {key: v for key, v in results.items() if isinstance(v, int | float)}
-            yield Foreign(
-                id=derived_id(NAME, experiment, str(trial)),
-                name=f"{experiment}:{trial}",
-                experiment=experiment,
-                status=_STATUSES.get(word, Status.PENDING),
-                source_status=word,
-                started=began,
-                ended=ended,
-                params=configs.get(config, {}),
-                metrics={key: [(ended or began, 0, float(v))] for key, v in numbers.items()},
-                attributes={
-                    "result": results,
-                    "config": _pairs(
-                        ask(
-                            "select param_id, param_value from trial_param "
-                            "where exp_id = ? and trial_id = ?",
-                            experiment,
-                            trial,
-                        )
-                    ),
-                },
-                samples=[
-                    (_seconds(stamp), key, _value(value))
-                    for stamp, key, value in ask(
-                        "select ts, metric_id, metric_value from trial_telemetry "
-                        "where exp_id = ? and trial_id = ? order by 1, 2",
-                        experiment,
-                        trial,
-                    )
-                ],
-            )
+        ],
+    )
 
 
 def _pairs(rows: list[Any]) -> dict[str, Any]:

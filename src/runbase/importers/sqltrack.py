@@ -12,7 +12,7 @@ from typing import Any, cast
 from runbase.discretion import allowed
 from runbase.ids import derived_id
 from runbase.importers.base import Asked, Foreign, Told
-from runbase.importers.databases import database, is_database, tables
+from runbase.importers.databases import database, each, is_database, tables
 from runbase.status import Status
 from runbase.values import flatten
 
@@ -76,10 +76,19 @@ def runs(asked: Asked) -> Iterator[Foreign]:
             "select from_id, kind, to_id from run_links order by 1, 2, 3"
         ):
             links.setdefault(origin, []).append((str(kind), derived_id(NAME, host, str(goal))))
-        for key, experiment, word, created, started, updated, comment, tags, args, env in ask(
-            "select r.id, e.name, r.status::text, r.time_created, r.time_started, r.time_updated, r.comment, "
-            "r.tags, r.args, r.env from runs r join experiments e on e.id = r.experiment_id order by r.id"
-        ):
+
+        def run_of(
+            key: int,
+            experiment: str,
+            word: str,
+            created: datetime,
+            started: datetime | None,
+            updated: datetime | None,
+            comment: str | None,
+            tags: Any,
+            args: Any,
+            env: Any,
+        ) -> Foreign:
             run = Foreign(
                 id=derived_id(NAME, host, str(key)),
                 name=f"{experiment}-{key}",
@@ -103,7 +112,13 @@ def runs(asked: Asked) -> Iterator[Foreign]:
                 for name, value in zip(columns, values, strict=True):
                     if _keep(run, name, when, step, value):
                         run.progress.setdefault(name, []).append(progress)
-            yield run
+            return run
+
+        rows = ask(
+            "select r.id, e.name, r.status::text, r.time_created, r.time_started, r.time_updated, r.comment, "
+            "r.tags, r.args, r.env from runs r join experiments e on e.id = r.experiment_id order by r.id"
+        )
+        yield from each(rows, run_of, asked.problems)
 
 
 def _tags(told: Any) -> dict[str, str | None]:

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from runbase.ids import derived_id
 from runbase.importers.base import Artifact, Asked, Foreign, Kept
-from runbase.importers.databases import Ask, database, path_of, tables
+from runbase.importers.databases import Ask, database, each, path_of, tables
 from runbase.status import SILENCE, Status
 from runbase.values import flatten
 
@@ -43,8 +43,17 @@ def runs(asked: Asked) -> Iterator[Foreign]:
             found = ask(
                 "select run_id, min(run_name) from metrics group by run_id order by min(id)"
             )
-            for run, name in found:
-                yield _run(ask, path, str(run), str(name), asked.problems)
+
+            def run_of(
+                run: Any,
+                name: Any,
+                ask: Ask = ask,
+                path: Path = path,
+                problems: list[str] = asked.problems,
+            ) -> Foreign:
+                return _run(ask, path, str(run), str(name), problems)
+
+            yield from each(found, run_of, asked.problems)
 
 
 def _projects(source: str) -> list[Path]:
