@@ -136,15 +136,6 @@ def server(uri: str, folder: Path) -> Iterator[str]:
         process.wait()
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[runbase.Store]:
-    url = str(tmp_path / "ours.db")
-    if request.param == "postgres":
-        url = request.getfixturevalue("postgres")
-    with runbase.open(url) as opened:
-        yield opened
-
-
 def test_value_by_value(store: runbase.Store, source: tuple[str, str, list[str]]) -> None:
     path, uri, ids = source
     assert importer_for(path) == importer_for(uri) == "mlflow"

@@ -1,9 +1,7 @@
 """mlos_bench's database, made by mlos_bench itself, imported, compared, and gone on with."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from mlos_bench.environments.status import Status as Word
 from mlos_bench.storage.sql.storage import SqlStorage
 from mlos_bench.util import try_parse_val
@@ -14,15 +12,6 @@ from runbase.integrations.mlos import RunbaseStorage
 from tests.integrations.test_mlos import NOW, SECOND, enter, root, tunables, work
 
 __all__ = ["root"]
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[runbase.Store]:
-    url = str(tmp_path / "ours.db")
-    if request.param == "postgres":
-        url = request.getfixturevalue("postgres")
-    with runbase.open(url) as opened:
-        yield opened
 
 
 def test_a_database_comes_along_and_goes_on(

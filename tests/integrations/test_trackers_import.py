@@ -5,7 +5,6 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -118,15 +117,6 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     make(BROKEN, folder, code=1)
     make(KILLED, folder, code=-9)
     return folder, first
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[runbase.Store]:
-    url = str(tmp_path / "ours.db")
-    if request.param == "postgres":
-        url = request.getfixturevalue("postgres")
-    with runbase.open(url) as opened:
-        yield opened
 
 
 def counts(report: Imported) -> tuple[int, int, int, int]:

@@ -3,20 +3,16 @@
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from runbase.cli import common
+from runbase.cli.toprows import ORDERS, cells
 from runbase.cli.watching import Row, Watch, sort_rows
 
 EXAMPLES = (
     "Examples: runbase top · runbase top -e mnist --metrics train/loss,val/acc · runbase top 'params.lr < 0.01' · "
     "runbase top --once"
 )
-ORDERS = ("started", "experiment", "age", "progress", "step")
-COLOURS = {"alive": "green", "silent": "yellow", "lost": "red", "waiting": "cyan"}
-MARKS = {"alive": "●", "silent": "◌", "lost": "✖", "waiting": "○"}
-BAR = 10
 
 
 def command(
@@ -68,42 +64,6 @@ def table(rows: list[Row]) -> Any:
     for row in rows:
         made.add_row(*cells(row))
     return made
-
-
-def cells(row: Row) -> list[str]:
-    """A row's cells, as Rich's markup."""
-    colour = COLOURS[row.state]
-    figures = [
-        f"{common.number(figure.value):>10} [{colour if row.state != 'alive' else 'cyan'}]{figure.course}[/]"
-        for figure in row.figures
-    ]
-    return [
-        f"[bold]{escape(row.run.name)}[/]",
-        escape(row.run.experiment),
-        f"[{colour}]{MARKS[row.state]} {row.state}[/]",
-        progress_text(row),
-        "–" if row.step is None else f"{row.step:,}",
-        *figures,
-        age_text(row),
-        common.duration(row.took),
-    ]
-
-
-def progress_text(row: Row) -> str:
-    """A bar, the share, and how long it may still take."""
-    if row.progress is None:
-        return "–"
-    full = round(row.progress * BAR)
-    left = "" if row.left is None or row.state != "alive" else f" {common.duration(row.left)} left"
-    return f"[cyan]{'━' * full}[/][dim]{'━' * (BAR - full)}[/] {row.progress:4.0%}{left}"
-
-
-def age_text(row: Row) -> str:
-    """How long ago the last point was."""
-    if row.age is None:
-        return "–"
-    text = "now" if row.age < 2 else f"{common.duration(row.age)} ago"
-    return text if row.state == "alive" else f"[{COLOURS[row.state]}]{text}[/]"
 
 
 def as_data(row: Row) -> dict[str, Any]:

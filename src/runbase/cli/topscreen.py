@@ -15,7 +15,7 @@ from textual.screen import ModalScreen
 from textual.widgets import DataTable, Footer, Input, Static
 
 from runbase.cli.show import print_run, tail
-from runbase.cli.top import ORDERS, cells
+from runbase.cli.toprows import ORDERS, cells
 from runbase.cli.watching import Row, Watch, sort_rows
 from runbase.client import Store
 from runbase.errors import RunbaseError
