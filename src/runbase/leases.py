@@ -38,10 +38,15 @@ class Lease:
         """Seconds between two renewals."""
         return self.held.seconds / 3
 
+    @property
+    def due(self) -> bool:
+        """Whether it is time to renew it."""
+        return time.monotonic() - self._renewed >= self.every
+
     def keep(self, storage: Storage) -> None:
         """Renew it where that is due; warns where it turns out to be lost."""
         with self._guard:
-            if self.lost or time.monotonic() - self._renewed < self.every or self.renew(storage):
+            if self.lost or not self.due or self.renew(storage):
                 return
         warnings.warn(
             f"runbase: the claim of {self.held.runner} on trial {self.held.run} is lost: it was "
@@ -101,6 +106,7 @@ class Keeper:
                     return
                 present = list(self._leases)
             for lease in present:
-                lease.keep(self._storage())
+                if lease.due:
+                    lease.keep(self._storage())
             with self._changed:
                 self._changed.wait(min(lease.every for lease in present) / 2)

@@ -132,6 +132,12 @@ def test_what_cannot_be(store: runbase.Store, tmp_path: Path) -> None:
     assert report.problems == [f"{path}, row 1: 'yesterday' is no time"]
     assert store.runs()[0].metrics["loss"].count == 1
     assert store.metrics(store.runs()[0], "loss").times.tolist() == [1767323045.0]
+    path.write_text("step,started_at,time,loss\n0,2026-01-02,0.5,1\n1,2026-01-02,2.5,2\n")
+    take(store, path, experiment="relative")
+    (run,) = store.runs(experiment="relative")
+    assert run.started_at is not None
+    began = run.started_at.timestamp()
+    assert store.metrics(run, "loss").times.tolist() == [began + 0.5, began + 2.5]
     empty = tmp_path / "empty.parquet"
     empty.write_bytes(b"")
     with pytest.raises(UsageError, match="cannot be read as Parquet"):

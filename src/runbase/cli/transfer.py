@@ -11,6 +11,7 @@ from runbase.client import Store
 from runbase.client import open as open_store
 from runbase.errors import NotFound, UsageError
 from runbase.importers import SYSTEMS, import_from, importer_for
+from runbase.registry.formats import FORMATS
 from runbase.shelves.transfer import Copied
 
 EXPORT_EXAMPLES = (
@@ -96,7 +97,7 @@ def import_(
         str | None,
         typer.Option(
             "--from",
-            help=f"Whose record it is, if it is not plain: {', '.join(SYSTEMS)}.",
+            help=f"Whose record it is, if it is not plain: {', '.join([*SYSTEMS, *(each.NAME for each in FORMATS)])}.",
         ),
     ] = None,
     home: common.Home = None,
@@ -109,6 +110,10 @@ def import_(
     mlos_bench, SQLTrack, the experiment store, TensorBoard and other run folders, tables. Ids and times are kept. Again
     brings what is new since then, and nothing twice.
     """
+    formats = [each.NAME for each in FORMATS]
+    if system in formats:
+        scan([Path(source)], home=home, url=url, json=json)
+        return
     found = importer_for(source, system)
     if found is not None:
         if where is not None or (experiment is not None and found != "table"):

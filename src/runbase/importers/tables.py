@@ -76,6 +76,8 @@ _PREFIXES = {
     "summary.": "metric",
     "tags.": "tag",
 }
+_RELATIVE = 1e8
+"""Times below that (the year 1973) are seconds since the run began."""
 _WORDS = {
     "finished": Status.COMPLETED,
     "succeeded": Status.COMPLETED,
@@ -127,14 +129,19 @@ class _Table:
         self._one = {role: name for name, (role, _) in roles.items() if role not in _FAMILIES}
         self._found: dict[str, Foreign] = {}
         self._steps: dict[str, int] = {}
+        self._began: dict[str, float] = {}
         self._changed = path.stat().st_mtime
 
     def take(self, number: int, row: Mapping[str, Any]) -> None:
         """A row: a run, a step of one, or a point."""
         run = self._run(number, row)
         own = _moment(self._cell(row, "time"))
-        when = own if own is not None else run.ended or run.started
-        if own is not None:
+        if own is None:
+            when = run.ended or run.started
+        elif own < _RELATIVE:
+            when = self._began[run.id] + own
+        else:
+            when = own
             run.started = min(run.started, own)
         counted = self._steps.setdefault(run.id, 0)
         said = _number(self._cell(row, "step"))
@@ -187,6 +194,7 @@ class _Table:
             by_step=True,
         )
         self._found[f"{experiment}\0{key}"] = made
+        self._began[made.id] = made.started
         return made
 
     def _keep(

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, cast
 from runbase.errors import StoreError
 from runbase.events import Points
 from runbase.status import Status
-from runbase.storage.protocol import Lane
 from runbase.storage.records import NewTrial, Told
 from runbase.storage.sql import scalars, trials
 from runbase.storage.sql.driver import Driver, Served
+from runbase.storage.trialprotocol import Lane
 
 if TYPE_CHECKING:
     from runbase.storage.sql.trialstore import TrialStore

@@ -5,7 +5,6 @@ from typing import Any, TypeVar
 
 from runbase.events import ArtifactLogged, ArtifactRemoved, Points
 from runbase.status import Status
-from runbase.storage.protocol import Lane
 from runbase.storage.records import Claimed, Kind, NewTrial, Observation, Told
 from runbase.storage.sql import artifacts, scalars, trials
 from runbase.storage.sql import attributes as kept
@@ -13,6 +12,7 @@ from runbase.storage.sql.attributes import Sample
 from runbase.storage.sql.driver import Driver
 from runbase.storage.sql.lanes import lane
 from runbase.storage.sql.session import Session
+from runbase.storage.trialprotocol import Lane
 
 T = TypeVar("T")
 
