@@ -74,7 +74,7 @@ while experiment.pending_trials(running=True, limit=1):
             continue
         for step in range(5):
             trial.log({'n': trial.params['n']}, step=step)
-            time.sleep(0.01)
+            time.sleep(0.04)
 """
 TRIALS = 60
 
