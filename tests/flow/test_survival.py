@@ -320,10 +320,10 @@ def test_a_database_that_is_away_does_not_stop_training(home: Path) -> None:
     (home / "runbase.db").write_bytes(
         b"this is no database, and long enough to be read as one" * 50
     )
-    with pytest.warns(RuntimeWarning, match="runbase sync"):
-        with runbase.start_run("away", home=home, capture=False) as run:
-            run.log({"x": 1})
-            run.flush()
+    warned = pytest.warns(RuntimeWarning, match="runbase sync")
+    with warned, runbase.start_run("away", home=home, capture=False) as run:
+        run.log({"x": 1})
+        run.flush()
     with pytest.raises(StoreCorrupt, match="sync --rebuild"):
         runbase.open(home=home)
 
