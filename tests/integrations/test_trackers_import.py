@@ -275,3 +275,26 @@ def test_the_command_says_what_it_did(offline: tuple[Path, str], tmp_path: Path)
     )
     told = json.loads(done.stdout)
     assert (told["system"], told["runs"], told["new"]) == ("wandb", 3, 3)
+
+
+def test_an_import_that_was_stopped_goes_on(
+    store: runbase.Store, offline: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped when the points were in, and what stands beside them was not."""
+    from runbase.importers import taking
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(taking, "_beside", stop)
+    with pytest.raises(KeyboardInterrupt):
+        import_from(store, str(offline[0]), "wandb")
+    assert store.run("first").source_status is None
+    monkeypatch.undo()
+    import_from(store, str(offline[0]), "wandb")
+    assert store.run("first").source_status == "finished"
+    assert store.metrics("first", "loss").steps.tolist() == list(range(3000))
+    assert len(store.records("first", "said")) == 1
+    store.purge("first")
+    assert counts(import_from(store, str(offline[0]), "wandb"))[3] == 0, "deleted for good"
+    assert "first" not in {run.name for run in store.runs()}

@@ -74,9 +74,6 @@ def take(
             if not events:
                 report.unchanged += 1
                 continue
-            report.new += run.id not in known
-            report.updated += run.id in known
-            report.points += sum(len(e.steps) for e in events if isinstance(e, Points))
             deliveries.append(
                 Delivery(
                     run=run.id,
@@ -89,15 +86,25 @@ def take(
                 )
             )
         taken = storage.apply(deliveries) if deliveries else []
-        changed = {d.run for d, mine in zip(deliveries, taken, strict=True) if mine}
+        changed: set[str] = set()
+        for delivery, mine in zip(deliveries, taken, strict=True):
+            if not mine:  # somebody else imports the same, or it was deleted for good
+                report.unchanged += 1
+                continue
+            changed.add(delivery.run)
+            report.new += delivery.run not in known
+            report.updated += delivery.run in known
+            report.points += sum(len(e.steps) for e in delivery.events if isinstance(e, Points))
         links += [(run.id, kind, other) for run in part for kind, other in run.links]
-        fresh = [run for run in part if run.id in changed]
-        storage.update_runs({run.id: {"source_status": run.source_status} for run in fresh})
+        begun = {run for run, record in known.items() if record.source_status is None}
+        fresh = [run for run in part if run.id in changed | begun]
         for run in fresh:
             _beside(storage, run)
-        gone = [run.id for run in part if run.deleted and run.id in changed and run.id not in known]
+        gone = [run.id for run in fresh if run.deleted and run.id not in known.keys() - begun]
         if gone:
             storage.delete("run", gone)
+        # Last: where an import was stopped before this, the next one does the rest.
+        storage.update_runs({run.id: {"source_status": run.source_status} for run in fresh})
         if progress:
             progress(report.runs, max(total, report.runs))
     here = {run.id for run in storage.get_runs([other for _, _, other in links])}

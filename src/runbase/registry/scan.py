@@ -155,12 +155,13 @@ def _take(
             report.invalid += 1
     if batch:
         storage.apply(batch)
-    scanned = [_kept(one, place) for one in read]
-    report.returned += storage.put_scans(scanned) if scanned else 0
     storage.update_runs({one.folder.run: changes for one in read if (changes := _told(one))})
     living = [one.folder.run for one in read if one.folder.live]
     if living:
         storage.beat(living)
+    # Last: where a scan was stopped before this, the next one reads these folders again.
+    scanned = [_kept(one, place) for one in read]
+    report.returned += storage.put_scans(scanned) if scanned else 0
 
 
 def _kept(one: _Read, place: Callable[[str], str]) -> Scanned:
