@@ -1,135 +1,80 @@
 """The fault campaign: SIGKILL at random moments of whatever runbase does to a record. Nothing is to be repaired by hand."""
 
 import json
-import os
+import multiprocessing
 import random
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import runbase
 from runbase.importers import import_from
+from tests.flow import faults
 
 ROUNDS = {"sqlite": 70, "postgres": 40}
-OLD = Path(__file__).parents[1] / "migrations" / "fixtures" / "0001_first.db.gz"
-"""A database of the first schema there was."""
 IMPORTED, POINTS = 60, 200
 """Runs, and points of each, of the table that is imported."""
-
-TRAIN = """
-import os, sys, runbase
-from runbase import background
-background.EVERY = 0.001
-run = runbase.start_run('train', store=sys.argv[1] or None, home=sys.argv[2], capture=False)
-os.write(1, (run.id + chr(10)).encode())
-for step in range(10_000_000):
-    run.log({'loss': step * 0.5, 'acc': step}, step=step)
-    os.write(1, b'%d\\n' % step)
-"""
-WORKS = {
-    "sync": "runbase.open(home=home, sync=False).sync()",
-    "scan": "runbase.open(team, sync=False).scan(cluster, full=True)",
-    "import": "import_from(runbase.open(team, sync=False), table, 'table')",
-    "copy": "runbase.open(home=home, sync=False).copy_to(runbase.open(team, sync=False))",
-    "backup": "runbase.open(home=home, sync=False).backup(backups)",
-    "tidy": "runbase.open(home=home, sync=False).gc(journals=0, files=True)",
-    "rebuild": "main(['sync', '--rebuild', '--home', home])",
-    "migrate": "migrate(os.path.join(os.path.dirname(home), 'old'), sys.argv[6])",
-}
-"""What is killed, beside training. Each is told where everything is."""
-WORK = """
-import gzip, os, sys, runbase, runbase.ids
-from runbase.importers import import_from
-import runbase.registry.scan, runbase.storage.postgres, runbase.storage.sql.store, runbase.storage.sqlite
-from typer.testing import CliRunner
-from runbase.cli.app import app
-def main(words): CliRunner().invoke(app, words)
-def migrate(folder, old):
-    os.makedirs(folder, exist_ok=True)
-    path = os.path.join(folder, runbase.ids.new_id())
-    with open(path + '.half', 'wb') as file: file.write(gzip.open(old).read())
-    os.rename(path + '.half', path + '.db')
-    runbase.open(path + '.db').create_experiment('after')
-home, cluster, team, table, backups = sys.argv[1:6]
-os.write(1, b'ready\\n')
-for _ in range(1 if len(sys.argv) > 7 else 1000):
-    {work}
-os.write(1, b'done\\n')
-"""
 
 
 class Campaign:
     """A home, a tree of files-only runs, a team's store, a table, a folder of backups; and what was acknowledged."""
 
     def __init__(self, folder: Path, team: str, seed: int) -> None:
-        self.folder, self.team, self.dice = folder, team, random.Random(seed)
-        self.home, self.cluster = folder / "home", folder / "cluster"
-        self.table, self.backups = folder / "runs.jsonl", folder / "backups"
+        self.places, self.dice = faults.Places(folder, team), random.Random(seed)
+        self.folder, self.home, self.cluster = folder, self.places.home, self.places.cluster
+        self.backups = self.places.backups
         self.backups.mkdir()
         self.acknowledged: dict[str, int] = {}
         self.files_only: set[str] = set()
+        self._children = multiprocessing.get_context("forkserver")
+        self._children.set_forkserver_preload(["tests.flow.faults", "runbase.storage.postgres"])
+        self.mine = folder / "mine.csv"
+        self.mine.write_text("run,step,loss\nforeign,0,1\nforeign,1,2\n")
         lines = [
             {"run": f"r{run}", "step": step, "loss": run * 1000 + step, "params": {"n": run}}
             for run in range(IMPORTED)
             for step in range(POINTS)
         ]
-        self.mine = folder / "mine.csv"
-        self.mine.write_text("run,step,loss\nforeign,0,1\nforeign,1,2\n")
-        self.table.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        self.places.table.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
     def train(self, *, files_only: bool) -> None:
         """Train, and be killed; remember what `log` returned from."""
         place = self.cluster if files_only else self.home
-        process = self._start(TRAIN, "none" if files_only else "", str(place))
-        assert process.stdout is not None
-        run = process.stdout.readline().decode().strip()
-        self.acknowledged[run] = self._kill(process).count("\n") - 1
+        said = self.folder / "said"
+        said.write_bytes(b"")
+        run = self._killed(faults.train, "none" if files_only else None, place, said=said)
+        self.acknowledged[run] = said.stat().st_size - 1
         if files_only:
             self.files_only.add(run)
 
     def work(self, name: str) -> None:
         """Begin something, and be killed."""
-        process = self._work(name)
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
-        self._kill(process)
+        assert self._killed(faults.work, name, self.places, said=1000) == "ready"
 
     def finish(self, name: str) -> None:
         """The same, to its end."""
-        out, err = self._work(name, "once").communicate()
-        assert out.endswith(b"done\n"), err.decode()
+        ours, theirs = self._children.Pipe()
+        child = self._children.Process(target=faults.work, args=(name, self.places, theirs, 1))
+        child.start()
+        child.join()
+        assert (child.exitcode, ours.recv(), ours.recv()) == (0, "ready", "done")
 
-    def _work(self, name: str, *more: str) -> "subprocess.Popen[bytes]":
-        places = [self.home, self.cluster, self.team, self.table, self.backups, OLD]
-        return self._start(WORK.replace("{work}", WORKS[name]), *map(str, places), *more)
-
-    def _start(self, code: str, *arguments: str) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen(
-            [sys.executable, "-c", code, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL if len(arguments) < 7 else subprocess.PIPE,
-            cwd=self.folder,
-            env={**os.environ, "RUNBASE_QUIET": "1"},
-        )
-
-    def _kill(self, process: "subprocess.Popen[bytes]") -> str:
-        """What it had printed."""
-        said: list[bytes] = []
-        stdout = process.stdout
-        assert stdout is not None
-        reader = threading.Thread(target=lambda: said.append(stdout.read()))
-        reader.start()
-        time.sleep(self.dice.uniform(0, 0.4))  # the moment is what is tried
-        process.kill()
-        reader.join()
-        process.wait()
-        return said[0].decode()
+    def _killed(self, target: Any, *arguments: Any, said: Any) -> str:
+        """The first that a child says, before it is killed."""
+        ours, theirs = self._children.Pipe()
+        child = self._children.Process(target=target, args=(*arguments, theirs, said), daemon=True)
+        child.start()
+        first = str(ours.recv())
+        time.sleep(self.dice.uniform(0, 0.3))  # the moment is what is tried
+        child.kill()
+        child.join()
+        return first
 
 
 @pytest.mark.parametrize("dialect", ["sqlite", "postgres"])
@@ -143,7 +88,7 @@ def test_a_campaign_of_faults(dialect: str, tmp_path: Path, request: pytest.Fixt
     with runbase.open(home=campaign.home) as store:  # what no folder holds
         import_from(store, str(campaign.mine), "table")
         store.note("foreign", "a note")
-    kinds = ["train", "cluster", *WORKS]
+    kinds = ["train", "cluster", *faults.WORKS]
     for number in range(ROUNDS[dialect] - 2):
         kind = kinds[number % len(kinds)]
         if kind in ("train", "cluster"):

@@ -1,0 +1,75 @@
+"""What the fault campaign kills. Run in children of a process that has imported all of it, so that the kill meets the work."""
+
+import gzip
+import os
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from typer.testing import CliRunner
+
+import runbase
+from runbase import background
+from runbase.cli.app import app
+from runbase.ids import new_id
+from runbase.importers import import_from
+
+OLD = Path(__file__).parents[1] / "migrations" / "fixtures" / "0001_first.db.gz"
+"""A database of the first schema there was."""
+
+
+class Places:
+    """Where everything is."""
+
+    def __init__(self, folder: Path, team: str) -> None:
+        self.folder, self.team = folder, team
+        self.home, self.cluster = folder / "home", folder / "cluster"
+        self.table, self.backups = folder / "runs.jsonl", folder / "backups"
+
+
+def train(store: str | None, home: Path, told: Connection, said: Path) -> None:
+    """Train for ever; each step that `log` returned from is a byte in a file."""
+    background.EVERY = 0.001
+    run = runbase.start_run("train", store=store, home=home, capture=False)
+    told.send(run.id)
+    file = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for step in range(10_000_000):
+        run.log({"loss": step * 0.5, "acc": step}, step=step)
+        os.write(file, b".")
+
+
+def work(name: str, places: Places, told: Connection, times: int) -> None:
+    """Something that is done to a record, again and again."""
+    told.send("ready")
+    for _ in range(times):
+        WORKS[name](places)
+    told.send("done")
+
+
+def _ours(at: Places) -> runbase.Store:
+    return runbase.open(home=at.home, sync=False)
+
+
+def _team(at: Places) -> runbase.Store:
+    return runbase.open(at.team, sync=False)
+
+
+def _migrate(at: Places) -> None:
+    old = at.folder / "old"
+    old.mkdir(exist_ok=True)
+    path = old / new_id()
+    path.write_bytes(gzip.decompress(OLD.read_bytes()))
+    path = path.rename(path.with_suffix(".db"))
+    runbase.open(path).create_experiment("after")
+
+
+WORKS: dict[str, Any] = {
+    "sync": lambda at: _ours(at).sync(),
+    "scan": lambda at: _team(at).scan(at.cluster, full=True),
+    "import": lambda at: import_from(_team(at), str(at.table), "table"),
+    "copy": lambda at: _ours(at).copy_to(_team(at)),
+    "backup": lambda at: _ours(at).backup(at.backups),
+    "tidy": lambda at: _ours(at).gc(journals=0, files=True),
+    "rebuild": lambda at: CliRunner().invoke(app, ["sync", "--rebuild", "--home", str(at.home)]),
+    "migrate": _migrate,
+}
