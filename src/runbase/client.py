@@ -37,7 +37,7 @@ class Store(TransferShelf, LabelShelf, ChartShelf, TrashShelf, BackupShelf, Sche
         self.url = storage.url
         """Where it is, without a password."""
         self.salvaged: Salvaged | None = None
-        """What the last `sync` took over from a database that was set aside, if there was one."""
+        """What the latest rebuild took over from a database that was set aside, if there was one."""
         self.address = address or storage.url
         """What opens it anew: its URL as it was given, perhaps with a password. Not to be printed."""
 
@@ -50,10 +50,12 @@ class Store(TransferShelf, LabelShelf, ChartShelf, TrashShelf, BackupShelf, Sche
         if self.home is None:
             return Report()
         report = sync(self._storage, self.home, progress=progress)
-        for path in rebuilding.pending(self.url):
-            taken = self.salvage(path) if path.exists() else Salvaged()
-            self.salvaged = taken if self.salvaged is None else self.salvaged.with_(taken)
-        if self.salvaged is not None:
+        aside = rebuilding.pending(self.url)
+        if aside:
+            self.salvaged = Salvaged()
+            for path in aside:
+                if path.exists():
+                    self.salvaged = self.salvaged.with_(self.salvage(path))
             rebuilding.done(self.url)
         return report
 

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 ALLOWED = re.compile(
     r"(CUDA|NCCL|OMP|MKL|OPENBLAS|TORCH|PYTORCH|TF|XLA|JAX|KERAS|TOKENIZERS|TRANSFORMERS|ACCELERATE"
@@ -35,3 +35,22 @@ def harmless(environ: Mapping[str, str]) -> dict[str, str]:
         for name, value in sorted(environ.items())
         if not SECRET.search(name) and not SECRET_VALUE.search(value)
     }
+
+
+def hide(argv: Sequence[str]) -> list[str]:
+    """A command line with the values of secret-looking options replaced."""
+    shown: list[str] = []
+    hide_next = False
+    for argument in argv:
+        name, equals, _ = argument.partition("=")
+        if hide_next and not argument.startswith("-"):
+            shown.append(HIDDEN)
+        elif SECRET_VALUE.search(argument):
+            whole = not equals or "://" in name  # the = is one inside a URL
+            shown.append(HIDDEN if whole else f"{name}={HIDDEN}")
+        elif equals and SECRET.search(name):
+            shown.append(f"{name}={HIDDEN}")
+        else:
+            shown.append(argument)
+        hide_next = argument.startswith("-") and not equals and bool(SECRET.search(argument))
+    return shown

@@ -1,7 +1,6 @@
 """`runbase top`: on real runs that go on, stand still and die; its keys in a real Textual screen."""
 
 import asyncio
-import json
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -157,7 +156,3 @@ def test_sparklines_and_orders(under_way: Any, home: Path) -> None:
         assert by_progress == ["steps", "share", "dead"]
         assert {r.run.name for r in sort_rows(rows, "nothing")} == {"steps", "share", "dead"}
         assert sort_rows(rows, "name")[0].run.name == "dead"
-
-
-def test_json_is_plain(under_way: Any, cli: Cli) -> None:
-    json.dumps(cli("top", "--json"))

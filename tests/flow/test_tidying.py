@@ -155,11 +155,12 @@ def test_files_without_a_use(home: Path, tmp_path: Path) -> None:
     loose = [run.folder / "artifacts" / "old.pt", run.folder / "media" / "old.png"]
     left = [home / ".clock-abc", run.folder / ".x.half"]
     young = run.folder / "artifacts" / "young.pt"
-    for path in (*loose, *left, young):
+    theirs = [home / "mine.backup", run.folder / "notes.tmp"]
+    for path in (*loose, *left, *theirs, young):
         path.write_text("x")
     gone = make(home)
     gone.finish()
-    for path in (*loose, *left, *run.folder.rglob("*.p*")):
+    for path in (*loose, *left, *theirs, *run.folder.rglob("*.p*")):
         if path != young:
             age(path)
     with runbase.open(home=home) as store:
@@ -179,10 +180,29 @@ def test_files_without_a_use(home: Path, tmp_path: Path) -> None:
         assert sorted(store.gc(files=True).files) == sorted(plan.files)
         assert not any(path.exists() for path in (*loose, *left, folder))
         assert young.exists()
+        assert all(path.exists() for path in theirs)
         assert len(store.artifacts(run.id)) == 2
         for artifact in store.artifacts(run.id):
             assert store.download(artifact).is_file()
         assert store.gc(files=True).files == []
+
+
+def test_files_that_the_store_may_be_told_of_yet_stay(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.pt").write_text("m")
+    run = make(home)
+    run.finish()
+    later = runbase.start_run(resume=run.id, home=home, store="none", capture=False)
+    later.log_artifact(tmp_path / "model.pt")
+    later.finish()  # in its journal, and not in the store
+    age(run.folder / "artifacts" / "model.pt")
+    with runbase.open(home=home, sync=False) as store:
+        text = "update runs set ended_at = '2020-01-01T00:00:00.000000Z', status = 'COMPLETED'"
+        store.sql(text, write=True)
+        assert store.gc(files=True, dry_run=True).files == []
+        store.sync()
+        store.sql(text, write=True)
+        assert store.gc(files=True, dry_run=True).files == []
+        assert [artifact.path for artifact in store.artifacts(run.id)] == ["model.pt"]
 
 
 def test_old_runs_by_a_filter(home: Path) -> None:

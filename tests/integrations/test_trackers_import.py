@@ -113,7 +113,7 @@ def make(script: str, folder: Path, *arguments: str, code: int = 0) -> list[str]
 def offline(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """W&B's folder with four runs, and the id of the first."""
     folder = tmp_path_factory.mktemp("wandb")
-    (first,) = make(WANDB, folder)
+    (first,) = make(WANDB, folder, "--api-key", "hunter2")
     make(BROKEN, folder, code=1)
     make(KILLED, folder, code=-9)
     return folder, first
@@ -147,6 +147,7 @@ def test_wandb_value_by_value(store: runbase.Store, offline: tuple[Path, str]) -
     assert run.tags == {"a": None, "b": None, "group": "g", "job_type": "train", "wandb.id": first}
     assert run.notes == "a note"
     assert run.system["hostname"]
+    assert run.args["argv"][-2:] == ["--api-key", "********"]
     loss = store.metrics(run, "loss")
     assert loss.values.tolist() == [1 / (step + 1) for step in range(3000)]
     assert loss.steps.tolist() == list(range(3000))

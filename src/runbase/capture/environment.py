@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from runbase.discretion import HIDDEN, SECRET, SECRET_VALUE
+from runbase.discretion import hide
 
 
 def command(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -42,25 +42,6 @@ def parse(arguments: Sequence[str]) -> dict[str, Any]:
         else:
             rest.append(argument)
     return options | ({"": rest} if rest else {})
-
-
-def hide(argv: Sequence[str]) -> list[str]:
-    """A command line with the values of secret-looking options replaced."""
-    shown: list[str] = []
-    hide_next = False
-    for argument in argv:
-        name, equals, _ = argument.partition("=")
-        if hide_next and not argument.startswith("-"):
-            shown.append(HIDDEN)
-        elif SECRET_VALUE.search(argument):
-            whole = not equals or "://" in name  # the = is one inside a URL
-            shown.append(HIDDEN if whole else f"{name}={HIDDEN}")
-        elif equals and SECRET.search(name):
-            shown.append(f"{name}={HIDDEN}")
-        else:
-            shown.append(argument)
-        hide_next = argument.startswith("-") and not equals and bool(SECRET.search(argument))
-    return shown
 
 
 def _typed(text: str) -> Any:

@@ -11,12 +11,13 @@ from msgspec import Struct
 from runbase.cli.common import headline
 from runbase.client import Store
 from runbase.model import Run
-from runbase.status import Phase, Status
+from runbase.status import ACTIVE, Phase, Status
 
 WIDTH = 16
 """Characters of a sparkline."""
 RECENT = "1 hour"
 """For how long a run that died stays in sight."""
+_ACTIVE = ", ".join(f"'{status}'" for status in sorted(ACTIVE))
 _BARS = "▁▂▃▄▅▆▇█"
 _TOTALS = ("max_steps", "total_steps", "num_train_steps", "num_steps", "n_steps", "max_iters")
 """Parameters, by their last part, that say after how many steps a run is done."""
@@ -72,7 +73,7 @@ class Watch:
     def look(self) -> list[Row]:
         """The rows as they are now, the newest run first. Raises FilterError for a filter that is none."""
         under_way = (
-            "(status in ('RUNNING', 'COMPLETING', 'SUSPENDED', 'STOPPED', 'SIGNALING') or "
+            f"(status in ({_ACTIVE}) or "
             f"status = 'NODE_FAIL' and ended_at > now() - interval '{RECENT}')"
         )
         where = under_way if not self.where else f"{under_way} and ({self.where})"
@@ -82,6 +83,7 @@ class Watch:
         rows = [self._row(run, keys, now) for run in runs]
         seen = {run.id for run in runs}
         self._courses = {k: v for k, v in self._courses.items() if k[0] in seen}
+        self._shares = {k: v for k, v in self._shares.items() if k in seen}
         return rows
 
     def _row(self, run: Run, keys: Sequence[str], now: datetime) -> Row:

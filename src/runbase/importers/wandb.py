@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from msgspec import Struct
 
+from runbase.discretion import hide
 from runbase.ids import derived_id
 from runbase.importers.base import Artifact, Asked, Foreign
 from runbase.importers.databases import path_of
@@ -173,7 +174,7 @@ def _run(key: tuple[str, ...], parts: Sequence[_Part], problems: list[str]) -> F
         git=_git(facts.get(21) or told.environment.get(9), metadata),
         args=_args(told, metadata),
         system=_system(told, metadata),
-        metrics=told.rows.points(latest),
+        metrics=told.rows.points(None if status is Status.RUNNING else latest),
         types=told.rows.types,
         texts=told.rows.texts,
         records=told.rows.records,
@@ -198,7 +199,7 @@ def _status(told: _Told, path: Path) -> tuple[Status, str]:
 def _args(told: _Told, metadata: dict[str, Any]) -> dict[str, Any]:
     program = _text(told.environment.get(6)) or metadata.get("program")
     args = told.argv or metadata.get("args") or []
-    return {"script": program, "argv": [program, *args]} if program else {}
+    return {"script": program, "argv": hide([program, *args])} if program else {}
 
 
 def _system(told: _Told, metadata: dict[str, Any]) -> dict[str, Any]:

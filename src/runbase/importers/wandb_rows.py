@@ -58,8 +58,10 @@ class Rows:
             elif number == 1:
                 self._summary[key] = dict(item).get(16, b"null")
 
-    def points(self, end: float) -> dict[str, list[tuple[float, Scalar, float]]]:
-        """Metric → points. What stands in the summary alone is a point at the last step."""
+    def points(self, end: float | None) -> dict[str, list[tuple[float, Scalar, float]]]:
+        """Metric → points. Of a run that is over, what stands in the summary alone is a point at the last step."""
+        if end is None:  # a summary is written before the row that it is of
+            return self._metrics
         known = {*self._metrics, *(text[2] for text in self.texts), *(r.key for r in self.records)}
         for path, raw in self._summary.items():
             key = ".".join(path)

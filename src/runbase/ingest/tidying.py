@@ -20,7 +20,8 @@ QUIET = 86400.0
 """Seconds for which a file has not changed before it counts as left over."""
 _KEPT = ("artifacts", "media")
 """Folders of a run whose files the database refers to."""
-_HALF = (".clock-*", ".doctor", "*.half", "*.tmp", "*.backup")
+_HALF = (".clock-*", ".doctor", ".*.half", ".*.backup")
+"""Names that only we give to what is not finished; whatever else lies there is somebody's."""
 
 
 class Tidied(Struct, kw_only=True):
@@ -55,8 +56,8 @@ def pack_journals(
     folders = run_folders(home)
     for number, (folder, run) in enumerate(_with_runs(storage, folders), 1):
         if run is not None and _is_over(run, before) and not is_written(folder):
-            for path in files(folder):
-                _pack(storage, path, report, dry_run)
+            for path in _taken_in(storage, folder):
+                _pack(path, report, dry_run)
         if progress:
             progress(number, len(folders))
     return report
@@ -72,7 +73,9 @@ def loose_files(storage: Storage, home: Path, *, dry_run: bool = False) -> Tidie
     for folder, run in _with_runs(storage, folders):
         if folder.name in purged and run is None:
             gone.append(folder)
-        elif run is not None and _is_over(run, before) and not is_written(folder):
+        elif run is None or not _is_over(run, before) or is_written(folder):
+            continue
+        elif len(_taken_in(storage, folder)) == len(files(folder)):  # else it may be told of yet
             gone += _unreferred(storage, folder, run.id, before)
     _remove(home, gone, report, dry_run)
     return report
@@ -92,13 +95,18 @@ def leftovers(home: Path, *, dry_run: bool = False) -> Tidied:
     return report
 
 
-def _pack(storage: Storage, path: Path, report: Tidied, dry_run: bool) -> None:
-    head = opened(path)
-    if is_packed(path) or head is None or may_grow(path) or size(path) > LARGEST:
+def _taken_in(storage: Storage, folder: Path) -> list[Path]:
+    """The journals of a folder that nobody writes to any more, and that are whole in the store."""
+    over = [path for path in files(folder) if not may_grow(path)]
+    heads = [(path, head.journal) for path in over if (head := opened(path)) is not None]
+    reached = storage.offsets([journal for _, journal in heads])
+    places = [(path, reached.get(journal, 0)) for path, journal in heads]
+    return [path for path, offset in places if read(path, offset).offset == offset]
+
+
+def _pack(path: Path, report: Tidied, dry_run: bool) -> None:
+    if is_packed(path) or size(path) > LARGEST:
         return
-    reached = storage.offsets([head.journal]).get(head.journal, 0)
-    if read(path, reached).offset != reached:
-        return  # there is more in it than in the store
     report.journals += 1
     if dry_run:
         return

@@ -37,17 +37,6 @@ def tail(path: Path, count: int) -> bytes:
         return file.read()
 
 
-def unsound(path: Path) -> str | None:
-    """Why a packed journal cannot be read to its end; None where it can."""
-    try:
-        with open_lines(path) as file:
-            while file.read(2**20):
-                pass
-    except (OSError, EOFError, zlib.error) as wrong:
-        return str(wrong)
-    return None
-
-
 def pack(path: Path) -> int:
     """Put a packed journal in a plain one's place; how many bytes that saves.
 
