@@ -217,6 +217,7 @@ class AsyncStore:
     telemetry = _awaited(Store.telemetry)
     telemetry_frame = _awaited(Store.telemetry_frame)
     totals = _awaited(Store.totals)
+    problems = _awaited(Store.problems)
     unlink = _awaited(Store.unlink)
     untag = _awaited(Store.untag)
     update_experiment = _awaited(Store.update_experiment)

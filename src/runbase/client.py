@@ -9,10 +9,12 @@ from typing import Any, Self
 from runbase import rebuilding
 from runbase.ingest import Report, check_liveness, sync
 from runbase.listings import Experiments, Runs
+from runbase.events import Problem
 from runbase.model import Run
 from runbase.registry import ScanReport, scan
 from runbase.settings import database, load
 from runbase.shelves.backups import BackupShelf
+from runbase.shelves.base import RunLike
 from runbase.shelves.charts import ChartShelf
 from runbase.shelves.runs import LabelShelf
 from runbase.shelves.schema import SchemaShelf
@@ -111,6 +113,15 @@ class Store(TransferShelf, LabelShelf, ChartShelf, TrashShelf, BackupShelf, Sche
     def totals(self) -> dict[str, int]:
         """How many experiments, runs, points, journals, lines and damaged lines it holds."""
         return self._storage.totals()
+
+    def problems(self, run: RunLike | None = None, limit: int = 100) -> list[Problem]:
+        """Lines and events that could not be stored, of a run or of all runs (the newest first).
+
+        Each has `file`, `offset` (bytes), `reason` and the beginning of its `line`. Everything beside
+        them is in the store.
+        """
+        found = None if run is None else self._run_id(run)
+        return [problem for _, problem in self._storage.problems(found, limit)]
 
     def check(self) -> list[str]:
         """What is wrong with the database; empty when it is sound."""

@@ -15,6 +15,7 @@
         ├── StoreUnavailable           it cannot be opened or reached
         │   └── StoreOffline           its server does not answer now
         ├── QueryError                 the database refused a statement
+        │   └── SchemaError            it lacks a table or column that the statement names
         └── QueryTimeout               a query ran past its deadline
 
 Each also inherits the builtin that it is, so callers catch what they know. A message says what
@@ -83,6 +84,10 @@ class StoreOffline(StoreUnavailable):
 
 class QueryError(StoreError):
     """The database refused a statement."""
+
+
+class SchemaError(QueryError):
+    """The database lacks a table or a column that a statement names."""
 
 
 class QueryTimeout(StoreError):

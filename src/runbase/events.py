@@ -25,6 +25,22 @@ class Process(Struct, frozen=True, omit_defaults=True):
     """Which boot, and which container, the pid counts in."""
 
 
+class Problem(Struct, frozen=True):
+    """A line that is not an event, or an event that cannot be stored: where it is, and why."""
+
+    file: str
+    offset: int | None
+    """Where it begins, in bytes from the start of the file; None where that is not known."""
+    reason: str
+    line: str = ""
+    """Its beginning, as text."""
+
+    def __str__(self) -> str:
+        place = self.file if self.offset is None else f"{self.file}, byte {self.offset}"
+        shown = f" in {self.line!r}" if self.line else ""
+        return f"{place}: {self.reason}{shown}"
+
+
 class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="e"):
     """Something that happened to a run."""
 

@@ -5,7 +5,9 @@ NumPy, PyTorch, JAX and TensorFlow scalars are known by what they can do (``item
 """
 
 import datetime as dt
+import hashlib
 import math
+import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any, cast
@@ -14,36 +16,92 @@ from runbase.errors import InvalidValue, UsageError
 
 Scalar = int | float
 LARGEST_INTEGER = 2**63
+EARLIEST, LATEST = -62_135_596_800.0, 253_402_300_799.0
+"""Seconds since the epoch of the first second of the year 1 and the last of the year 9999 (UTC)."""
+DEEPEST = 100
+"""Levels of lists and mappings inside each other that a value may have."""
+LONGEST_KEY = 500
+"""Characters of a key that the database's key columns hold; of a longer one, see `stored_key`."""
+_KEPT_OF_KEY = 450
+_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
+"""The JSON escape of NUL: a backslash that is not itself escaped, and u0000."""
 
 
-def flatten(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of a nested mapping, with ``/`` between the keys: ``{"a": {"b": 1}}`` → a/b, 1."""
+def flatten(
+    values: Mapping[Any, Any], prefix: str = "", depth: int = 1
+) -> Iterator[tuple[str, Any]]:
+    """The leaves of a nested mapping, with ``/`` between the keys: ``{"a": {"b": 1}}`` → a/b, 1.
+
+    Raises InvalidValue for more than `DEEPEST` levels, as a mapping that contains itself has.
+    """
+    if depth > DEEPEST:
+        raise _too_deep(prefix.partition("/")[0])
     for key, value in values.items():
-        name = f"{prefix}{key}"
+        name = f"{prefix}{key if isinstance(key, str) else to_text(key)}"
         if isinstance(value, Mapping) and value:
-            yield from flatten(cast("Mapping[Any, Any]", value), f"{name}/")
+            yield from flatten(cast("Mapping[Any, Any]", value), f"{name}/", depth + 1)
         else:
             yield name, value
+
+
+def plain_text(text: str) -> str:
+    """Text that every database can hold: NUL as U+2400 (␀), lone surrogates as backslash escapes."""
+    if "\0" in text:
+        text = text.replace("\0", "\u2400")
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def plain_texts(value: Any) -> Any:
+    """A value with `plain_text` applied to all texts in it: keys and items of lists and dicts."""
+    if isinstance(value, str):
+        return plain_text(value)
+    if isinstance(value, dict):
+        items = cast("dict[Any, Any]", value).items()
+        return {plain_texts(key): plain_texts(item) for key, item in items}
+    if isinstance(value, list | tuple):
+        return [plain_texts(item) for item in cast("list[Any]", value)]
+    return value
+
+
+def without_nul(text: bytes) -> bytes:
+    """JSON with the visible sign ␀ (U+2400) for each NUL: PostgreSQL holds none in its texts."""
+    return _NUL.sub(rb"\1\\u2400", text) if b"\\u0000" in text else text
+
+
+def stored_key(key: str) -> str:
+    """A key as the database's key columns hold it, so that any key fits into an index.
+
+    Of one longer than `LONGEST_KEY` characters, its beginning and the first 32 hexadecimal
+    characters of its SHA-256; the same for the same key, and unchanged where it is short.
+    """
+    if len(key) <= LONGEST_KEY:
+        return key
+    digest = hashlib.sha256(key.encode("utf-8", "backslashreplace")).hexdigest()
+    return f"{key[:_KEPT_OF_KEY]}…{digest[:32]}"
 
 
 def to_scalar(key: str, value: Any) -> tuple[Scalar, str]:
     """`value` as a number and its type: float, int, bool or time (seconds since the epoch, UTC).
 
-    Raises InvalidValue, which names the key and the type, where it is none.
+    Raises InvalidValue, which names the key and the type, where it is none, or an integer that is
+    too large for a float.
     """
     if isinstance(value, bool):
         return int(value), "bool"
-    if isinstance(value, int):
-        plain = int(value)
-        return (plain, "int") if abs(plain) < LARGEST_INTEGER else (float(plain), "float")
-    if isinstance(value, float):
-        return float(value), "float"
-    if isinstance(value, Decimal):
-        return float(value), "float"
-    if isinstance(value, dt.datetime):
-        return value.timestamp(), "time"
-    if isinstance(value, dt.timedelta):
-        return value.total_seconds(), "float"
+    try:
+        if isinstance(value, int):
+            plain = int(value)
+            return (plain, "int") if abs(plain) < LARGEST_INTEGER else (float(plain), "float")
+        if isinstance(value, float | Decimal):
+            return float(value), "float"
+        if isinstance(value, dt.datetime):
+            return value.timestamp(), "time"
+        if isinstance(value, dt.timedelta):
+            return value.total_seconds(), "float"
+    except (ArithmeticError, ValueError) as error:
+        raise _not_a_number(key, value) from error
     return _foreign(key, value)
 
 
@@ -76,41 +134,111 @@ def _not_a_number(key: str, value: Any) -> InvalidValue:
             f"metric {key!r} is a {kind} of shape {tuple(shape)}, not one number; log its mean, or "
             f"use run.log_histogram({key!r}, …)"
         )
+    if isinstance(value, int):
+        return InvalidValue(f"metric {key!r} is an integer too large for a float (over 1.8e308)")
+    if isinstance(value, Decimal | dt.datetime):
+        return InvalidValue(f"metric {key!r} is {value!r}, which has no value as a float")
     return InvalidValue(f"metric {key!r} is of type {kind}, not a number")
 
 
 def to_step(value: Any) -> Scalar:
-    """A step as a plain int or float; whole floats stay floats. InvalidValue for NaN or text."""
-    number, _ = to_scalar("step", value)
+    """A step as a plain int or float; whole floats stay floats.
+
+    Raises InvalidValue for text, NaN, infinities, and steps outside of ±(2**63 - 1).
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        number = int(value)
+    else:
+        try:
+            number, _ = to_scalar("step", value)
+        except InvalidValue as error:
+            shown = repr(value)
+            shown = shown if len(shown) <= 60 else f"{shown[:60]}…"
+            raise InvalidValue(f"step is {shown}, and a step must be a number") from error
     if isinstance(number, float) and not math.isfinite(number):
         raise InvalidValue(f"step is {number}, and a step must be a finite number")
+    if not -LARGEST_INTEGER < number < LARGEST_INTEGER:
+        raise InvalidValue("step is outside of ±(2**63 - 1), the range of steps")
     return number
 
 
-def to_parameter(key: str, value: Any) -> Any:
+def to_progress(value: Any) -> float:
+    """A share of the whole, or an epoch, as a finite float. Raises InvalidValue."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, ArithmeticError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise InvalidValue(f"progress is {value!r}; give a number, such as 0.5 or the epoch 1.25")
+    return number
+
+
+def to_time(name: str, value: Any) -> float:
+    """Seconds since the epoch, between the years 1 and 9999. Raises InvalidValue, naming `name`."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, ArithmeticError):
+        number = math.nan
+    if not EARLIEST <= number <= LATEST:
+        raise InvalidValue(
+            f"{name} is {value!r}; give seconds since the epoch, between the years 1 and 9999"
+        )
+    return number
+
+
+def to_parameter(key: str, value: Any, depth: int = 0) -> Any:
     """A parameter as plain data: None, bool, int, float, str, list or dict of these.
 
-    What has no such form (a class, a path, a function) is kept as its text.
+    What has no such form (a class, a path, a function) is kept as its text. Raises InvalidValue for
+    more than `DEEPEST` levels of lists and mappings, and for integers past the range of a float.
     """
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, int):
-        return int(value)
+        return _fitting(key, int(value))
     if isinstance(value, float):
         return float(value)
+    if isinstance(value, Mapping | list | tuple | set | frozenset) and depth == DEEPEST:
+        raise _too_deep(key)
     if isinstance(value, Mapping):
         items = cast("Mapping[Any, Any]", value).items()
-        return {str(name): to_parameter(key, item) for name, item in items}
+        return {to_text(name): to_parameter(key, item, depth + 1) for name, item in items}
     if isinstance(value, list | tuple | set | frozenset):
-        return [to_parameter(key, item) for item in cast("list[Any]", value)]
+        return [to_parameter(key, item, depth + 1) for item in cast("list[Any]", value)]
     if isinstance(value, dt.datetime | dt.date):
         return value.isoformat()
     if isinstance(value, type) or callable(value):
-        return getattr(value, "__qualname__", None) or str(value)
+        name = getattr(value, "__qualname__", None)
+        return name if isinstance(name, str) else to_text(value)
     try:
         return to_scalar(key, value)[0]
     except InvalidValue:
+        return to_text(value)
+
+
+def to_text(value: Any) -> str:
+    """`str(value)`; the name of its type where that fails."""
+    try:
         return str(value)
+    except Exception:  # whatever somebody's __str__ raises is no reason to stop training
+        return f"<{type(value).__qualname__}>"
+
+
+def _fitting(key: str, value: int) -> int:
+    try:
+        float(value)
+    except OverflowError:
+        raise InvalidValue(
+            f"{key!r} is an integer too large for a float (over 1.8e308); give it as text: str(…)"
+        ) from None
+    return value
+
+
+def _too_deep(key: str) -> InvalidValue:
+    return InvalidValue(
+        f"{key!r} has more than {DEEPEST} levels of lists and mappings inside each other, or "
+        "contains itself"
+    )
 
 
 Moment = dt.datetime | str | float
@@ -126,4 +254,7 @@ def to_seconds(value: Any) -> float:
             raise UsageError(f"{value!r} is no date or time") from error
     if isinstance(value, dt.datetime):
         return (value if value.tzinfo else value.replace(tzinfo=dt.UTC)).timestamp()
-    return float(value)
+    try:
+        return to_time("the time", value)
+    except InvalidValue as error:
+        raise UsageError(str(error)) from None

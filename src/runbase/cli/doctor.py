@@ -22,6 +22,8 @@ from runbase.settings import DESCRIPTIONS, Settings, file_system, load, on_netwo
 
 EXAMPLES = "Examples: runbase doctor · runbase doctor --fix --dry-run · runbase doctor --json"
 
+SHOWN = 20
+"""Lines that could not be stored, of all there are."""
 LITTLE_SPACE = 2**30
 MOST_SKEW = 2.0
 """Seconds."""
@@ -148,9 +150,11 @@ def _check_store(settings: Settings, facts: dict[str, Any]) -> list[str]:
             if settings.home.is_dir():
                 facts["journals_waiting"] = "{} ({})".format(*_waiting(store, settings))
                 report = common.update(store)
-                problems += [str(problem) for problem in report.problems]
                 problems += report.unreadable
             facts |= store.totals()
+            problems += [str(problem) for problem in store.problems(limit=SHOWN)]
+            if facts["problems"] > SHOWN:
+                problems.append(f"… and {facts['problems'] - SHOWN:,} more in the table problems")
             problems += store.check()
     except RunbaseError as error:
         problems.append(str(error))

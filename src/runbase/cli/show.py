@@ -1,5 +1,6 @@
 """`runbase show`: all that is known of one run."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,8 +10,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from runbase.cli import common
+from runbase.events import Problem
 from runbase.model import Run
 
+SHOWN = 10
+"""Problems that are shown."""
 EXAMPLES = "Examples: runbase show brisk-heron-42 · runbase show 01a1fb --json"
 
 
@@ -26,11 +30,14 @@ def command(
         record = store.run(run)
         folder = store.folder(record)
         output = tail(folder / "output.log", lines) if folder else []
+        problems = store.problems(record, limit=SHOWN + 1)
         if json:
             document: dict[str, Any] = msgspec.to_builtins(record, enc_hook=str)
-            common.print_json({**document, "seconds": record.seconds, "output": output})
+            rest = {"seconds": record.seconds, "output": output, "problems": problems}
+            common.print_json({**document, **rest})
             return
         print_run(common.console(), record, folder, output)
+        print_problems(common.console(), problems)
 
 
 def print_run(out: Console, run: Run, folder: Path | None, output: list[str]) -> None:
@@ -42,6 +49,16 @@ def print_run(out: Console, run: Run, folder: Path | None, output: list[str]) ->
         out.print("\n[bold]Output[/]")
         for line in output:
             out.print(f"  [dim]{escape(line)}[/]")
+
+
+def print_problems(out: Console, problems: Sequence[Problem]) -> None:
+    """Print what of a run could not be stored."""
+    if problems:
+        out.print("\n[bold red]Could not be stored[/]")
+        for problem in problems[:SHOWN]:
+            out.print(f"  {escape(str(problem))}")
+        if len(problems) > SHOWN:
+            out.print("  … and more; see the table problems")
 
 
 def _print_head(out: Console, run: Run, folder: Path | None) -> None:
@@ -117,6 +134,8 @@ def _git(git: dict[str, Any]) -> str:
 
 
 def tail(path: Path, lines: int) -> list[str]:
+    if not path.is_file():
+        return []
     try:
         with path.open("rb") as file:
             file.seek(max(path.stat().st_size - 2**16, 0))

@@ -99,11 +99,11 @@ def _print(report: Any, totals: dict[str, int], store: Store) -> None:
         print(f"{report.lost} runs had died without a word: now NODE_FAIL")
     if report.found_alive:
         print(f"{report.found_alive} runs taken for lost live after all")
-    damaged = [str(problem) for problem in report.problems] + list(report.unreadable)
-    for text in damaged[:SHOWN]:
-        print(f"damaged: {text}")
-    if len(damaged) > SHOWN:
-        print(f"… and {len(damaged) - SHOWN} more damaged lines")
+    refused = [str(problem) for problem in report.problems] + list(report.unreadable)
+    for text in refused[:SHOWN]:
+        print(f"not stored: {text}")
+    if len(refused) > SHOWN:
+        print(f"… and {len(refused) - SHOWN:,} more; all are in the table problems")
     print(f"{store.url}: {totals['runs']:,} runs, {totals['points']:,} points")
 
 

@@ -1,13 +1,14 @@
 """How what importers give gets into a store: what is new of it, and nothing twice."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
 from msgspec import Struct
 
 from runbase.client import Store
-from runbase.errors import NotFound
+from runbase.errors import NotFound, QueryError, StoreError
 from runbase.events import (
     ArtifactLogged,
     Captured,
@@ -28,6 +29,7 @@ from runbase.journal import VERSION
 from runbase.model import Run
 from runbase.status import Phase
 from runbase.storage.records import Delivery
+from runbase.values import plain_text
 
 BATCH = 50
 """Runs in one transaction."""
@@ -67,10 +69,12 @@ def take(
         deliveries: list[Delivery] = []
         for run in part:
             start = reached.get(f"import-{run.id}", 0)
-            if run.by_step and run.id in known:
-                _leave_out(store, run, known[run.id])
-            events = list(_events(run, known.get(run.id), start, held))
             report.runs += 1
+            events: list[Any] = []
+            with _fenced(report, run):
+                if run.by_step and run.id in known:
+                    _leave_out(store, run, known[run.id])
+                events = list(_events(run, known.get(run.id), start, held))
             if not events:
                 report.unchanged += 1
                 continue
@@ -87,8 +91,9 @@ def take(
             )
         taken = storage.apply(deliveries) if deliveries else []
         changed: set[str] = set()
-        for delivery, mine in zip(deliveries, taken, strict=True):
-            if not mine:  # somebody else imports the same, or it was deleted for good
+        for delivery, applied in zip(deliveries, taken, strict=True):
+            report.problems += map(str, applied.problems)
+            if not applied.taken:  # somebody else imports the same, or it was deleted for good
                 report.unchanged += 1
                 continue
             changed.add(delivery.run)
@@ -99,7 +104,8 @@ def take(
         begun = {run for run, record in known.items() if record.source_status is None}
         fresh = [run for run in part if run.id in changed | begun]
         for run in fresh:
-            _beside(storage, run)
+            with _fenced(report, run):
+                _beside(storage, run)
         gone = [run.id for run in fresh if run.deleted and run.id not in known.keys() - begun]
         if gone:
             storage.delete("run", gone)
@@ -112,6 +118,17 @@ def take(
         if other in here:
             storage.link("run", run, kind, other)
     return report
+
+
+@contextmanager
+def _fenced(report: Imported, run: Foreign) -> Generator[None]:
+    """Keep what is odd about one run from stopping the import of all others: it is a problem."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, StoreError) and not isinstance(error, QueryError):
+            raise
+        report.problems.append(f"{report.source}, run {plain_text(run.name)}: {error}")
 
 
 def known(store: Store, ids: Sequence[str]) -> dict[str, Run]:

@@ -7,7 +7,7 @@ from itertools import groupby
 from pathlib import Path
 
 from runbase.ingest.liveness import check_liveness
-from runbase.ingest.pipeline import LARGEST_DELIVERY, Report, ingest_folder
+from runbase.ingest.pipeline import LARGEST_DELIVERY, Report, delivery_of, ingest_folder
 from runbase.journal import files, opened, read
 from runbase.journal import size as journal_size
 from runbase.storage.protocol import Storage
@@ -87,35 +87,25 @@ def _take(
     storage: Storage, home: Path, part: Sequence[tuple[Path, Path, int]], report: Report
 ) -> None:
     deliveries: list[Delivery] = []
-    problems: list[list[object]] = []
     folders: list[Path] = []
     for folder, path, offset in part:
-        head, batch = opened(path), read(path, offset, SMALL + 1)
+        try:
+            head, batch = opened(path), read(path, offset, SMALL + 1)
+        except OSError as error:  # it was removed meanwhile, or cannot be read any more
+            report.unreadable = [*report.unreadable, f"{path}: {error.strerror}"]
+            continue
         if head is None or batch.offset == offset:
             report.problems = [*report.problems, *batch.problems]
             continue
-        problems.append([*batch.problems])
         folders.append(folder)
-        deliveries.append(
-            Delivery(
-                run=head.run,
-                events=batch.events,
-                journal=head.journal,
-                start=offset,
-                offset=batch.offset,
-                file=path.name,
-                folder=folder.relative_to(home).as_posix(),
-                lines=batch.lines,
-                problems=len(batch.problems),
-            )
-        )
-    for delivery, damaged, folder, taken in zip(
-        deliveries, problems, folders, storage.apply(deliveries), strict=True
+        deliveries.append(delivery_of(head, path, folder.relative_to(home).as_posix(), batch))
+    for delivery, folder, applied in zip(
+        deliveries, folders, storage.apply(deliveries), strict=True
     ):
-        if taken:
+        report.problems = [*report.problems, *applied.problems]
+        if applied.taken:
             report.lines += delivery.lines
-            report.problems = [*report.problems, *damaged]  # type: ignore[list-item]
-        else:  # another ingester was first, and may not have come as far
+        elif not applied.problems:  # another ingester was first, and may not have come as far
             rest = ingest_folder(storage, folder, delivery.folder)
             report.lines += rest.lines
             report.problems = [*report.problems, *rest.problems]

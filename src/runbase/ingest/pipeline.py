@@ -6,11 +6,13 @@ transaction. Losing a race costs a read, never a point.
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
 
-from runbase.journal import Batch, Problem, files, opened, read
+from runbase.events import Opened, Problem
+from runbase.journal import Batch, files, locate, opened, read
 from runbase.journal import size as journal_size
 from runbase.storage.protocol import Storage
 from runbase.storage.records import Delivery
@@ -20,7 +22,11 @@ LARGEST_DELIVERY = 4 * 2**20
 
 
 class Report(Struct):
-    """What an ingest found and did. `problems` are the damaged lines it passed over."""
+    """What an ingest found and did.
+
+    `problems` are the damaged lines and the events that cannot be stored: they are listed in the
+    database, and everything beside them came in.
+    """
 
     folders: int = 0
     journals: int = 0
@@ -72,10 +78,14 @@ def ingest_journal(
         if pause and not pause(time.perf_counter() - began):
             break
         began = time.perf_counter()
-        if storage.apply([_delivery(head.run, head.journal, path, folder, batch)])[0]:
+        (applied,) = storage.apply([delivery_of(head, path, folder, batch)])
+        if applied.taken:
             report.lines += batch.lines
-            report.problems = [*report.problems, *batch.problems]
+            report.problems = [*report.problems, *applied.problems]
             offset = batch.offset
+        elif applied.problems:  # its first line cannot be stored, and so nothing of it
+            report.problems = [*report.problems, *applied.problems]
+            break
         else:  # another ingester was first: go on from where it has come to
             reached = storage.offsets([head.journal]).get(head.journal, 0)
             if reached <= offset:
@@ -97,15 +107,17 @@ def ingest_folder(storage: Storage, folder: Path, name: str | None = None) -> Re
     return report
 
 
-def _delivery(run: str, journal: str, path: Path, folder: str | None, batch: Batch) -> Delivery:
+def delivery_of(head: Opened, path: Path, folder: str | None, batch: Batch) -> Delivery:
+    """A batch of a journal's lines on its way into a store; `head` is the journal's first line."""
     return Delivery(
-        run=run,
+        run=head.run,
         events=batch.events,
-        journal=journal,
+        journal=head.journal,
         start=batch.start,
         offset=batch.offset,
         file=path.name,
         folder=folder,
         lines=batch.lines,
-        problems=len(batch.problems),
+        problems=batch.problems,
+        locate=partial(locate, path, batch.start, batch.offset),
     )

@@ -2,7 +2,7 @@
 
 from runbase.journal.format import NAME, VERSION
 from runbase.journal.packed import is_packed, open_lines, pack, size, tail
-from runbase.journal.reader import Batch, Problem, chosen, files, opened, read
+from runbase.journal.reader import Batch, chosen, files, locate, opened, read
 from runbase.journal.writer import JournalWriter
 
 __all__ = [
@@ -10,10 +10,10 @@ __all__ = [
     "VERSION",
     "Batch",
     "JournalWriter",
-    "Problem",
     "chosen",
     "files",
     "is_packed",
+    "locate",
     "open_lines",
     "opened",
     "pack",

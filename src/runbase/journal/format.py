@@ -10,20 +10,24 @@ infinities; in points they stand as the strings "NaN", "Infinity", "-Infinity", 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, cast
 from zlib import adler32
 
 import msgspec
 
-from runbase.events import JournalEvent, Points, Scalar, Types
-from runbase.values import LARGEST_INTEGER
+from runbase.events import JournalEvent, Opened, Points, Scalar, Types
+from runbase.validation import check_event
+from runbase.values import DEEPEST, EARLIEST, LARGEST_INTEGER, LATEST, plain_texts, without_nul
 
 VERSION = 1
 NAME = "journal.jsonl"
 
 _SPELLED = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-_encode = msgspec.json.Encoder().encode
+_LARGEST_DIGITS = 309
+"""No integer of more digits fits a float."""
+_encoder = msgspec.json.Encoder().encode
 
 
 class MetricLine(
@@ -69,10 +73,13 @@ def encode_points(
 def encode_finite(
     step: Scalar, time: float, values: Mapping[str, Scalar], progress: float | None
 ) -> bytes:
-    """The same for values that are known to be finite. The hot path: training pays for it."""
+    """The same for values that are known to be finite. The hot path: training pays for it.
+
+    Raises UnicodeEncodeError for a key that is not valid UTF-8; `encode_points` escapes it.
+    """
     if progress is None:
-        return sealed(_encode(("m", step, time, values)))
-    return sealed(_encode(("m", step, time, values, progress)))
+        return sealed(_encoder(("m", step, time, values)))
+    return sealed(_encoder(("m", step, time, values, progress)))
 
 
 def sealed(line: bytes) -> bytes:
@@ -87,18 +94,41 @@ def encode_event(event: JournalEvent) -> bytes:
 
 
 def decode_points(lines: list[bytes]) -> list[PointLine]:
-    """Lines of points (already checked) as values; ValueError if any is none."""
-    decoded = _decode_points(b"[" + b",".join(lines) + b"]")
+    """Decode lines of points whose checksums were checked.
+
+    Raises ValueError if any of them is not a log call that a store can hold: a step outside of
+    ±(2**63 - 1), a time outside of the years 1 to 9999, an integer too large for a float.
+    """
+    text = b",".join(lines)
+    decoded = _decode_points(b"[" + without_nul(text) + b"]")
     if len(decoded) != len(lines):
         raise ValueError("a line holds more than one event")
+    if decoded:
+        times = [line.time for line in decoded]
+        steps = [line.step for line in decoded]
+        if not (min(times) >= EARLIEST and max(times) <= LATEST):
+            raise ValueError("its time is not between the years 1 and 9999")
+        if not (min(steps) > -LARGEST_INTEGER and max(steps) < LARGEST_INTEGER):
+            raise ValueError("its step is outside of ±(2**63 - 1)")
+        if _DIGITS.search(text):
+            _check_integers(decoded)
     return decoded
 
 
 def decode_event(line: bytes) -> JournalEvent:
-    """A line (already checked) that is an object, as an event; ValueError if it is none."""
+    """Decode a line whose checksum was checked, and that is an object.
+
+    Raises ValueError if it is not an event, or one that no store can hold: a time outside of the
+    years 1 to 9999, values nested too deep, numbers out of range. The first line of a journal is not
+    checked for its time and numbers; `validation.mended` replaces them.
+    """
+    line = without_nul(line)
+    _check_depth(line)
     event = _decode_event.decode(line)
     if b'{"$float":' in line or b'{"$int":' in line:
         event = msgspec.convert(_unmark(msgspec.json.decode(line)), type(event))
+    if not isinstance(event, Opened):
+        check_event(event)
     return event
 
 
@@ -172,6 +202,53 @@ def _number(value: "int | float | str") -> Scalar:
     if isinstance(value, int):
         return int(value) if abs(value) < LARGEST_INTEGER else float(value)
     return value
+
+
+def _encode(value: Any) -> bytes:
+    try:
+        return _encoder(value)
+    except UnicodeEncodeError:  # lone surrogates, as a file name that is not UTF-8 has
+        return _encoder(plain_texts(value))
+
+
+_DIGITS = re.compile(rb"\d{%d}" % _LARGEST_DIGITS)
+
+
+def _check_integers(lines: Iterable[PointLine]) -> None:
+    for line in lines:
+        for key, value in line.values.items():
+            if isinstance(value, int):
+                try:
+                    float(value)
+                except OverflowError:
+                    raise ValueError(f"{key!r} is an integer too large for a float") from None
+
+
+def _check_depth(line: bytes) -> None:
+    """Refuse what is nested deeper than a parameter may be (with room for the event around it)."""
+    if line.count(b"[") + line.count(b"{") <= DEEPEST:
+        return
+    depth, in_text, escaped = 0, False, False
+    for byte in line:
+        if in_text:
+            if escaped:
+                escaped = False
+            elif byte == 0x5C:  # a backslash
+                escaped = True
+            elif byte == 0x22:  # a quote
+                in_text = False
+        elif byte == 0x22:
+            in_text = True
+        elif byte in b"[{":
+            depth += 1
+            if depth > DEEPEST + _AROUND:
+                raise ValueError(f"it is nested deeper than {DEEPEST} levels")
+        elif byte in b"]}":
+            depth -= 1
+
+
+_AROUND = 8
+"""Levels that an event has around its values."""
 
 
 def _spell(value: Scalar) -> "Scalar | str":

@@ -1,7 +1,9 @@
 """Journals that nobody writes to any more, packed with gzip: read as the plain ones, only slower to enter in the middle."""
 
+import errno
 import gzip
 import os
+import stat
 import zlib
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -17,14 +19,37 @@ def is_packed(path: Path) -> bool:
 
 
 def open_lines(path: Path) -> BinaryIO:
-    """A journal's lines, as they were written. Raises OSError where they cannot be read."""
-    return cast("BinaryIO", gzip.open(path, "rb")) if is_packed(path) else path.open("rb")
+    """A journal's lines, as they were written.
+
+    Raises OSError where they cannot be read, also for what is not a regular file: a pipe of that name
+    would be waited for without end.
+    """
+    fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    file = os.fdopen(fd, "rb")
+    return cast("BinaryIO", _Unpacked(file)) if is_packed(path) else file
+
+
+class _Unpacked(gzip.GzipFile):
+    """The lines of a packed journal; closes the file below it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(fileobj=file, mode="rb")
+        self._below = file
+
+    def close(self) -> None:
+        super().close()
+        self._below.close()
 
 
 def size(path: Path) -> int:
     """How many bytes its lines have. Raises OSError."""
     if not is_packed(path):
         return path.stat().st_size
+    if not path.is_file():
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
     with path.open("rb") as file:
         file.seek(-4, os.SEEK_END)
         return int.from_bytes(file.read(4), "little")

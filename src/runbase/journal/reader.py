@@ -1,19 +1,19 @@
-"""Reads journals: from an offset, in batches, whole lines only. Never writes, never raises for damage.
+"""Read journals: from an offset, in batches, whole lines only. Never writes, never raises for damage.
 
-A last line without its end is no event yet. A damaged line in the middle is a `Problem`: it is
-skipped, counted and named by file, line and offset.
+A last line without its end is not an event yet. A damaged line in the middle, and an event that no
+store can hold, is a `Problem`: it is skipped, counted and named by file, offset and beginning.
 """
 
 import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from gzip import BadGzipFile
 from pathlib import Path
 
 from msgspec import Struct
 
-from runbase.events import JournalEvent, Opened, Points
+from runbase.events import JournalEvent, Opened, Points, Problem
 from runbase.journal.format import (
     VERSION,
     MetricLine,
@@ -25,6 +25,7 @@ from runbase.journal.format import (
     decode_points,
 )
 from runbase.journal.packed import SUFFIX, is_packed, open_lines
+from runbase.validation import mended
 
 BATCH_BYTES = 2**19
 LARGEST_LINE = 2**26
@@ -34,17 +35,9 @@ _PACKED_BYTES = 2**24
 """A packed journal is read in greater pieces: each begins at its beginning."""
 
 _FILE = re.compile(r"journal(\.\d+)?\.jsonl(\.gz)?")
-
-
-class Problem(Struct, frozen=True):
-    """A line that is no event: where it stands and why it is none."""
-
-    file: str
-    offset: int
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.file}, byte {self.offset}: {self.reason}"
+_LONGEST_ID = 256
+_SHOWN = 100
+"""Characters of a line that a problem shows."""
 
 
 class Batch(Struct, frozen=True):
@@ -78,7 +71,10 @@ def chosen(names: Iterable[str]) -> list[str]:
 
 
 def opened(path: Path) -> Opened | None:
-    """The first line of a journal: whose it is; None while it is unreadable or half written."""
+    """The first line of a journal: whose it is; None while it is unreadable or half written.
+
+    Its numbers are in range: where they were not, others took their place (see `validation.mended`).
+    """
     try:
         with open_lines(path) as file:
             line = file.readline(LARGEST_LINE)
@@ -89,9 +85,13 @@ def opened(path: Path) -> Opened | None:
         return None
     try:
         event = decode_event(plain)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return event if isinstance(event, Opened) and event.version <= VERSION else None
+    if not isinstance(event, Opened) or event.version > VERSION:
+        return None
+    if not (0 < len(event.run) <= _LONGEST_ID and 0 < len(event.journal) <= _LONGEST_ID):
+        return None
+    return mended(event, _changed(path))[0]
 
 
 def read(path: Path, offset: int = 0, size: int = BATCH_BYTES) -> Batch:
@@ -128,6 +128,40 @@ def batches(path: Path, offset: int = 0, size: int = BATCH_BYTES) -> Iterator[Ba
         offset = batch.offset
 
 
+def locate(path: Path, start: int, end: int, event: JournalEvent | Points) -> Problem:
+    """Where the line of an event is, between two offsets; for one that a store refused.
+
+    `event` is as `read` gave it, or a part of such a one: fewer calls, fewer keys, fewer values.
+    """
+    try:
+        with open_lines(path) as file:
+            file.seek(start)
+            data = file.read(end - start)
+    except (OSError, EOFError, zlib.error):
+        data = b""
+    offset = start
+    for line in _split(data):
+        plain = checked(line[:-1])
+        if plain is not None and _tells(plain, event):
+            return Problem(str(path), offset, "", _shown(line))
+        offset += len(line)
+    return Problem(str(path), None, "")
+
+
+def _tells(line: bytes, event: JournalEvent | Points) -> bool:
+    try:
+        if isinstance(event, Points) and line[:1] == b"[":
+            (point,) = decode_points([line])
+            at = (point.step, point.time) == (event.steps[0], event.times[0])
+            return at and set(event.keys) <= set(point.values)
+        if isinstance(event, Points) or line[:1] == b"[":
+            return False
+        found = decode_event(line)
+    except (ValueError, RecursionError):
+        return False
+    return type(found) is type(event) and found.time == event.time
+
+
 def _parse(path: Path, data: bytes, start: int, torn: int) -> Batch:
     events: list[JournalEvent | Points] = []
     problems: list[Problem] = []
@@ -137,15 +171,21 @@ def _parse(path: Path, data: bytes, start: int, torn: int) -> Batch:
     for line in data.splitlines(keepends=True) if b"\r" not in data else _split(data):
         plain = checked(line[:-1])
         if plain is None:
-            problems.append(Problem(str(path), offset, _describe(line)))
+            reason = "the line does not match its checksum"
+            problems.append(Problem(str(path), offset, reason, _shown(line)))
         elif plain[:1] == b"[":
             point_lines.append(plain)
             places.append(offset)
         else:
             try:
-                events.append(decode_event(plain))
-            except ValueError as error:
-                problems.append(Problem(str(path), offset, f"not an event: {error}"))
+                event = decode_event(plain)
+                if isinstance(event, Opened):
+                    event, wrong = mended(event, _changed(path))
+                    problems += [Problem(str(path), 0, reason, _shown(line)) for reason in wrong]
+                events.append(event)
+            except (ValueError, RecursionError) as error:
+                reason = f"not an event that can be stored: {error}"
+                problems.append(Problem(str(path), offset, reason, _shown(line)))
         offset += len(line)
     points = _decode(path, point_lines, places, problems)
     lines = len(events) + len(points)
@@ -162,23 +202,31 @@ def _split(data: bytes) -> list[bytes]:
 
 
 def _decode(
-    path: Path, lines: list[bytes], places: list[int], problems: list[Problem]
+    path: Path, lines: Sequence[bytes], places: Sequence[int], problems: list[Problem]
 ) -> list[PointLine]:
+    """Lines of points, all at once where all are good, else in halves."""
     if not lines:
         return []
     try:
-        return decode_points(lines)
-    except ValueError:
-        pass
-    decoded: list[PointLine] = []
-    for line, place in zip(lines, places, strict=True):
-        try:
-            decoded += decode_points([line])
-        except ValueError as error:
-            problems.append(Problem(str(path), place, f"not a point: {error}"))
-    return decoded
+        return decode_points(list(lines))
+    except (ValueError, RecursionError) as error:
+        if len(lines) == 1:
+            reason = f"not a point that can be stored: {error}"
+            problems.append(Problem(str(path), places[0], reason, _shown(lines[0])))
+            return []
+    half = len(lines) // 2
+    return [
+        *_decode(path, lines[:half], places[:half], problems),
+        *_decode(path, lines[half:], places[half:], problems),
+    ]
 
 
-def _describe(line: bytes) -> str:
-    shown = line[:60].decode("utf-8", "replace").rstrip("\n")
-    return f"the checksum does not fit the line {shown!r}"
+def _shown(line: bytes) -> str:
+    return line[:_SHOWN].decode("utf-8", "replace").rstrip("\n")
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0

@@ -17,9 +17,12 @@ from runbase.events import Points
 from runbase.registry.formats import FORMATS, Folder, Format, Unreadable
 from runbase.storage.protocol import Storage
 from runbase.storage.records import Delivery, Scanned
+from runbase.values import plain_text
 
 BATCH = 4 * 2**20
 """Bytes of deliveries, about, that one transaction takes."""
+_LONGEST_PATH = 2000
+"""Bytes of a folder's path that fit into an index of the database."""
 _DEEP = 24
 """Folders within folders: a link that leads back would never end otherwise."""
 
@@ -134,14 +137,9 @@ def _take(
             for delivery in folder.deliveries:
                 batch.append(_placed(delivery, place(each.path)))
                 report.points += _points(delivery)
-                if delivery.problems:
-                    report.problems = [
-                        *report.problems,
-                        f"{each.path}/{delivery.file}: {delivery.problems} damaged lines",
-                    ]
                 size += 64 * len(delivery.events) + 16 * _points(delivery)
                 if size > BATCH:
-                    storage.apply(batch)
+                    _apply(storage, batch, report)
                     batch, size = [], 0
             read.append(_Read(each, folder))
             if each.path in known:
@@ -151,10 +149,10 @@ def _take(
         except StoreError:
             raise
         except Exception as wrong:  # the fence between one odd folder and the scan of all others
-            report.problems = [*report.problems, f"{each.path}: {_why(wrong)}"]
+            report.problems = [*report.problems, f"{plain_text(each.path)}: {_why(wrong)}"]
             report.invalid += 1
     if batch:
-        storage.apply(batch)
+        _apply(storage, batch, report)
     storage.update_runs({one.folder.run: changes for one in read if (changes := _told(one))})
     living = [one.folder.run for one in read if one.folder.live]
     if living:
@@ -162,6 +160,11 @@ def _take(
     # Last: where a scan was stopped before this, the next one reads these folders again.
     scanned = [_kept(one, place) for one in read]
     report.returned += storage.put_scans(scanned) if scanned else 0
+
+
+def _apply(storage: Storage, batch: Sequence[Delivery], report: ScanReport) -> None:
+    for applied in storage.apply(batch):
+        report.problems = [*report.problems, *map(str, applied.problems)]
 
 
 def _kept(one: _Read, place: Callable[[str], str]) -> Scanned:
@@ -197,6 +200,7 @@ def _placed(delivery: Delivery, folder: str) -> Delivery:
         folder=folder,
         lines=delivery.lines or len(delivery.events),
         problems=delivery.problems,
+        locate=delivery.locate,
     )
 
 
@@ -212,13 +216,17 @@ def _parts(changed: Sequence[_Found]) -> Iterator[Sequence[_Found]]:
 
 def _walk(root: str, report: ScanReport, depth: int = _DEEP) -> Iterator[_Found]:
     """Every run folder, without going into those that are one, by path."""
+    if len(os.fsencode(root)) > _LONGEST_PATH:
+        reason = f"its path has more than {_LONGEST_PATH} bytes"
+        report.problems = [*report.problems, f"{plain_text(root[:100])}…: {reason}"]
+        return
     try:
         with os.scandir(root) as entries:
             here = sorted(entries, key=lambda entry: entry.name)
     except OSError as wrong:
         report.problems = [*report.problems, f"{root}: {wrong.strerror}"]
         return
-    files = {entry.name: entry for entry in here if not entry.is_dir(follow_symlinks=False)}
+    files = {entry.name: entry for entry in here if _is_file(entry)}
     for format in FORMATS:
         names = format.tells(root, set(files))
         if names:
@@ -232,6 +240,14 @@ def _walk(root: str, report: ScanReport, depth: int = _DEEP) -> Iterator[_Found]
         for entry in here:
             if entry.is_dir(follow_symlinks=False):
                 yield from _walk(entry.path, report, depth - 1)
+
+
+def _is_file(entry: "os.DirEntry[str]") -> bool:
+    """Whether it is a regular file: a pipe would be waited for without end."""
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
 
 
 def _stamp(entries: "Iterable[os.DirEntry[str]]") -> str | None:

@@ -2,8 +2,11 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
+
+from runbase.values import plain_texts, without_nul
 
 Scalar = int | float
 
@@ -17,6 +20,15 @@ def encode_numbers(
     if None not in values and math.isfinite(total(values)):  # type: ignore[arg-type]
         return _encode(values).decode()
     return "[" + ",".join(_number(value, nan, infinity) for value in values) + "]"
+
+
+def encode_document(value: Any) -> str:
+    """A value as JSON that every database can hold: see `runbase.values.plain_text`."""
+    try:
+        text = _encode(value)
+    except UnicodeEncodeError:
+        text = _encode(plain_texts(value))
+    return without_nul(text).decode()
 
 
 def total(values: Sequence[Scalar]) -> float:

@@ -1,6 +1,7 @@
 """How values travel to PostgreSQL and back, and the session that runs named statements there."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
@@ -15,9 +16,11 @@ from psycopg.pq import Format
 from psycopg.types.json import set_json_loads
 from psycopg.types.numeric import Int8Dumper
 
-from runbase.storage.arrays import encode_numbers
+from runbase.storage.arrays import encode_document, encode_numbers
 from runbase.storage.sql.comments import described
+from runbase.storage.sql.session import fitted
 from runbase.storage.sql.statements import bound, statements
+from runbase.values import plain_text
 
 Connection = psycopg.Connection[Any]
 _REALS, _INTEGERS, _NUMERICS = 1022, 1016, 1231  # the catalogue's numbers of these array types
@@ -53,7 +56,7 @@ class _Text(Dumper):
     """Text, of no stated type; PostgreSQL holds no NUL, whose visible sign takes its place."""
 
     def dump(self, obj: str) -> bytes:
-        return obj.replace("\0", "\u2400").encode("utf-8", "replace")
+        return plain_text(obj).encode()
 
 
 class _Real(Dumper):
@@ -141,18 +144,18 @@ class Session:
 
     def run(self, name: str, /, **params: Any) -> None:
         """Execute a named statement; it is sent at once, and its end not waited for."""
-        self._cursor().execute(_text(name), params)
+        self._execute(name, params)
 
     def changed(self, name: str, /, **params: Any) -> int:
         """Execute a named statement; how many rows it changed."""
-        cursor = self._cursor().execute(_text(name), params)
+        cursor = self._execute(name, params)
         if self._pipeline is not None:
             self._pipeline.sync()
         return cursor.rowcount
 
     def changing(self, name: str, /, **params: Any) -> Callable[[], int]:
         """The same, to be called for when the pipeline has been waited for."""
-        cursor = self._cursor().execute(_text(name), params)
+        cursor = self._execute(name, params)
         return lambda: cursor.rowcount
 
     def wait(self) -> None:
@@ -162,8 +165,9 @@ class Session:
 
     def many(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Execute a named statement once per row, in one exchange with the server."""
+        statement = statements("postgres")[name]
         if rows:
-            self._cursor().executemany(_text(name), rows)
+            self._cursor().executemany(_text(name), [fitted(statement, row) for row in rows])
 
     def pour(
         self, name: str, table: str, rows: Sequence[Mapping[str, Any]], *, fresh: bool = False
@@ -176,6 +180,8 @@ class Session:
             "into": sql.Identifier(table),
             "columns": sql.SQL(", ").join(map(sql.Identifier, rows[0])),
         }
+        statement = statements("postgres")[name]
+        rows = [fitted(statement, row) for row in rows]
         cursor = self._cursor()
         if fresh:
             with cursor.copy(_STRAIGHT.format(**parts)) as copy:
@@ -191,20 +197,21 @@ class Session:
 
     def rows(self, name: str, /, **params: Any) -> list[Any]:
         """A named query's rows; each answers to column names."""
-        return self._cursor().execute(_text(name), params).fetchall()
+        return self._execute(name, params).fetchall()
 
     def row(self, name: str, /, **params: Any) -> Any:
         """A named query's first row, or None."""
-        return self._cursor().execute(_text(name), params).fetchone()
+        return self._execute(name, params).fetchone()
 
     def later(self, name: str, /, **params: Any) -> Callable[[], list[Any]]:
         """The same, to be called for once other statements have been sent: in a pipeline, one wait for all."""
-        return self._cursor().execute(_text(name), params).fetchall
+        return self._execute(name, params).fetchall
 
     def arrays(self, name: str, /, **params: Any) -> list[Any]:
         """The same as `rows`, with arrays of reals and integers as NumPy arrays."""
         cursor = self._connection.cursor(binary=True, row_factory=_row_factory)
-        return cursor.execute(_text(name), params).fetchall()
+        row = fitted(statements("postgres")[name], params)
+        return cursor.execute(_text(name), row).fetchall()
 
     def query(self, text: str, params: Mapping[str, Any]) -> list[Any]:
         """The rows of a query that was composed from a filter; its values are bound."""
@@ -239,7 +246,7 @@ class Session:
     @staticmethod
     def json(value: Any) -> str:
         """A document as the tables hold it."""
-        return msgspec.json.encode(value).decode().replace("\\u0000", "\\u2400")
+        return encode_document(value)
 
     @staticmethod
     def document(value: Any) -> Any:
@@ -266,6 +273,15 @@ class Session:
         """An array of numbers, given as JSON with null for NaN and 9e999 for an infinity."""
         exact = text.replace("null", "NaN").replace("9e999", "Infinity")
         return "{" + exact[1:-1] + "}"
+
+    @contextmanager
+    def savepoint(self) -> Generator[None]:
+        """A part of the transaction that is undone alone where it fails."""
+        with self._connection.transaction():
+            yield
+
+    def _execute(self, name: str, params: Mapping[str, Any]) -> "psycopg.Cursor[Any]":
+        return self._cursor().execute(_text(name), fitted(statements("postgres")[name], params))
 
     def _cursor(self) -> "psycopg.Cursor[Any]":
         return self._connection.cursor(row_factory=_row_factory)

@@ -24,6 +24,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from runbase.errors import (
     QueryError,
     QueryTimeout,
+    SchemaError,
     StoreBusy,
     StoreCorrupt,
     StoreError,
@@ -224,6 +225,10 @@ class PostgresDriver:
                 return StoreCorrupt(f"{self.url} is damaged: {_said(error)}")
             case psycopg.errors.InsufficientPrivilege():
                 return StoreUnavailable(f"not allowed in {self.url}: {_said(error)}")
+            case psycopg.errors.ProgramLimitExceeded() | psycopg.errors.PipelineAborted():
+                return QueryError(_said(error))
+            case psycopg.errors.UndefinedTable() | psycopg.errors.UndefinedColumn():
+                return SchemaError(_said(error))
             case psycopg.OperationalError() | psycopg.InterfaceError():
                 return StoreOffline(f"cannot use {self.url}: {_said(error)}")
             case _:

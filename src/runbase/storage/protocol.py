@@ -4,7 +4,8 @@
 one run, in the order they were written, mostly a stretch of one journal. A delivery that names a
 journal is taken in only if the journal's offset in the database is the one that the delivery
 begins at; otherwise nothing of it is, and `apply` says so. All deliveries of a call, and their new
-offsets, are in the database together or not at all. Applying the same journal in pieces of any
+offsets, are in the database together or not at all. An event that cannot be stored (a number out of
+range, a text past the database's limits) keeps nothing else out: it is listed as a problem. Applying the same journal in pieces of any
 size, by any number of processes, ends with the same rows.
 
 **State.** A run's status is the latest that the run itself reported, except that a run in an
@@ -23,6 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from runbase.events import Problem
 from runbase.model import (
     Ancestor,
     Artifact,
@@ -37,6 +39,7 @@ from runbase.model import (
 )
 from runbase.status import Status
 from runbase.storage.records import (
+    Applied,
     Delivery,
     Kind,
     LiveRun,
@@ -57,8 +60,15 @@ class Storage(TrialStorage, Protocol):
     dialect: str
 
     # Observations
-    def apply(self, deliveries: Sequence[Delivery]) -> list[bool]:
-        """Take in events; says of each delivery whether it was this call that took it in."""
+    def apply(self, deliveries: Sequence[Delivery]) -> list[Applied]:
+        """Take in events; says of each delivery whether it was this call that took it in.
+
+        An event that cannot be stored is listed as a problem of its run; all others come in.
+        """
+        ...
+
+    def problems(self, run: str | None = None, limit: int = 100) -> list[tuple[str, Problem]]:
+        """What could not be stored, of a run or of all (the newest first): the run's id, and the problem."""
         ...
 
     def offsets(self, journals: Sequence[str]) -> dict[str, int]:

@@ -1,12 +1,12 @@
 """The records that pass through a storage: questions, pages, deliveries, trials, folders."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 
 from msgspec import Struct
 
-from runbase.events import JournalEvent, Points, Process
+from runbase.events import JournalEvent, Points, Problem, Process
 from runbase.status import Status
 
 Kind = Literal["run", "experiment"]
@@ -53,8 +53,10 @@ class Step(Struct, frozen=True):
 class Delivery(Struct, frozen=True, kw_only=True):
     """Events of one run on their way into a store.
 
-    `journal` is the id of the journal they stand in; `start` and `offset` are the bytes of it
+    `journal` is the id of the journal they are in; `start` and `offset` are the bytes of it
     before and after them. `folder` is where the run's files are, `file` the journal's name there.
+    `problems` are the damaged lines among them. `locate` finds the line of an event that the store
+    refuses, or of a part of it; it is called for such events only.
     """
 
     run: str
@@ -65,7 +67,17 @@ class Delivery(Struct, frozen=True, kw_only=True):
     file: str = ""
     folder: str | None = None
     lines: int = 0
-    problems: int = 0
+    problems: Sequence[Problem] = ()
+    locate: Callable[[JournalEvent | Points], Problem] | None = None
+
+
+class Applied(Struct, frozen=True):
+    """What became of a delivery."""
+
+    taken: bool
+    """Whether it was this call that took it in."""
+    problems: Sequence[Problem] = ()
+    """Events of it that could not be stored. All others were, where it was taken."""
 
 
 class Scanned(Struct, frozen=True, kw_only=True):

@@ -22,14 +22,16 @@ import msgspec
 from runbase.errors import (
     QueryError,
     QueryTimeout,
+    SchemaError,
     StoreBusy,
     StoreCorrupt,
     StoreError,
     StoreUnavailable,
     UsageError,
 )
-from runbase.storage.arrays import encode_numbers
+from runbase.storage.arrays import encode_document, encode_numbers
 from runbase.storage.records import Rows
+from runbase.storage.sql.session import fitted, plain_row
 from runbase.storage.sql.statements import statements
 
 try:
@@ -76,16 +78,19 @@ class Session:
 
     def run(self, name: str, /, **params: Any) -> None:
         """Execute a named statement."""
-        self._connection.execute(statements("sqlite")[name].text, params)
+        self._execute(name, params)
 
     def changed(self, name: str, /, **params: Any) -> int:
         """Execute a named statement; how many rows it changed."""
-        return self._connection.execute(statements("sqlite")[name].text, params).rowcount
+        return self._execute(name, params).rowcount
 
     def many(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Execute a named statement once per row."""
+        statement = statements("sqlite")[name]
         if rows:
-            self._connection.executemany(statements("sqlite")[name].text, rows)
+            self._connection.executemany(
+                statement.text, [plain_row(fitted(statement, row)) for row in rows]
+            )
 
     def pour(
         self, name: str, table: str, rows: Sequence[Mapping[str, Any]], *, fresh: bool = False
@@ -96,11 +101,11 @@ class Session:
 
     def rows(self, name: str, /, **params: Any) -> list[Any]:
         """A named query's rows; each answers to column names."""
-        return self._connection.execute(statements("sqlite")[name].text, params).fetchall()
+        return self._execute(name, params).fetchall()
 
     def row(self, name: str, /, **params: Any) -> Any:
         """A named query's first row, or None."""
-        return self._connection.execute(statements("sqlite")[name].text, params).fetchone()
+        return self._execute(name, params).fetchone()
 
     def wait(self) -> None:
         """Every statement has been waited for."""
@@ -114,12 +119,29 @@ class Session:
 
     def query(self, text: str, params: Mapping[str, Any]) -> list[Any]:
         """The rows of a query that was composed from a filter; its values are bound."""
-        return self._connection.execute(text, params).fetchall()
+        return self._connection.execute(text, plain_row(params)).fetchall()
 
     def script(self, text: str) -> None:
         """Several statements, in the transaction under way (`executescript` would end it)."""
         for statement in _split(text):
             self._connection.execute(statement)
+
+    @contextmanager
+    def savepoint(self) -> Generator[None]:
+        """A part of the transaction that is undone alone where it fails."""
+        self._connection.execute("savepoint part")
+        try:
+            yield
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("rollback to part")
+                self._connection.execute("release part")
+            raise
+        self._connection.execute("release part")
+
+    def _execute(self, name: str, params: Mapping[str, Any]) -> sqlite3.Cursor:
+        statement = statements("sqlite")[name]
+        return self._connection.execute(statement.text, plain_row(fitted(statement, params)))
 
     # How this dialect writes what SQL has no common form for.
 
@@ -137,7 +159,7 @@ class Session:
     @staticmethod
     def json(value: Any) -> str:
         """A document as the tables hold it."""
-        return msgspec.json.encode(value).decode()
+        return encode_document(value)
 
     @staticmethod
     def document(value: Any) -> Any:
@@ -147,7 +169,7 @@ class Session:
     @staticmethod
     def each(values: Sequence[Any]) -> str:
         """Values to look for with `= any(:values)`."""
-        return msgspec.json.encode([*values]).decode()
+        return encode_document([*values])
 
     @staticmethod
     def array(text: str) -> str:
@@ -361,6 +383,8 @@ class SqliteDriver:
             return self._corrupt(error)
         if code in _UNAVAILABLE:
             return StoreUnavailable(f"cannot use {self.url}: {error}")
+        if str(error).startswith(("no such table", "no such column", "no such view")):
+            return SchemaError(str(error))
         return QueryError(str(error))
 
     def _corrupt(self, error: Exception) -> StoreCorrupt:

@@ -1,9 +1,10 @@
 """runbase's own folders: journals."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
-from runbase.journal import chosen, opened
+from runbase.journal import chosen, locate, opened
 from runbase.journal import read as read_journal
 from runbase.registry.formats.base import Folder, Reached, Unreadable
 from runbase.storage.records import Delivery
@@ -38,7 +39,8 @@ def read(folder: Path, names: Sequence[str], reached: Reached) -> Folder:
                     offset=batch.offset,
                     file=path.name,
                     lines=batch.lines,
-                    problems=len(batch.problems),
+                    problems=batch.problems,
+                    locate=partial(locate, path, batch.start, batch.offset),
                 )
                 offset = batch.offset
 

@@ -9,7 +9,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from runbase.events import ArtifactLogged, Ended, Noted, Params, Points, RecordLogged, Started, Tags
+from runbase.events import (
+    ArtifactLogged,
+    Ended,
+    Noted,
+    Params,
+    Points,
+    Problem,
+    RecordLogged,
+    Started,
+    Tags,
+)
 from runbase.ids import derived_id
 from runbase.registry.formats.base import (
     Folder,
@@ -167,14 +177,15 @@ def _media(
     lines = raw[: raw.rfind(b"\n") + 1].splitlines()
     events: list[Any] = [] if known else [first]
     when = (folder / _MEDIA).stat().st_mtime
-    damaged = 0
+    damaged: list[Problem] = []
     for line in lines[known:]:
         try:
             told = json.loads(line)
             path = folder / str(told["path"])
             path.resolve().relative_to(folder.resolve())
-        except (ValueError, KeyError, TypeError):
-            damaged += 1
+        except (ValueError, KeyError, TypeError, RecursionError):
+            shown = line[:100].decode("utf-8", "replace")
+            damaged.append(Problem(str(folder / _MEDIA), None, "not a record of a file", shown))
             continue
         key = str(told.get("key") or told.get("tag") or told.get("name") or path.stem)
         kind = "video" if str(told.get("type") or told.get("kind")) == "video" else "image"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from runbase.events import Ended, Params, Points, RecordLogged, Scalar, Started
+from runbase.events import Ended, Params, Points, Problem, RecordLogged, Scalar, Started
 from runbase.ids import derived_id
 from runbase.registry.formats.base import STILL, Folder, Reached, opening
 from runbase.registry.formats.tfevents import Damaged, events
@@ -52,7 +52,7 @@ def _file(
     known = reached(journal)  # twice the bytes that were read; odd, where it was taken for over
     with path.open("rb") as file:
         file.seek(known // 2)
-        told, problems = _events(file.read())
+        told, problems = _events(path, known // 2, file.read())
     end = known // 2 + (told[-1][0] if told else 0)
     offset = 2 * end + (1 if over else 0)
     if offset <= known:
@@ -76,18 +76,23 @@ def _file(
         start=known,
         offset=offset,
         file=name,
-        problems=problems + sum(event is None for _, event in told),
+        problems=[*problems, *_unread(path, told)],
     )
 
 
-def _events(raw: bytes) -> tuple[list[Any], int]:
-    """Records, and how often the framing was broken: what comes behind that cannot be read."""
+def _events(path: Path, start: int, raw: bytes) -> tuple[list[Any], list[Problem]]:
+    """Records, and where the framing is broken: what comes behind that cannot be read."""
     found: list[Any] = []
     try:
         found.extend(events(raw))
-    except Damaged:
-        return found, 1
-    return found, 0
+    except Damaged as damage:
+        end = start + (found[-1][0] if found else 0)
+        return found, [Problem(str(path), end, f"{damage}; what comes after it cannot be read")]
+    return found, []
+
+
+def _unread(path: Path, told: Sequence[tuple[int, Any]]) -> list[Problem]:
+    return [Problem(str(path), None, "a damaged record") for _, event in told if event is None]
 
 
 def _observed(told: Sequence[Any]) -> list[Any]:

@@ -1,8 +1,17 @@
-"""The one way in for observations: deliveries of events, each to the verb of its noun."""
+"""The one way in for observations: deliveries of events, each to the verb of its noun.
 
-from collections.abc import Sequence
+A delivery with an event that cannot be stored is applied in parts: the event is listed as a problem,
+and everything beside it comes in.
+"""
+
+import time as clock
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
+from msgspec.structs import replace
+
+from runbase.errors import QueryError, SchemaError, StoreError
 from runbase.events import (
     ArtifactLogged,
     ArtifactRemoved,
@@ -15,15 +24,18 @@ from runbase.events import (
     Opened,
     Params,
     Points,
+    Problem,
     RecordLogged,
     Started,
     StatusChanged,
     Tags,
     Types,
 )
-from runbase.storage.records import Delivery
+from runbase.storage.records import Applied, Delivery
 from runbase.storage.sql import artifacts, points, runs
 from runbase.storage.sql.session import Session
+from runbase.validation import check_event, mended
+from runbase.values import plain_text
 
 _HANDLERS: dict[type, Any] = {
     Captured: runs.captured,
@@ -44,39 +56,192 @@ _STATES: dict[type, Any] = {
 """What says how a run stands: of a trial, with the attempt that says it."""
 
 
-def deliver(session: Session, deliveries: Sequence[Delivery]) -> list[bool]:
-    """Take in events; says of each delivery whether it was this call that took it in."""
+LISTED = 1000
+"""Problems of one journal that are listed; the others are only counted."""
+
+
+def deliver(session: Session, deliveries: Sequence[Delivery]) -> list[Applied]:
+    """Take in events; fails as a whole where one of them cannot be stored."""
+    purged = _lock(session, deliveries)
+    return [Applied(False) if d.run in purged else _deliver(session, d) for d in deliveries]
+
+
+class Careful:
+    """Takes in events, and lists those that cannot be stored; all others come in.
+
+    Slower than `deliver`: a delivery that fails is tried in halves, down to single values. `errors`
+    turns a driver's exceptions into those of runbase.
+    """
+
+    def __init__(
+        self, session: Session, errors: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        self._session, self._errors = session, errors
+
+    def deliver(self, deliveries: Sequence[Delivery]) -> list[Applied]:
+        """Take in deliveries; what became of each."""
+        purged = _lock(self._session, deliveries)
+        return [Applied(False) if d.run in purged else self._deliver(d) for d in deliveries]
+
+    def _deliver(self, delivery: Delivery) -> Applied:
+        session = self._session
+        try:
+            with self._errors(), session.savepoint():
+                _open(session, delivery)
+        except Exception as error:
+            reraise_unless_refused(error)
+            return Applied(False, [_problem(delivery, delivery.events[0], error)])
+        if not _advance(session, delivery):
+            return Applied(False)
+        refused = self._apply(delivery, delivery.events)
+        problems = [*delivery.problems, *refused]
+        if refused:
+            session.run("count_refused", id=delivery.journal, problems=len(refused))
+        _list_problems(session, delivery, problems)
+        return Applied(True, problems)
+
+    def _apply(self, delivery: Delivery, events: Sequence[JournalEvent | Points]) -> list[Problem]:
+        """Apply events; what cannot be stored, after halving what fails as far as that goes."""
+        if not events:
+            return []
+        try:
+            with self._errors(), self._session.savepoint():
+                _apply_all(self._session, delivery, events)
+            return []
+        except Exception as error:
+            reraise_unless_refused(error)
+            halves = halved(events[0]) if len(events) == 1 else _split(events)
+            if not halves:
+                return [_problem(delivery, events[0], error)]
+        return [problem for half in halves for problem in self._apply(delivery, half)]
+
+
+def _lock(session: Session, deliveries: Sequence[Delivery]) -> set[str]:
+    """Keep others from adding to the same runs; those of the runs that were purged."""
     ids = session.each(sorted({delivery.run for delivery in deliveries}))
     session.rows("lock_runs", runs=ids)
-    purged = {row["id"] for row in session.rows("purged_of", ids=ids)}
-    return [d.run not in purged and _deliver(session, d) for d in deliveries]
+    return {row["id"] for row in session.rows("purged_of", ids=ids)}
 
 
-def _deliver(session: Session, delivery: Delivery) -> bool:
+def _deliver(session: Session, delivery: Delivery) -> Applied:
+    _open(session, delivery)
+    if not _advance(session, delivery):
+        return Applied(False)
+    _apply_all(session, delivery, delivery.events)
+    _list_problems(session, delivery, delivery.problems)
+    return Applied(True, delivery.problems)
+
+
+def _split(events: Sequence[Any]) -> list[Sequence[Any]]:
+    half = len(events) // 2
+    return [events[:half], events[half:]]
+
+
+def halved(event: JournalEvent | Points) -> list[Sequence[Any]]:
+    """An event as two that say the same together; nothing where it cannot be divided."""
+    if isinstance(event, Points):
+        if len(event.steps) > 1:
+            half = len(event.steps) // 2
+            return [[points.cut(event, 0, half)], [points.cut(event, half, len(event.steps))]]
+        if len(event.keys) > 1:
+            half = len(event.keys) // 2
+            return [[_some_keys(event, 0, half)], [_some_keys(event, half, len(event.keys))]]
+        return []
+    for field in ("values", "set", "types"):
+        values: dict[str, Any] = getattr(event, field, None) or {}
+        if len(values) > 1:
+            items = list(values.items())
+            half = len(items) // 2
+            first = replace(event, **{field: dict(items[:half])})
+            return [[first], [replace(event, **{field: dict(items[half:])})]]
+    if isinstance(event, Captured):
+        given = [name for name in ("git", "args", "env", "system") if getattr(event, name)]
+        if len(given) > 1:
+            alone = [{name: getattr(event, name)} for name in given]
+            return [[Captured(time=event.time, **facts)] for facts in alone]
+    return []
+
+
+def _some_keys(event: Points, start: int, stop: int) -> Points:
+    return replace(event, keys=event.keys[start:stop], columns=event.columns[start:stop])
+
+
+def reraise_unless_refused(error: Exception) -> None:
+    """Raise what says that the database cannot be used, as opposed to that an event is odd."""
+    if isinstance(error, MemoryError | SchemaError):
+        raise error
+    if isinstance(error, StoreError) and not isinstance(error, QueryError):
+        raise error
+
+
+def _problem(delivery: Delivery, event: JournalEvent | Points, error: Exception) -> Problem:
+    place = delivery.locate(event) if delivery.locate else Problem(delivery.file, None, "")
+    shown = place.line or plain_text(repr(event))[:100]
+    reason = f"cannot be stored: {plain_text(str(error)) or type(error).__name__}"
+    return Problem(place.file, place.offset, reason[:500], shown)
+
+
+def _list_problems(session: Session, delivery: Delivery, problems: Sequence[Problem]) -> None:
+    if not problems:
+        return
+    counted = session.row("count_problems", id=delivery.journal)["problems"]
+    room = max(LISTED - (counted - len(problems)), 0)
+    now = session.time(clock.time())
+    session.many(
+        "add_problem",
+        [
+            {
+                "run": delivery.run,
+                "journal": delivery.journal,
+                "file": problem.file,
+                "offset": problem.offset,
+                "reason": problem.reason,
+                "line": problem.line,
+                "time": now,
+            }
+            for problem in problems[:room]
+        ],
+    )
+
+
+def _open(session: Session, delivery: Delivery) -> None:
+    """Make a journal, and its run, known with its first event."""
     first = delivery.events[0] if delivery.events else None
     if isinstance(first, Opened):
+        first, _ = mended(first, clock.time())
         runs.opened(session, first, delivery.folder)
         _insert_journal(session, first, delivery)
-    taken = session.changed(
-        "advance_journal",
-        id=delivery.journal,
-        start=delivery.start,
-        offset=delivery.offset,
-        lines=delivery.lines,
-        problems=delivery.problems,
+
+
+def _advance(session: Session, delivery: Delivery) -> bool:
+    """Move the journal's offset; False where another ingest did so first."""
+    return bool(
+        session.changed(
+            "advance_journal",
+            id=delivery.journal,
+            start=delivery.start,
+            offset=delivery.offset,
+            lines=delivery.lines,
+            problems=len(delivery.problems),
+        )
     )
-    if not taken:
-        return False
+
+
+def _apply_all(
+    session: Session, delivery: Delivery, events: Sequence[JournalEvent | Points]
+) -> None:
     latest = 0.0
-    for event in delivery.events:
+    for event in events:
         latest = max(latest, _apply(session, delivery, event))
     if latest:
         runs.seen(session, delivery.run, latest)
-    return True
 
 
 def _apply(session: Session, delivery: Delivery, event: JournalEvent | Points) -> float:
     """One event; when it happened."""
+    if isinstance(event, Opened):
+        return mended(event, 0.0)[0].time
+    check_event(event)
     if isinstance(event, Points):
         points.points(session, delivery.run, delivery.journal, event)
         return max(event.times)

@@ -6,6 +6,7 @@ from runbase.errors import NotFound, suggestion
 from runbase.events import ArtifactLogged, ArtifactRemoved, ArtifactUsed
 from runbase.model import Artifact, Use
 from runbase.storage.sql.session import Session
+from runbase.values import stored_key
 
 
 def logged(session: Session, run: str, event: ArtifactLogged) -> None:
@@ -14,7 +15,7 @@ def logged(session: Session, run: str, event: ArtifactLogged) -> None:
     session.run(
         "set_artifact",
         run=run,
-        path=event.path,
+        path=stored_key(event.path),
         kind=event.kind,
         uri=event.uri,
         size=event.size,
@@ -31,12 +32,14 @@ def logged(session: Session, run: str, event: ArtifactLogged) -> None:
 def used(session: Session, run: str, event: ArtifactUsed) -> None:
     """The run read an artifact of another."""
     time = session.time(event.time)
-    session.run("use_artifact", run=run, owner=event.owner, path=event.path, time=time)
+    session.run("use_artifact", run=run, owner=event.owner, path=stored_key(event.path), time=time)
 
 
 def removed(session: Session, run: str, event: ArtifactRemoved) -> None:
     """Its bytes are gone; that it was there stays known."""
-    session.run("remove_artifact", run=run, path=event.path, time=session.time(event.time))
+    session.run(
+        "remove_artifact", run=run, path=stored_key(event.path), time=session.time(event.time)
+    )
 
 
 def listing(session: Session, run: str) -> list[Artifact]:
@@ -85,6 +88,6 @@ def _version(session: Session, run: str, event: ArtifactLogged) -> int:
         experiment=row["experiment_id"],
         sha256=event.sha256,
         run=run,
-        path=event.path,
+        path=stored_key(event.path),
     )
     return last["same"] or (last["newest"] or 0) + 1

@@ -10,6 +10,7 @@ from runbase.errors import NotFound, UsageError, suggestion
 from runbase.model import Envelope, Scalar, Series
 from runbase.storage.sql.points import statistics
 from runbase.storage.sql.session import Session
+from runbase.values import plain_text, stored_key
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,7 +50,7 @@ def many(
         "blocks_of_runs",
         runs=session.each(runs),
         kind=kind,
-        keys=session.each(keys or []),
+        keys=session.each([stored_key(plain_text(key)) for key in keys or []]),
         all=int(keys is None),
     )
     blocks: dict[tuple[str, str], list[Any]] = {}

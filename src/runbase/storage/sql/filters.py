@@ -18,6 +18,7 @@ from runbase.errors import FilterError, suggestion
 from runbase.storage.sql import moments
 from runbase.storage.sql.statements import for_dialect
 from runbase.storage.sql.subjects import Column, Family, Subject
+from runbase.values import plain_text, stored_key
 
 Node = Any  # sqlglot does not export the base class of its nodes under one name
 
@@ -368,7 +369,8 @@ class Compiler:
         key = ".".join(path if figure is None else path[:-1])
         name = self._names.get((word, key))
         if name is None:
-            name = Name(family, f"f{len(self._names)}", self._bind(key))
+            bound = stored_key(plain_text(key)) if family.join else key
+            name = Name(family, f"f{len(self._names)}", self._bind(bound))
             self._names[word, key] = name
             if family.join:
                 self.joins.append(family.join.format(name.alias, name.key))
@@ -528,7 +530,7 @@ def _number(text: str) -> int | float:
         if number != number:
             raise ValueError("NaN equals nothing") from None
         return number
-    return whole if abs(whole) < 2**63 else float(whole)
+    return whole if abs(whole) < 2**63 else float(text)
 
 
 def _glob(pattern: str) -> str:

@@ -10,10 +10,13 @@ from itertools import pairwise
 from typing import Any, cast
 
 import msgspec
+from msgspec.structs import replace
 
 from runbase.events import Points, Scalar, Types
 from runbase.storage.arrays import total
 from runbase.storage.sql.session import Session
+from runbase.validation import floats_for_large
+from runbase.values import plain_text
 
 BLOCK = 1024
 """Log calls in a full group."""
@@ -31,6 +34,11 @@ def types(session: Session, run: str, event: Types) -> None:
 
 def points(session: Session, run: str, journal: str, event: Points) -> None:
     """Log calls of one set of keys."""
+    event = replace(
+        event,
+        keys=tuple(map(plain_text, event.keys)),
+        columns=[floats_for_large(column) for column in event.columns],
+    )
     ids = _series_ids(session, run, event.kind, event.keys)
     digest = _keys_hash(event.kind, event.keys)
     calls = len(event.steps)
@@ -38,10 +46,10 @@ def points(session: Session, run: str, journal: str, event: Points) -> None:
     head = session.row("open_group", journal=journal, keys_hash=digest)
     if head is not None:
         done = min(BLOCK - head["count"], calls)
-        _extend(session, head, ids, _cut(event, 0, done))
+        _extend(session, head, ids, cut(event, 0, done))
     while done < calls:
         size = min(BLOCK, calls - done)
-        _insert(session, run, journal, digest, ids, _cut(event, done, done + size))
+        _insert(session, run, journal, digest, ids, cut(event, done, done + size))
         done += size
     session.many(
         "add_to_series",
@@ -205,7 +213,8 @@ def _blocks(session: Session, group: int, ids: list[int], event: Points) -> list
     ]
 
 
-def _cut(event: Points, start: int, stop: int) -> Points:
+def cut(event: Points, start: int, stop: int) -> Points:
+    """Some of its calls."""
     if start == 0 and stop == len(event.steps):
         return event
     return Points(

@@ -7,6 +7,8 @@ from typing import Any, cast
 
 import msgspec
 
+from runbase.values import plain_texts, without_nul
+
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -53,7 +55,12 @@ def value(kind: str, number: float | None, text: str | None) -> Any:
 
 def document(value: Any) -> str:
     """A value as JSON with sorted keys: NaN, the infinities and huge integers as text."""
-    return _encode(_plain(value)).decode()
+    plain = _plain(value)
+    try:
+        text = _encode(plain)
+    except UnicodeEncodeError:  # lone surrogates
+        text = _encode(plain_texts(plain))
+    return without_nul(text).decode()
 
 
 def _plain(value: Any) -> Any:

@@ -1,8 +1,12 @@
 """What the verbs ask of a driver's session: named statements, and the dialect's forms of values."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Protocol
+
+from runbase.storage.sql.statements import Statement
+from runbase.values import LONGEST_KEY, plain_text, stored_key
 
 
 class Session(Protocol):
@@ -29,6 +33,7 @@ class Session(Protocol):
     def arrays(self, name: str, /, **params: Any) -> list[Any]: ...
     def query(self, text: str, params: Mapping[str, Any]) -> list[Any]: ...
     def script(self, text: str) -> None: ...
+    def savepoint(self) -> AbstractContextManager[None]: ...
     def time(self, seconds: float) -> Any: ...
     def moment(self, value: Any) -> datetime | None: ...
     def json(self, value: Any) -> Any: ...
@@ -37,3 +42,22 @@ class Session(Protocol):
     def array(self, text: str) -> Any: ...
     def reals(self, values: Sequence[Any]) -> Any: ...
     def reals_of(self, text: str) -> Any: ...
+
+
+def fitted(statement: Statement, row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The parameters of a named statement with a key that fits into an index, and the long one beside it."""
+    if "key" not in statement.parameters:
+        return row
+    key = row["key"]
+    long = key if key is not None and len(key) > LONGEST_KEY else None
+    if long is not None:
+        row = {**row, "key": stored_key(plain_text(long))}
+    return {**row, "long_key": long} if "long_key" in statement.parameters else row
+
+
+def plain_row(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same parameters with texts that every database can hold; see `runbase.values.plain_text`."""
+    for value in row.values():
+        if value.__class__ is str and ("\0" in value or not value.isascii()):
+            return {k: plain_text(v) if isinstance(v, str) else v for k, v in row.items()}
+    return row

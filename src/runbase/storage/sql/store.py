@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from runbase.errors import UsageError
+from runbase.events import Problem
 from runbase.ids import name_for, new_id
 from runbase.model import (
     Ancestor,
@@ -23,6 +24,7 @@ from runbase.model import (
 )
 from runbase.status import Status
 from runbase.storage.records import (
+    Applied,
     Delivery,
     Kind,
     LiveRun,
@@ -81,9 +83,36 @@ class SqlStorage(KeepStore, TrialStore):
 
     # Observations
 
-    def apply(self, deliveries: Sequence[Delivery]) -> list[bool]:
-        """Take in events, all deliveries in one transaction; which of them were taken in."""
-        return self._driver.transact(lambda session: apply.deliver(session, deliveries), bulk=True)
+    def apply(self, deliveries: Sequence[Delivery]) -> list[Applied]:
+        """Take in events, all deliveries in one transaction; what became of each.
+
+        Where that fails because of what they say, they are applied once more in parts.
+        """
+        try:
+            return self._driver.transact(
+                lambda session: apply.deliver(session, deliveries), bulk=True
+            )
+        except Exception as error:
+            apply.reraise_unless_refused(error)
+        errors = self._driver.errors
+        return self._driver.transact(
+            lambda session: apply.Careful(session, errors).deliver(deliveries)
+        )
+
+    def problems(self, run: str | None = None, limit: int = 100) -> list[tuple[str, Problem]]:
+        """What could not be stored, of a run or of all (the newest first): the run's id, and the problem."""
+        with self._driver.read() as session:
+            if run is None:
+                rows = session.rows("newest_problems", limit=limit)
+            else:
+                rows = session.rows("problems_of_run", run=run)[:limit]
+            return [
+                (
+                    row["run_id"],
+                    Problem(row["file"], row["offset"], row["reason"], row["line"]),
+                )
+                for row in rows
+            ]
 
     def offsets(self, journals: Sequence[str]) -> dict[str, int]:
         """How many bytes of each journal are in here."""

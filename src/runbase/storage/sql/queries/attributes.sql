@@ -1,14 +1,14 @@
 -- name: set_attribute
 -- Something a tool keeps about a run.
-insert into attributes (run_id, scope, key, type, number, text)
-values (:of, :scope, :key, :type, :number, :text)
+insert into attributes (run_id, scope, key, type, number, text, long_key)
+values (:of, :scope, :key, :type, :number, :text, :long_key)
 on conflict (run_id, scope, key) do update
 set type = excluded.type, number = excluded.number, text = excluded.text;
 
 -- name: tell_attribute
 -- The same of a run that has not ended; no row where it has.
-insert into attributes (run_id, scope, key, type, number, text)
-select r.id, :scope, :key, :type, :number, :text
+insert into attributes (run_id, scope, key, type, number, text, long_key)
+select r.id, :scope, :key, :type, :number, :text, :long_key
 from runs r join statuses s on s.status = r.status
 where r.id = :of and s.phase <> 'ended'
 on conflict (run_id, scope, key) do update
@@ -16,8 +16,8 @@ set type = excluded.type, number = excluded.number, text = excluded.text;
 
 -- name: assign_attribute
 -- The same, once: it can change while the trial waits, or is claimed and was not told to run.
-insert into attributes (run_id, scope, key, type, number, text)
-values (:of, :scope, :key, :type, :number, :text)
+insert into attributes (run_id, scope, key, type, number, text, long_key)
+values (:of, :scope, :key, :type, :number, :text, :long_key)
 on conflict (run_id, scope, key) do update
 set type = excluded.type, number = excluded.number, text = excluded.text
 where exists (
@@ -27,8 +27,8 @@ where exists (
 
 -- name: suggest_param
 -- A parameter that an optimizer chose, of a run that has not ended; no row where it has.
-insert into params (run_id, key, type, number, text, suggested)
-select r.id, :key, :type, :number, :text, :suggested
+insert into params (run_id, key, type, number, text, suggested, long_key)
+select r.id, :key, :type, :number, :text, :suggested, :long_key
 from runs r join statuses s on s.status = r.status
 where r.id = :of and s.phase <> 'ended'
 on conflict (run_id, key) do update
@@ -36,20 +36,21 @@ set type = excluded.type, number = excluded.number, text = excluded.text, sugges
 
 -- name: set_experiment_attribute
 -- Something a tool keeps about an experiment.
-insert into experiment_attributes (experiment_id, scope, key, type, number, text)
-values (:of, :scope, :key, :type, :number, :text)
+insert into experiment_attributes (experiment_id, scope, key, type, number, text, long_key)
+values (:of, :scope, :key, :type, :number, :text, :long_key)
 on conflict (experiment_id, scope, key) do update
 set type = excluded.type, number = excluded.number, text = excluded.text;
 
 -- name: attributes_in_scope
 -- What a tool keeps about runs.
-select run_id as of, key, type, number, text from attributes
-where run_id = any(:ids) and scope = :scope order by run_id, key;
+select a.run_id as of, coalesce(a.long_key, a.key) as key, a.type, a.number, a.text from attributes a
+where a.run_id = any(:ids) and a.scope = :scope order by a.run_id, a.key;
 
 -- name: experiment_attributes_in_scope
 -- What a tool keeps about experiments.
-select experiment_id as of, key, type, number, text from experiment_attributes
-where experiment_id = any(:ids) and scope = :scope order by experiment_id, key;
+select a.experiment_id as of, coalesce(a.long_key, a.key) as key, a.type, a.number, a.text
+from experiment_attributes a
+where a.experiment_id = any(:ids) and a.scope = :scope order by a.experiment_id, a.key;
 
 -- name: set_sample
 -- A figure at a time; the same one twice is one.

@@ -37,8 +37,8 @@ where e.id = any(:experiments);
 
 -- name: tags_of_experiments
 -- Their tags.
-select experiment_id, key, value from experiment_tags
-where experiment_id = any(:experiments) order by experiment_id, key;
+select t.experiment_id, coalesce(t.long_key, t.key) as key, t.value from experiment_tags t
+where t.experiment_id = any(:experiments) order by t.experiment_id, t.key;
 
 -- name: objectives_of_experiments
 -- Their objectives, in order.
@@ -62,7 +62,7 @@ select name from experiments where deleted_at is null order by created_at desc l
 
 -- name: set_experiment_tag
 -- A tag, set or changed.
-insert into experiment_tags (experiment_id, key, value) values (:id, :key, :value)
+insert into experiment_tags (experiment_id, key, value, long_key) values (:id, :key, :value, :long_key)
 on conflict (experiment_id, key) do update set value = excluded.value;
 
 -- name: remove_experiment_tag
@@ -135,7 +135,7 @@ select id from experiments where deleted_at < :before order by deleted_at;
 
 -- name: figures_of_experiments
 -- The least and greatest last value of each metric over each experiment's runs.
-select r.experiment_id, s.key, min(s.last) as low, max(s.last) as high
+select r.experiment_id, coalesce(s.long_key, s.key) as key, min(s.last) as low, max(s.last) as high
 from runs r join series s on s.run_id = r.id and s.kind = 'metric'
 where r.experiment_id = any(:ids) and r.deleted_at is null
-group by r.experiment_id, s.key;
+group by r.experiment_id, coalesce(s.long_key, s.key);

@@ -13,6 +13,10 @@ on conflict (id) do nothing;
 update journals set "offset" = :offset, lines = lines + :lines, problems = problems + :problems
 where id = :id and "offset" = :start;
 
+-- name: count_refused
+-- Counts events that could not be stored.
+update journals set problems = problems + :problems where id = :id;
+
 -- name: attempt_of_journal
 -- Which attempt at a trial writes it; 0 for runs that are no trials.
 select attempt from journals where id = :id;
@@ -25,3 +29,22 @@ update journals set closed_at = :time where id = :id;
 -- All journals together.
 select count(*) as journals, coalesce(sum(lines), 0) as lines, coalesce(sum(problems), 0) as problems
 from journals;
+
+-- name: add_problem
+-- A line that is not an event, or an event that could not be stored.
+insert into problems (run_id, journal_id, file, "offset", reason, line, found_at)
+values (:run, :journal, :file, :offset, :reason, :line, :time);
+
+-- name: count_problems
+-- How many problems of a journal were counted.
+select problems from journals where id = :id;
+
+-- name: problems_of_run
+-- What of a run could not be stored, in the order it was found.
+select run_id, file, "offset", reason, line from problems where run_id = :run order by id;
+
+-- name: newest_problems
+-- What could not be stored, of all runs, the newest first.
+select r.name as run, p.run_id, p.file, p."offset", p.reason, p.line
+from problems p join runs r on r.id = p.run_id where r.deleted_at is null
+order by p.id desc limit :limit;

@@ -1,15 +1,16 @@
 -- name: series_ids
 -- The series of a run.
-select id, key, type from series where run_id = :run and kind = :kind;
+select id, coalesce(long_key, key) as key, type from series where run_id = :run and kind = :kind;
 
 -- name: insert_series
 -- A metric that a run had not logged before.
-insert into series (run_id, kind, key, type) values (:run, :kind, :key, :type)
+insert into series (run_id, kind, key, type, long_key) values (:run, :kind, :key, :type, :long_key)
 on conflict (run_id, kind, key) do nothing;
 
 -- name: set_type
 -- What its values are; kept where it says more than 'float'.
-insert into series (run_id, kind, key, type) values (:run, 'metric', :key, :type)
+insert into series (run_id, kind, key, type, long_key)
+values (:run, 'metric', :key, :type, :long_key)
 on conflict (run_id, kind, key) do update set type = excluded.type;
 
 -- name: add_to_series
@@ -107,7 +108,8 @@ where run_id = :run and kind = :kind and key = :key;
 
 -- name: keys_of_run
 -- What a run has logged.
-select key from series where run_id = :run and kind = :kind order by key;
+select coalesce(s.long_key, s.key) as key from series s
+where s.run_id = :run and s.kind = :kind order by s.key;
 
 -- name: read_blocks
 -- The blocks of a series that have points between two steps, in the order they were logged.
@@ -135,7 +137,7 @@ order by g.lowest_step, g.seq;
 
 -- name: blocks_of_runs
 -- The blocks of many runs' metrics, or of those named, in the order they were logged.
-select s.run_id, s.key, g.count, g.first_step, g.stride, g.steps, g.first_time, g.times, b.numbers
+select s.run_id, coalesce(s.long_key, s.key) as key, g.count, g.first_step, g.stride, g.steps, g.first_time, g.times, b.numbers
 from series s join blocks b on b.series_id = s.id join groups g on g.id = b.group_id
 where s.run_id = any(:runs) and s.kind = :kind and (:all = 1 or s.key = any(:keys))
 order by s.run_id, s.key, g.seq;

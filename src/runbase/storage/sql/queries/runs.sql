@@ -91,7 +91,7 @@ from runs where id = :run;
 
 -- name: set_tag
 -- A tag, set or changed.
-insert into run_tags (run_id, key, value) values (:run, :key, :value)
+insert into run_tags (run_id, key, value, long_key) values (:run, :key, :value, :long_key)
 on conflict (run_id, key) do update set value = excluded.value;
 
 -- name: remove_tag
@@ -100,19 +100,21 @@ delete from run_tags where run_id = :run and key = :key;
 
 -- name: set_param
 -- A parameter, set or changed.
-insert into params (run_id, key, type, number, text) values (:run, :key, :type, :number, :text)
+insert into params (run_id, key, type, number, text, long_key)
+values (:run, :key, :type, :number, :text, :long_key)
 on conflict (run_id, key) do update
 set type = excluded.type, number = excluded.number, text = excluded.text;
 
 -- name: add_param
 -- A parameter of a new run.
-insert into params (run_id, key, type, number, text, suggested)
-values (:run_id, :key, :type, :number, :text, :suggested)
+insert into params (run_id, key, type, number, text, suggested, long_key)
+values (:run_id, :key, :type, :number, :text, :suggested, :long_key)
 on conflict (run_id, key) do nothing;
 
 -- name: params_of_run
 -- Its parameters.
-select key, type, number, text from params where run_id = :run order by key;
+select coalesce(p.long_key, p.key) as key, p.type, p.number, p.text from params p
+where p.run_id = :run order by p.key;
 
 -- name: insert_config
 -- A set of parameters, stored once.
@@ -163,14 +165,14 @@ left join journals j on j.run_id = r.id and j.closed_at is null
 where s.phase = 'active' or r.lost_at is not null;
 
 -- name: tags_of_runs
-select t.run_id, t.key, t.value from run_tags t where t.run_id = any(:runs);
+select t.run_id, coalesce(t.long_key, t.key) as key, t.value from run_tags t where t.run_id = any(:runs);
 
 -- name: params_of_runs
-select p.run_id, p.key, p.type, p.number, p.text, p.suggested from params p
+select p.run_id, coalesce(p.long_key, p.key) as key, p.type, p.number, p.text, p.suggested from params p
 where p.run_id = any(:runs) order by p.run_id, p.key;
 
 -- name: series_of_runs
-select s.run_id, s.id, s.kind, s.key, s.type, s.count, s.nans, s.first, s.first_step, s.last,
+select s.run_id, s.id, s.kind, coalesce(s.long_key, s.key) as key, s.type, s.count, s.nans, s.first, s.first_step, s.last,
        s.last_step, s.last_time, s.min, s.min_step, s.max, s.max_step, s.sum
 from series s where s.kind = 'metric' and s.run_id = any(:runs)
 order by s.run_id, s.key;

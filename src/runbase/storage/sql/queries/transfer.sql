@@ -9,7 +9,7 @@ from journals where run_id = any(:runs);
 
 -- name: all_series_of_runs
 -- Their metrics and telemetry, with all figures.
-select run_id, id, kind, key, type, count, nans, first, first_step, first_time, last, last_step, last_time,
+select run_id, id, kind, coalesce(long_key, key) as key, type, count, nans, first, first_step, first_time, last, last_step, last_time,
        min, min_step, max, max_step, sum
 from series where run_id = any(:runs);
 
@@ -39,7 +39,7 @@ select run_id, owner_id, path, time from artifact_uses where run_id = any(:runs)
 
 -- name: attributes_of_runs
 -- What tools keep about them.
-select run_id, scope, key, type, number, text from attributes where run_id = any(:runs);
+select run_id, scope, coalesce(long_key, key) as key, type, number, text from attributes where run_id = any(:runs);
 
 -- name: samples_of_runs
 -- Telemetry that was brought in from elsewhere.
@@ -126,9 +126,9 @@ select nextval(pg_get_serial_sequence('groups', 'id')) as id from generate_serie
 -- name: load_series
 -- A metric with its figures.
 insert into series (id, run_id, kind, key, type, count, nans, first, first_step, first_time, last, last_step,
-                    last_time, min, min_step, max, max_step, sum)
+                    last_time, min, min_step, max, max_step, sum, long_key)
 values (:id, :run, :kind, :key, :type, :count, :nans, :first, :first_step, :first_time, :last, :last_step,
-        :last_time, :min, :min_step, :max, :max_step, :sum);
+        :last_time, :min, :min_step, :max, :max_step, :sum, :long_key);
 
 -- name: load_group
 -- A group with its axis.
@@ -160,11 +160,11 @@ select id from experiments where id = any(:ids);
 
 -- name: attributes_of_experiments
 -- What tools keep about experiments, but for scopes that begin with _: those are of one database alone.
-select experiment_id as of, scope, key, type, number, text from experiment_attributes
+select experiment_id as of, scope, coalesce(long_key, key) as key, type, number, text from experiment_attributes
 where experiment_id = any(:ids) and substr(scope, 1, 1) <> '_';
 
 -- name: add_experiment_attribute
 -- Such a thing, where none of its name is there.
-insert into experiment_attributes (experiment_id, scope, key, type, number, text)
-values (:of, :scope, :key, :type, :number, :text)
+insert into experiment_attributes (experiment_id, scope, key, type, number, text, long_key)
+values (:of, :scope, :key, :type, :number, :text, :long_key)
 on conflict (experiment_id, scope, key) do nothing;

@@ -106,7 +106,7 @@ order by r.experiment_id, r.number;
 
 -- name: observed_metrics
 -- Their last values of some metrics.
-select s.run_id, s.key, s.last
+select s.run_id, coalesce(s.long_key, s.key) as key, s.last
 from series s where s.run_id = any(:runs) and s.kind = 'metric' and s.key = any(:keys);
 
 -- name: clear_space
@@ -169,13 +169,13 @@ order by number;
 
 -- name: params_behind
 -- Their parameters.
-select p.run_id, p.key, p.type, p.number, p.text, p.suggested
+select p.run_id, coalesce(p.long_key, p.key) as key, p.type, p.number, p.text, p.suggested
 from runs r join params p on p.run_id = r.id
 where r.experiment_id = :experiment and (r.number > :after or r.id = any(:also));
 
 -- name: attributes_behind
 -- All that tools keep about them.
-select a.run_id, a.scope, a.key, a.type, a.number, a.text
+select a.run_id, a.scope, coalesce(a.long_key, a.key) as key, a.type, a.number, a.text
 from runs r join attributes a on a.run_id = r.id
 where r.experiment_id = :experiment and (r.number > :after or r.id = any(:also));
 
