@@ -1,22 +1,28 @@
 """What callers hand over, made plain: tags, parameters and tables in all the forms people use."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from runbase.errors import InvalidValue
-from runbase.values import flatten, to_parameter
+from runbase.values import flatten, to_parameter, to_text
 
 
 def as_tags(tags: Any) -> dict[str, str | None]:
     """Tags from text, lists and mappings, as key → value (None for plain ones)."""
     found: dict[str, str | None] = {}
-    several: list[Any] = [tags] if isinstance(tags, str | Mapping) else list(tags or [])
+    several: list[Any]
+    try:
+        one = isinstance(tags, str | Mapping)
+        several = [cast("Any", tags)] if one else list(cast("Iterable[Any]", tags or ()))
+    except TypeError:
+        kind = type(tags).__name__
+        raise InvalidValue(f"tags are text, a list of it or a mapping, not {kind}") from None
     for tag in several:
         if isinstance(tag, Mapping):
             items = cast("Mapping[Any, Any]", tag).items()
-            found |= {str(k): None if v is None else str(v) for k, v in items}
+            found |= {to_text(k): None if v is None else to_text(v) for k, v in items}
         else:
-            found[str(tag)] = None
+            found[to_text(tag)] = None
     return found
 
 
@@ -46,7 +52,20 @@ def program_options() -> dict[str, Any]:
     return environment.command().get("options", {})
 
 
-def as_table(rows: Any, columns: Sequence[str] | None) -> tuple[list[str], list[list[Any]]]:
+def as_table(
+    key: str, rows: Any, columns: Sequence[str] | None
+) -> tuple[list[str], list[list[Any]]]:
+    """Names of columns and rows, from rows, a mapping of columns, or a DataFrame. Raises InvalidValue."""
+    try:
+        return _as_table(rows, columns)
+    except (TypeError, ValueError, AttributeError, LookupError) as error:
+        raise InvalidValue(
+            f"{key!r} is not a table ({error}); give a list of rows, a mapping of column to values of "
+            "equal length, or a DataFrame"
+        ) from error
+
+
+def _as_table(rows: Any, columns: Sequence[str] | None) -> tuple[list[str], list[list[Any]]]:
     if hasattr(rows, "to_dict") and hasattr(rows, "columns"):  # a DataFrame
         return [str(c) for c in rows.columns], [list(row) for row in rows.itertuples(index=False)]
     if isinstance(rows, Mapping):

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runbase.errors import StoreError, StoreOffline
+from runbase.errors import StoreBusy, StoreError, StoreOffline
 
 if TYPE_CHECKING:
     from runbase.capture.sampling import Sampler
@@ -60,6 +60,7 @@ class Care:
     def keep(self) -> None:
         """One round of what must not wait: heartbeat, fsync, what a full disk refused, a sample."""
         now = time.monotonic()
+        self.journal.check(self._is_wanted)
         self.journal.retry()
         if now - self._beaten >= BEAT_EVERY:
             self._beaten = now
@@ -69,6 +70,15 @@ class Care:
             self._sync()
         if self.sampler is not None and now - self._sampled >= 10.0:
             self._sample(now)
+
+    def _is_wanted(self) -> bool:
+        """Whether the run is to be restored where its files are gone: not where it was purged."""
+        if self.store is None:
+            return True
+        try:
+            return self.run not in storage_for(self.store).purged([self.run])
+        except StoreError:
+            return True
 
     def bring_in(self) -> None:
         """One round of ingest, in small pieces; a claim is renewed before it."""
@@ -97,7 +107,7 @@ class Care:
         try:
             self._ingest_anew(self.store, pause, deadline)
         except Exception as error:  # the last fence between our faults and somebody's training
-            self._warn_once(error)
+            self.warn_once(error)
             return False
         return True
 
@@ -124,7 +134,7 @@ class Care:
                     _missed.discard(self.store)
                     return
         except Exception as error:  # the last fence between our faults and somebody's training
-            self._warn_once(error)
+            self.warn_once(error)
 
     def _ingest_anew(
         self, store: str, pause: Callable[[float], bool] | None, deadline: float | None
@@ -136,22 +146,29 @@ class Care:
                 raise
             # The run was deleted for good while it went on.
         except StoreError:  # perhaps the file was replaced: once more, from its opening on
+            if deadline is not None and time.monotonic() >= deadline:
+                raise
             forget_storage(store)
             self._ingest(store, pause, deadline)
 
     def _ingest(
         self, store: str, pause: Callable[[float], bool] | None, deadline: float | None
     ) -> None:
+        """Bring the journal in; raises StoreBusy where the deadline comes first."""
         from runbase.ingest import ingest_journal
+        from runbase.storage.patience import until
 
-        ingest_journal(
-            storage_for(store),
-            self.journal.path,
-            self.where,
-            pause=pause,
-            deadline=deadline,
-            size=PIECE if pause else 2**19,
-        )
+        with until(deadline):
+            report = ingest_journal(
+                storage_for(store),
+                self.journal.path,
+                self.where,
+                pause=pause,
+                deadline=deadline,
+                size=PIECE if pause else 2**19,
+            )
+        if deadline is not None and report.late:
+            raise StoreBusy("it took longer than the time allowed")
 
     def _sync(self) -> None:
         try:
@@ -170,7 +187,8 @@ class Care:
         self.journal.append_points("t", self._samples, dict(values))
         self._samples += 1
 
-    def _warn_once(self, error: Exception) -> None:
+    def warn_once(self, error: Exception) -> None:
+        """Say once that the database does not have everything, and what to do."""
         if not self._warned:
             self._warned = True
             warnings.warn(
@@ -238,7 +256,7 @@ def _survive(care: Care, work: Callable[[], None]) -> None:
     try:
         work()
     except Exception as error:  # the last fence between our faults and somebody's training
-        care._warn_once(error)  # pyright: ignore[reportPrivateUsage]
+        care.warn_once(error)
 
 
 _keeper = _Keeper()

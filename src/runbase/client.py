@@ -7,9 +7,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from runbase import rebuilding
+from runbase.events import Problem
 from runbase.ingest import Report, check_liveness, sync
 from runbase.listings import Experiments, Runs
-from runbase.events import Problem
 from runbase.model import Run
 from runbase.registry import ScanReport, scan
 from runbase.settings import database, load

@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Mapping
 from types import FrameType, TracebackType
 from typing import Any, Protocol
@@ -17,6 +18,8 @@ from typing import Any, Protocol
 from runbase.capture.slurm import why_terminated
 from runbase.errors import UsageError, suggestion
 from runbase.status import Phase, Status
+from runbase.validation import EXIT_CODES
+from runbase.values import to_text
 
 USUAL: Mapping[str, Status | None] = {
     "normal": Status.COMPLETED,
@@ -100,10 +103,14 @@ def describe(error: BaseException | None) -> dict[str, Any] | None:
         return None
     kind = type(error)
     module = "" if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}."
+    try:
+        trace = "".join(traceback.format_exception(error))
+    except Exception:  # of an exception whose own methods fail
+        trace = ""
     return {
         "type": f"{module}{kind.__qualname__}",
-        "message": str(error),
-        "traceback": "".join(traceback.format_exception(error)),
+        "message": to_text(error),
+        "traceback": trace,
     }
 
 
@@ -115,12 +122,14 @@ def exit_code_of(error: BaseException | None) -> int | None:
 def _code(code: Any) -> int:
     if code is None:
         return 0
-    return code if isinstance(code, int) else 1
+    if isinstance(code, int):
+        return code if code in EXIT_CODES else 255  # what Python's own exit makes of it
+    return 1
 
 
 def _out_of_memory(error: BaseException) -> bool:
     names = {kind.__name__ for kind in type(error).__mro__}
-    text = str(error)
+    text = to_text(error)
     return bool(names & set(_OUT_OF_MEMORY)) or any(t in text for t in _OUT_OF_MEMORY_TEXTS)
 
 
@@ -186,7 +195,14 @@ def _at_exit() -> None:
         return
     error = _state.error or sys.exc_info()[1]
     for run in list(reversed(_state.runs)):
-        run.end_because(error, _state.exit_code)
+        try:
+            run.end_because(error, _state.exit_code)
+        except Exception as wrong:  # the other runs are to end as well
+            warnings.warn(
+                f"runbase: the end of a run could not be recorded: {wrong!r}",
+                RuntimeWarning,
+                stacklevel=1,
+            )
     _state.runs.clear()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from msgspec import Struct
 
 from runbase.errors import InvalidValue
+from runbase.values import plain_text
 
 _CHUNK = 2**20
 
@@ -24,8 +25,10 @@ class Copied(Struct, frozen=True):
 
 def safe_name(name: str) -> str:
     """A relative path that stays where it is put; InvalidValue for one that would not."""
-    path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name:
+    plain = plain_text(name.replace("\\", "/"))
+    # What is not valid UTF-8 becomes escapes, in the manner of URLs: a backslash would be a slash.
+    path = PurePosixPath(plain.replace("\\udc", "%").replace("\\", "%"))
+    if path.is_absolute() or ".." in path.parts or not path.parts:
         raise InvalidValue(
             f"{name!r} is no name for an artifact: it must stay below the run's folder"
         )
@@ -37,16 +40,19 @@ def sources(path: Path, name: str) -> Iterator[tuple[Path, str]]:
     if path.is_dir():
         for file in sorted(path.rglob("*")):
             if file.is_file():
-                yield file, f"{name}/{file.relative_to(path).as_posix()}"
-    elif path.exists():
+                yield file, safe_name(f"{name}/{file.relative_to(path).as_posix()}")
+    elif path.is_file():
         yield path, name
+    elif path.exists():
+        raise InvalidValue(f"{path} is neither a file nor a folder, and cannot be an artifact")
     else:
         raise InvalidValue(f"there is no file {path} to log as an artifact")
 
 
 def copy(source: Path, target_folder: Path, name: str) -> Copied:
     """Copy a file to `target_folder/name`, whole or not at all."""
-    target = target_folder / safe_name(name)
+    name = safe_name(name)
+    target = target_folder / name
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.{os.getpid()}.part")
     digest, size = hashlib.sha256(), 0

@@ -15,7 +15,7 @@ from runbase.errors import UsageError
 from runbase.events import ArtifactLogged, ArtifactRemoved, ArtifactUsed
 from runbase.files import copy, digest, safe_name, sources
 from runbase.recorder import Recorder
-from runbase.values import to_parameter, to_scalar
+from runbase.values import encode_json, to_parameter, to_scalar
 
 if TYPE_CHECKING:
     from runbase.background import Care
@@ -184,7 +184,7 @@ class ArtifactLog(Recorder):
             else:
                 for artifact in group:
                     self._let_go(artifact)
-        self._environment_fails(lambda: book.write_bytes(msgspec.json.encode(kept)))
+        self._environment_fails(lambda: book.write_bytes(encode_json(msgspec.to_builtins(kept))))
 
     def _marked(self, artifact: ArtifactLogged, best: bool) -> ArtifactLogged:
         if artifact.metadata["best"] == best:

@@ -10,7 +10,7 @@ from runbase.errors import InvalidValue
 from runbase.events import ArtifactLogged, RecordLogged, Scalar
 from runbase.files import describe, safe_name
 from runbase.recorder import Recorder
-from runbase.values import to_parameter
+from runbase.values import encode_json, to_parameter, to_text
 
 LARGEST_INLINE = 2**16
 """Bytes of a record that stand in the journal; a larger one becomes a file."""
@@ -21,7 +21,7 @@ class MediaLog(Recorder):
 
     def log_text(self, key: str, text: str, step: Any = None) -> None:
         """Keep a text at a step."""
-        self._record(key, "text", str(text), step)
+        self._record(key, "text", to_text(text), step)
 
     def log_dict(self, key: str, value: Any, step: Any = None) -> None:
         """Keep a JSON document at a step."""
@@ -35,30 +35,30 @@ class MediaLog(Recorder):
         step: Any = None,
     ) -> None:
         """Keep a table at a step: rows (lists or mappings), a mapping of columns, or a DataFrame."""
-        names, body = as_table(rows, columns)
+        names, body = as_table(key, rows, columns)
         self._record(key, "table", {"columns": names, "rows": to_parameter(key, body)}, step)
 
     def log_histogram(self, key: str, values: Any, step: Any = None, bins: int = 64) -> None:
-        """Keep the distribution of an array: `bins` counts between its least and greatest value."""
-        import numpy as np
+        """Keep the distribution of an array: `bins` counts between its least and greatest value.
 
-        flat: Any = np.asarray(values, dtype=np.float64).ravel()
-        finite = flat[np.isfinite(flat)]
-        counts, edges = np.histogram(finite, bins=bins)
-        value = {
-            "counts": counts.tolist(),
-            "edges": edges.tolist(),
-            "not_finite": int(flat.size - finite.size),
-        }
-        self._record(key, "histogram", value, step)
+        `values` are numbers in any shape: a list, an array, a tensor on any device, with or without
+        gradients. Values that are not finite are counted apart. Raises InvalidValue.
+        """
+        from runbase.mediafiles import histogram
+
+        self._record(key, "histogram", histogram(key, values, bins), step)
 
     def log_image(self, key: str, image: Any, step: Any = None) -> None:
         """Keep an image at a step: a Matplotlib figure, a PIL image, PNG bytes, a path, or an array
-        of pixels, (height, width) or (height, width, 3 | 4), uint8 or floats from 0 to 1.
+        or tensor of pixels, uint8 or floats from 0 to 1.
+
+        An array is (height, width) or (height, width, 1 | 3 | 4); (1 | 3 | 4, height, width), as
+        PyTorch has it, is recognised unless the last dimension could be the channels as well. Raises
+        InvalidValue.
         """
         from runbase.mediafiles import save_image
 
-        self._keep(key, "image", step, ".png", lambda path: save_image(image, path))
+        self._keep(key, "image", step, ".png", lambda path: save_image(key, image, path))
 
     log_figure = log_image
 
@@ -71,7 +71,9 @@ class MediaLog(Recorder):
         from runbase.mediafiles import save_audio, suffix_of
 
         suffix = suffix_of(audio, ".wav")
-        self._keep(key, "audio", step, suffix, lambda path: save_audio(audio, path, sample_rate))
+        self._keep(
+            key, "audio", step, suffix, lambda path: save_audio(key, audio, path, sample_rate)
+        )
 
     def log_video(self, key: str, video: Any, step: Any = None, *, fps: float = 10.0) -> None:
         """Keep moving pictures at a step: a path, the bytes of a file, or frames as an array,
@@ -80,7 +82,7 @@ class MediaLog(Recorder):
         from runbase.mediafiles import save_video, suffix_of
 
         suffix = suffix_of(video, ".webp")
-        self._keep(key, "video", step, suffix, lambda path: save_video(video, path, fps))
+        self._keep(key, "video", step, suffix, lambda path: save_video(key, video, path, fps))
 
     def log_plot(self, key: str, plot: Any, step: Any = None) -> None:
         """Keep a plot at a step: a Plotly figure or an Altair chart as the document that draws it, to
@@ -102,10 +104,8 @@ class MediaLog(Recorder):
             )
 
     def _record(self, key: str, kind: str, value: Any, step: Any) -> None:
-        import msgspec
-
         at = self._step_of(step)
-        encoded = msgspec.json.encode(value)
+        encoded = encode_json(value)
         if len(encoded) <= LARGEST_INLINE:
             self._append(RecordLogged(time=time.time(), key=key, kind=kind, step=at, value=value))
             return
@@ -129,7 +129,12 @@ class MediaLog(Recorder):
         def work() -> None:
             target = self.folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            write(target)
+            try:
+                write(target)
+            except (OSError, InvalidValue):
+                raise
+            except Exception as error:  # whatever a library says of a value that it cannot write
+                raise InvalidValue(f"{key!r} cannot be kept as {kind}: {error}") from error
 
         if not self._environment_fails(work):
             self._record_file(key, kind, at, path)

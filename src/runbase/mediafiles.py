@@ -1,5 +1,6 @@
 """Pictures, sounds and films as files, from the forms that people have them in."""
 
+import math
 import os
 from pathlib import Path
 from typing import Any, cast
@@ -31,75 +32,149 @@ _STARTS = {
 """How files of media begin."""
 
 
-def save_image(image: Any, path: Path) -> None:
-    """A figure (savefig), a PIL image (save), bytes or a path, or an array of pixels, as PNG.
+def to_array(key: str, value: Any) -> Any:
+    """A NumPy array of numbers: of a list, an array, or a tensor on any device, with or without gradients.
 
-    Arrays are (height, width) or (height, width, 1 | 3 | 4), of uint8, or of floats from 0 to 1.
+    Raises InvalidValue, which names the key.
     """
+    import numpy as np
+
+    try:
+        if isinstance(value, list | tuple):
+            items = cast("list[Any]", value)
+            value = [to_array(key, item) if hasattr(item, "detach") else item for item in items]
+        for method in ("detach", "cpu"):  # PyTorch's; NumPy cannot read what is on a GPU
+            if callable(getattr(value, method, None)):
+                value = getattr(value, method)()
+        if "bfloat16" in str(getattr(value, "dtype", "")):  # NumPy has no such type
+            value = value.float() if hasattr(value, "float") else value.astype("float32")
+        array: Any = np.asarray(value)
+    except Exception as error:  # whatever a library says of a value that it cannot convert
+        raise InvalidValue(f"{key!r} cannot be made an array: {error}") from error
+    if array.dtype.kind == "O":
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError, OverflowError):
+            pass
+    if array.dtype.kind not in "biuf":
+        kind = type(value).__name__
+        raise InvalidValue(f"{key!r} is not an array of numbers, but {kind} of {array.dtype}")
+    return array
+
+
+def histogram(key: str, values: Any, bins: Any) -> dict[str, Any]:
+    """Counts between edges, and how many values are not finite."""
+    import numpy as np
+
+    if not isinstance(bins, int) or bins < 1:
+        raise InvalidValue(f"bins of {key!r} is {bins!r}; give a number from 1")
+    flat: Any = to_array(key, values).astype(np.float64).ravel()
+    finite = flat[np.isfinite(flat)]
+    scale = 1.0
+    if finite.size and not math.isfinite(float(finite.max()) - float(finite.min())):
+        scale, finite = 4.0, finite / 4.0  # so that the range fits a float
+    try:
+        counts, edges = np.histogram(finite, bins=bins)
+    except ValueError:  # the range is too small for so many edges
+        counts, edges = np.histogram(finite, bins=1)
+    return {
+        "counts": counts.tolist(),
+        "edges": (edges * scale).tolist(),
+        "not_finite": int(flat.size - finite.size),
+    }
+
+
+def save_image(key: str, image: Any, path: Path) -> None:
+    """A figure (savefig), a PIL image (save), bytes or a path, or an array of pixels, as PNG."""
     if hasattr(image, "savefig"):
         image.savefig(path, format="png", bbox_inches="tight")
-    elif hasattr(image, "save") and not hasattr(image, "__array_interface__"):
-        image.save(path, format="PNG")
-    elif not _save_as_it_is(image, path):
-        _picture(image).save(path, format="PNG")
+    elif hasattr(image, "save") and hasattr(image, "convert"):
+        plain = image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I")
+        (image if plain else image.convert("RGB")).save(path, format="PNG")
+    elif not _save_as_it_is(key, image, path):
+        _picture(key, image).save(path, format="PNG")
 
 
-def save_audio(audio: Any, path: Path, sample_rate: int | None) -> None:
+def save_audio(key: str, audio: Any, path: Path, sample_rate: int | None) -> None:
     """Bytes or a path as they are; samples as WAV with 16 bits."""
-    if _save_as_it_is(audio, path):
+    if _save_as_it_is(key, audio, path):
         return
     import wave
 
     import numpy as np
 
     if sample_rate is None:
-        raise InvalidValue("samples become sound at a sample_rate, in hertz; give one")
-    samples: Any = np.asarray(audio)
+        raise InvalidValue(f"{key!r} has samples and no sample_rate; give it in hertz")
+    samples = to_array(key, audio)
+    if samples.ndim == 2 and samples.shape[0] <= _MOST_CHANNELS < samples.shape[1]:
+        samples = samples.T  # as torchaudio has it
     if samples.ndim not in (1, 2) or not samples.size:
-        raise InvalidValue(f"an array of shape {samples.shape} is no sound: (samples, channels)")
+        raise InvalidValue(
+            f"{key!r} has the shape {samples.shape}; sound is (samples,) or (samples, channels)"
+        )
     if samples.dtype.kind == "f":
         samples = np.clip(np.nan_to_num(samples), -1, 1) * 32767
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1 if samples.ndim == 1 else samples.shape[1])
         file.setsampwidth(2)
         file.setframerate(int(sample_rate))
-        file.writeframes(samples.astype("<i2").tobytes())
+        file.writeframes(np.clip(samples, -(2**15), 2**15 - 1).astype("<i2").tobytes())
 
 
-def save_video(video: Any, path: Path, fps: float) -> None:
+def save_video(key: str, video: Any, path: Path, fps: float) -> None:
     """Bytes or a path as they are; frames as an animated WebP."""
-    if _save_as_it_is(video, path):
+    if _save_as_it_is(key, video, path):
         return
-    frames = [_picture(frame) for frame in video]
+    frames = [_picture(key, frame) for frame in video]
     if not frames:
-        raise InvalidValue("a video has at least one frame")
+        raise InvalidValue(f"{key!r} has no frames; a video has at least one")
     frames[0].save(
         path, format="WEBP", save_all=True, append_images=frames[1:], duration=round(1000 / fps)
     )
 
 
-def _save_as_it_is(source: Any, path: Path) -> bool:
+_MOST_CHANNELS = 8
+"""Channels of a sound; more in the first dimension are samples."""
+
+
+def _save_as_it_is(key: str, source: Any, path: Path) -> bool:
     if isinstance(source, bytes):
         path.write_bytes(source)
         return True
     if isinstance(source, str | os.PathLike):
         found = Path(cast("str", source)).expanduser()
         if not found.is_file():
-            raise InvalidValue(f"there is no file {found}")
+            raise InvalidValue(f"there is no file {found} to keep as {key!r}")
         path.write_bytes(found.read_bytes())
         return True
     return False
 
 
-def _picture(image: Any) -> Any:
+def _picture(key: str, image: Any) -> Any:
     import numpy as np
     from PIL import Image
 
-    pixels: Any = np.asarray(image)
-    if pixels.dtype.kind == "f":
-        pixels = (np.clip(np.nan_to_num(pixels), 0, 1) * 255).round()
+    pixels = to_array(key, image)
+    shape = pixels.shape
+    if pixels.ndim == 3 and shape[2] not in _CHANNELS and shape[0] in _CHANNELS:
+        pixels = np.moveaxis(pixels, 0, 2)  # channels first, as PyTorch has it
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4)):
-        raise InvalidValue(f"an array of shape {pixels.shape} is no image")
-    return Image.fromarray(pixels.astype(np.uint8))
+        raise InvalidValue(
+            f"{key!r} has the shape {shape}; an image is (height, width) or (height, width, 1 | 3 | 4), "
+            "with the channels last or first"
+        )
+    if not pixels.size:
+        raise InvalidValue(f"{key!r} has the shape {shape}, and so no pixels")
+    if pixels.dtype.kind == "f":
+        pixels = (np.clip(np.nan_to_num(pixels), 0, 1) * 255).round()
+    elif pixels.dtype.kind == "b":
+        pixels = pixels.astype(np.uint8) * 255
+    elif pixels.dtype == np.uint16:
+        pixels = pixels >> 8
+    return Image.fromarray(np.ascontiguousarray(np.clip(pixels, 0, 255).astype(np.uint8)))
+
+
+_CHANNELS = (1, 3, 4)
+"""Channels of an image: grey, RGB, RGBA."""

@@ -14,13 +14,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from runbase import active, background, endings
 from runbase.arguments import as_params, as_tags
 from runbase.background import Care
 from runbase.capture import output
-from runbase.errors import RunFinished, UsageError
+from runbase.errors import RunFinished, StoreBusy, UsageError
 from runbase.events import (
     Ended,
     Noted,
@@ -35,7 +35,16 @@ from runbase.journal import JournalWriter
 from runbase.media import MediaLog
 from runbase.params import RunParams
 from runbase.status import Status
-from runbase.values import flatten, to_scalar, to_step
+from runbase.validation import EXIT_CODES
+from runbase.values import (
+    LARGEST_INTEGER,
+    flatten,
+    to_progress,
+    to_scalar,
+    to_step,
+    to_text,
+    to_time,
+)
 
 _HINTS = {
     "track": "log({name: value}, step=…)",
@@ -56,6 +65,10 @@ _HINTS = {
     "config": "params",
     "summary": "store.run(run.id).metrics, which has last, min, max and mean of each metric",
 }
+
+
+_LEAST_STEP, _GREATEST_STEP = -LARGEST_INTEGER, LARGEST_INTEGER
+_UNKNOWN_ERROR = {"message": "the error could not be written as text", "traceback": ""}
 
 
 class Run(MediaLog, ArtifactLog):
@@ -105,6 +118,7 @@ class Run(MediaLog, ArtifactLog):
         self._times: set[str] = set()
         self._pid = os.getpid()
         self._ending = threading.RLock()
+        self._is_ending = False
         self.capturing: threading.Thread | None = None
         self._entered: contextvars.Token[Run | None] | None = None
         self.nests = False
@@ -129,23 +143,26 @@ class Run(MediaLog, ArtifactLog):
         the whole, or an epoch, such as 1.25. Every call is kept; of several at one step the latest
         is read unless all are asked for.
 
-        Raises InvalidValue for what is no number, RunFinished after the run's end.
+        Raises InvalidValue for what is no number, UsageError for what is no mapping, RunFinished
+        after the run's end.
         """
+        if progress is not None:
+            progress = to_progress(progress)
         if step is None:
             # No call between these two, so that no other thread comes in between.
             step = self._next_step
             self._next_step = step + 1
-        elif step.__class__ is int:
+        elif step.__class__ is int and _LEAST_STEP < step < _GREATEST_STEP:
             self._next_step = step + 1
         else:
             step = to_step(step)
             self._next_step = step + 1
-        if progress is not None:
-            progress = float(progress)
         try:
             # Adding up finds out at once whether all are plain numbers, and finite.
             total = sum(values.values())
-            if (total.__class__ is float or total.__class__ is int) and total - total == 0:
+            if (total.__class__ is float and total - total == 0) or (
+                total.__class__ is int and all(map(_is_small, values.values()))
+            ):
                 self._append_finite(step, values, progress)
                 return
         except (TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError) as error:
@@ -153,9 +170,15 @@ class Run(MediaLog, ArtifactLog):
                 raise
         self._append_points("m", to_step(step), self._plain(values), progress)
 
-    def _plain(self, values: Mapping[Any, Any]) -> dict[str, Scalar]:
+    def _plain(self, values: Any) -> dict[str, Scalar]:
+        if not isinstance(values, Mapping):
+            shown = repr(cast("Any", values)) if isinstance(values, str) else '"loss"'
+            raise UsageError(
+                f"log takes a mapping of names to numbers, such as run.log({{{shown}: 0.5}}, step=1), "
+                f"not {type(values).__name__}"
+            )
         plain: dict[str, Scalar] = {}
-        for key, value in flatten(values):
+        for key, value in flatten(cast("Mapping[Any, Any]", values)):
             number, kind = to_scalar(key, value)
             plain[key] = bool(number) if kind == "bool" else number
             if kind == "time" and key not in self._times:
@@ -185,7 +208,7 @@ class Run(MediaLog, ArtifactLog):
 
     def tag(self, *tags: str | Mapping[str, Any], **more: Any) -> None:
         """Add tags: plain ones (`tag("baseline")`) or with values (`tag(stage="test")`)."""
-        found = as_tags(tags) | {key: str(value) for key, value in more.items()}
+        found = as_tags(tags) | {key: to_text(value) for key, value in more.items()}
         if found:
             self._append(Tags(time=time.time(), set=found))
 
@@ -195,20 +218,26 @@ class Run(MediaLog, ArtifactLog):
 
     def note(self, text: str) -> None:
         """Set the run's notes, replacing what they said."""
-        self._append(Noted(time=time.time(), text=str(text)))
+        self._append(Noted(time=time.time(), text=to_text(text)))
 
     def set_status(self, status: Status | str, reason: str | None = None) -> None:
         """Say that the run is suspended, completing, ...; `finish` ends it."""
-        parsed = Status.parse(status)
+        try:
+            parsed = Status.parse(status)
+        except (ValueError, AttributeError) as wrong:
+            raise UsageError(str(wrong)) from None
         if parsed.phase == "ended":
             raise UsageError(f"{parsed.value} ends a run; use finish(status={parsed.value!r})")
         self.status = parsed
         self._append(StatusChanged(time=time.time(), status=parsed, reason=reason))
 
     def log_telemetry(self, values: Mapping[str, Any], at: float | None = None) -> None:
-        """Figures about the machine or the system under test: numbers at a time (now), no step."""
+        """Figures about the machine or the system under test: numbers at a time, without a step.
+
+        `at` is in seconds since the epoch (now if None). Raises InvalidValue.
+        """
         plain = {key: to_scalar(key, value)[0] for key, value in flatten(values)}
-        self._append_points("t", 0, plain, None, at)
+        self._append_points("t", 0, plain, None, None if at is None else to_time("at", at))
 
     # Ends.
 
@@ -258,6 +287,8 @@ class Run(MediaLog, ArtifactLog):
                 parsed = endings.judge(raised, exit_code, self._outcomes)
         if exit_code is None:
             exit_code = endings.exit_code_of(raised)
+        elif exit_code not in EXIT_CODES:
+            raise UsageError(f"exit_code is {exit_code}, and has at most 32 bits")
         self._end(parsed, details, exit_code)
 
     def end_because(self, error: BaseException | None, exit_code: int | None) -> None:
@@ -276,7 +307,17 @@ class Run(MediaLog, ArtifactLog):
         trace: TracebackType | None,
     ) -> None:
         del kind, trace
-        self.finish(error=error)
+        try:
+            self.finish(error=error)
+        except Exception as wrong:
+            if error is None:
+                raise
+            # What the block raised must come out, whatever goes wrong here.
+            warnings.warn(
+                f"runbase: the end of run {self.name} could not be recorded: {wrong!r}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def __repr__(self) -> str:
         return f"<Run {self.name} of {self.experiment}, {self.id}>"
@@ -296,39 +337,64 @@ class Run(MediaLog, ArtifactLog):
         raise AttributeError(f"a Run has no {name!r}")
 
     def _end(self, status: Status, error: dict[str, Any] | None, exit_code: int | None) -> None:
+        deadline = time.monotonic() + self._finish_timeout
         if self.capturing is not None and self._pid == os.getpid():
-            self.capturing.join(timeout=2)  # a run of a moment still wants its commit
+            # A run of a moment still wants its commit.
+            self.capturing.join(timeout=min(2.0, self._finish_timeout))
+        if self._pid != os.getpid():
+            self._ending = (
+                threading.RLock()
+            )  # a thread that the fork left behind may hold the other
         with self._ending:
-            if self not in active.runs:
+            if self not in active.runs or self._is_ending:
                 return
+            self._is_ending = True
+            try:
+                self._write_end(status, error, exit_code, deadline)
+            finally:
+                self._is_ending = False
             active.runs.remove(self)
         if self._pid != os.getpid():
-            self._journal.close()  # a child is done with its own journal; the run is its parent's
             return
         endings.unregister(self)
-        self._care.ended.set()
-        background.remove(self._care)
-        if self._captured is not None:
-            with suppress(OSError):
-                output.stop(self._captured)
-        self.status = status
-        now = time.time()
-        self._finish_uploads()
-        if self._attached and status is Status.COMPLETED:
-            self._journal.close()  # the run's first process says when it is over
-        else:
-            ended = Ended(time=now, status=status, error=error, exit_code=exit_code)
-            self._journal.close(ended)
         if active.current.get() is self:
             active.current.set(self._before if self._before in active.runs else None)
-        self._drain()
+        self._drain(deadline)
         if self._discard is not None:
             shutil.rmtree(self._discard, ignore_errors=True)
 
-    def _finish_uploads(self) -> None:
+    def _write_end(
+        self,
+        status: Status,
+        error: dict[str, Any] | None,
+        exit_code: int | None,
+        deadline: float,
+    ) -> None:
+        """Write the run's last event; what goes wrong before it is no reason not to."""
+        if self._pid != os.getpid():
+            self._journal.close()  # a child is done with its own journal; the run is its parent's
+            return
+        self._care.ended.set()
+        background.remove(self._care)
+        now = time.time()
+        if self._captured is not None:
+            with suppress(Exception):
+                output.stop(self._captured)
+        self._finish_uploads(deadline)
+        self.status = status
+        if self._attached and status is Status.COMPLETED:
+            self._journal.close()  # the run's first process says when it is over
+            return
+        try:
+            self._journal.close(Ended(time=now, status=status, error=error, exit_code=exit_code))
+        except (ValueError, TypeError, RecursionError):  # an error that cannot be written as JSON
+            details = None if error is None else {**_UNKNOWN_ERROR, "type": str(error.get("type"))}
+            self._journal.close(Ended(time=now, status=status, error=details, exit_code=None))
+
+    def _finish_uploads(self, deadline: float) -> None:
         if self._uploader is None:
             return
-        left = self._uploader.wait(self._finish_timeout)
+        left = self._uploader.wait(max(deadline - time.monotonic(), 0.0))
         if left:
             warnings.warn(
                 f"runbase: {left} files of run {self.name} are not uploaded yet; they are safe in "
@@ -337,10 +403,16 @@ class Run(MediaLog, ArtifactLog):
                 stacklevel=2,
             )
 
-    def _drain(self) -> None:
-        deadline = time.monotonic() + self._finish_timeout
-        if self._care.guard.acquire(timeout=self._finish_timeout):
+    def _drain(self, deadline: float) -> None:
+        if self._care.guard.acquire(timeout=max(deadline - time.monotonic(), 0.0)):
             try:
-                self._care.drain(deadline - time.monotonic())
+                self._care.drain(max(deadline - time.monotonic(), 0.0))
             finally:
                 self._care.guard.release()
+        else:
+            self._care.warn_once(StoreBusy("it is busy"))
+
+
+def _is_small(value: int) -> bool:
+    """Whether an integer fits 64 bits."""
+    return _LEAST_STEP < value < _GREATEST_STEP

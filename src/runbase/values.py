@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any, cast
 
+import msgspec
+
 from runbase.errors import InvalidValue, UsageError
 
 Scalar = int | float
@@ -23,6 +25,7 @@ DEEPEST = 100
 LONGEST_KEY = 500
 """Characters of a key that the database's key columns hold; of a longer one, see `stored_key`."""
 _KEPT_OF_KEY = 450
+_encode = msgspec.json.Encoder().encode
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 """The JSON escape of NUL: a backslash that is not itself escaped, and u0000."""
 
@@ -68,6 +71,15 @@ def plain_texts(value: Any) -> Any:
 def without_nul(text: bytes) -> bytes:
     """JSON with the visible sign ␀ (U+2400) for each NUL: PostgreSQL holds none in its texts."""
     return _NUL.sub(rb"\1\\u2400", text) if b"\\u0000" in text else text
+
+
+def encode_json(value: Any) -> bytes:
+    """A value as JSON that every database can hold; see `plain_text`."""
+    try:
+        text = _encode(value)
+    except UnicodeEncodeError:
+        text = _encode(plain_texts(value))
+    return without_nul(text)
 
 
 def stored_key(key: str) -> str:

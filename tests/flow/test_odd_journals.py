@@ -223,13 +223,52 @@ JSON = st.recursive(
     ),
     max_leaves=12,
 )
-KINDS = (
-    "open start capture params tags note status types artifact use unartifact record end close"
-).split()
-FIELDS = (
-    "time values set remove text status reason types path kind uri size key step value error "
-    "exit_code git args env system owner metadata name user parent resumed version"
-).split()
+KINDS = [
+    "open",
+    "start",
+    "capture",
+    "params",
+    "tags",
+    "note",
+    "status",
+    "types",
+    "artifact",
+    "use",
+    "unartifact",
+    "record",
+    "end",
+    "close",
+]
+FIELDS = [
+    "time",
+    "values",
+    "set",
+    "remove",
+    "text",
+    "status",
+    "reason",
+    "types",
+    "path",
+    "kind",
+    "uri",
+    "size",
+    "key",
+    "step",
+    "value",
+    "error",
+    "exit_code",
+    "git",
+    "args",
+    "env",
+    "system",
+    "owner",
+    "metadata",
+    "name",
+    "user",
+    "parent",
+    "resumed",
+    "version",
+]
 LINES = st.one_of(
     st.tuples(st.sampled_from(["m", "t"]), JSON, JSON, st.dictionaries(st.text(), JSON), JSON),
     st.tuples(st.sampled_from(["m", "t"]), JSON, JSON, st.dictionaries(st.text(), JSON)),

@@ -17,6 +17,8 @@ from runbase.journal import size as journal_size
 from runbase.storage.protocol import Storage
 from runbase.storage.records import Delivery
 
+FIRST_PIECE, LEAST_PIECE = 2**16, 2**12
+"""Bytes of a journal that are read at once where there is a deadline: at first, and at least."""
 LARGEST_DELIVERY = 4 * 2**20
 """How many bytes of journals one transaction takes; short ones let other writers in."""
 
@@ -34,6 +36,8 @@ class Report(Struct):
     lost: int = 0
     found_alive: int = 0
     seconds: float = 0.0
+    late: bool = False
+    """Whether it was stopped before the end of the journal."""
     problems: list[Problem] = []
     unreadable: list[str] = []
 
@@ -63,37 +67,51 @@ def ingest_journal(
     `time.monotonic`) stops early; what is left stays for the next ingest.
     """
     report = Report(journals=1)
+    report.late = True
     head = opened(path)
     if head is None:
         if journal_size(path):
             report.unreadable = [f"{path}: its first line is damaged or not complete yet"]
+        report.late = False
         return report
     offset = storage.offsets([head.journal]).get(head.journal, 0)
+    rate = None
     while deadline is None or time.monotonic() < deadline:
         began = time.perf_counter()
-        batch = read(path, offset, size)
+        batch = read(path, offset, size if deadline is None else _fitting(deadline, rate, size))
         if batch.offset == offset:
             report.problems = [*report.problems, *batch.problems]
+            report.late = False
             break
         if pause and not pause(time.perf_counter() - began):
             break
         began = time.perf_counter()
         (applied,) = storage.apply([delivery_of(head, path, folder, batch)])
+        rate = (batch.offset - batch.start) / max(time.perf_counter() - began, 1e-6)
         if applied.taken:
             report.lines += batch.lines
             report.problems = [*report.problems, *applied.problems]
             offset = batch.offset
         elif applied.problems:  # its first line cannot be stored, and so nothing of it
             report.problems = [*report.problems, *applied.problems]
+            report.late = False
             break
         else:  # another ingester was first: go on from where it has come to
             reached = storage.offsets([head.journal]).get(head.journal, 0)
             if reached <= offset:
+                report.late = False
                 break  # nobody was: the run was purged, and is not wanted back
             offset = reached
         if pause and not pause(time.perf_counter() - began):
             break
     return report
+
+
+def _fitting(deadline: float, rate: float | None, size: int) -> int:
+    """Bytes to read so that they are in the store before the deadline, by the rate so far (bytes a second)."""
+    if rate is None:
+        return min(FIRST_PIECE, size)
+    return max(min(int(rate * (deadline - time.monotonic()) / 2), size), LEAST_PIECE)
 
 
 def ingest_folder(storage: Storage, folder: Path, name: str | None = None) -> Report:

@@ -27,6 +27,8 @@ NAME = "journal.jsonl"
 _SPELLED = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _LARGEST_DIGITS = 309
 """No integer of more digits fits a float."""
+_STARTS = re.compile(rb'\["[mt]",|\{"e":')
+"""How lines begin."""
 _encoder = msgspec.json.Encoder().encode
 
 
@@ -142,6 +144,38 @@ def checked(line: bytes) -> bytes | None:
     if not digits.isdigit() or int(digits) != adler32(plain) or close not in (b"]", b"}"):
         return None
     return plain
+
+
+def split_by_time(content: bytes, since: float) -> tuple[int, bytes]:
+    """The length of the beginning of a journal that is earlier than a moment, and the later lines.
+
+    Lines that are later and whole are given also where the first of them was written behind half a
+    line, as into a file that had been cut short.
+    """
+    kept, later = 0, list[bytes]()
+    for line in content.splitlines(keepends=True):
+        time = _time_of(line)
+        if not later and time is not None and time < since:
+            kept += len(line)
+            continue
+        starts = [0] if time is not None else [at.start() for at in _STARTS.finditer(line)]
+        whole = next((line[at:] for at in starts if _time_of(line[at:]) is not None), b"")
+        if whole and (_time_of(whole) or 0.0) >= since:
+            later.append(whole)
+    return kept, b"".join(later)
+
+
+def _time_of(line: bytes) -> float | None:
+    """When a line was written; None for what is not a whole event."""
+    plain = checked(line[:-1]) if line.endswith(b"\n") else None
+    if plain is None:
+        return None
+    try:
+        if plain[:1] == b"[":
+            return decode_points([plain])[0].time
+        return decode_event(plain).time
+    except (ValueError, RecursionError):
+        return None
 
 
 def columns(kind: str, lines: Sequence[PointLine]) -> list[Types | Points]:

@@ -2,8 +2,9 @@
 
 What an append returned from is in the kernel's page cache and survives the death of the process.
 Never raises for the environment's sake: what a full disk refuses is kept in memory (up to a bound),
-tried again by `retry`, and written in its order. Never writes to a file that another process opened:
-after a fork the child goes on in a file of its own.
+tried again by `retry`, and written in its order. A file that was deleted, replaced or cut short
+under the writer is restored, or gone on with in another one (`check`). Never writes to a file that
+another process opened: after a fork the child goes on in a file of its own.
 """
 
 import errno
@@ -14,15 +15,25 @@ import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from runbase.errors import HomeError, RunFinished
 from runbase.events import Closed, JournalEvent, Opened, Scalar
-from runbase.journal.format import NAME, encode_event, encode_finite, encode_points
+from runbase.journal.format import (
+    NAME,
+    encode_event,
+    encode_finite,
+    encode_points,
+    split_by_time,
+)
 from runbase.journal.packed import SUFFIX
 
 LARGEST_BACKLOG = 64 * 2**20
 """How many bytes a journal keeps in memory while its disk refuses them."""
+
+_MARK = 64
+"""Bytes at the end of a journal by which it is known again."""
 
 _write = os.write
 _now = time.time
@@ -49,6 +60,7 @@ class JournalWriter:
         """Where appends go; -1 sends every append the long way round, where it is asked why."""
         self._file = -1
         self._pid = os.getpid()
+        self._checked_size, self._checked_end, self._checked_at = 0, b"", 0.0
         self.path = self._create()
         _writers.add(self)
 
@@ -57,13 +69,15 @@ class JournalWriter:
     ) -> None:
         """One log call of int and float values that are all finite, now. The hot path."""
         line = encode_finite(step, _now(), values, progress)
-        try:
-            written = _write(self._fd, line)
-            if written == len(line):
-                return
-        except OSError:
-            written = 0
-        self._append_slowly(line[written:])
+        # Nobody else may write between the two halves of a write that was cut short.
+        with self._guard:
+            try:
+                written = _write(self._fd, line)
+                if written == len(line):
+                    return
+            except OSError:
+                written = 0
+            self._append_slowly(line[written:], begun=written > 0)
 
     def append_points(
         self,
@@ -110,6 +124,99 @@ class JournalWriter:
                 self._fd = self._file
             return not self._backlog
 
+    def check(self, wanted: Callable[[], bool] = lambda: True) -> str | None:
+        """See whether the file is still the one that is written to; what had happened to it where not.
+
+        One that was deleted or replaced is written anew, with all that it held, under the next free
+        name. Of one that was cut short, what was logged since goes into a journal of its own; what was
+        cut off is in the database as far as that had taken it in. `wanted` is asked before: a run that
+        was purged is not brought back. Called about once a second; warns.
+        """
+        if self._file < 0 or self._closed or self._pid != os.getpid():
+            return None
+        try:
+            ours = os.fstat(self._file)
+            there = None
+            with suppress(FileNotFoundError):
+                there = self.path.stat()
+            end = os.pread(self._file, _MARK, max(self._checked_size - _MARK, 0))
+        except OSError:
+            return None  # a network file system that is away for a moment
+        damage = None
+        if there is None or (there.st_ino, there.st_dev) != (ours.st_ino, ours.st_dev):
+            damage = "deleted" if there is None else "replaced"
+        elif ours.st_size < self._checked_size or not end.startswith(self._checked_end):
+            damage = "cut short"
+        since = self._checked_at
+        self._note_size()
+        if damage is None or not wanted():
+            return None
+        path = self.path
+        try:
+            if damage == "cut short":
+                self._part(since)
+            else:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self._write_anew()
+        except OSError as error:
+            self._warn_once(error)
+            return None
+        _warn(f"the journal {path} was {damage} while its run goes on; it goes on in {self.path}")
+        return damage
+
+    def _note_size(self) -> None:
+        """Remember how long the file is, and how it ends, to know it again."""
+        with suppress(OSError):
+            size = os.fstat(self._file).st_size
+            self._checked_end = os.pread(self._file, min(_MARK, size), max(size - _MARK, 0))
+            self._checked_size, self._checked_at = size, _now()
+
+    def _write_anew(self) -> None:
+        """Continue in a new file that begins with all that the present one holds."""
+        old = self._file
+        path, new = self._make_file()
+        place = 0
+        try:
+            while piece := os.pread(old, 2**20, place):
+                place += len(piece)
+                _write_all(new, piece)
+            with self._guard:  # from here on nobody writes to the old one
+                while piece := os.pread(old, 2**20, place):
+                    place += len(piece)
+                    _write_all(new, piece)
+                self._switch(path, new)
+        except BaseException:
+            os.close(new)
+            path.unlink(missing_ok=True)
+            raise
+
+    def _part(self, since: float) -> None:
+        """Continue in a new journal with the lines that are later than `since`; the old one keeps the others."""
+        with self._guard:
+            old, old_path, content, place = self._file, self.path, b"", 0
+            while piece := os.pread(old, 2**20, place):
+                place += len(piece)
+                content += piece
+            kept, later = split_by_time(content, since)
+            path, new = self._make_file()
+            try:
+                _write_all(new, encode_event(self._opened()) + later)
+                os.ftruncate(old, kept)
+                if not kept:
+                    old_path.unlink()
+                self._switch(path, new)
+            except BaseException:
+                os.close(new)
+                path.unlink(missing_ok=True)
+                raise
+
+    def _switch(self, path: Path, new: int) -> None:
+        _retire(self._file)
+        self.path, self._file = path, new
+        self._fd = -1 if self._backlog else new
+        self._note_size()
+        self.sync()
+
     def sync(self) -> None:
         """Ask the disk to keep what was written; what a power cut leaves is what this reached."""
         try:
@@ -138,6 +245,15 @@ class JournalWriter:
                 )
 
     def _create(self) -> Path:
+        path, self._file = self._make_file()
+        self._fd = self._file
+        self._checked_size, self._checked_end, self._checked_at = 0, b"", _now()
+        self._append_slowly(encode_event(self._opened()))
+        self.sync()
+        return path
+
+    def _make_file(self) -> tuple[Path, int]:
+        """A new file under the first name that is free, and its descriptor."""
         number = 0
         while True:
             name = NAME if number == 0 else f"journal.{number}.jsonl"
@@ -145,9 +261,9 @@ class JournalWriter:
             if path.with_name(f"{name}{SUFFIX}").exists():  # an earlier process's, packed since
                 number += 1
                 continue
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
             try:
-                self._file = os.open(path, flags, 0o666)
+                file = os.open(path, flags, 0o666)
             except FileExistsError:
                 number += 1
                 continue
@@ -156,13 +272,10 @@ class JournalWriter:
                     f"cannot write a journal in {self.folder}: {error.strerror}; choose another "
                     "folder with home=… or RUNBASE_HOME"
                 ) from error
-            break
-        self._fd = self._file
-        self._append_slowly(encode_event(self._opened()))
-        self.sync()
-        return path
+            return path, file
 
-    def _append_slowly(self, line: bytes) -> None:
+    def _append_slowly(self, line: bytes, *, begun: bool = False) -> None:
+        """Write a line, or the rest of one that was `begun`, or keep it until that is possible."""
         with self._guard:
             if self._closed:
                 raise RunFinished(
@@ -172,19 +285,19 @@ class JournalWriter:
             if self._pid != os.getpid():
                 self._reopen_in_child()
             if self._backlog and not self.retry():
-                self._keep(line)
+                self._keep(line, begun)
                 return
             try:
-                written = _write(self._file, line)
-            except OSError as error:
-                self._fd = -1
-                self._keep(line)
-                self._warn_once(error)
-                return
-            if written < len(line):
-                self._fd = -1
-                self._keep(line[written:])
-                self._warn_once(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+                while written := _write(self._file, line):  # a write may be cut short
+                    line, begun = line[written:], True
+                    if not line:
+                        return
+                error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError as refused:
+                error = refused
+            self._fd = -1
+            self._keep(line, begun)
+            self._warn_once(error)
 
     def _reopen_in_child(self) -> None:
         self._pid = os.getpid()
@@ -192,8 +305,9 @@ class JournalWriter:
         self._backlog_bytes = 0
         self.path = self._create()
 
-    def _keep(self, line: bytes) -> None:
-        if self._backlog_bytes + len(line) > LARGEST_BACKLOG:
+    def _keep(self, line: bytes, begun: bool) -> None:
+        # The rest of a line that was begun is never dropped: the next line would be lost with it.
+        if self._backlog_bytes + len(line) > LARGEST_BACKLOG and not begun:
             self._dropped += 1
             return
         self._backlog.append(line)
@@ -213,6 +327,11 @@ class JournalWriter:
         if self._file >= 0 and not self._closed:
             os.close(self._file)
         self._file = self._fd = -1
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    while data:
+        data = data[_write(fd, data) :]
 
 
 _retired: deque[tuple[float, int]] = deque()

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from runbase.values import plain_texts, without_nul
+from runbase.values import encode_json
 
 Scalar = int | float
 
@@ -24,11 +24,7 @@ def encode_numbers(
 
 def encode_document(value: Any) -> str:
     """A value as JSON that every database can hold: see `runbase.values.plain_text`."""
-    try:
-        text = _encode(value)
-    except UnicodeEncodeError:
-        text = _encode(plain_texts(value))
-    return without_nul(text).decode()
+    return encode_json(value).decode()
 
 
 def total(values: Sequence[Scalar]) -> float:

@@ -33,6 +33,7 @@ from runbase.errors import (
     UsageError,
 )
 from runbase.storage.address import Address
+from runbase.storage.patience import patience
 from runbase.storage.pgtypes import Session, configure
 from runbase.storage.records import Rows
 from runbase.storage.sql.statements import bound
@@ -118,6 +119,9 @@ class PostgresDriver:
                 connection.transaction(),
             ):
                 session = Session(connection, self.schema, pipeline)
+                if (left := patience(self.timeout)) < self.timeout:
+                    milliseconds = sql.Literal(max(int(left * 1000), 1))
+                    connection.execute(sql.SQL("set local lock_timeout = {}").format(milliseconds))
                 self._here.session = session
                 try:
                     yield session
@@ -337,7 +341,7 @@ class PostgresDriver:
                     self._left_behind.append(self._pool)
                     self._pool, self._here = self._new_pool(), threading.local()
                     self._pid = os.getpid()
-        with self._pool.connection() as connection:
+        with self._pool.connection(timeout=patience(PATIENCE)) as connection:
             yield connection
             self._answered[connection] = time.monotonic()
 

@@ -30,6 +30,7 @@ from runbase.errors import (
     UsageError,
 )
 from runbase.storage.arrays import encode_document, encode_numbers
+from runbase.storage.patience import patience
 from runbase.storage.records import Rows
 from runbase.storage.sql.session import fitted, plain_row
 from runbase.storage.sql.statements import statements
@@ -232,7 +233,7 @@ class SqliteDriver:
     def write(self) -> Generator[Session]:
         """A transaction that writes: committed at the end, rolled back on an exception."""
         self._check_process()
-        if not self._turn.acquire(timeout=self.timeout):
+        if not self._turn.acquire(timeout=patience(self.timeout)):
             raise StoreBusy(f"another thread has kept {self.url} busy for {self.timeout:.0f} s")
         try:
             if self._depth:  # inside another one: a part of it
@@ -515,7 +516,7 @@ class SqliteDriver:
         except OSError as error:
             raise StoreUnavailable(f"cannot write beside {self.path}: {error.strerror}") from error
         try:
-            _wait_for(fd, self.timeout)
+            _wait_for(fd, patience(self.timeout))
             yield
         finally:
             os.close(fd)

@@ -231,19 +231,22 @@ def _apply_all(
     session: Session, delivery: Delivery, events: Sequence[JournalEvent | Points]
 ) -> None:
     latest = 0.0
+    series = points.SeriesIds(session, delivery.run)
     for event in events:
-        latest = max(latest, _apply(session, delivery, event))
+        latest = max(latest, _apply(session, delivery, event, series))
     if latest:
         runs.seen(session, delivery.run, latest)
 
 
-def _apply(session: Session, delivery: Delivery, event: JournalEvent | Points) -> float:
+def _apply(
+    session: Session, delivery: Delivery, event: JournalEvent | Points, series: points.SeriesIds
+) -> float:
     """One event; when it happened."""
     if isinstance(event, Opened):
         return mended(event, 0.0)[0].time
     check_event(event)
     if isinstance(event, Points):
-        points.points(session, delivery.run, delivery.journal, event)
+        points.points(session, delivery.run, delivery.journal, event, series)
         return max(event.times)
     if isinstance(event, Closed | Ended):
         session.run("close_journal", id=delivery.journal, time=session.time(event.time))

@@ -32,14 +32,47 @@ def types(session: Session, run: str, event: Types) -> None:
     session.many("set_type", rows)
 
 
-def points(session: Session, run: str, journal: str, event: Points) -> None:
-    """Log calls of one set of keys."""
+class SeriesIds:
+    """The numbers of a run's series, looked up once for a delivery, however many keys it has."""
+
+    def __init__(self, session: Session, run: str) -> None:
+        self._session, self._run = session, run
+        self._known: dict[str, dict[str, int]] = {}
+
+    def of(self, kind: str, keys: Sequence[str]) -> list[int]:
+        """Those of some keys, made where they are new."""
+        if kind not in self._known:
+            self._look(kind)
+        known = self._known[kind]
+        new = [key for key in keys if key not in known]
+        if new:
+            self._session.many(
+                "insert_series",
+                [{"run": self._run, "kind": kind, "key": key, "type": "float"} for key in new],
+            )
+            if len(new) == 1:
+                row = self._session.row("series_of_key", run=self._run, kind=kind, key=new[0])
+                known[new[0]] = row["id"]
+            else:
+                known = self._look(kind)
+        return [known[key] for key in keys]
+
+    def _look(self, kind: str) -> dict[str, int]:
+        rows = self._session.rows("series_ids", run=self._run, kind=kind)
+        found = self._known[kind] = {row["key"]: row["id"] for row in rows}
+        return found
+
+
+def points(
+    session: Session, run: str, journal: str, event: Points, series: SeriesIds | None = None
+) -> None:
+    """Log calls of one set of keys. `series` is shared by the events of one delivery."""
     event = replace(
         event,
         keys=tuple(map(plain_text, event.keys)),
         columns=[floats_for_large(column) for column in event.columns],
     )
-    ids = _series_ids(session, run, event.kind, event.keys)
+    ids = (series or SeriesIds(session, run)).of(event.kind, event.keys)
     digest = _keys_hash(event.kind, event.keys)
     calls = len(event.steps)
     done = 0
@@ -225,18 +258,6 @@ def cut(event: Points, start: int, stop: int) -> Points:
         columns=[column[start:stop] for column in event.columns],
         progress=None if event.progress is None else event.progress[start:stop],
     )
-
-
-def _series_ids(session: Session, run: str, kind: str, keys: tuple[str, ...]) -> list[int]:
-    known = {row["key"]: row["id"] for row in session.rows("series_ids", run=run, kind=kind)}
-    new = [key for key in keys if key not in known]
-    if new:
-        session.many(
-            "insert_series",
-            [{"run": run, "kind": kind, "key": key, "type": "float"} for key in new],
-        )
-        known = {row["key"]: row["id"] for row in session.rows("series_ids", run=run, kind=kind)}
-    return [known[key] for key in keys]
 
 
 def _keys_hash(kind: str, keys: tuple[str, ...]) -> str:
