@@ -1,6 +1,6 @@
 """What callers hand over, made plain: tags, parameters and tables in all the forms people use."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from runbase.errors import InvalidValue
@@ -12,8 +12,7 @@ def as_tags(tags: Any) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     several: list[Any]
     try:
-        one = isinstance(tags, str | Mapping)
-        several = [cast("Any", tags)] if one else list(cast("Iterable[Any]", tags or ()))
+        several = [tags] if _is_one(tags) else list(tags or ())
     except TypeError:
         kind = type(tags).__name__
         raise InvalidValue(f"tags are text, a list of it or a mapping, not {kind}") from None
@@ -24,6 +23,10 @@ def as_tags(tags: Any) -> dict[str, str | None]:
         else:
             found[to_text(tag)] = None
     return found
+
+
+def _is_one(tags: Any) -> bool:
+    return isinstance(tags, str | Mapping)
 
 
 def as_params(values: Any) -> dict[str, Any]:

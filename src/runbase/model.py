@@ -160,6 +160,8 @@ class Run(Struct, frozen=True, kw_only=True):
     exit_code: int | None
     alive: bool = False
     """Whether it was under way when it was read, and gave a sign of life within three minutes before."""
+    dead_seconds: float = 0.0
+    """Of a resumed run: for how long no process of it was there."""
     checkpoint: str | None = None
     source_status: str | None = None
     """The state's word in the system that it was imported from."""
@@ -185,7 +187,12 @@ class Run(Struct, frozen=True, kw_only=True):
 
     @property
     def seconds(self) -> float | None:
-        """How long it ran, or has run so far, in seconds."""
+        """For how long it ran, or has run so far, in seconds; without the time before it was resumed."""
+        return None if self.elapsed is None else max(self.elapsed - self.dead_seconds, 0.0)
+
+    @property
+    def elapsed(self) -> float | None:
+        """Seconds from its beginning to its end, or until now."""
         if self.started_at is None:
             return None
         end = self.ended_at or self.seen_at or self.updated_at

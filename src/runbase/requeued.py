@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from runbase.journal import files, tail
+from runbase.journal import files, last_line
 
 _JOB = (
     "SLURM_CLUSTER_NAME",
@@ -75,9 +75,8 @@ def note(place: Path | None, run: str) -> None:
 
 
 def _completed(path: Path) -> bool:
-    last = tail(path, 2**16).rstrip(b"\n").rpartition(b"\n")[2]
     try:
-        told = msgspec.json.decode(last, type=_Last)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        told = msgspec.json.decode(last_line(path), type=_Last)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return False  # such as a line of points
     return (told.e, told.status) == ("end", "COMPLETED")

@@ -453,3 +453,61 @@ def test_a_file_whose_last_writer_was_killed_before_write_ahead_mode(
     with runbase.open(copy) as store:
         assert len(store.metrics(run.id, "x")) == 5000
         assert store.check() == []
+
+
+def test_a_run_that_failed_at_length_and_was_resumed_is_completed(home: Path) -> None:
+    with (
+        pytest.raises(ValueError, match="long"),
+        runbase.start_run("again", home=home, capture=False) as run,
+    ):
+        run.log({"loss": 1.0})
+        raise ValueError("long " * 5000)
+    assert runbase.open(home=home).run(run.id).status == "FAILED"
+    with runbase.start_run(resume=run.id, home=home, capture=False) as again:
+        again.log({"loss": 0.5})
+    with runbase.open(home=home) as store:
+        assert store.run(run.id).status == "COMPLETED"
+        assert store.run(run.id).error is None
+
+
+@pytest.mark.parametrize("end", ["failed", "killed"])
+def test_the_time_before_a_run_was_resumed_does_not_count(
+    home: Path, script: Script, end: str
+) -> None:
+    process = script(
+        f"import os, time, runbase\n"
+        f"run = runbase.start_run('again', home={str(home)!r}, capture=False)\n"
+        f"run.log({{'loss': 1.0}})\n"
+        f"time.sleep(0.2)\n"
+        f"run.log({{'loss': 1.0}})\n"
+        + ("run.finish('FAILED')\n" if end == "failed" else "os.kill(os.getpid(), 9)\n")
+    )
+    process.communicate()
+    with runbase.open(home=home) as store:
+        (dead,) = store.runs()
+        assert dead.seconds == dead.elapsed
+        assert dead.seconds is not None
+    time.sleep(1.5)
+    with runbase.start_run(resume=dead.id, home=home, capture=False) as run:
+        run.log({"loss": 0.5})
+    with runbase.open(home=home) as store:
+        record = store.run(run.id)
+        assert record.status == "COMPLETED"
+        assert record.seconds is not None
+        assert record.elapsed is not None
+        assert record.elapsed - record.seconds >= 1.4
+        assert record.elapsed - record.seconds == pytest.approx(record.dead_seconds, abs=0.01)
+        assert len(store.runs(f"seconds < {record.seconds + 0.1} and elapsed > 1.5")) == 1
+        row = store.sql("select seconds, elapsed from run_summary")[0]
+        assert [float(value) for value in row] == [
+            pytest.approx(record.seconds, abs=0.01),
+            pytest.approx(record.elapsed, abs=0.01),
+        ]
+    # In whatever order the journals come in.
+    (home / "runbase.db").unlink()
+    first = run.folder / "journal.jsonl"
+    first.rename(home / "aside")
+    runbase.open(home=home).close()
+    (home / "aside").rename(first)
+    with runbase.open(home=home) as store:
+        assert store.run(run.id).dead_seconds == pytest.approx(record.dead_seconds, abs=0.01)

@@ -70,7 +70,7 @@ def _print_head(out: Console, run: Run, folder: Path | None) -> None:
         "started": f"{run.started_at:%Y-%m-%d %H:%M:%S} UTC ({common.ago(run.started_at)})"
         if run.started_at
         else "–",
-        "took": common.duration(run.seconds),
+        "took": _took(run),
         "by": f"{run.user or '?'} on {run.host}, process {run.pid or '?'}" if run.host else "",
         "folder": str(folder or run.folder or "–"),
         "tags": common.tags_text(run.tags),
@@ -124,6 +124,13 @@ def _metrics(run: Run) -> Any:
         nans = f" [yellow]({m.nans} NaN)[/]" if m.nans else ""
         table.add_row(f"  {escape(key)}{nans}", *map(common.number, numbers))
     return table
+
+
+def _took(run: Run) -> str:
+    took = common.duration(run.seconds)
+    if not run.dead_seconds:
+        return took
+    return f"{took} (resumed; {common.duration(run.elapsed)} from its beginning to its end)"
 
 
 def _git(git: dict[str, Any]) -> str:

@@ -272,7 +272,12 @@ def _files(run: Foreign, held: set[tuple[Any, ...]]) -> Iterator[Any]:
 
 def _state(run: Foreign, known: Run | None) -> Iterator[Any]:
     if run.status.phase is Phase.ENDED:
-        yield Ended(time=run.ended or run.started, status=run.status, exit_code=run.exit_code)
+        # Clocks and tables say odd things; a run that has ended did not do so before it began.
+        yield Ended(
+            time=max(run.ended or run.started, run.started),
+            status=run.status,
+            exit_code=run.exit_code,
+        )
     elif run.status.phase is Phase.ACTIVE and known is not None:
         times = [rows[-1][0] for rows in run.metrics.values() if rows]
         yield Started(time=max(times, default=run.started), resumed=True)

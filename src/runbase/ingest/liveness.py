@@ -15,7 +15,7 @@ from socket import gethostname
 
 from runbase.events import Process
 from runbase.ingest.pipeline import Report
-from runbase.journal import files, open_lines, opened, tail
+from runbase.journal import files, last_line, open_lines, opened
 from runbase.status import SILENCE
 from runbase.storage.protocol import Storage
 from runbase.storage.records import LiveRun
@@ -166,8 +166,7 @@ def _began(path: Path) -> bool:
 
 
 def _closed(path: Path) -> bool:
-    last = tail(path, 4096).rstrip(b"\n").rpartition(b"\n")[2]
-    return last.startswith((b'{"e":"end"', b'{"e":"close"'))
+    return last_line(path).startswith((b'{"e":"end"', b'{"e":"close"'))
 
 
 def _reason(run: LiveRun, told: bool) -> str:

@@ -1,7 +1,7 @@
 """Journals: append-only files that hold what a run did. No SQL here, and no locks."""
 
 from runbase.journal.format import NAME, VERSION
-from runbase.journal.packed import is_packed, open_lines, pack, size, tail
+from runbase.journal.packed import is_packed, last_line, open_lines, pack, size
 from runbase.journal.reader import Batch, chosen, files, locate, opened, read
 from runbase.journal.writer import JournalWriter
 
@@ -13,11 +13,11 @@ __all__ = [
     "chosen",
     "files",
     "is_packed",
+    "last_line",
     "locate",
     "open_lines",
     "opened",
     "pack",
     "read",
     "size",
-    "tail",
 ]

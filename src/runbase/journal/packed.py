@@ -55,11 +55,19 @@ def size(path: Path) -> int:
         return int.from_bytes(file.read(4), "little")
 
 
-def tail(path: Path, count: int) -> bytes:
-    """The last bytes of its lines."""
+def last_line(path: Path) -> bytes:
+    """The last whole line of a journal, however long it is; empty where there is none."""
+    count = 2**12
     with open_lines(path) as file:
-        file.seek(max(size(path) - count, 0))
-        return file.read()
+        end = size(path)
+        while True:
+            file.seek(max(end - count, 0))
+            data = file.read()
+            data = data[: data.rfind(b"\n") + 1]
+            start = data.rfind(b"\n", 0, -1) + 1
+            if start or count >= end:
+                return data[start:]
+            count *= 8
 
 
 def pack(path: Path) -> int:

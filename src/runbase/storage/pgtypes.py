@@ -176,12 +176,12 @@ class Session:
         if len(rows) < 100 or self._pipeline is not None:  # COPY does not go through a pipeline
             self.many(name, rows)
             return
+        statement = statements("postgres")[name]
+        rows = [fitted(statement, row) for row in rows]
         parts = {
             "into": sql.Identifier(table),
             "columns": sql.SQL(", ").join(map(sql.Identifier, rows[0])),
         }
-        statement = statements("postgres")[name]
-        rows = [fitted(statement, row) for row in rows]
         cursor = self._cursor()
         if fresh:
             with cursor.copy(_STRAIGHT.format(**parts)) as copy:

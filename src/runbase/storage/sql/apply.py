@@ -235,7 +235,7 @@ def _apply_all(
     for event in events:
         latest = max(latest, _apply(session, delivery, event, series))
     if latest:
-        runs.seen(session, delivery.run, latest)
+        runs.seen(session, delivery.run, latest, delivery.journal)
 
 
 def _apply(

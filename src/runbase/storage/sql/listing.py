@@ -148,6 +148,7 @@ def _run(session: Session, row: Any, own: Sequence[str], **parts: Any) -> Run:
         "attempt",
         "retries",
         "runner",
+        "dead_seconds",
     )
     fields: dict[str, Any] = {name: row[name] for name in plain}
     fields |= {name: session.moment(row[name]) for name in _MOMENTS}

@@ -147,9 +147,13 @@ def recorded(session: Session, run: str, event: RecordLogged) -> None:
     )
 
 
-def seen(session: Session, run: str, time: float) -> None:
-    """A sign of life."""
-    session.run("seen_run", run=run, time=session.time(time))
+def seen(session: Session, run: str, time: float, journal: str | None = None) -> None:
+    """A sign of life, from a process that writes a journal where one is given."""
+    moment = session.time(time)
+    session.run("seen_run", run=run, time=moment)
+    if journal is not None:
+        session.run("seen_journal", id=journal, time=moment)
+        session.run("set_dead_seconds", run=run)
 
 
 def requeue(session: Session, run: str, time: float, reason: str) -> None:

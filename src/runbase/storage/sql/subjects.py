@@ -13,13 +13,22 @@ from runbase.status import ACTIVE, SILENCE
 
 Kind = Literal["number", "text", "time", "any"]
 
-SECONDS = """
+ELAPSED = """
 -- only: sqlite
 round((julianday(coalesce(r.ended_at, r.seen_at, r.updated_at)) - julianday(r.started_at)) * 86400, 3)
 -- only: postgres
 round(extract(epoch from coalesce(r.ended_at, r.seen_at, r.updated_at) - r.started_at), 3)
 -- only: end
 """
+"""From a run's beginning to its end, in seconds."""
+SECONDS = """
+-- only: sqlite
+round((julianday(coalesce(r.ended_at, r.seen_at, r.updated_at)) - julianday(r.started_at)) * 86400 - r.dead_seconds, 3)
+-- only: postgres
+round((extract(epoch from coalesce(r.ended_at, r.seen_at, r.updated_at) - r.started_at) - r.dead_seconds)::numeric, 3)
+-- only: end
+"""
+"""The same without the time in which no process of it was there."""
 
 _STATES = ", ".join(f"'{status}'" for status in sorted(ACTIVE))
 ALIVE = f"""
@@ -184,6 +193,7 @@ RUNS = Subject(
         "updated_at": Column("r.updated_at", "time"),
         "seen_at": Column("r.seen_at", "time"),
         "seconds": Column(SECONDS, "number"),
+        "elapsed": Column(ELAPSED, "number"),
         "alive": Column(ALIVE, "number", truth=True),
         "user": Column("r.username", "text"),
         "host": Column("r.host", "text"),

@@ -44,6 +44,7 @@ _PLAIN = (
     "attempt",
     "retries",
     "runner",
+    "dead_seconds",
 )
 _decode = msgspec.json.Decoder().decode
 
@@ -341,6 +342,7 @@ def _insert_points(session: Session, dump: RunDump) -> None:
                 "run": dump.id,
                 "opened_at": _moment(session, row["opened_at"]),
                 "closed_at": _moment(session, row["closed_at"]),
+                "seen_at": _moment(session, row["seen_at"]),
             }
             for row in dump.journals
         ],
@@ -423,7 +425,7 @@ def _portable(session: Session, key: str, value: Any) -> Any:
         return value
     if key in ("numbers", "times", "steps", "progress"):
         return value if isinstance(value, str) else _text(value)
-    if key in ("time", "created_at", "opened_at", "closed_at", "removed_at"):
+    if key in ("time", "created_at", "opened_at", "closed_at", "seen_at", "removed_at"):
         return _seconds(session, value)
     if key in ("value", "metadata"):
         return session.document(value)

@@ -24,6 +24,39 @@ alter table experiment_tags add column long_key text; -- the whole key where it 
 alter table attributes add column long_key text; -- the whole key where it has more than 500 characters
 alter table experiment_attributes add column long_key text; -- the whole key where it has more than 500 characters
 
+alter table journals add column seen_at {time}; -- the time of its latest event
+alter table runs add column dead_seconds {real} not null default 0; -- of a resumed run: for how long no process of it was there
+
+drop view run_summary;
+-- One row a run, with its parameters, tags and last metrics as JSON objects. `seconds` is for how long it ran,
+-- `elapsed` from its beginning to its end: more, where it was resumed.
+create view run_summary as
+select r.id, e.name as experiment, r.number, r.name, r.status, r.started_at, r.ended_at,
+-- only: sqlite
+       round((julianday(coalesce(r.ended_at, r.seen_at, r.updated_at))
+              - julianday(r.started_at)) * 86400 - r.dead_seconds, 3) as seconds,
+       coalesce(c.params, '{}') as params,
+       (select json_group_object(t.key, t.value) from run_tags t where t.run_id = r.id) as tags,
+       (select json_group_object(s.key, case when abs(s.last) < 9e999 then s.last end)
+          from series s where s.run_id = r.id and s.kind = 'metric') as metrics,
+       round((julianday(coalesce(r.ended_at, r.seen_at, r.updated_at))
+              - julianday(r.started_at)) * 86400, 3) as elapsed
+-- only: postgres
+       round((extract(epoch from coalesce(r.ended_at, r.seen_at, r.updated_at) - r.started_at)
+              - r.dead_seconds)::numeric, 3) as seconds,
+       coalesce(c.params, '{}') as params,
+       (select coalesce(jsonb_object_agg(t.key, t.value), '{}')
+          from run_tags t where t.run_id = r.id) as tags,
+       (select coalesce(jsonb_object_agg(s.key, case when abs(s.last) < 'Infinity' then s.last end), '{}')
+          from series s where s.run_id = r.id and s.kind = 'metric') as metrics,
+       round(extract(epoch from coalesce(r.ended_at, r.seen_at, r.updated_at) - r.started_at), 3)
+         as elapsed
+-- only: end
+from runs r
+join experiments e on e.id = r.experiment_id
+left join configs c on c.id = r.config_id
+where r.deleted_at is null;
+
 -- only: postgres
 -- A hash index takes names of any length; of values, the first 200 characters narrow a search.
 drop index experiments_name;

@@ -21,6 +21,10 @@ update journals set problems = problems + :problems where id = :id;
 -- Which attempt at a trial writes it; 0 for runs that are no trials.
 select attempt from journals where id = :id;
 
+-- name: seen_journal
+-- The time of its latest event.
+update journals set seen_at = :time where id = :id and (seen_at is null or seen_at < :time);
+
 -- name: close_journal
 -- Its process is done with it.
 update journals set closed_at = :time where id = :id;

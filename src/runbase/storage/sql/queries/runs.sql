@@ -58,6 +58,23 @@ update runs set
   updated_at = case when updated_at < :time then :time else updated_at end
 where id = :run;
 
+-- name: set_dead_seconds
+-- For how long no process of a run that has several journals was there: the gaps between them.
+update runs set dead_seconds = (
+  select coalesce(sum(case when gap > 0 then gap else 0 end), 0) from (
+    select
+      -- only: sqlite
+      (julianday(opened_at) - julianday(max(until) over before)) * 86400 as gap
+      -- only: postgres
+      extract(epoch from opened_at - max(until) over before)::double precision as gap
+      -- only: end
+    from (select id, opened_at, coalesce(closed_at, seen_at, opened_at) as until
+          from journals where run_id = :run) j
+    window before as (order by opened_at, id rows between unbounded preceding and 1 preceding)
+  ) gaps
+)
+where id = :run and (select count(*) from journals where run_id = :run) > 1;
+
 -- name: add_status
 -- One step of its status history; the same one twice is one.
 insert into status_history (run_id, time, status, reason, inferred, attempt)
@@ -71,7 +88,7 @@ on conflict (run_id, time, status) do nothing;
 select h.status, h.time, h.attempt, s.phase from status_history h join statuses s on s.status = h.status
 where h.run_id = :run and h.inferred = 0
 order by h.attempt desc, case when h.attempt > 0 and s.phase = 'waiting' then 1 else 0 end,
-         h.time desc, s.phase desc
+         h.time desc, case s.phase when 'ended' then 0 when 'active' then 1 else 2 end
 limit 1;
 
 -- name: first_running

@@ -4,7 +4,7 @@ select run_id, time, status, reason, inferred, attempt from status_history where
 
 -- name: journals_of_runs
 -- Their journals, and how far each was read.
-select run_id, id, file, "offset", lines, problems, host, pid, process_started, boot, opened_at, closed_at, attempt
+select run_id, id, file, "offset", lines, problems, host, pid, process_started, boot, opened_at, closed_at, seen_at, attempt
 from journals where run_id = any(:runs);
 
 -- name: all_series_of_runs
@@ -70,11 +70,11 @@ select coalesce(max(number), 0) + 1 as number from runs where experiment_id = :e
 insert into runs (id, experiment_id, number, name, status, parent_id, username, host, pid, folder, checkpoint,
                   notes, exit_code, source_status, created_at, started_at, ended_at, updated_at, seen_at,
                   lost_at, deleted_at, git, args, env, system, error, queued_at, due_at, lease_until,
-                  priority, attempt, retries, runner)
+                  priority, attempt, retries, runner, dead_seconds)
 values (:id, :experiment, :number, :name, :status, :parent_id, :username, :host, :pid, :folder, :checkpoint,
         :notes, :exit_code, :source_status, :created_at, :started_at, :ended_at, :updated_at, :seen_at,
         :lost_at, :deleted_at, :git, :args, :env, :system, :error, :queued_at, :due_at, :lease_until,
-        :priority, :attempt, :retries, :runner);
+        :priority, :attempt, :retries, :runner, :dead_seconds);
 
 -- name: complete_run
 -- What is known of it elsewhere, where nothing is known here.
@@ -140,9 +140,9 @@ values (:id, :run, :seq, :journal_id, :keys_hash, :count, :first_step, :stride, 
 -- name: load_journal
 -- A journal, and how far it was read.
 insert into journals (id, run_id, file, "offset", lines, problems, host, pid, process_started, boot,
-                      opened_at, closed_at, attempt)
+                      opened_at, closed_at, seen_at, attempt)
 values (:id, :run, :file, :offset, :lines, :problems, :host, :pid, :process_started, :boot, :opened_at,
-        :closed_at, :attempt)
+        :closed_at, :seen_at, :attempt)
 on conflict (id) do nothing;
 
 -- name: load_record
