@@ -152,3 +152,38 @@ def _sample() -> bytes:
 
 
 _SAMPLE: list[bytes] = []
+
+
+def test_a_finished_run_is_not_running_whatever_its_files_times_say(
+    store: runbase.Store, tmp_path: Path
+) -> None:
+    logs = tmp_path / "logs" / "run"
+    with SummaryWriter(str(logs)) as writer:
+        writer.add_scalar("loss", 1.0, 0, walltime=time.time() + 1000)
+    store.scan(tmp_path / "logs")
+    for file in logs.iterdir():
+        os.utime(file, (LONG_AGO, LONG_AGO))
+    store.scan(tmp_path / "logs")
+    assert [run.status for run in store.runs()] == [Status.COMPLETED]
+
+
+def test_a_run_that_nobody_scans_again_ends_by_itself(
+    store: runbase.Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from runbase.ingest import check_liveness, liveness
+
+    with SummaryWriter(str(tmp_path / "logs" / "run")) as writer:
+        writer.add_scalar("loss", 1.0, 0)
+    store.scan(tmp_path / "logs")
+    (run,) = store.runs()
+    assert run.status is Status.RUNNING
+    monkeypatch.setattr(liveness, "SILENCE", 0.0)
+    check_liveness(store._storage, tmp_path)
+    (run,) = store.runs()
+    assert (run.status, run.alive) == (Status.COMPLETED, False)
+    assert "does not say how it ended" in (store.run(run.id).history[-1].reason or "")
+    monkeypatch.setattr(liveness, "SILENCE", 180.0)
+    with SummaryWriter(str(tmp_path / "logs" / "run")) as writer:
+        writer.add_scalar("loss", 1.0, 1)
+    store.scan(tmp_path / "logs")
+    assert store.runs()[0].status is Status.RUNNING

@@ -157,3 +157,23 @@ def test_the_command(tmp_path: Path) -> None:
             [*command, "a.csv", *wrong], cwd=tmp_path, capture_output=True, text=True, check=False
         )
         assert done.returncode == 2, done.stdout
+
+
+def test_runs_that_have_ended_are_not_running(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_text(
+        "run,status,started,ended,loss\n"
+        "tie,finished,2026-01-01,2026-01-01,1\n"
+        "backwards,finished,2026-01-02,2026-01-01,1\n"
+        "bare,,,,2\n"
+        "running,running,2026-01-03,,1\n"
+    )
+    with runbase.open(tmp_path / "store.db") as store:
+        import_from(store, str(path), "table")
+        found = {
+            run.name: (run.status, run.started_at and run.started_at.day) for run in store.runs()
+        }
+        assert found["tie"] == ("COMPLETED", 1)
+        assert found["backwards"] == ("COMPLETED", 2)
+        assert found["bare"][0] == "COMPLETED"
+        assert found["running"] == ("RUNNING", 3)

@@ -16,7 +16,7 @@ from socket import gethostname
 from runbase.events import Process
 from runbase.ingest.pipeline import Report
 from runbase.journal import files, last_line, open_lines, opened
-from runbase.status import SILENCE
+from runbase.status import SILENCE, Status
 from runbase.storage.protocol import Storage
 from runbase.storage.records import LiveRun
 
@@ -33,6 +33,9 @@ def check_liveness(storage: Storage, home: Path, report: Report | None = None) -
     for run in storage.live_runs():
         if not run.processes:
             continue  # it was reported from outside, without a journal: a lease may tell, or nobody
+        if run.endless:
+            _check_endless(storage, run, report)
+            continue
         folder = home / run.folder if run.folder else None
         beat = _beat(folder)
         alive = _lives_here(run.processes)
@@ -56,6 +59,17 @@ def check_liveness(storage: Storage, home: Path, report: Report | None = None) -
     if living:
         storage.beat(living)
     return report
+
+
+def _check_endless(storage: Storage, run: LiveRun, report: Report) -> None:
+    """A run of a scan or an import whose source never says that it ends: it has, when nothing comes any more."""
+    quiet = time.time() - run.seen >= SILENCE
+    if quiet and not run.lost:
+        reason = "no new data for 3 minutes; its source does not say how it ended"
+        storage.mark_lost(run.id, run.seen, reason, Status.COMPLETED)
+    elif run.lost and not quiet:
+        storage.mark_alive(run.id, time.time())
+        report.found_alive += 1
 
 
 def this_process() -> Process:

@@ -97,8 +97,10 @@ class Storage(TrialStorage, Protocol):
         """They live: a sign of it by the database's clock; those that were taken for lost are found again."""
         ...
 
-    def mark_lost(self, run: str, seen: float, reason: str) -> None:
-        """No sign of life since `seen`: NODE_FAIL, if it is still in an active state."""
+    def mark_lost(
+        self, run: str, seen: float, reason: str, status: Status = Status.NODE_FAIL
+    ) -> None:
+        """No sign of life since `seen`: it gets this status, if it is still in an active state."""
         ...
 
     def mark_alive(self, run: str, seen: float) -> None:

@@ -102,6 +102,8 @@ class LiveRun(Struct, frozen=True, kw_only=True):
     """Its last sign of life in the store, seconds since the epoch."""
     silent: float | None = None
     """Seconds since it, by the database's own clock; None where it never gave one to the database itself."""
+    endless: bool = False
+    """Whether nothing in its source says how it ends, as with TensorBoard's files."""
     processes: list[Process]
 
 

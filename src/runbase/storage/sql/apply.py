@@ -250,14 +250,22 @@ def _apply(
         return max(event.times)
     if isinstance(event, Closed | Ended):
         session.run("close_journal", id=delivery.journal, time=session.time(event.time))
-    state = _STATES.get(type(event))
-    if state is not None:
-        attempt = session.row("attempt_of_journal", id=delivery.journal)["attempt"]
-        state(session, delivery.run, event, attempt)
+    if isinstance(event, Started | StatusChanged | Ended):
+        _report(session, delivery, event)
     handler = _HANDLERS.get(type(event))
     if handler is not None:
         handler(session, delivery.run, event)
     return event.time
+
+
+def _report(session: Session, delivery: Delivery, event: Started | StatusChanged | Ended) -> None:
+    """A state. One that a process reports later counts as later, also where its clock was set back."""
+    row = session.row("state_of_journal", id=delivery.journal)
+    before = session.moment(row["state_at"])
+    if before is not None and event.time < before.timestamp():
+        event = replace(event, time=before.timestamp())
+    _STATES[type(event)](session, delivery.run, event, row["attempt"])
+    session.run("set_state_of_journal", id=delivery.journal, time=session.time(event.time))
 
 
 def _insert_journal(session: Session, event: Opened, delivery: Delivery) -> None:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import cast
 
 from runbase.events import Process
+from runbase.status import Status
 from runbase.storage.records import LiveRun
 from runbase.storage.sql import runs
 from runbase.storage.sql.session import Session
@@ -25,6 +26,7 @@ def live_runs(session: Session) -> list[LiveRun]:
                 lost=row["lost_at"] is not None,
                 seen=cast("datetime", seen).timestamp(),
                 silent=None if row["silent"] is None else float(row["silent"]),
+                endless=row["host"] == "" and not row["source_status"],
                 processes=[],
             ),
         )
@@ -43,8 +45,14 @@ def beat(session: Session, alive: Sequence[str]) -> None:
             mark_alive(session, row["id"], clock.time())
 
 
-def mark_lost(session: Session, run: str, seen_at: float, reason: str) -> None:
-    """Taken for lost, since its last sign of life."""
+def mark_lost(
+    session: Session,
+    run: str,
+    seen_at: float,
+    reason: str,
+    status: Status = Status.NODE_FAIL,
+) -> None:
+    """Taken for lost, or for ended, since its last sign of life."""
     state = session.row("run_state", run=run)
     if state is None or state["lost_at"] is not None:
         return
@@ -59,7 +67,7 @@ def mark_lost(session: Session, run: str, seen_at: float, reason: str) -> None:
         "add_status",
         run=run,
         time=moment,
-        status="NODE_FAIL",
+        status=status.value,
         reason=reason,
         inferred=1,
         attempt=None,
@@ -67,7 +75,7 @@ def mark_lost(session: Session, run: str, seen_at: float, reason: str) -> None:
     session.run(
         "settle_run",
         run=run,
-        status="NODE_FAIL",
+        status=status.value,
         started=None,
         ended=moment,
         lost=moment,

@@ -131,9 +131,11 @@ class SqlStorage(KeepStore, TrialStore):
         """They live."""
         self._driver.transact(lambda session: lives.beat(session, runs))
 
-    def mark_lost(self, run: str, seen: float, reason: str) -> None:
+    def mark_lost(
+        self, run: str, seen: float, reason: str, status: Status = Status.NODE_FAIL
+    ) -> None:
         """No sign of life since `seen`."""
-        self._driver.transact(lambda session: lives.mark_lost(session, run, seen, reason))
+        self._driver.transact(lambda session: lives.mark_lost(session, run, seen, reason, status))
 
     def mark_alive(self, run: str, seen: float) -> None:
         """It lives after all."""

@@ -343,6 +343,7 @@ def _insert_points(session: Session, dump: RunDump) -> None:
                 "opened_at": _moment(session, row["opened_at"]),
                 "closed_at": _moment(session, row["closed_at"]),
                 "seen_at": _moment(session, row["seen_at"]),
+                "state_at": _moment(session, row["state_at"]),
             }
             for row in dump.journals
         ],
@@ -425,7 +426,7 @@ def _portable(session: Session, key: str, value: Any) -> Any:
         return value
     if key in ("numbers", "times", "steps", "progress"):
         return value if isinstance(value, str) else _text(value)
-    if key in ("time", "created_at", "opened_at", "closed_at", "seen_at", "removed_at"):
+    if key in ("time", "created_at", "opened_at", "closed_at", "seen_at", "state_at", "removed_at"):
         return _seconds(session, value)
     if key in ("value", "metadata"):
         return session.document(value)

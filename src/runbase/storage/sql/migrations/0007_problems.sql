@@ -25,6 +25,7 @@ alter table attributes add column long_key text; -- the whole key where it has m
 alter table experiment_attributes add column long_key text; -- the whole key where it has more than 500 characters
 
 alter table journals add column seen_at {time}; -- the time of its latest event
+alter table journals add column state_at {time}; -- the time of the latest state that it reports
 alter table runs add column dead_seconds {real} not null default 0; -- of a resumed run: for how long no process of it was there
 
 drop view run_summary;

@@ -17,9 +17,13 @@ where id = :id and "offset" = :start;
 -- Counts events that could not be stored.
 update journals set problems = problems + :problems where id = :id;
 
--- name: attempt_of_journal
--- Which attempt at a trial writes it; 0 for runs that are no trials.
-select attempt from journals where id = :id;
+-- name: state_of_journal
+-- Which attempt at a trial writes it (0 for other runs), and when the latest state was that it reported.
+select attempt, state_at from journals where id = :id;
+
+-- name: set_state_of_journal
+-- The latest state that it reports.
+update journals set state_at = :time where id = :id;
 
 -- name: seen_journal
 -- The time of its latest event.

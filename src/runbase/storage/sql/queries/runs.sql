@@ -168,7 +168,7 @@ select name from runs where deleted_at is null order by created_at desc limit 20
 
 -- name: active_runs
 -- Runs that are not over, or were taken for lost, with each journal of theirs that was not closed.
-select r.id, r.folder, r.lost_at, r.seen_at, r.updated_at, r.status,
+select r.id, r.folder, r.lost_at, r.seen_at, r.updated_at, r.status, r.source_status,
        -- only: sqlite
        (julianday('now') - julianday(r.beat_at)) * 86400 as silent,
        -- only: postgres

@@ -4,7 +4,8 @@ select run_id, time, status, reason, inferred, attempt from status_history where
 
 -- name: journals_of_runs
 -- Their journals, and how far each was read.
-select run_id, id, file, "offset", lines, problems, host, pid, process_started, boot, opened_at, closed_at, seen_at, attempt
+select run_id, id, file, "offset", lines, problems, host, pid, process_started, boot, opened_at, closed_at, seen_at,
+       state_at, attempt
 from journals where run_id = any(:runs);
 
 -- name: all_series_of_runs
@@ -140,9 +141,9 @@ values (:id, :run, :seq, :journal_id, :keys_hash, :count, :first_step, :stride, 
 -- name: load_journal
 -- A journal, and how far it was read.
 insert into journals (id, run_id, file, "offset", lines, problems, host, pid, process_started, boot,
-                      opened_at, closed_at, seen_at, attempt)
+                      opened_at, closed_at, seen_at, state_at, attempt)
 values (:id, :run, :file, :offset, :lines, :problems, :host, :pid, :process_started, :boot, :opened_at,
-        :closed_at, :seen_at, :attempt)
+        :closed_at, :seen_at, :state_at, :attempt)
 on conflict (id) do nothing;
 
 -- name: load_record
