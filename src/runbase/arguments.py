@@ -41,11 +41,11 @@ def as_params(values: Any) -> dict[str, Any]:
 
 def as_environment(environ: Mapping[str, str] | str) -> dict[str, str]:
     """Environment variables without what looks like a secret; for "auto", those of the allow-list."""
-    from runbase import discretion
+    from runbase import secrets
 
     if isinstance(environ, str):
-        return discretion.allowed()
-    return discretion.harmless(environ)
+        return secrets.allowed()
+    return secrets.drop_secrets(environ)
 
 
 def program_options() -> dict[str, Any]:

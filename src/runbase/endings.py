@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from runbase.capture.slurm import why_terminated
 from runbase.errors import UsageError, suggestion
+from runbase.secrets import mask_text
 from runbase.status import Phase, Status
 from runbase.validation import EXIT_CODES
 from runbase.values import to_text
@@ -109,8 +110,8 @@ def describe(error: BaseException | None) -> dict[str, Any] | None:
         trace = ""
     return {
         "type": f"{module}{kind.__qualname__}",
-        "message": to_text(error),
-        "traceback": trace,
+        "message": mask_text(to_text(error)),
+        "traceback": mask_text(trace),
     }
 
 

@@ -34,6 +34,7 @@ from runbase.holdings import ArtifactLog
 from runbase.journal import JournalWriter
 from runbase.media import MediaLog
 from runbase.params import RunParams
+from runbase.secrets import mask_text
 from runbase.status import Status
 from runbase.validation import EXIT_CODES
 from runbase.values import (
@@ -279,7 +280,7 @@ class Run(MediaLog, ArtifactLog):
         raised = error if isinstance(error, BaseException) else None
         details = endings.describe(raised)
         if isinstance(error, str):
-            details = {"type": "error", "message": error, "traceback": ""}
+            details = {"type": "error", "message": mask_text(error), "traceback": ""}
         if parsed is None:
             if isinstance(error, str):
                 parsed = self._outcomes["exception"] or Status.FAILED

@@ -12,6 +12,7 @@ from typing import Any, cast
 import msgspec
 
 from runbase.errors import UsageError, suggestion
+from runbase.secrets import mask_text
 from runbase.storage.address import without_password
 
 HOME_NAME = ".runbase"
@@ -65,6 +66,9 @@ class Setting(msgspec.Struct, frozen=True):
     value: Any
     source: str
 
+    def __repr__(self) -> str:
+        return f"Setting({mask_text(repr(self.value))}, from {self.source})"
+
 
 class Settings(msgspec.Struct, frozen=True):
     """All settings, resolved."""
@@ -72,6 +76,10 @@ class Settings(msgspec.Struct, frozen=True):
     home: Path
     store: str
     values: dict[str, Setting]
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={self.shown(name)!r}" for name in self.values)
+        return f"Settings({shown})"
 
     def text(self, name: str) -> str | None:
         """A setting as text; None where it is not set."""

@@ -18,7 +18,7 @@ from runbase.storage.urls import open_storage
 
 SOURCE = Path(runbase.__file__).parent
 FLOORS = {
-    0: "model events status errors ids values validation space protobuf discretion",
+    0: "model events status errors ids values validation untrusted space protobuf secrets",
     1: "journal storage",
     2: "ingest capture trials registry analysis",
     3: "client experiment folders learning leases openings requeued rebuilding worker run start active arguments params current background endings files settings aio testing shelves listings roots recorder media mediafiles holdings uploads",

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from runbase.discretion import hide
+from runbase.secrets import mask_argv
 
 
 def command(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Script, working folder, command line, and its options parsed; secrets replaced by stars."""
     argv = list(sys.orig_argv if argv is None else argv)
     program = sys.argv if argv == sys.orig_argv else argv
-    found: dict[str, Any] = {"argv": hide(argv), "cwd": _working_folder()}
+    found: dict[str, Any] = {"argv": mask_argv(argv), "cwd": _working_folder()}
     script = getattr(sys.modules.get("__main__"), "__file__", None)
     if script:
         found["script"] = str(Path(script).absolute())
-    options = parse(hide(program[1:]))
+    options = parse(mask_argv(program[1:]))
     if options:
         found["options"] = options
     return found

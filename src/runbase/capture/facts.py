@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from runbase import discretion
+from runbase import secrets
 from runbase.capture import environment, git, machine, slurm
 from runbase.errors import UsageError, suggestion
 
@@ -42,7 +42,7 @@ def quick(wanted: Iterable[str]) -> dict[str, dict[str, Any]]:
     if "command" in names:
         facts["args"] = environment.command()
     if "env" in names:
-        facts["env"] = discretion.allowed()
+        facts["env"] = secrets.allowed()
     if "slurm" in names and (job := slurm.job()):
         facts["system"] = {"slurm": job}
     return facts
@@ -55,7 +55,7 @@ def capture(wanted: Iterable[str], script_folder: Path, folder: Path) -> dict[st
     if "git" in names and (repository := git.repository(script_folder)):
         diff = repository.pop("diff", None)
         if diff:
-            (folder / "git.diff").write_text(diff, "utf-8")
+            (folder / "git.diff").write_text(diff, "utf-8", "backslashreplace", "")
         facts["git"] = repository
     system: dict[str, Any] = {}
     if "host" in names:

@@ -6,6 +6,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from runbase.secrets import mask_diff, mask_text
+
 LARGEST_DIFF = 2**20
 """Bytes of a diff that are kept (1 MiB)."""
 
@@ -23,13 +25,16 @@ def repository(folder: Path) -> dict[str, Any] | None:
     found["branch"] = None if branch == "HEAD" else branch
     remote = _git(folder, "config", "--get", "remote.origin.url")
     if remote:
-        found["remote"] = _CREDENTIALS.sub("", remote.strip())
+        found["remote"] = mask_text(_CREDENTIALS.sub("", remote.strip()))
     status = _git(Path(root), "status", "--porcelain", "--untracked-files=no")
     found["dirty"] = bool(status)
     if status:
         diff = _git(Path(root), "diff", "HEAD") or ""
-        found["diff"] = diff[:LARGEST_DIFF]
+        masked = mask_diff(diff[:LARGEST_DIFF])
+        found["diff"] = masked
         found["diff_truncated"] = len(diff) > LARGEST_DIFF
+        if masked != diff[:LARGEST_DIFF]:
+            found["diff_masked"] = True
     return found
 
 

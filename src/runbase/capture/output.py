@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from runbase.secrets import mask_file
+
 _SCRIPT = 'trap "" INT TERM HUP QUIT; exec tee -a -- "$1"'
 _active: "OutputCapture | None" = None
 
@@ -49,6 +51,8 @@ class OutputCapture:
             with suppress(subprocess.TimeoutExpired):
                 copier.wait(timeout=2)
         self._copiers.clear()
+        with suppress(OSError):  # such as of a folder that is gone
+            mask_file(self._path)
 
     def _divert(self, fd: int) -> None:
         saved = os.dup(fd)

@@ -9,10 +9,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, cast
 
-from runbase.discretion import allowed
 from runbase.ids import derived_id
 from runbase.importers.base import Asked, Foreign, Told
 from runbase.importers.databases import database, each, is_database, tables
+from runbase.secrets import allowed
 from runbase.status import Status
 from runbase.values import flatten
 

@@ -15,12 +15,12 @@ from typing import Any, cast
 
 from msgspec import Struct
 
-from runbase.discretion import hide
 from runbase.ids import derived_id
 from runbase.importers.base import Artifact, Asked, Foreign
 from runbase.importers.databases import path_of
 from runbase.importers.wandb_rows import Rows
 from runbase.protobuf import fields, signed
+from runbase.secrets import mask_argv
 from runbase.status import SILENCE, Status
 from runbase.values import flatten
 
@@ -199,7 +199,7 @@ def _status(told: _Told, path: Path) -> tuple[Status, str]:
 def _args(told: _Told, metadata: dict[str, Any]) -> dict[str, Any]:
     program = _text(told.environment.get(6)) or metadata.get("program")
     args = told.argv or metadata.get("args") or []
-    return {"script": program, "argv": hide([program, *args])} if program else {}
+    return {"script": program, "argv": mask_argv([program, *args])} if program else {}
 
 
 def _system(told: _Told, metadata: dict[str, Any]) -> dict[str, Any]:

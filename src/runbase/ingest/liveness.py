@@ -9,6 +9,7 @@ minute, by the database's clock, and whoever looks at a run passes on what they 
 
 import os
 import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from socket import gethostname
@@ -16,6 +17,7 @@ from socket import gethostname
 from runbase.events import Process
 from runbase.ingest.pipeline import Report
 from runbase.journal import files, last_line, open_lines, opened
+from runbase.secrets import mask_file
 from runbase.status import SILENCE, Status
 from runbase.storage.protocol import Storage
 from runbase.storage.records import LiveRun
@@ -56,6 +58,9 @@ def check_liveness(storage: Storage, home: Path, report: Report | None = None) -
         elif not alive and not run.lost and not (folder and is_written(folder)):
             storage.mark_lost(run.id, seen, _reason(run, told))
             report.lost += 1
+            if folder is not None and not told:
+                with suppress(OSError):  # what the run itself does at its end
+                    mask_file(folder / "output.log")
     if living:
         storage.beat(living)
     return report

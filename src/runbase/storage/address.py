@@ -4,6 +4,9 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsp
 
 from msgspec import Struct
 
+from runbase.errors import UsageError
+from runbase.secrets import mask_text
+
 SECRETS = ("password", "sslpassword", "passfile")
 
 
@@ -21,7 +24,10 @@ def postgres_address(url: str) -> Address:
     `postgres://` and `postgresql+psycopg2://`, as other tools write it, mean the same. `schema` may be
     a list with commas: the first is where tables are made.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:  # such as of an IPv6 address whose bracket is not closed
+        raise UsageError(f"{mask_text(url)!r} is not a database URL: {error}") from None
     options = parse_qsl(parts.query, keep_blank_values=True)
     schema = [unquote(value) for name, value in options if name == "schema"]
     path = tuple(name.strip() for value in schema for name in value.split(",") if name.strip())
@@ -38,8 +44,11 @@ def postgres_address(url: str) -> Address:
 def without_password(url: str) -> str:
     """A URL that may be printed, stored and logged."""
     if "://" not in url:
-        return url
-    parts = urlsplit(url)
+        return mask_text(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return mask_text(url)
     netloc = parts.netloc
     user, at, host = netloc.rpartition("@")
     if at:

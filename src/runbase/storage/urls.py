@@ -1,9 +1,11 @@
 """Which backend a URL names, opened. The only place that knows them all."""
 
+import re
 from pathlib import Path
 from urllib.parse import unquote
 
 from runbase.errors import UsageError
+from runbase.secrets import mask_text
 from runbase.storage.address import without_password
 from runbase.storage.protocol import Storage
 
@@ -11,6 +13,11 @@ from runbase.storage.protocol import Storage
 def open_storage(url: str, *, create: bool = True, timeout: float = 60.0) -> Storage:
     """The storage at `sqlite:///relative.db`, `sqlite:////absolute.db`, `sqlite://` (memory) or a path."""
     scheme, separator, rest = url.partition("://")
+    if not separator and re.match(r"\w[\w+]*:?//", url):
+        raise UsageError(
+            f"{mask_text(url)!r} is not a database URL: behind its scheme comes ://, as in "
+            "postgresql://user@host/database"
+        )
     if not separator:
         scheme, rest = "sqlite", f"/{url}"
     if scheme.split("+")[0] == "sqlite":
@@ -20,7 +27,7 @@ def open_storage(url: str, *, create: bool = True, timeout: float = 60.0) -> Sto
         name = unquote(rest[1:])
         memory = name in ("", ":memory:")
         path = None if memory else Path(name).expanduser().absolute()
-        return SqlStorage(SqliteDriver(path, create=create, timeout=timeout))
+        return SqlStorage(SqliteDriver(path, create=create, timeout=timeout), create=create)
     if scheme.split("+")[0] in ("postgresql", "postgres"):
         from runbase.storage.address import postgres_address
         from runbase.storage.sql.store import SqlStorage
@@ -31,8 +38,9 @@ def open_storage(url: str, *, create: bool = True, timeout: float = 60.0) -> Sto
             raise UsageError(
                 "a PostgreSQL store needs psycopg: pip install 'runbase[postgres]'"
             ) from error
-        return SqlStorage(PostgresDriver(postgres_address(url), create=create, timeout=timeout))
+        driver = PostgresDriver(postgres_address(url), create=create, timeout=timeout)
+        return SqlStorage(driver, create=create)
     raise UsageError(
-        f"{without_password(url)!r} is no database runbase knows; use sqlite:///path/runbase.db, a path to "
+        f"{mask_text(without_password(url))!r} is no database runbase knows; use sqlite:///path/runbase.db, a path to "
         "a file, or postgresql://user@host/database"
     )
