@@ -1,6 +1,7 @@
 """The store: experiments, runs, metrics, SQL, and everything people do with a record."""
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -20,9 +21,13 @@ from runbase.shelves.runs import LabelShelf
 from runbase.shelves.schema import SchemaShelf
 from runbase.shelves.transfer import Salvaged, TransferShelf
 from runbase.shelves.trash import TrashShelf
+from runbase.storage.patience import until
 from runbase.storage.protocol import Storage
 from runbase.storage.records import Rows
 from runbase.storage.urls import open_storage
+
+PATIENCE = 1.0
+"""Seconds for which opening a store waits for other writers before it goes on with what is there."""
 
 
 class Store(TransferShelf, LabelShelf, ChartShelf, TrashShelf, BackupShelf, SchemaShelf):
@@ -43,15 +48,28 @@ class Store(TransferShelf, LabelShelf, ChartShelf, TrashShelf, BackupShelf, Sche
         self.address = address or storage.url
         """What opens it anew: its URL as it was given, perhaps with a password. Not to be printed."""
 
-    def sync(self, progress: Callable[[int, int], None] | None = None) -> Report:
+    def sync(
+        self,
+        progress: Callable[[int, int], None] | None = None,
+        *,
+        patience: float | None = None,
+    ) -> Report:
         """Take in what the home's journals hold, and mark runs that died without a word.
 
         Goes on with a rebuild that was stopped: what the old database holds and no folder does is taken over.
-        `progress` is called with how many run folders are done, and of how many.
+        `progress` is called with how many run folders are done, and of how many. While other writers keep
+        the database busy for more than `patience` seconds together, it stops, and the report is `late`;
+        without it, it waits as long as the database's own timeout.
         """
         if self.home is None:
             return Report()
-        report = sync(self._storage, self.home, progress=progress)
+        if patience is None:
+            report = sync(self._storage, self.home, progress=progress)
+        else:
+            with until(time.monotonic() + patience):
+                report = sync(self._storage, self.home, progress=progress, give_way=True)
+            if report.late:
+                return report
         aside = rebuilding.pending(self.url)
         if aside:
             self.salvaged = Salvaged()
@@ -77,6 +95,8 @@ class Store(TransferShelf, LabelShelf, ChartShelf, TrashShelf, BackupShelf, Sche
         report = ScanReport()
         for path in paths:
             root = Path(path).expanduser().resolve()
+            if root.is_dir():
+                self._storage.add_artifact_root(str(root))
             report.add(scan(self._storage, root, full=full, place=self._placed, progress=progress))
             report.lost += check_liveness(self._storage, root).lost
         return report
@@ -173,7 +193,7 @@ def open(
     storage = open_storage(address, create=create)
     store = Store(storage, _home_of(settings.home, url, home), address)
     if sync and store.home is not None and store.home.is_dir():
-        store.sync()
+        store.sync(patience=PATIENCE)
     return store
 
 

@@ -38,6 +38,15 @@ def check_event(event: JournalEvent | Points) -> None:
         raise ValueError("its size is not between 0 and 2**63 - 1")
 
 
+def usable_time(value: Any, fallback: float) -> float:
+    """A time of a file that somebody else wrote, in seconds since the epoch; else the fallback."""
+    try:
+        time = float(value)
+    except (TypeError, ValueError, ArithmeticError):
+        return fallback
+    return time if EARLIEST <= time <= LATEST else fallback
+
+
 def mended(opened: Opened, time: float) -> tuple[Opened, list[str]]:
     """The first event of a journal with usable numbers, and what was wrong with those it had.
 

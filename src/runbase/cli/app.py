@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage.
 
 import os
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -13,6 +14,7 @@ from runbase import __version__
 from runbase.cli import (
     backup,
     best,
+    common,
     compare,
     demo,
     doctor,
@@ -84,7 +86,7 @@ app.add_typer(view.app, name="view", epilog=view.EXAMPLES, rich_help_panel=KEEP)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"runbase {__version__}")
+        common.say(f"runbase {__version__}")
         raise typer.Exit
 
 
@@ -99,10 +101,12 @@ def options(
 
 def main() -> None:
     """Run the command line; every error of ours is one line, not a traceback."""
+    with suppress(AttributeError, ValueError):  # such as of a stream that a test put there
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         app()
     except RunbaseError as error:
-        print(f"runbase: {error}", file=sys.stderr)
+        common.say(f"runbase: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UsageError) else 1)
     except BrokenPipeError:  # `runbase runs | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -41,8 +41,8 @@ def command(
         )
         return
     if dry_run:
-        print(f"Would write {done.path}")
+        common.say(f"Would write {done.path}")
     else:
-        print(f"Wrote {done.path} ({common.size(done.bytes)}, {done.seconds:.1f} s)")
+        common.say(f"Wrote {done.path} ({common.size(done.bytes)}, {done.seconds:.1f} s)")
     for path in done.removed:
-        print(f"{'would remove' if dry_run else 'removed'} {path}")
+        common.say(f"{'would remove' if dry_run else 'removed'} {path}")

@@ -48,7 +48,7 @@ def command(
         run = store.best(experiment, metric, direction, where=where)
         if checkpoint:
             found = store.best_checkpoint(run.experiment, metric, direction, where=where)
-            print(store.locate(found))
+            common.say(store.locate(found))
             return
         folder = store.folder(run)
     if json:

@@ -1,21 +1,24 @@
 """What the commands share: options, opening the store, and printing for people or for programs."""
 
+import re
 import sys
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import unquote
 
 import msgspec
 import typer
 from rich.console import Console
+from rich.markup import escape as rich_escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from runbase.client import Store
+from runbase.client import PATIENCE, Store
 from runbase.client import open as open_store
-from runbase.errors import NotFound
+from runbase.errors import NotFound, StoreUnavailable
 from runbase.model import Run, Scalar
 from runbase.settings import load
 from runbase.status import Phase, Status
@@ -77,7 +80,24 @@ Targets = Annotated[
     ),
 ]
 
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
 COLOURS = {Phase.WAITING: "yellow", Phase.ACTIVE: "cyan", Phase.ENDED: "red"}
+
+
+def visible(text: str) -> str:
+    """Text with escapes for control characters: no name or value moves the cursor of a terminal."""
+    return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def escape(text: str) -> str:
+    """Text as Rich prints it literally, control characters made visible."""
+    return rich_escape(visible(text))
+
+
+def say(text: object = "", *, end: str = "\n", file: Any = None, flush: bool = False) -> None:
+    """Print a line, on standard output unless said, with control characters made visible."""
+    print(visible(str(text)), end=end, file=file, flush=flush)
 
 
 def console() -> Console:
@@ -98,16 +118,90 @@ def store(home: Path | None, url: str | None, *, sync: bool = True) -> Store:
             if home is None
             else f"there is no home for runs at {home}"
         )
-    opened = open_store(url, home=home, sync=False)
+    # A home that is there may have its database made; what is looked at elsewhere is not.
+    own = settings.values["store"].source == "default"
+    opened = open_store(url, home=home, sync=False, create=own or _in_home(settings.store))
     if sync and opened.home is not None and opened.home.is_dir():
         update(opened)
     return opened
 
 
-def update(opened: Store) -> Any:
-    """Take in what journals hold, with a progress bar on a terminal."""
+@contextmanager
+def store_to_fill(home: Path | None, url: str | None) -> Generator[Store]:
+    """The store that a command brings runs into, made where it is not there yet, which is said.
+
+    Where the command fails before anything came in, it is not there afterwards either.
+    """
+    folders: list[Path] = []
+    try:
+        open_store(url, home=home, sync=False, create=False).close()
+        made = False
+    except StoreUnavailable as error:
+        if "no such store" not in str(error):
+            raise
+        made = True
+        folders = _missing_folders(load(home=home, store=url).store)
+    with open_store(url, home=home, sync=False) as opened:
+        if made:
+            say(f"Making a new store: {opened.url}", file=sys.stderr)
+        try:
+            yield opened
+        except BaseException:
+            empty = not any(opened.totals()[name] for name in ("runs", "experiments"))
+            if made and empty:
+                _unmake(opened, folders)
+            raise
+
+
+def _missing_folders(url: str) -> list[Path]:
+    """The folders that are made with a SQLite file, innermost first."""
+    path = _sqlite_path(url)
+    return [] if path is None else [p for p in path.parents if not p.exists()]
+
+
+def _unmake(opened: Store, folders: Sequence[Path]) -> None:
+    """Remove a store that was made for nothing: a SQLite file, or a schema of PostgreSQL."""
+    path = _sqlite_path(opened.url)
+    if path is None:
+        schema = str(opened.sql("select current_schema()")[0][0])
+        if schema != "public":
+            name = schema.replace('"', '""')
+            opened.sql(f'drop schema "{name}" cascade', write=True)
+        return
+    opened.close()
+    for suffix in ("", "-wal", "-shm", ".lock"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def _sqlite_path(url: str) -> Path | None:
+    scheme, separator, rest = url.partition("://")
+    if separator and not scheme.startswith("sqlite"):
+        return None
+    return Path(unquote(rest.removeprefix("/")) if separator else url).expanduser().absolute()
+
+
+def _in_home(url: str) -> bool:
+    """Whether a SQLite file lies in a home for runs, from which it is made anew."""
+    path = _sqlite_path(url)
+    return path is not None and (path.parent / "runs").is_dir()
+
+
+def update(opened: Store, patience: float | None = PATIENCE) -> Any:
+    """Take in what journals hold, with a progress bar on a terminal.
+
+    A command that looks does not wait for others that write: it shows what is there, and says so.
+    """
     with progress("reading journals") as step:
-        return opened.sync(step)
+        report = opened.sync(step, patience=patience)
+    if report.late:
+        say(
+            "runbase: other processes keep the database busy; the newest points are missing",
+            file=sys.stderr,
+        )
+    return report
 
 
 @contextmanager
@@ -138,7 +232,9 @@ def table(columns: Sequence[str], *, numbers: Sequence[str] = ()) -> Table:
     """An empty table in the house's style."""
     made = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
-        made.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
+        made.add_column(
+            visible(name), justify="right" if name in numbers else "left", overflow="fold"
+        )
     return made
 
 

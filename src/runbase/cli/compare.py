@@ -4,7 +4,6 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from runbase.analysis.compare import Comparison
 from runbase.cli import common
@@ -50,23 +49,27 @@ def command(
     else:
         _print(found, everything)
     if found.missing:
-        print(f"runbase: there is no run or experiment {', '.join(found.missing)}", file=sys.stderr)
+        common.say(
+            f"runbase: there is no run or experiment {', '.join(found.missing)}", file=sys.stderr
+        )
         sys.exit(1)
 
 
 def _print(found: Comparison, everything: bool) -> None:
     if not found.items:
         return
-    names = [escape(item.name) for item in found.items]
+    names = [common.escape(item.name) for item in found.items]
     table = common.table(["", *names], numbers=names)
     table.add_row("kind", *[item.kind for item in found.items])
-    table.add_row("status", *[escape(item.status) for item in found.items])
+    table.add_row("status", *[common.escape(item.status) for item in found.items])
     keys = list(found.params) if everything else found.differing
     if keys:
         table.add_row()
         table.add_row("[bold]Parameters[/]")
     for key in keys:
-        table.add_row(f"  {escape(key)}", *[escape(_shown(v)) for v in found.params[key]])
+        table.add_row(
+            f"  {common.escape(key)}", *[common.escape(_shown(v)) for v in found.params[key]]
+        )
     if found.metrics:
         table.add_row()
         table.add_row("[bold]Metrics[/]")
@@ -76,11 +79,11 @@ def _print(found: Comparison, everything: bool) -> None:
             f"[bold green]{common.number(value)} ★[/]" if n in best else f"{common.number(value)}  "
             for n, value in enumerate(values)
         ]
-        table.add_row(f"  {escape(key)}", *cells)
+        table.add_row(f"  {common.escape(key)}", *cells)
     common.console().print(table)
     same = len(found.params) - len(found.differing)
     if same and not everything:
-        print(f"\n{same} parameters are the same everywhere; --all shows them.")
+        common.say(f"\n{same} parameters are the same everywhere; --all shows them.")
 
 
 def _shown(value: object) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from runbase import __version__
 from runbase.cli import common
@@ -71,7 +70,7 @@ def command(
     else:
         _print(settings, facts, problems, notes)
         for text in repaired:
-            print(f"{'would' if dry_run else 'repair:'} {text}")
+            common.say(f"{'would' if dry_run else 'repair:'} {text}")
     if problems:
         sys.exit(1)
 
@@ -85,7 +84,7 @@ def _repair(settings: Settings, *, dry_run: bool) -> list[str]:
         if not dry_run:
             aside = set_aside(settings.store, settings.home)
             with open_store(settings.store, home=settings.home, sync=False) as store:
-                common.update(store)
+                common.update(store, None)
                 taken = store.salvaged
             done += [f"keep the old database as {path}" for path in aside[:1]]
             if taken is not None:
@@ -143,7 +142,8 @@ def _check_store(settings: Settings, facts: dict[str, Any]) -> list[str]:
     url = None if settings.store == "none" else settings.store
     began = time.perf_counter()
     try:
-        with open_store(url, home=settings.home, sync=False) as store:
+        create = url is None or settings.values["store"].source == "default"
+        with open_store(url, home=settings.home, sync=False, create=create) as store:
             facts["database"] = store.url
             facts["opened_in_ms"] = round((time.perf_counter() - began) * 1e3, 1)
             problems += _check_server(store, facts)
@@ -186,6 +186,7 @@ def _check_server(store: Store, facts: dict[str, Any]) -> list[str]:
     version, clock = store.sql(query)[0]
     skew = float(clock) - (before + time.time()) / 2
     facts["postgres"] = version
+    facts["role"] = _role(store)
     facts["clock_skew_seconds"] = round(skew, 3)
     if abs(skew) <= MOST_SKEW:
         return []
@@ -193,6 +194,20 @@ def _check_server(store: Store, facts: dict[str, Any]) -> list[str]:
         f"the database's clock is {skew:+.1f} s off this machine's: times of runs from several machines "
         "do not compare; let NTP or chrony keep them"
     ]
+
+
+_ROLE = """
+select current_user, r.rolsuper, has_table_privilege(quote_ident(current_schema()) || '.runs', 'insert')
+from pg_roles r where r.rolname = current_user
+"""
+
+
+def _role(store: Store) -> str:
+    """Who we are there, and what that role may do: `sql()` reads only, whatever the role may."""
+    name, is_superuser, writes = store.sql(_ROLE)[0]
+    if is_superuser:
+        return f"{name}: a superuser, whose queries reach files and programs of the server; use another role"
+    return f"{name}: may write" if writes else f"{name}: may only read"
 
 
 def _waiting(store: Store | None, settings: Settings) -> tuple[str, str]:
@@ -206,16 +221,18 @@ def _print(
     out = common.console()
     for name, value in facts.items():
         shown = common.size(value) if name == "free_bytes" else value
-        out.print(f"  {name.replace('_', ' '):<16} {escape(str(shown))}")
+        out.print(f"  {name.replace('_', ' '):<16} {common.escape(str(shown))}")
     out.print("\n[bold]Settings[/]")
     table = common.table(["  setting", "value", "from", "what it is"])
     for name, setting in settings.values.items():
-        value = "–" if setting.value is None else escape(settings.shown(name) or "")
-        table.add_row(f"  {name}", value, escape(setting.source), f"[dim]{DESCRIPTIONS[name]}[/]")
+        value = "–" if setting.value is None else common.escape(settings.shown(name) or "")
+        table.add_row(
+            f"  {name}", value, common.escape(setting.source), f"[dim]{DESCRIPTIONS[name]}[/]"
+        )
     out.print(table)
     for note in notes:
-        out.print(f"\n[yellow]note[/]  {escape(note)}")
+        out.print(f"\n[yellow]note[/]  {common.escape(note)}")
     for problem in problems:
-        out.print(f"\n[red]problem[/]  {escape(problem)}")
+        out.print(f"\n[red]problem[/]  {common.escape(problem)}")
     if not problems:
         out.print("\n[green]All is well.[/]")

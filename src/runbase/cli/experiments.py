@@ -3,7 +3,6 @@
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from runbase.cli import common
 from runbase.model import Experiment
@@ -34,21 +33,21 @@ def command(
         common.print_json(list(found))
         return
     if not found:
-        print("No experiments." if where is None else "No experiment satisfies that filter.")
+        common.say("No experiments." if where is None else "No experiment satisfies that filter.")
         return
     metrics = _headline(found)
     names = ["experiment", "status", "runs", "updated", "model", "method", "tags", *metrics]
     table = common.table(names, numbers=["runs", *metrics])
     for item in found:
         table.add_row(
-            f"[bold]{escape(item.name)}[/]",
-            escape(item.status),
+            f"[bold]{common.escape(item.name)}[/]",
+            common.escape(item.status),
             f"{item.runs:,}",
             common.ago(item.updated_at),
-            escape(item.base_model or "–"),
-            escape(item.method or "–"),
-            escape(common.tags_text(item.tags)),
-            *[escape(_shown(item.metrics.get(key))) for key in metrics],
+            common.escape(item.base_model or "–"),
+            common.escape(item.method or "–"),
+            common.escape(common.tags_text(item.tags)),
+            *[common.escape(_shown(item.metrics.get(key))) for key in metrics],
         )
     common.console().print(table)
 

@@ -26,5 +26,5 @@ def command(
         if json:
             common.print_json({"home": str(home), "store": store.url, "made": not there})
             return
-        print(f"{'There already is a' if there else 'Made a'} home for runs: {home}")
-        print(f"Its database: {store.url}")
+        common.say(f"{'There already is a' if there else 'Made a'} home for runs: {home}")
+        common.say(f"Its database: {store.url}")

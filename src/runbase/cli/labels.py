@@ -43,7 +43,7 @@ def tag(
     if json:
         common.print_json({"name": record.name, "tags": record.tags})
         return
-    print(f"{record.name}: {common.tags_text(record.tags) or 'no tags'}")
+    common.say(f"{record.name}: {common.tags_text(record.tags) or 'no tags'}")
 
 
 def note(
@@ -67,7 +67,7 @@ def note(
     if json:
         common.print_json({"target": target, "notes": words})
     else:
-        print(f"Noted on {target}")
+        common.say(f"Noted on {target}")
 
 
 def rename(
@@ -83,7 +83,7 @@ def rename(
     if json:
         common.print_json({"target": target, "name": name})
     else:
-        print(f"{target} is now {name}")
+        common.say(f"{target} is now {name}")
 
 
 def fork(
@@ -108,8 +108,8 @@ def fork(
     if json:
         common.print_json(made)
         return
-    print(f"{' ← '.join([made.name, *line])}")
-    print(f"id {made.id}, {made.runs:,} runs")
+    common.say(f"{' ← '.join([made.name, *line])}")
+    common.say(f"id {made.id}, {made.runs:,} runs")
 
 
 def _overrides(changes: list[str]) -> dict[str, Any]:

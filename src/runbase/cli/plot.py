@@ -39,7 +39,7 @@ def command(
             common.print_json([_as_data(run, curve) for run, curve in curves])
         elif output is not None:
             write(output, metric, curves, log)
-            print(f"Wrote {output}")
+            common.say(f"Wrote {output}")
         else:
             draw(metric, curves, log)
 

@@ -61,7 +61,7 @@ def command(
     elif rows:
         sql.show(tuple(names), [tuple(_shown(v) for v in row) for row in table])
     else:
-        print("Nothing satisfies that filter." if where else "There is nothing yet.")
+        common.say("Nothing satisfies that filter." if where else "There is nothing yet.")
 
 
 def _chosen(rows: list[dict[str, Any]], wanted: tuple[str, ...], *, strict: bool) -> list[str]:

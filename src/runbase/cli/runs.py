@@ -3,7 +3,6 @@
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from runbase.analysis.directions import lower_is_better
 from runbase.cli import common
@@ -45,7 +44,7 @@ def command(
             common.print_json(found.rows())
             return
         if not found:
-            print("No runs." if where is None else "No run satisfies that filter.")
+            common.say("No runs." if where is None else "No run satisfies that filter.")
             return
         show(found, columns.split(",") if columns else None)
 
@@ -63,12 +62,12 @@ def show(found: Runs, columns: list[str] | None = None, mark: list[str] | None =
     for run in found:
         values = [_cell(common.metric_value(run, key), best[key]) for key in keys]
         table.add_row(
-            f"[bold]{escape(run.name)}[/]",
-            escape(run.experiment),
+            f"[bold]{common.escape(run.name)}[/]",
+            common.escape(run.experiment),
             common.state_text(run),
             common.ago(run.started_at or run.created_at),
             common.duration(run.seconds),
-            *[escape(_shown(run.params.get(key))) for key in params],
+            *[common.escape(_shown(run.params.get(key))) for key in params],
             *values,
         )
     common.console().print(table)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from runbase.cli import common
-from runbase.client import open as open_store
+from runbase.errors import NotFound
 
 EXAMPLES = "Examples: runbase scan /nfs/runs · runbase scan lightning_logs --watch · runbase scan a b --store postgresql://db/team"
 SHOWN = 20
@@ -31,7 +31,10 @@ def command(
     Only what changed since the last scan is read, and nothing is written there: no server, no locks, any number of
     scanners. Runs whose folder is gone stay, marked with `missing_at`.
     """
-    with open_store(url, home=home, sync=False) as store:
+    for path in paths:
+        if not path.expanduser().is_dir():
+            raise NotFound(f"there is no folder {path} to scan")
+    with common.store_to_fill(home, url) as store:
         while True:
             with common.progress("reading run folders") as step:
                 report = store.scan(*paths, full=full, progress=step)
@@ -56,10 +59,10 @@ def _print(report: Any, url: str) -> None:
         "unreadable": report.invalid,
     }
     counts = ", ".join(f"{count:,} {name}" for name, count in parts.items() if count)
-    print(
+    common.say(
         f"{report.found:,} run folders ({counts or 'none'}), {report.points:,} points, {report.seconds:.2f} s → {url}"
     )
     for problem in report.problems[:SHOWN]:
-        print(f"not read: {problem}")
+        common.say(f"not read: {problem}")
     if len(report.problems) > SHOWN:
-        print(f"… and {len(report.problems) - SHOWN} more")
+        common.say(f"… and {len(report.problems) - SHOWN} more")

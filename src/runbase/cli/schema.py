@@ -3,7 +3,6 @@
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from runbase.cli import common
 from runbase.errors import NotFound, suggestion
@@ -20,7 +19,7 @@ def command(
     """Print the schema as SQL, your own tables and columns included, with what each column means."""
     with common.store(home, url, sync=False) as store:
         if name is None and not json:
-            print(store.schema(), end="")
+            common.say(store.schema(), end="")
             return
         tables = store.tables()
     found = [table for table in tables if name in (None, table["name"])]
@@ -31,11 +30,11 @@ def command(
         common.print_json(found)
         return
     for table in found:
-        print(
+        common.say(
             f"{table['kind']} {table['name']}"
             + (f": {table['comment']}" if table["comment"] else "")
         )
         shown = common.table(["  column", "type", "what it is"])
         for column in table["columns"]:
-            shown.add_row(f"  {column['name']}", column["type"], escape(column["comment"]))
+            shown.add_row(f"  {column['name']}", column["type"], common.escape(column["comment"]))
         common.console().print(shown)

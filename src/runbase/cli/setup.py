@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from runbase.cli import common
 from runbase.client import open as open_store
@@ -41,14 +40,16 @@ def command(
         common.print_json({"steps": steps, "ledger": ledger, "dry_run": dry_run})
         return
     for step in steps:
-        print(f"{step.name}: {step.state}")
+        common.say(f"{step.name}: {step.state}")
     if dry_run and steps:
-        print("Nothing was changed: this was a dry run.")
+        common.say("Nothing was changed: this was a dry run.")
     if status:
         table = common.table(["step", "whose", "applied", "sha256"])
         for row in ledger:
             applied = common.when(row["applied"])
-            table.add_row(escape(row["name"]), row["owner"], applied, str(row["sha256"])[:12])
+            table.add_row(
+                common.escape(row["name"]), row["owner"], applied, str(row["sha256"])[:12]
+            )
         common.console().print(table)
     if not steps and not status:
-        print(f"{where} is set up; name scripts to add to it")
+        common.say(f"{where} is set up; name scripts to add to it")

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import msgspec
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from runbase.cli import common
 from runbase.events import Problem
@@ -48,7 +47,7 @@ def print_run(out: Console, run: Run, folder: Path | None, output: list[str]) ->
     if output:
         out.print("\n[bold]Output[/]")
         for line in output:
-            out.print(f"  [dim]{escape(line)}[/]")
+            out.print(f"  [dim]{common.escape(line)}[/]")
 
 
 def print_problems(out: Console, problems: Sequence[Problem]) -> None:
@@ -56,15 +55,15 @@ def print_problems(out: Console, problems: Sequence[Problem]) -> None:
     if problems:
         out.print("\n[bold red]Could not be stored[/]")
         for problem in problems[:SHOWN]:
-            out.print(f"  {escape(str(problem))}")
+            out.print(f"  {common.escape(str(problem))}")
         if len(problems) > SHOWN:
             out.print("  … and more; see the table problems")
 
 
 def _print_head(out: Console, run: Run, folder: Path | None) -> None:
     out.print(
-        f"[bold]{escape(run.name)}[/]  {common.state_text(run)}  "
-        f"[dim]{escape(run.experiment)} #{run.number} · {run.id}[/]"
+        f"[bold]{common.escape(run.name)}[/]  {common.state_text(run)}  "
+        f"[dim]{common.escape(run.experiment)} #{run.number} · {run.id}[/]"
     )
     facts = {
         "started": f"{run.started_at:%Y-%m-%d %H:%M:%S} UTC ({common.ago(run.started_at)})"
@@ -81,17 +80,19 @@ def _print_head(out: Console, run: Run, folder: Path | None) -> None:
     }
     for name, value in facts.items():
         if value:
-            out.print(f"  [dim]{name:<8}[/] {escape(value)}")
+            out.print(f"  [dim]{name:<8}[/] {common.escape(value)}")
 
 
 def _print_error(out: Console, run: Run) -> None:
     if run.error:
-        out.print(f"\n[bold red]{escape(run.error['type'])}[/]: {escape(run.error['message'])}")
+        out.print(
+            f"\n[bold red]{common.escape(run.error['type'])}[/]: {common.escape(run.error['message'])}"
+        )
         for line in str(run.error.get("traceback", "")).rstrip().splitlines()[-6:-1]:
-            out.print(f"  [dim]{escape(line)}[/]")
+            out.print(f"  [dim]{common.escape(line)}[/]")
     elif run.status.value == "NODE_FAIL" and run.history:
         out.print(
-            f"\n[red]Lost[/]: {escape(run.history[-1].reason or '')}; last seen {run.ended_at}"
+            f"\n[red]Lost[/]: {common.escape(run.history[-1].reason or '')}; last seen {run.ended_at}"
         )
 
 
@@ -100,7 +101,7 @@ def _print_body(out: Console, run: Run) -> None:
         out.print("\n[bold]Parameters[/]")
         width = max(map(len, run.params))
         for key, value in run.params.items():
-            out.print(f"  {escape(key):<{width}}  {escape(str(value))}")
+            out.print(f"  {common.escape(key):<{width}}  {common.escape(str(value))}")
     if run.metrics:
         out.print("\n[bold]Metrics[/]")
         out.print(_metrics(run))
@@ -109,7 +110,9 @@ def _print_body(out: Console, run: Run) -> None:
         table = common.table(["  path", "kind", "size", "sha256"], numbers=["size"])
         for item in run.artifacts:
             digest = (item.sha256 or "")[:12]
-            table.add_row(f"  {escape(item.path)}", item.kind, common.size(item.size), digest)
+            table.add_row(
+                f"  {common.escape(item.path)}", item.kind, common.size(item.size), digest
+            )
         out.print(table)
     if len(run.history) > 1:
         steps = [f"{h.time:%H:%M:%S} {h.status.value}" for h in run.history]
@@ -122,7 +125,7 @@ def _metrics(run: Run) -> Any:
     for key, m in run.metrics.items():
         numbers = (m.count, m.last, m.last_step, m.min, m.min_step, m.max, m.max_step, m.mean)
         nans = f" [yellow]({m.nans} NaN)[/]" if m.nans else ""
-        table.add_row(f"  {escape(key)}{nans}", *map(common.number, numbers))
+        table.add_row(f"  {common.escape(key)}{nans}", *map(common.number, numbers))
     return table
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from runbase.cli import common
 from runbase.errors import UsageError
@@ -59,10 +58,12 @@ def show(columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
         for i, name in enumerate(columns)
         if rows and all(isinstance(row[i], int | float | None) for row in rows)
     ]
-    table = common.table([escape(name) for name in columns], numbers=numeric)
+    table = common.table([common.escape(name) for name in columns], numbers=numeric)
     for row in rows:
         cells = [
-            common.number(value) if isinstance(value, int | float | None) else escape(str(value))
+            common.number(value)
+            if isinstance(value, int | float | None)
+            else common.escape(str(value))
             for value in row
         ]
         table.add_row(*cells)

@@ -39,7 +39,7 @@ def command(
     aside = set_aside(settings.store, settings.home) if rebuild else []
     uploaded, stuck = _upload(home, url)
     with open_store(url, home=home, sync=False) as store:
-        report = common.update(store)
+        report = common.update(store, None)
         taken = store.salvaged
         totals = store.totals()
     if json:
@@ -55,11 +55,11 @@ def command(
         )
         return
     if uploaded:
-        print(f"{uploaded:,} artifacts uploaded")
+        common.say(f"{uploaded:,} artifacts uploaded")
     for problem in stuck[:SHOWN]:
-        print(f"not uploaded: {problem}")
+        common.say(f"not uploaded: {problem}")
     for path in aside:
-        print(f"The old database is now {path}")
+        common.say(f"The old database is now {path}")
     if taken is not None:
         _say(taken)
     _print(report, totals, store)
@@ -77,8 +77,10 @@ def _plan(settings: Settings, *, rebuild: bool, json: bool) -> None:
         common.print_json({"journals": count, "bytes": size, "rebuild": old, "dry_run": True})
         return
     if old is not None:
-        print(f"Would set {old} aside, make a new database, and take over what no folder holds")
-    print(f"Would take in {count:,} journals ({common.size(size)})")
+        common.say(
+            f"Would set {old} aside, make a new database, and take over what no folder holds"
+        )
+    common.say(f"Would take in {count:,} journals ({common.size(size)})")
 
 
 def _upload(home: Path | None, url: str | None) -> tuple[int, list[str]]:
@@ -91,27 +93,27 @@ def _upload(home: Path | None, url: str | None) -> tuple[int, list[str]]:
 
 
 def _print(report: Any, totals: dict[str, int], store: Store) -> None:
-    print(
+    common.say(
         f"{report.lines:,} new lines from {report.journals:,} journals in {report.folders:,} run "
         f"folders, {report.seconds:.2f} s"
     )
     if report.lost:
-        print(f"{report.lost} runs had died without a word: now NODE_FAIL")
+        common.say(f"{report.lost} runs had died without a word: now NODE_FAIL")
     if report.found_alive:
-        print(f"{report.found_alive} runs taken for lost live after all")
+        common.say(f"{report.found_alive} runs taken for lost live after all")
     refused = [str(problem) for problem in report.problems] + list(report.unreadable)
     for text in refused[:SHOWN]:
-        print(f"not stored: {text}")
+        common.say(f"not stored: {text}")
     if len(refused) > SHOWN:
-        print(f"… and {len(refused) - SHOWN:,} more; all are in the table problems")
-    print(f"{store.url}: {totals['runs']:,} runs, {totals['points']:,} points")
+        common.say(f"… and {len(refused) - SHOWN:,} more; all are in the table problems")
+    common.say(f"{store.url}: {totals['runs']:,} runs, {totals['points']:,} points")
 
 
 def _say(taken: Salvaged) -> None:
-    print(
+    common.say(
         f"Taken over from it: notes, tags and links of {taken.runs:,} runs, {taken.new:,} of them in no folder"
     )
     for text in taken.unreadable[:SHOWN]:
-        print(f"lost: {text}")
+        common.say(f"lost: {text}")
     if len(taken.unreadable) > SHOWN:
-        print(f"… and {len(taken.unreadable) - SHOWN:,} more")
+        common.say(f"… and {len(taken.unreadable) - SHOWN:,} more")

@@ -1,7 +1,5 @@
 """How a row of `runbase top` looks, on paper and on its screen."""
 
-from rich.markup import escape
-
 from runbase.cli import common
 from runbase.cli.watching import Row
 
@@ -19,8 +17,8 @@ def cells(row: Row) -> list[str]:
         for figure in row.figures
     ]
     return [
-        f"[bold]{escape(row.run.name)}[/]",
-        escape(row.run.experiment),
+        f"[bold]{common.escape(row.run.name)}[/]",
+        common.escape(row.run.experiment),
         f"[{colour}]{MARKS[row.state]} {row.state}[/]",
         progress_text(row),
         "–" if row.step is None else f"{row.step:,}",

@@ -5,7 +5,6 @@ from io import StringIO
 from typing import Any, ClassVar, cast
 
 from rich.console import Console
-from rich.markup import escape
 from rich.text import Text
 from textual import work
 from textual.app import App, ComposeResult
@@ -14,6 +13,7 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import DataTable, Footer, Input, Static
 
+from runbase.cli import common
 from runbase.cli.show import print_run, tail
 from runbase.cli.toprows import ORDERS, cells
 from runbase.cli.watching import Row, Watch, sort_rows
@@ -162,12 +162,12 @@ class TopScreen(App[None]):
         arrow = "↓" if self.descending else "↑"
         parts.append(f"by {self.sorted_by} {arrow}")
         if self._watch.where:
-            parts.append(f"where {escape(self._watch.where)}")
+            parts.append(f"where {common.escape(self._watch.where)}")
         if self._paused:
             parts.append("[reverse] paused [/]")
         parts.append(f"[dim]{took * 1000:.0f} ms[/]")
         if self._said:
-            parts = [f"[red]{escape(self._said)}[/]"]
+            parts = [f"[red]{common.escape(self._said)}[/]"]
         self.query_one("#head", Static).update("  ·  ".join(parts))
 
     def _chosen(self) -> str | None:

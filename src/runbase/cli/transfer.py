@@ -1,5 +1,7 @@
 """`runbase export`, `import` and `copy`: records on the move."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -59,7 +61,7 @@ def export(
             if json:
                 common.print_json({"path": str(path), "records": files})
             else:
-                print(f"Wrote {files:,} records to {path}")
+                common.say(f"Wrote {files:,} records to {path}")
             return
         count = store.export(
             path, where, experiment=experiment, what=what, format=format, progress=step
@@ -67,7 +69,7 @@ def export(
     if json:
         common.print_json({"path": str(path), "runs": count})
     else:
-        print(f"Wrote {count:,} runs to {path} ({common.size(path.stat().st_size)})")
+        common.say(f"Wrote {count:,} runs to {path} ({common.size(path.stat().st_size)})")
 
 
 def import_(
@@ -126,7 +128,12 @@ def import_(
         scan([Path(source)], home=home, url=url, json=json)
         return
     path = Path(source)
-    with open_store(url, home=home, sync=False) as store, common.progress("importing runs") as step:
+    if not path.expanduser().is_file():
+        raise NotFound(f"there is no file {path} to import")
+    with (
+        common.store_to_fill(home, url) as store,
+        common.progress("importing runs") as step,
+    ):
         done = store.import_file(path, where, experiment=experiment, progress=step)
     _report(done, str(path), store.url, json)
 
@@ -150,7 +157,7 @@ def _import_from(
     columns: dict[str, str],
     experiment: str | None,
 ) -> None:
-    with open_store(url, home=home, sync=False) as store:
+    with common.store_to_fill(home, url) as store:
         with common.progress(f"importing from {system}") as step:
             report = import_from(
                 store, source, system, columns=columns, experiment=experiment, progress=step
@@ -158,14 +165,14 @@ def _import_from(
         if json:
             common.print_json(report)
             return
-        print(
+        common.say(
             f"{report.runs:,} {'run' if report.runs == 1 else 'runs'} of {system}: {report.new:,} new, {report.updated:,} updated, "
             f"{report.unchanged:,} as before; {report.points:,} new points → {store.url}"
         )
         for problem in report.problems[:SHOWN]:
-            print(f"not read: {problem}")
+            common.say(f"not read: {problem}")
         if len(report.problems) > SHOWN:
-            print(f"… and {len(report.problems) - SHOWN} more")
+            common.say(f"… and {len(report.problems) - SHOWN} more")
 
 
 def copy(
@@ -184,15 +191,26 @@ def copy(
     Ids are kept and nothing is there twice; it may be interrupted and begun again. Files stay where
     they are.
     """
-    with place(source, create=False) as origin, place(target, create=True) as goal:
+    with place(source, create=False) as origin, _filled(target) as goal:
         if origin.url == goal.url:
             raise UsageError(f"{origin.url} cannot be copied into itself")
         if origin.home is not None:
-            common.update(origin)
+            common.update(origin, None)
         with common.progress("copying runs") as step:
             done = origin.copy_to(goal, where, experiment=experiment, progress=step)
         urls = origin.url, goal.url
     _report(done, *urls, json)
+
+
+@contextmanager
+def _filled(word: str) -> Generator[Store]:
+    """The store to copy into, made where it is not there yet."""
+    if "://" in word or not Path(word).expanduser().is_dir():
+        with common.store_to_fill(None, word) as store:
+            yield store
+    else:
+        with place(word, create=True) as store:
+            yield store
 
 
 def place(word: str, *, create: bool) -> Store:
@@ -214,8 +232,8 @@ def _report(done: Copied, source: str, target: str, json: bool) -> None:
     if json:
         common.print_json(done)
         return
-    print(f"{source} → {target}")
-    print(
+    common.say(f"{source} → {target}")
+    common.say(
         f"{done.runs:,} runs of {done.experiments:,} experiments, {done.points:,} points: "
         f"{done.new:,} runs are new, {done.fuller:,} have more points than before"
     )

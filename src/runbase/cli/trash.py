@@ -48,7 +48,7 @@ def rm(
             if json:
                 common.print_json({"deleted": count})
             else:
-                print(f"{count} in the bin; `runbase restore` brings them back")
+                common.say(f"{count} in the bin; `runbase restore` brings them back")
             return
         plan = store.purge(*targets, dry_run=True)
         if not dry_run:
@@ -70,7 +70,7 @@ def restore(
     if json:
         common.print_json({"restored": count})
     else:
-        print(f"{count} restored")
+        common.say(f"{count} restored")
 
 
 def gc(
@@ -135,20 +135,20 @@ def _report(done: Purged, dry_run: bool, json: bool) -> None:
             {**{k: getattr(done, k) for k in done.__struct_fields__}, "dry_run": dry_run}
         )
     else:
-        print(f"{'Would delete' if dry_run else 'Deleted'} {_told(done)}")
+        common.say(f"{'Would delete' if dry_run else 'Deleted'} {_told(done)}")
         if done.files:
-            print(f"{len(done.files):,} files that nothing refers to:")
+            common.say(f"{len(done.files):,} files that nothing refers to:")
             for name in done.files[:SHOWN]:
-                print(f"  {name}")
+                common.say(f"  {name}")
             if len(done.files) > SHOWN:
-                print(f"  … and {len(done.files) - SHOWN:,} more")
+                common.say(f"  … and {len(done.files) - SHOWN:,} more")
         if done.packed:
             saved = "" if dry_run else f", {common.size(done.saved)} saved"
-            print(f"{done.packed:,} journals {'to pack' if dry_run else 'packed'}{saved}")
+            common.say(f"{done.packed:,} journals {'to pack' if dry_run else 'packed'}{saved}")
         for problem in done.problems:
-            print(f"left as it is: {problem}")
+            common.say(f"left as it is: {problem}")
         for url in done.left:
-            print(f"still there: {url}")
+            common.say(f"still there: {url}")
 
 
 def _ask(question: str) -> None:

@@ -3,7 +3,6 @@
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from runbase.cli import common
 
@@ -35,7 +34,7 @@ def create(
     if json:
         common.print_json({"name": name, "columns": columns})
         return
-    print(f"{name}(run_id, step, {', '.join(columns)})")
+    common.say(f"{name}(run_id, step, {', '.join(columns)})")
 
 
 @app.command("list", epilog="Example: runbase view list")
@@ -47,12 +46,16 @@ def list_(home: common.Home = None, url: common.Url = None, json: common.Json = 
         common.print_json(found)
         return
     if not found:
-        print("No views; make one with `runbase view create`.")
+        common.say("No views; make one with `runbase view create`.")
         return
     table = common.table(["view", "column", "metric"])
     for name, columns in found.items():
         for number, (column, metric) in enumerate(columns.items()):
-            table.add_row(escape(name) if number == 0 else "", escape(column), escape(metric))
+            table.add_row(
+                common.escape(name) if number == 0 else "",
+                common.escape(column),
+                common.escape(metric),
+            )
     common.console().print(table)
 
 
@@ -65,4 +68,4 @@ def drop(
     """Drop a view; the metrics stay."""
     with common.store(home, url) as store:
         store.drop_view(name)
-    print(f"Dropped {name}")
+    common.say(f"Dropped {name}")

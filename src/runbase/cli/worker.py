@@ -92,7 +92,7 @@ def command(
         told = _as_json if json else _print
         done = worker.run(count=count, wait=None if wait is None else _seconds(wait), told=told)
     if not json:
-        print(f"{done:,} trials done")
+        common.say(f"{done:,} trials done")
     if signals:
         raise typer.Exit(128 + signals[0])
 
@@ -101,12 +101,14 @@ def _print(outcome: Outcome) -> None:
     again = "" if outcome.attempt == 1 else f", attempt {outcome.attempt}"
     how = "given back" if outcome.status is None else outcome.status.value
     code = "" if outcome.exit_code in (0, None) else f" (exit code {outcome.exit_code})"
-    print(f"trial {outcome.number}{again}: {how}{code} after {outcome.seconds:.1f} s", flush=True)
+    common.say(
+        f"trial {outcome.number}{again}: {how}{code} after {outcome.seconds:.1f} s", flush=True
+    )
 
 
 def _as_json(outcome: Outcome) -> None:
     document: Any = msgspec.to_builtins(outcome, enc_hook=str)
-    print(msgspec.json.encode(document).decode(), flush=True)
+    common.say(msgspec.json.encode(document).decode(), flush=True)
 
 
 def _seconds(text: str) -> float:

@@ -105,7 +105,15 @@ def each(
     for row in rows:
         try:
             made = make(*row)
-        except (StoreUnavailable, ValueError, TypeError) as wrong:
+        except (
+            StoreUnavailable,
+            ValueError,
+            TypeError,
+            LookupError,
+            AttributeError,
+            ArithmeticError,
+            RecursionError,
+        ) as wrong:
             problems.append(f"run {row[0]}: {wrong}")
             continue
         yield made

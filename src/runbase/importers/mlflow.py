@@ -6,7 +6,6 @@ as text, become numbers where they are such.
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -15,6 +14,7 @@ from runbase.errors import UsageError
 from runbase.importers.base import Artifact, Asked, Foreign, typed
 from runbase.importers.databases import database, each, is_database, path_of, tables
 from runbase.status import Status
+from runbase.untrusted import is_inside, load_yaml
 
 NAME = "mlflow"
 _STATUSES = {
@@ -68,10 +68,13 @@ def _of_folder(root: Path, problems: list[str]) -> Iterator[Foreign]:
             told = _yaml(meta, problems)
             if told is None or ("run_id" not in told and "run_uuid" not in told):
                 continue
+            if not is_inside(meta, root):
+                problems.append(f"{meta.parent}: a link leads out of {root}")
+                continue
             try:
                 run = _of_files(meta.parent, told, name)
-            except (OSError, ValueError, KeyError) as wrong:
-                problems.append(f"{meta.parent}: {wrong}")
+            except (OSError, ValueError, LookupError, TypeError, ArithmeticError) as wrong:
+                problems.append(f"{meta.parent}: {wrong!r}")
                 continue
             run.deleted = run.deleted or trashed
             yield run
@@ -91,25 +94,27 @@ def _of_files(folder: Path, told: Mapping[str, Any], experiment: str) -> Foreign
         params={key: path.read_text() for path, key in _files(folder / "params")},
         tags={key: path.read_text() for path, key in _files(folder / "tags")},
         metrics=metrics,
-        artifacts=artifacts_at(str(told.get("artifact_uri") or ""), folder / "artifacts"),
+        artifacts=artifacts_at(
+            str(told.get("artifact_uri") or ""),
+            folder / "artifacts",
+            str(told.get("run_id") or told["run_uuid"]),
+        ),
     )
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, str]]:
     for path in sorted(folder.rglob("*")):
-        if path.is_file():
+        if path.is_file() and is_inside(path, folder):
             yield path, path.relative_to(folder).as_posix()
 
 
 def _yaml(path: Path, problems: list[str]) -> dict[str, Any] | None:
     try:
-        yaml: Any = import_module("yaml")
+        told: Any = load_yaml(path)
     except ImportError:
         raise UsageError("reading an mlruns folder needs PyYAML: pip install pyyaml") from None
-    try:
-        told: Any = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeError, yaml.YAMLError) as wrong:
-        problems.append(f"{path}: {' '.join(str(wrong).split())}")
+    except (OSError, ValueError) as wrong:
+        problems.append(f"{path}: {wrong}")
         return None
     if not isinstance(told, dict):
         problems.append(f"{path}: it is empty, or no document of fields")
@@ -151,7 +156,7 @@ def _of_database(source: str, problems: list[str]) -> Iterator[Foreign]:
                 params=dict(ask("select key, value from params where run_uuid = ?", run)),
                 tags=dict(ask("select key, value from tags where run_uuid = ?", run)),
                 metrics=points,
-                artifacts=artifacts_at(str(uri or ""), None),
+                artifacts=artifacts_at(str(uri or ""), None, run),
             )
 
         rows = ask(
@@ -215,12 +220,14 @@ def foreign(
     )
 
 
-def artifacts_at(uri: str, beside: Path | None) -> list[Artifact]:
+def artifacts_at(uri: str, beside: Path | None, run: str) -> list[Artifact]:
     """Files where MLflow says they are, or beside the run's own; none where that is on another machine."""
     places: list[Path] = [] if beside is None else [beside]
     parsed = urlparse(uri)
-    if parsed.scheme in ("", "file") and uri:
-        places.append(Path(unquote(parsed.path)))
+    if parsed.scheme in ("", "file") and uri and run in Path(unquote(parsed.path)).parts:
+        places.append(
+            Path(unquote(parsed.path))
+        )  # …/EXPERIMENT/RUN/artifacts, as MLflow lays them out
     for place in places:
         if place.is_dir():
             return [

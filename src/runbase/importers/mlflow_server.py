@@ -78,7 +78,11 @@ def _run(server: "_Server", told: Mapping[str, Any], experiment: str, known: Run
         params={str(p["key"]): str(p.get("value", "")) for p in data.get("params") or []},
         tags={str(t["key"]): str(t.get("value", "")) for t in data.get("tags") or []},
         metrics=metrics,
-        artifacts=artifacts_at(str(info.get("artifact_uri") or ""), None),
+        artifacts=artifacts_at(
+            str(info.get("artifact_uri") or ""),
+            None,
+            str(info.get("run_id") or info.get("run_uuid")),
+        ),
     )
 
 

@@ -18,6 +18,7 @@ from runbase.importers import (
     wandb,
 )
 from runbase.importers.base import Asked, Foreign
+from runbase.importers.databases import path_of
 from runbase.importers.taking import Imported, about, known, take
 
 
@@ -101,4 +102,9 @@ def import_from(
         experiment=experiment,
     )
     found = importer.runs(asked)
+    if not _is_address(source) and "://" not in source:
+        path = path_of(source).resolve()
+        store._storage.add_artifact_root(  # pyright: ignore[reportPrivateUsage]
+            str(path if path.is_dir() else path.parent)
+        )
     return take(store, found, report, total=importer.count(source), progress=progress)

@@ -5,7 +5,6 @@ Columns are `run`, `experiment`, `name`, `step`, `time`, `started`, `ended`, `st
 name. Tables that `runbase export` wrote say all of that themselves.
 """
 
-import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from runbase.ids import derived_id
 from runbase.importers.base import Asked, Foreign, typed
 from runbase.importers.databases import path_of
 from runbase.status import Status
+from runbase.untrusted import csv_rows
 from runbase.values import flatten
 
 NAME = "table"
@@ -117,7 +117,7 @@ def runs(asked: Asked) -> Iterator[Foreign]:
     for number, row in enumerate(rows, 1):
         try:
             table.take(number, row)
-        except (ValueError, OverflowError) as wrong:
+        except (ValueError, TypeError, ArithmeticError, RecursionError) as wrong:
             asked.problems.append(f"{path}, row {number}: {wrong}")
     yield from table.runs()
 
@@ -294,9 +294,10 @@ def _rows(path: Path, problems: list[str]) -> Iterator[dict[str, Any]]:
             raise UsageError(f"{path} cannot be read as Parquet: {wrong}") from wrong
     elif suffix in (".csv", ".tsv"):
         with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-            reader = csv.DictReader(file, delimiter="\t" if suffix == ".tsv" else ",")
-            for row in reader:
-                yield {name: value for name, value in row.items() if name}
+            delimiter = "\t" if suffix == ".tsv" else ","
+            yield from csv_rows(
+                file, lambda wrong: problems.append(f"{path}, {wrong}"), delimiter=delimiter
+            )
     else:
         with path.open("rb") as lines:
             for number, line in enumerate(lines, 1):
@@ -304,11 +305,14 @@ def _rows(path: Path, problems: list[str]) -> Iterator[dict[str, Any]]:
                     continue
                 try:
                     told: Any = json.loads(line)
-                except ValueError as wrong:
+                except (ValueError, RecursionError) as wrong:
                     problems.append(f"{path}, line {number}: {wrong}")
                     continue
                 if isinstance(told, dict):
-                    yield _flat(cast("dict[str, Any]", told))
+                    try:
+                        yield _flat(cast("dict[str, Any]", told))
+                    except ValueError as wrong:
+                        problems.append(f"{path}, line {number}: {wrong}")
                 else:
                     problems.append(f"{path}, line {number}: it is no object")
 

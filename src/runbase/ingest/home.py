@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
+from runbase.errors import StoreBusy
 from runbase.ingest.liveness import check_liveness
 from runbase.ingest.pipeline import LARGEST_DELIVERY, Report, delivery_of, ingest_folder
 from runbase.journal import files, opened, read
@@ -27,13 +28,30 @@ def sync(
     home: Path,
     *,
     progress: Callable[[int, int], None] | None = None,
+    give_way: bool = False,
 ) -> Report:
     """Take in what the journals of a home hold and the store does not, then check who lives.
 
-    `progress` is called with how many run folders are done, and how many there are.
+    `progress` is called with how many run folders are done, and how many there are. With `give_way`,
+    a database that others keep busy ends it, and the report is `late`. Raises StoreBusy otherwise.
     """
-    began = time.perf_counter()
     report = Report()
+    try:
+        _sync(storage, home, report, progress)
+    except StoreBusy:
+        if not give_way:
+            raise
+        report.late = True
+    return report
+
+
+def _sync(
+    storage: Storage,
+    home: Path,
+    report: Report,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    began = time.perf_counter()
     folders = run_folders(home)
     known = _offsets(storage, folders)
     large: list[Path] = []
@@ -70,7 +88,6 @@ def sync(
             progress(done, len(folders))
     check_liveness(storage, home, report)
     report.seconds = time.perf_counter() - began
-    return report
 
 
 def waiting(storage: Storage | None, home: Path) -> tuple[int, int]:

@@ -3,12 +3,15 @@
 import os
 import re
 from pathlib import Path
+from urllib.parse import unquote
 
 from runbase import roots
-from runbase.errors import NotFound, StoreError, suggestion
+from runbase.errors import NotFound, StoreError, UsageError, suggestion
 from runbase.files import digest
-from runbase.model import Artifact, Use
+from runbase.model import Artifact, Run, Use
+from runbase.settings import load
 from runbase.shelves.base import ExperimentLike, RunLike, Shelf
+from runbase.untrusted import is_inside
 
 ArtifactLike = Artifact | str
 """A record of one; ``name`` for the newest version, ``name:v3`` for that one; ``RUN/path``."""
@@ -34,8 +37,11 @@ class ArtifactShelf(Shelf):
         """
         if isinstance(what, Artifact):
             return what
-        named = re.fullmatch(r"(.+?)(?::(?:v?(\d+)|latest))?", what)
-        assert named is not None
+        named = re.fullmatch(r"(.+?)(?::(?:v?(\d+)|latest))?", what, re.DOTALL)
+        if named is None:
+            raise UsageError(
+                "an artifact is named by its name, name:v3, or RUN/path, not by nothing"
+            )
         try:
             versions = self.artifact_versions(named[1], experiment)
         except NotFound:
@@ -58,7 +64,9 @@ class ArtifactShelf(Shelf):
     def locate(self, artifact: ArtifactLike) -> str:
         """Where its bytes are: a path on this machine if they are here, else a URL.
 
-        Raises NotFound where they were removed, or are in a folder of another machine.
+        A path lies in the run's folder, below the setting `artifacts`, or in a folder that was imported
+        or scanned: a record that somebody else wrote cannot point at other files. Raises NotFound where
+        the bytes were removed, are in a folder of another machine, or outside of all of these.
         """
         found = self.artifact(artifact)
         if found.removed_at is not None:
@@ -67,16 +75,35 @@ class ArtifactShelf(Shelf):
         folder = None if self.home is None or run.folder is None else self.home / run.folder
         if folder is not None:
             for local in (found.uri, f"artifacts/{found.path}", found.path):
-                if "://" not in local and (folder / local).exists():
-                    return str(folder / local)
-        if "://" in found.uri:
+                place = folder / local
+                if "://" not in local and place.exists() and is_inside(place, folder):
+                    return str(place)
+        path = _local_path(found.uri)
+        if path is None:
             return found.uri
-        if Path(found.uri).is_absolute() and Path(found.uri).exists():
-            return found.uri
+        if path.is_absolute() and path.exists():
+            if self._may_read(path, run):
+                return str(path)
+            raise NotFound(
+                f"{found.path!r} of run {run.name} is said to be {path}, which lies outside of the home and "
+                "of every folder that was imported or scanned; set `artifacts` to a folder above it to allow it"
+            )
         raise NotFound(
             f"{found.path!r} of run {run.name} is not on this machine: it is in {run.folder} of the home "
             f"on {run.host or 'another host'}; set `artifacts` to a URL that all can reach"
         )
+
+    def _may_read(self, path: Path, run: Run) -> bool:
+        """Whether a file that a record names lies where files of runs do."""
+        places = [*self._storage.artifact_roots()]
+        if self.home is not None:
+            places.append(str(self.home))
+        if (setting := load().text("artifacts")) and "://" not in setting:
+            places.append(str(Path(setting).expanduser().absolute()))
+        if any(is_inside(path, Path(root)) for root in places):
+            return True
+        # Our own uploads, and MLflow's files, are in a folder that has the run's id as its name.
+        return run.id in path.resolve().parts
 
     def download(self, artifact: ArtifactLike, to: "str | os.PathLike[str] | None" = None) -> Path:
         """Its bytes as a file (or a folder of files) on this machine, checked against their SHA-256.
@@ -129,6 +156,14 @@ class ArtifactShelf(Shelf):
         raise NotFound(
             f"run {word!r} has no artifact {path!r}{suggestion(path, [a.path for a in artifacts])}"
         )
+
+
+def _local_path(uri: str) -> Path | None:
+    """The path that a URI names on this machine; None for one of another place."""
+    scheme, separator, rest = uri.rpartition("::")[2].partition("://")
+    if not separator:
+        return Path(uri)
+    return Path(unquote(rest)) if scheme in ("file", "local") else None
 
 
 def _check(path: Path, artifact: Artifact) -> None:

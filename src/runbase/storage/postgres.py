@@ -6,6 +6,7 @@ schema is made when it is not there. Nothing crosses a fork: a child opens a poo
 """
 
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -13,7 +14,7 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, LiteralString, TypeVar
 from weakref import WeakKeyDictionary
 
 import psycopg
@@ -32,6 +33,7 @@ from runbase.errors import (
     StoreUnavailable,
     UsageError,
 )
+from runbase.secrets import mask_text
 from runbase.storage.address import Address
 from runbase.storage.patience import patience
 from runbase.storage.pgtypes import Session, configure
@@ -49,7 +51,7 @@ PATIENCE = 10.0
 ATTEMPTS = 5
 """How often a transaction is tried that deadlocks with others."""
 
-INERROR = psycopg.pq.TransactionStatus.INERROR
+IDLE = psycopg.pq.TransactionStatus.IDLE
 _CROSSED = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
 _SETUP_LOCK = 0x72756E62  # "runb": who makes or migrates a schema holds it
 
@@ -97,7 +99,9 @@ class PostgresDriver:
         with self.errors(), self._connection() as connection:
             missing = connection.execute(found, [self.schema]).fetchone() is None
         if missing and not self._create:
-            raise StoreUnavailable(f"there is no schema {self.schema!r} in {self.url}")
+            raise StoreUnavailable(
+                f"no such store: there is no schema {self.schema!r} in {self.url}"
+            )
         return missing
 
     @contextmanager
@@ -131,15 +135,32 @@ class PostgresDriver:
     @contextmanager
     def read(self) -> Generator[Session]:
         """A consistent view of the database that writes nothing."""
-        with self.errors(), self._connection() as connection, connection.pipeline() as pipeline:
-            connection.execute("begin isolation level repeatable read read only")
-            try:
-                yield Session(connection, self.schema, pipeline)
-            finally:
-                if not connection.closed:
-                    if connection.info.transaction_status is INERROR:
-                        pipeline.sync()
-                    connection.execute("rollback")
+        with (
+            self.errors(),
+            self._connection() as connection,
+            self._view(connection, "begin isolation level repeatable read read only") as pipeline,
+        ):
+            yield Session(connection, self.schema, pipeline)
+
+    @contextmanager
+    def _view(
+        self, connection: Connection, begin: LiteralString, *, undo: bool = False
+    ) -> "Generator[psycopg.Pipeline]":
+        """A transaction that only reads, in a pipeline; `undo` takes back what settings it changed.
+
+        It ends by a commit: psycopg forgets its prepared statements at a ROLLBACK, and deallocates them
+        later, in the middle of the next `executemany`, which then names one that is gone. Where the
+        transaction failed, or is to be undone, libpq does that behind psycopg's back for the same reason.
+        """
+        try:
+            with connection.pipeline() as pipeline:
+                connection.execute(begin)
+                yield pipeline
+                if not undo:
+                    connection.execute("commit")
+        finally:
+            if not connection.closed and connection.info.transaction_status is not IDLE:
+                connection.pgconn.exec_(b"rollback")
 
     @contextmanager
     def look(self) -> Generator[Session]:
@@ -177,24 +198,42 @@ class PostgresDriver:
         write: bool,
         timeout: float | None,
     ) -> Rows:
-        """A user's own statement; `:name` or `?` stand for parameters where there are any."""
-        if write and not self._prepared:
+        """A user's own statement; `:name` or `?` stand for parameters where there are any.
+
+        One that only reads is sent alone, by the extended protocol, in a read-only transaction that
+        takes settings back; it is refused where it is no query, so that nothing it does outlives it.
+        """
+        text, values = _placed(query, params)
+        if not write:
+            return self._look_up(text, values, timeout)
+        if not self._prepared:
             with self.errors():
                 self._set_up()
-        text, values = _placed(query, params)
+        with self.errors(timeout), self._connection() as connection, connection.transaction():
+            if timeout is not None:
+                connection.execute(_statement_timeout(timeout))
+            return _rows(connection.execute(text, values))  # type: ignore[arg-type]
+
+    def _look_up(self, text: str, values: Any, timeout: float | None) -> Rows:
+        word = _first_word(text)
+        if word not in _QUERIES:
+            raise QueryError(
+                f"sql() only reads unless told otherwise, and {word!r} is no query; it takes select, "
+                "with, values, table, show and explain; pass write=True to change the database"
+            )
         with (
             self.errors(timeout),
             self._connection() as connection,
-            connection.transaction(),
+            self._view(connection, "begin read only", undo=True) as pipeline,
         ):
-            if not write:
-                connection.execute("set transaction read only")
             if timeout is not None:
-                milliseconds = sql.Literal(max(int(timeout * 1000), 1))
-                connection.execute(sql.SQL("set local statement_timeout = {}").format(milliseconds))
+                connection.execute(_statement_timeout(timeout))
             cursor = connection.execute(text, values)  # type: ignore[arg-type]
-            names = [column.name for column in cursor.description or ()]
-            return Rows(names, cursor.fetchall() if cursor.description else [])
+            pipeline.sync()
+            rows = _rows(cursor)
+            # What a function may hold past the end of a transaction.
+            connection.execute("select pg_advisory_unlock_all()")
+            return rows
 
     def close(self) -> None:
         """Close every connection."""
@@ -231,6 +270,8 @@ class PostgresDriver:
                 return StoreUnavailable(f"not allowed in {self.url}: {_said(error)}")
             case psycopg.errors.ProgramLimitExceeded() | psycopg.errors.PipelineAborted():
                 return QueryError(_said(error))
+            case psycopg.errors.SyntaxError() if "multiple commands" in str(error):
+                return QueryError("sql() takes one statement at a time where it only reads")
             case psycopg.errors.UndefinedTable() | psycopg.errors.UndefinedColumn():
                 return SchemaError(_said(error))
             case psycopg.OperationalError() | psycopg.InterfaceError():
@@ -382,5 +423,26 @@ def _placed(query: str, params: Mapping[str, Any] | Sequence[Any]) -> tuple[str,
     return escaped.replace("?", "%s"), list(params)
 
 
+_QUERIES = frozenset(["select", "with", "values", "table", "show", "explain"])
+"""How statements begin that only read."""
+
+
+def _first_word(text: str) -> str:
+    """The keyword that a statement begins with, behind comments and parentheses, in small letters."""
+    found = re.match(r"(?:\s|\(|--[^\n]*(?:\n|$)|/\*.*?\*/)*(\w*)", text, re.DOTALL)
+    return found[1].lower() if found else ""
+
+
+def _statement_timeout(seconds: float) -> sql.Composed:
+    return sql.SQL("set local statement_timeout = {}").format(
+        sql.Literal(max(int(seconds * 1000), 1))
+    )
+
+
+def _rows(cursor: "psycopg.Cursor[Any]") -> Rows:
+    names = [column.name for column in cursor.description or ()]
+    return Rows(names, cursor.fetchall() if cursor.description else [])
+
+
 def _said(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return mask_text(" ".join(str(error).split())) or type(error).__name__

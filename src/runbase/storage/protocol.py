@@ -167,6 +167,14 @@ class Storage(TrialStorage, Protocol):
         """A run's files, by path."""
         ...
 
+    def add_artifact_root(self, path: str) -> None:
+        """A folder below which files of imported and scanned runs may be read."""
+        ...
+
+    def artifact_roots(self) -> list[str]:
+        """Those folders."""
+        ...
+
     def artifact_versions(self, name: str, experiment: str | None = None) -> list[Artifact]:
         """The versions of a name, oldest first."""
         ...

@@ -46,7 +46,12 @@ CACHE = 2**17
 """KiB of pages that a reading connection keeps at most."""
 
 T = TypeVar("T")
-_STEPS_BETWEEN_CHECKS = 20_000
+_STEPS_BETWEEN_CHECKS = 5_000
+_LIMITS = {
+    sqlite3.SQLITE_LIMIT_LENGTH: 2**28,
+    sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 1000,
+}
+"""What a user's query may make: texts of so many bytes, patterns of so many."""
 _HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EINTR)
 """What a lock file says that another process has locked."""
 _PAGES = 4096
@@ -218,7 +223,7 @@ class SqliteDriver:
         self._pid = os.getpid()
         self._left_behind: list[sqlite3.Connection] = []
         if path is not None and not create and not path.exists():
-            raise StoreUnavailable(f"there is no database at {path}")
+            raise StoreUnavailable(f"no such store: there is no database at {path}")
         if path is not None and create:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -329,6 +334,9 @@ class SqliteDriver:
         connection = self._open(read_only=True)
         # ATTACH could create a file from a read-only connection.
         connection.set_authorizer(_no_attach)
+        # No deadline is looked at inside a function call: these bound how long one can take.
+        for limit, most in _LIMITS.items():
+            connection.setlimit(limit, most)
         try:
             return self._fetch(connection, query, params, timeout)
         finally:

@@ -281,6 +281,40 @@ class StorageContract:
             ):
                 assert [found.id for found in storage.runs(Query(where=where))] == [journal.run]
 
+    @pytest.mark.parametrize("seed", range(4))
+    def test_reads_and_bulk_writes_take_turns(self, storage: Storage, seed: int) -> None:
+        # On PostgreSQL, psycopg prepares what is executed often, and forgets all of it at a ROLLBACK.
+        chance = random.Random(seed)
+        experiment = storage.get_or_create_experiment("turns", {"objectives": []})
+        run = storage.create_run(experiment, "a", {})
+        kept: dict[str, dict[str, Any]] = {"user": {}, "system": {}}
+
+        def put(kind: Any, key: str) -> None:
+            scope = chance.choice(list(kept))
+            kept[scope][f"k{len(kept[scope])}"] = 1
+            storage.put_attributes(kind, key, scope, kept[scope])
+
+        def fail() -> None:
+            with pytest.raises(NotFound):
+                storage.series(run, "nothing")
+            with pytest.raises(QueryError):
+                storage.sql("select nothing")
+
+        turns = [
+            lambda: put("experiment", experiment),
+            lambda: put("run", run),
+            lambda: storage.attributes("run", [run], "user"),
+            lambda: storage.sql("select id from runs where id = :id", {"id": run}),
+            storage.runs,
+            lambda: storage.get_experiments([experiment]),
+            lambda: storage.add("run", run, {"tags": {"a": "1", "b": "2"}}),
+            fail,
+        ]
+        for _ in range(80):
+            chance.choice(turns)()
+        (record,) = storage.runs()
+        assert record.id == run
+
     def test_numbers_count_the_experiments_runs(self, storage: Storage) -> None:
         for experiment in ("a", "b", "a"):
             Journal(storage, experiment=experiment).write()

@@ -4,10 +4,8 @@ They say neither who ran them nor how they ended: a run whose files have been st
 COMPLETED, and goes on when they grow again.
 """
 
-import csv
 import time
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +21,7 @@ from runbase.registry.formats.base import (
 )
 from runbase.status import Status
 from runbase.storage.records import Delivery
+from runbase.untrusted import csv_rows, load_yaml
 from runbase.values import flatten
 
 NAME = "lightning-csv"
@@ -44,9 +43,8 @@ def read(folder: Path, names: Sequence[str], reached: Reached) -> Folder:
     changed = path.stat().st_mtime
     began = min((folder / name).stat().st_mtime for name in names)
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
-        reader = csv.DictReader(file)
-        rows = list(reader)
-        header = list(reader.fieldnames or ())
+        rows = list(csv_rows(file, lambda _: None))
+        header = list(rows[0]) if rows else []
     if header and "step" not in header and "epoch" not in header:
         raise Unreadable(f"{_METRICS} has neither a column step nor a column epoch")
     first, journal = opening(run, _METRICS, folder.parent.name or "lightning", _name(folder), began)
@@ -90,11 +88,7 @@ def _name(folder: Path) -> str:
 def _params(path: Path) -> dict[str, Any]:
     """hparams.yaml, flat; empty where there is none, or nothing that reads YAML."""
     try:
-        yaml: Any = import_module("yaml")
-    except ImportError:
-        return {}
-    try:
-        told: Any = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, yaml.YAMLError):
+        told: Any = load_yaml(path)
+    except (ImportError, OSError, ValueError):
         return {}  # tags of Python objects, for one, are not ours to build
     return dict(flatten(cast("dict[str, Any]", told))) if isinstance(told, dict) else {}

@@ -3,7 +3,6 @@
 Of its registry only last values were kept; here the curves come along, from metrics.csv.
 """
 
-import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -30,6 +29,8 @@ from runbase.registry.formats.base import (
 )
 from runbase.status import Status
 from runbase.storage.records import Delivery
+from runbase.untrusted import csv_rows, is_inside
+from runbase.validation import usable_time
 from runbase.values import flatten
 
 NAME = "stable-pretraining"
@@ -56,7 +57,7 @@ def read(folder: Path, names: Sequence[str], reached: Reached) -> Folder:
     """The sidecar when it changed, and the rows of the curves that are new."""
     try:
         told: Any = json.loads((folder / _SIDECAR).read_bytes())
-    except ValueError as wrong:
+    except (ValueError, RecursionError) as wrong:
         raise Unreadable(f"{_SIDECAR} is damaged or half-written: {wrong}") from None
     if not isinstance(told, dict) or "run_id" not in told:
         raise Unreadable(f"{_SIDECAR} names no run")
@@ -75,7 +76,7 @@ def read(folder: Path, names: Sequence[str], reached: Reached) -> Folder:
 def _deliveries(
     folder: Path, names: Sequence[str], told: dict[str, Any], run: str, reached: Reached
 ) -> Iterator[Delivery]:
-    began = float(told.get("created_at") or (folder / _SIDECAR).stat().st_mtime)
+    began = usable_time(told.get("created_at"), (folder / _SIDECAR).stat().st_mtime)
     parts = folder.parts
     experiment = "runs"
     if "runs" in parts[:-1]:  # {cache_dir}/runs/**/{run_id}: what is between names the group
@@ -88,7 +89,8 @@ def _deliveries(
         yield from _curves(folder / _METRICS, run, experiment, name, began, told, reached)
     if _MEDIA in names:
         yield from _media(folder, run, experiment, name, began, reached)
-    version = int(float(told.get("updated_at") or (folder / _SIDECAR).stat().st_mtime) * 1e6)
+    updated = usable_time(told.get("updated_at"), (folder / _SIDECAR).stat().st_mtime)
+    version = int(updated * 1e6)
     first, journal = opening(run, _SIDECAR, experiment, name, began)
     known = reached(journal)
     if version <= known:
@@ -99,7 +101,7 @@ def _deliveries(
     events += _said(folder, names, told, began)
     status = str(told.get("status") or "running")
     if status in _ENDED:
-        end = float(told.get("ended_at") or told.get("updated_at") or began)
+        end = usable_time(told.get("ended_at"), updated)
         events.append(Ended(time=end, status=_ENDED[status]))
     yield Delivery(
         run=run, events=events, journal=journal, start=known, offset=version, file=_SIDECAR
@@ -115,7 +117,7 @@ def _said(folder: Path, names: Sequence[str], told: dict[str, Any], began: float
         yield Tags(time=began, set={str(tag): None for tag in told["tags"]})
     if told.get("notes"):
         yield Noted(time=began, text=str(told["notes"]))
-    now = float(told.get("updated_at") or began)
+    now = usable_time(told.get("updated_at"), began)
     if _METRICS not in names and told.get("summary"):
         numbers = {k: float(v) for k, v in told["summary"].items() if isinstance(v, int | float)}
         if numbers:
@@ -124,7 +126,7 @@ def _said(folder: Path, names: Sequence[str], told: dict[str, Any], began: float
     if told.get("checkpoint_path"):
         path = Path(str(told["checkpoint_path"]))
         place = path if path.is_absolute() else folder / path
-        if place.exists():
+        if place.exists() and is_inside(place, _root_of(folder)):
             yield (
                 ArtifactLogged(
                     time=now,
@@ -134,6 +136,14 @@ def _said(folder: Path, names: Sequence[str], told: dict[str, Any], began: float
                     size=place.stat().st_size,
                 )
             )
+
+
+def _root_of(folder: Path) -> Path:
+    """The folder that holds the runs and their checkpoints: what is above `runs`, else the next one."""
+    parts = folder.parts
+    if "runs" in parts[:-1]:
+        return Path(*parts[: len(parts) - 1 - parts[::-1].index("runs")])
+    return folder.parent
 
 
 def _checkpoint(told: Mapping[str, Any]) -> str | None:
@@ -154,17 +164,25 @@ def _curves(
     """Rows of metrics.csv. Columns are added to it as metrics appear, so rows are counted, and not bytes."""
     first, journal = opening(run, _METRICS, experiment, name, began)
     known = reached(journal)
+    problems: list[str] = []
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
-        rows = list(csv.DictReader(file))
+        rows = list(csv_rows(file, problems.append))
     if rows and not _whole(path):
         rows.pop()  # the last line is still being written
     if len(rows) <= known:
         return
-    when = min(float(told.get("updated_at") or path.stat().st_mtime), path.stat().st_mtime)
+    changed = path.stat().st_mtime
+    when = min(usable_time(told.get("updated_at"), changed), changed)
     points = list(rows_to_points(rows[known:], "step", known, when))
     events: list[Any] = [*([] if known else [first]), *points]
     yield Delivery(
-        run=run, events=events, journal=journal, start=known, offset=len(rows), file=_METRICS
+        run=run,
+        events=events,
+        journal=journal,
+        start=known,
+        offset=len(rows),
+        file=_METRICS,
+        problems=[Problem(str(path), None, problem) for problem in problems],
     )
 
 
@@ -191,7 +209,7 @@ def _media(
         kind = "video" if str(told.get("type") or told.get("kind")) == "video" else "image"
         events.append(
             RecordLogged(
-                time=float(told.get("time") or when),
+                time=usable_time(told.get("time"), when),
                 key=key,
                 kind=kind,
                 step=int(told.get("step") or 0),

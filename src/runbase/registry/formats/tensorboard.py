@@ -15,6 +15,7 @@ from runbase.registry.formats.base import STILL, Folder, Reached, opening
 from runbase.registry.formats.tfevents import Damaged, events
 from runbase.status import Status
 from runbase.storage.records import Delivery
+from runbase.validation import usable_time
 
 NAME = "tensorboard"
 NESTED = True
@@ -60,6 +61,7 @@ def _file(
     found: list[Any] = []
     if known == 0:
         began = next((event.time for _, event in told if event is not None), changed)
+        began = usable_time(began, changed)
         group, label = folder.parent.name or NAME, folder.name or NAME
         opened, _ = opening(run, name, group, label, began)
         found = [opened, Started(time=began, resumed=not first)]
@@ -67,7 +69,8 @@ def _file(
         found = [Started(time=changed, resumed=True)]
     found += _observed([event for _, event in told if event is not None])
     if over:
-        last = max((event.time for _, event in told if event is not None), default=changed)
+        times = (event.time for _, event in told if event is not None)
+        last = max((usable_time(time, changed) for time in times), default=changed)
         found.append(Ended(time=max(changed, last), status=Status.COMPLETED))
     return Delivery(
         run=run,
@@ -111,7 +114,9 @@ def _observed(told: Sequence[Any]) -> list[Any]:
             RecordLogged(time=event.time, key=tag, kind="text", step=event.step, value=text)
             for tag, text in event.texts.items()
         ]
-    found: list[Any] = [Params(time=told[0].time, values=params)] if params else []
+    found: list[Any] = (
+        [Params(time=usable_time(told[0].time, 0.0), values=params)] if params else []
+    )
     found += [
         Points(keys=(tag,), steps=steps, times=times, columns=[values])
         for tag, (steps, times, values) in columns.items()

@@ -6,7 +6,8 @@ expression has a kind (number, text, time), and kinds that cannot be compared ar
 both dialects agree.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -31,6 +32,8 @@ _COMPARISONS: dict[type, str] = {
     exp.GTE: ">=",
 }
 _ARITHMETIC: dict[type, str] = {exp.Add: "+", exp.Sub: "-", exp.Mul: "*", exp.Div: "/"}
+_LONGEST_SHOWN = 500
+"""Characters of a filter that a message repeats."""
 _NOW = ("now", "current_timestamp")
 
 
@@ -94,12 +97,15 @@ class Compiler:
 
     def where(self, text: str) -> str:
         """A condition; FilterError shows where the text goes wrong."""
-        self._text = text
-        return self._condition(self._parse(text))
+        with self._readable(text):
+            return self._condition(self._parse(text))
 
     def order(self, text: str) -> list[SortKey]:
         """Sort keys; what is missing comes last in both directions."""
-        self._text = text
+        with self._readable(text):
+            return self._order(text)
+
+    def _order(self, text: str) -> list[SortKey]:
         tree = self._parse(f"select 1 order by {text}", len("select 1 order by "))
         order = tree.args.get("order")
         if order is None or tree.args.get("limit") is not None:
@@ -262,7 +268,7 @@ class Compiler:
     def _constant(self, node: Node) -> Constant | None:  # noqa: PLR0912
         match node:
             case exp.Literal():
-                return Constant(str(node.this) if node.is_string else _number(str(node.this)))
+                return Constant(str(node.this) if node.is_string else self._literal(node))
             case exp.Boolean():
                 return Constant(bool(node.this))
             case exp.Null():
@@ -293,6 +299,14 @@ class Compiler:
                 return Constant(node.name)
             case _:
                 return None
+
+    def _literal(self, node: Node) -> int | float:
+        try:
+            return _number(str(node.this))
+        except ValueError:
+            word = str(node.this)
+            place = max(self._text.find(word), 0) + 1
+            raise FilterError(f"{word!r} is not a number:{_pointer(self._text, place)}") from None
 
     def _moved(self, node: Node) -> Constant | None:
         """now() - interval '2 days', worked out."""
@@ -448,6 +462,23 @@ class Compiler:
         return f":{name}"
 
     # Messages
+
+    @contextmanager
+    def _readable(self, text: str) -> Generator[None]:
+        """Whatever goes wrong inside is a FilterError."""
+        self._text = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+        try:
+            yield
+        except FilterError as error:
+            if len(str(error)) <= 4 * _LONGEST_SHOWN:
+                raise
+            raise FilterError(f"{str(error)[: 2 * _LONGEST_SHOWN]}…") from error
+        except RecursionError as error:
+            raise FilterError(
+                f"the filter has too many parentheses or operators inside each other:{_pointer(self._text, 1)}"
+            ) from error
+        except (ValueError, ArithmeticError) as error:
+            raise FilterError(f"the filter cannot be read: {error}, in {self._text!r}") from error
 
     def _parse(self, text: str, skip: int = 0) -> Node:
         try:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from runbase.errors import UsageError
+from runbase.errors import StoreUnavailable, UsageError
 from runbase.events import Problem
 from runbase.ids import name_for, new_id
 from runbase.model import (
@@ -65,7 +65,7 @@ _OWN_FOR = 5.0
 class SqlStorage(KeepStore, TrialStore):
     """Keeps the promises of `runbase.storage.protocol.Storage` over a driver."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, *, create: bool = True) -> None:
         self._driver = driver
         self._lanes = []
         self.url = driver.url
@@ -73,6 +73,9 @@ class SqlStorage(KeepStore, TrialStore):
         self._own: dict[str, list[Any]] = {}
         self._own_until = 0.0
         driver.prepare = migrate
+        if not create and (driver.new() or self._is_empty()):
+            driver.close()
+            raise StoreUnavailable(f"no such store: {driver.url} has no tables of runbase")
         if driver.new() or self._behind():
             with driver.write():
                 pass
@@ -80,6 +83,10 @@ class SqlStorage(KeepStore, TrialStore):
     def _behind(self) -> bool:
         with self._driver.read() as session:
             return bool(pending(session))
+
+    def _is_empty(self) -> bool:
+        with self._driver.read() as session:
+            return len(pending(session)) == len(migrations(self.dialect))
 
     # Observations
 
@@ -258,6 +265,19 @@ class SqlStorage(KeepStore, TrialStore):
         """A run's files."""
         with self._driver.read() as session:
             return artifacts.listing(session, run)
+
+    def add_artifact_root(self, path: str) -> None:
+        """A folder below which files of imported and scanned runs may be read."""
+        self._driver.transact(
+            lambda session: session.run(
+                "add_artifact_root", path=path, time=session.time(time.time())
+            )
+        )
+
+    def artifact_roots(self) -> list[str]:
+        """Those folders."""
+        with self._driver.read() as session:
+            return [row["path"] for row in session.rows("artifact_roots")]
 
     def artifact_versions(self, name: str, experiment: str | None = None) -> list[Artifact]:
         """The versions of a name, oldest first."""

@@ -28,6 +28,11 @@ alter table journals add column seen_at {time}; -- the time of its latest event
 alter table journals add column state_at {time}; -- the time of the latest state that it reports
 alter table runs add column dead_seconds {real} not null default 0; -- of a resumed run: for how long no process of it was there
 
+create table artifact_roots (
+  path     text primary key,                   -- a folder: files of imported and scanned runs may be read below it
+  added_at {time} not null                     -- when it was first imported or scanned
+);
+
 drop view run_summary;
 -- One row a run, with its parameters, tags and last metrics as JSON objects. `seconds` is for how long it ran,
 -- `elapsed` from its beginning to its end: more, where it was resumed.

@@ -51,3 +51,11 @@ where run_id = :run or owner_id = :run order by time, path;
 -- name: run_experiment
 -- Which experiment a run is in.
 select experiment_id from runs where id = :run;
+
+-- name: add_artifact_root
+-- A folder below which files of runs may be read.
+insert into artifact_roots (path, added_at) values (:path, :time) on conflict (path) do nothing;
+
+-- name: artifact_roots
+-- Folders below which files of runs may be read.
+select path from artifact_roots order by path;
