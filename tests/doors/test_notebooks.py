@@ -7,6 +7,8 @@ import nbclient
 import nbformat
 import pytest
 
+from tests.patience import PATIENCE
+
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "examples" / "notebooks").glob("*.ipynb"))
 
 
@@ -24,7 +26,9 @@ def test_notebook(path: Path, home: Path, tmp_path: Path) -> None:
     book = nbformat.read(path, as_version=4)
     nbformat.validate(book)
     assert not any(cell.get("outputs") for cell in book.cells), "outputs are not committed"
-    client = nbclient.NotebookClient(book, timeout=120, resources={"metadata": {"path": tmp_path}})
+    client = nbclient.NotebookClient(
+        book, timeout=PATIENCE, resources={"metadata": {"path": tmp_path}}
+    )
     client.execute()
     pages = outputs(book, "text/html")
     if path.stem.startswith("1"):

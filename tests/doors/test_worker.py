@@ -16,6 +16,7 @@ import runbase
 from runbase.experiment import Experiment
 from runbase.status import Status
 from runbase.worker import fill
+from tests.patience import PATIENCE
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -151,7 +152,7 @@ def test_a_signal_gives_the_trial_back(
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     until(lambda: mark.exists() and mark.read_text().strip() != "")
     process.send_signal(sign)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + sign
     assert "given back" in out
     with pytest.raises(ProcessLookupError):
@@ -172,7 +173,7 @@ def test_a_cancelled_trial_is_ended(
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     until(mark.exists)
     experiment.cancel(trial)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=PATIENCE)
     assert "trial 1: CANCELLED" in out
     assert store.run(trial.id).status is Status.CANCELLED
 
@@ -183,7 +184,7 @@ def test_workers_side_by_side(store: runbase.Store, experiment: Experiment) -> N
         subprocess.Popen(worker("--wait", "0", "-q", "--", "sh", "-c", "echo {n}"))
         for _ in range(3)
     ]
-    assert [one.wait(timeout=120) for one in workers] == [0, 0, 0]
+    assert [one.wait(timeout=PATIENCE) for one in workers] == [0, 0, 0]
     runs = experiment.trials()
     assert {(run.status, run.attempt) for run in runs} == {(Status.COMPLETED, 1)}
     assert [output(store, run).strip() for run in runs] == [str(n) for n in range(12)]
@@ -216,7 +217,7 @@ def test_bad_input(store: runbase.Store, experiment: Experiment) -> None:
 
 
 def until(holds: Any) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -1,7 +1,11 @@
 """What the fault campaign kills. Run in children of a process that has imported all of it, so that the kill meets the work."""
 
+import asyncio
 import gzip
 import os
+import signal
+import threading
+from itertools import count
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -13,6 +17,7 @@ from runbase import background
 from runbase.cli.app import app
 from runbase.ids import new_id
 from runbase.importers import import_from
+from runbase.worker import Worker
 
 OLD = Path(__file__).parents[1] / "migrations" / "fixtures" / "0001_first.db.gz"
 """A database of the first schema there was."""
@@ -36,6 +41,47 @@ def train(store: str | None, home: Path, told: Connection, said: Path) -> None:
     for step in range(10_000_000):
         run.log({"loss": step * 0.5, "acc": step}, step=step)
         os.write(file, b".")
+
+
+SOURCES = {"s": "signal", "a": "task0", "b": "task1", "f": "fork", "t": "thread"}
+"""Who logs, by the letter that stands for one call of it that returned, and the metric that it logs."""
+
+
+def train_everywhere(store: str | None, home: Path, told: Connection, said: Path) -> None:
+    """Log from a signal handler, tasks, a thread and a forked child, for ever."""
+    background.EVERY = 0.001
+    run = runbase.start_run("everywhere", store=store, home=home, capture=False)
+    counters = {letter: count() for letter in SOURCES}
+    file = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def log(letter: str) -> None:
+        run.log({SOURCES[letter]: float(next(counters[letter]))})
+        os.write(file, letter.encode())
+
+    parent = os.getpid()
+    if os.fork() == 0:
+        while os.getppid() == parent:  # until it is killed
+            log("f")
+        os._exit(0)
+    told.send(run.id)
+    signal.signal(signal.SIGALRM, lambda *_: log("s"))
+    signal.setitimer(signal.ITIMER_REAL, 0.002, 0.002)
+
+    def forever() -> None:
+        while True:
+            log("t")
+
+    threading.Thread(target=forever, daemon=True).start()
+
+    async def task(letter: str) -> None:
+        while True:
+            log(letter)
+            await asyncio.sleep(0)
+
+    async def main() -> None:
+        await asyncio.gather(task("a"), task("b"))
+
+    asyncio.run(main())
 
 
 def work(name: str, places: Places, told: Connection, times: int) -> None:
@@ -63,7 +109,18 @@ def _migrate(at: Places) -> None:
     runbase.open(path).create_experiment("after")
 
 
+QUEUE, TRIALS = "queue", 30
+"""An experiment of the team's store, and how many trials it has."""
+
+
+def _work_on_trials(at: Places) -> None:
+    with runbase.open(at.team, home=at.folder / "workers") as store:
+        worker = Worker(store, store.experiment(QUEUE), ["sh", "-c", "exit 0"], lease=2.0)
+        worker.run(wait=5.0)
+
+
 WORKS: dict[str, Any] = {
+    "worker": _work_on_trials,
     "sync": lambda at: _ours(at).sync(),
     "scan": lambda at: _team(at).scan(at.cluster, full=True),
     "import": lambda at: import_from(_team(at), str(at.table), "table"),

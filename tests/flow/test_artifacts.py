@@ -13,6 +13,7 @@ import pytest
 import runbase
 from runbase.errors import InvalidValue, NotFound, StoreError, UsageError
 from tests.conftest import close_storages
+from tests.patience import PATIENCE
 
 Script = Callable[..., "subprocess.Popen[str]"]
 
@@ -116,7 +117,7 @@ def test_a_place_that_is_away_and_a_killed_upload(
     assert waiting == "1"
     if end == "hang":
         process.send_signal(signal.SIGKILL)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=PATIENCE)
     if end == "end":
         assert process.returncode == 0
         assert "`runbase sync` uploads them" in err

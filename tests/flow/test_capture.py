@@ -16,6 +16,7 @@ import pytest
 import runbase
 from runbase.capture import environment, git
 from runbase.capture.slurm import job, sweep_tag
+from tests.patience import PATIENCE
 
 Script = Callable[..., "subprocess.Popen[str]"]
 
@@ -43,7 +44,7 @@ def test_everything_by_default(script: Script, home: Path, tmp_path: Path) -> No
     process = script(
         code, "--lr", "0.1", "--name=x", "--api-key", "hunter2", "deep.layers=3", RANK="0"
     )
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
     run = captured(home)
     assert re.fullmatch(r"[0-9a-f]{40}", run.git["commit"])
@@ -69,7 +70,7 @@ def test_everything_by_default(script: Script, home: Path, tmp_path: Path) -> No
 
 def test_each_part_has_its_switch(script: Script, home: Path) -> None:
     code = "import runbase\nwith runbase.start_run('c', capture=['host']) as run: print('hello')\n"
-    script(code).communicate(timeout=60)
+    script(code).communicate(timeout=PATIENCE)
     run = captured(home)
     assert "cpus" in run.system
     assert "packages" not in run.system
@@ -87,7 +88,7 @@ with runbase.start_run('out', capture=['output']):
     subprocess.run(['echo', 'from a child'])
 print('after the run')
 """
-    out, err = script(code).communicate(timeout=60)
+    out, err = script(code).communicate(timeout=PATIENCE)
     assert out.splitlines() == ["from python", "from c", "from a child", "after the run"]
     assert err.splitlines() == ["to stderr"]
     (log,) = home.glob("runs/*/*/output.log")
@@ -107,7 +108,7 @@ run = runbase.start_run('out', capture=['output'])
 print('last words', flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    out, _ = script(code).communicate(timeout=60)
+    out, _ = script(code).communicate(timeout=PATIENCE)
     assert out == "last words\n"
     (log,) = home.glob("runs/*/*/output.log")
     assert log.read_text() == "last words\n"
@@ -140,8 +141,8 @@ def test_a_terminal_stays_a_terminal(home: Path, tmp_path: Path) -> None:
 
     reader = threading.Thread(target=read)
     reader.start()
-    assert process.wait(timeout=60) == 0
-    reader.join(timeout=60)
+    assert process.wait(timeout=PATIENCE) == 0
+    reader.join(timeout=PATIENCE)
     assert bytes(shown) == b"True 99\r\ntwo\r\n"
     (log,) = home.glob("runs/*/*/output.log")
     assert log.read_text() == "True 99\ntwo\n"
@@ -156,7 +157,7 @@ while not run._care._samples:
     time.sleep(0.01)
 run.finish()
 """
-    _, err = script(code).communicate(timeout=60)
+    _, err = script(code).communicate(timeout=PATIENCE)
     assert err == ""
     run = captured(home)
     assert run.metrics == {}

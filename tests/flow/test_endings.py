@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import runbase
+from tests.patience import PATIENCE
 
 Script = Callable[..., "subprocess.Popen[str]"]
 
@@ -17,7 +18,7 @@ BEGIN = "import os, signal, sys, time, runbase\nrun = runbase.start_run('ends', 
 
 
 def ended(process: "subprocess.Popen[str]", home: Path) -> runbase.Store:
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     return runbase.open(home=home)
 
 
@@ -112,7 +113,7 @@ def test_what_is_no_end(home: Path) -> None:
 def test_a_handler_that_was_there_still_runs(script: Script, home: Path) -> None:
     code = "import signal\nsignal.signal(15, lambda *_: print('mine', flush=True))\n" + BEGIN
     process = script(code + "os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)")
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=PATIENCE)
     assert out == "mine\n"
     assert process.returncode == 143
     with runbase.open(home=home) as store:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import runbase
 from runbase.importers import import_from
 from tests.flow import faults
 
-ROUNDS = {"sqlite": 70, "postgres": 40}
+ROUNDS = {"sqlite": 77, "postgres": 44}
 IMPORTED, POINTS = 60, 200
 """Runs, and points of each, of the table that is imported."""
 
@@ -32,6 +33,7 @@ class Campaign:
         self.backups.mkdir()
         self.acknowledged: dict[str, int] = {}
         self.files_only: set[str] = set()
+        self.everywhere: dict[str, Counter[str]] = {}
         self._children = multiprocessing.get_context("forkserver")
         self._children.set_forkserver_preload(["tests.flow.faults", "runbase.storage.postgres"])
         self.mine = folder / "mine.csv"
@@ -52,6 +54,13 @@ class Campaign:
         self.acknowledged[run] = said.stat().st_size - 1
         if files_only:
             self.files_only.add(run)
+
+    def train_everywhere(self) -> None:
+        """The same from handlers, tasks, threads and a forked child."""
+        said = self.folder / "said"
+        said.write_bytes(b"")
+        run = self._killed(faults.train_everywhere, None, self.home, said=said)
+        self.everywhere[run] = Counter(said.read_text())
 
     def work(self, name: str) -> None:
         """Begin something, and be killed."""
@@ -88,15 +97,21 @@ def test_a_campaign_of_faults(dialect: str, tmp_path: Path, request: pytest.Fixt
     with runbase.open(home=campaign.home) as store:  # what no folder holds
         import_from(store, str(campaign.mine), "table")
         store.note("foreign", "a note")
-    kinds = ["train", "cluster", *faults.WORKS]
+    with runbase.open(team, home=tmp_path / "workers") as store:
+        store.create_experiment(faults.QUEUE).new_trials(
+            [{"n": n} for n in range(faults.TRIALS)], retries=1000
+        )
+    kinds = ["train", "cluster", "everywhere", *faults.WORKS]
     for number in range(ROUNDS[dialect] - 2):
         kind = kinds[number % len(kinds)]
         if kind in ("train", "cluster"):
             campaign.train(files_only=kind == "cluster")
+        elif kind == "everywhere":
+            campaign.train_everywhere()
         else:
             campaign.work(kind)
 
-    for name in ("sync", "scan", "import", "copy", "backup", "tidy"):
+    for name in ("worker", "sync", "scan", "import", "copy", "backup", "tidy"):
         campaign.finish(name)
     for arguments in (
         ["--home", str(campaign.home)],
@@ -124,9 +139,22 @@ def test_a_campaign_of_faults(dialect: str, tmp_path: Path, request: pytest.Fixt
                     np.testing.assert_array_equal(series.steps, steps)
                     np.testing.assert_array_equal(series.values, steps * factor)
                     assert len(series) > acknowledged
+        for run, acknowledged in campaign.everywhere.items():
+            for letter, least in acknowledged.items():
+                # A handler may come between two calls of one source, so their order is not the numbers'.
+                values = sorted(
+                    ours.metrics(run, faults.SOURCES[letter], every=True).values.tolist()
+                )
+                assert values == [float(n) for n in range(len(values))]
+                assert len(values) >= least
         for number in range(IMPORTED):
             values = shared.metrics(f"r{number}", "loss", every=True).values
             np.testing.assert_array_equal(values, number * 1000 + np.arange(POINTS))
+        trials = shared.experiment(faults.QUEUE)
+        assert len(shared.runs("status = 'COMPLETED'", experiment=trials)) == faults.TRIALS
+        for trial in shared.runs(experiment=trials):
+            ends = [c for c in shared.run(trial.id).history if c.status.value == "COMPLETED"]
+            assert len(ends) == 1
         assert ours.run("foreign").notes == "a note"
         assert ours.metrics("foreign", "loss", every=True).values.tolist() == [1.0, 2.0]
         assert shared.check() == []

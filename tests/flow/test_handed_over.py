@@ -11,6 +11,7 @@ import pytest
 
 import runbase
 from runbase.errors import UsageError
+from tests.patience import PATIENCE
 
 Script = Callable[..., "subprocess.Popen[str]"]
 
@@ -47,7 +48,7 @@ def test_a_run_is_made_here_and_started_there(url: str, home: Path, script: Scri
         made = store.create_run("tuning", name="trial-1", params={"lr": 0.1}, tags=["queued"])
         assert made.status.value == "PENDING"
     process = script(TRAINS, RUNBASE_STORE=url, RUNBASE_RUN_ID=made.id)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
     with runbase.open(url, home=home) as store:
         [run] = store.runs()
@@ -82,7 +83,7 @@ def test_no_password_is_printed_or_stored(postgres: str, home: Path, script: Scr
     for url in urls:
         assert secret in url
         process = script(TRAINS, url, RUNBASE_STORE=url, RUNBASE_QUIET="0")
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, err
         assert "runbase: run" in err
         seen += [out, err]
@@ -109,9 +110,13 @@ def test_no_password_is_printed_or_stored(postgres: str, home: Path, script: Scr
 
 def test_doctor_of_a_server(postgres: str, home: Path, script: Script) -> None:
     process = script(TRAINS, RUNBASE_STORE="none")
-    assert process.communicate(timeout=60) and process.returncode == 0
+    assert process.communicate(timeout=PATIENCE) and process.returncode == 0
+    report = json.loads(runbase_says("doctor", "--json", RUNBASE_STORE=postgres).stdout)
+    assert "no such store" in report["problems"][0]
+    assert runbase_says("setup", RUNBASE_STORE=postgres).returncode == 0
     report = json.loads(runbase_says("doctor", "--json", RUNBASE_STORE=postgres).stdout)
     assert report["problems"] == []
+    assert "superuser" in report["facts"]["role"]
     assert report["facts"]["journals_waiting"].startswith("1 (")
     assert abs(report["facts"]["clock_skew_seconds"]) < 2
     assert report["settings"]["store"]["source"] == "environment"

@@ -12,6 +12,7 @@ import pytest
 
 import runbase
 from runbase.errors import StoreUnavailable
+from tests.patience import PATIENCE
 
 Script = Callable[..., "subprocess.Popen[str]"]
 
@@ -86,7 +87,7 @@ def test_a_run_that_ends_while_the_server_restarts_waits_for_it(
     process.stdin.flush()
     assert process.stdout.readline() == "ending\n"
     server.start()
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
     with runbase.open(server.url, sync=False) as store:  # nobody synced it
         assert store.run("ends").status.value == "COMPLETED"
@@ -144,7 +145,7 @@ def test_the_server_goes_and_comes_back(server: Server, home: Path, script: Scri
         server.start()
     after = read_steps(process, 200)
     wait_until(lambda: arrived() >= after, "points after the outage, without help")
-    out, _ = process.communicate("\n", timeout=60)
+    out, _ = process.communicate("\n", timeout=PATIENCE)
     assert process.returncode == 0
     total = int(out.split()[-1])
     with runbase.open(server.url, home=home) as store:
@@ -165,7 +166,7 @@ def test_a_run_without_a_server(server: Server, home: Path, script: Script) -> N
         RUNBASE_STORE=server.url,
         RUNBASE_FINISH_TIMEOUT="2",
     )
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
     assert time.monotonic() - began < 30
     assert "safe in" in err
@@ -218,7 +219,7 @@ def test_many_processes_and_two_restarts(server: Server, home: Path, script: Scr
         server.stop(mode)
         server.start()
     for process in processes:
-        _, err = process.communicate(timeout=120)
+        _, err = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, err
     with runbase.open(server.url, home=home) as store:
         assert store.count("status = 'COMPLETED'") == 32

@@ -255,5 +255,5 @@ def test_the_command(tree: Path, tmp_path: Path) -> None:
     )
     assert json.loads(done.stdout)["unchanged"] == 1
     done = subprocess.run([*command, "nowhere"], capture_output=True, text=True, check=False)
-    assert done.returncode == 2
+    assert done.returncode == 1
     assert "there is no folder" in done.stderr

@@ -21,6 +21,7 @@ from runbase.errors import StoreCorrupt
 from runbase.ingest import sync
 from runbase.ingest.liveness import this_process
 from runbase.storage.urls import open_storage
+from tests.patience import PATIENCE
 
 Script = Callable[..., "subprocess.Popen[str]"]
 
@@ -44,7 +45,9 @@ def kill_after(process: "subprocess.Popen[bytes]", seconds: float) -> tuple[str,
     fd = process.stdout.fileno()
     received = bytearray()
     while b"\n" not in received:
-        received += os.read(fd, 1 << 16)
+        piece = os.read(fd, 1 << 16)
+        assert piece, "the script ended before it said anything"
+        received += piece
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
         if select.select([fd], [], [], left)[0]:
@@ -296,7 +299,7 @@ print(len(said))
 @pytest.mark.parametrize("then", ["freed", "full"])
 def test_a_full_disk_does_not_stop_training(script: Script, home: Path, then: str) -> None:
     process = script(FULL, then)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
     assert out.startswith("1 ['runbase: cannot write")
     with runbase.open(home=home) as store:
@@ -401,7 +404,7 @@ def test_the_ranks_of_one_run(script: Script, home: Path) -> None:
         assert process.stdout.readline() == "logged\n"
     by_rank = {2: ranks[0], 0: ranks[1], 1: ranks[2]}
     for rank, status in ((1, "RUNNING"), (0, "COMPLETED"), (2, "COMPLETED")):
-        _, err = by_rank[rank].communicate("go\n", timeout=60)
+        _, err = by_rank[rank].communicate("go\n", timeout=PATIENCE)
         assert by_rank[rank].returncode == 0, err
         with runbase.open(home=home) as store:
             assert store.run("job-1").status.value == status

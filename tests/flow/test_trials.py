@@ -15,6 +15,7 @@ import pytest
 import runbase
 from runbase.model import Run
 from runbase.status import Phase, Status
+from tests.patience import PATIENCE
 
 Script = Callable[..., "subprocess.Popen[str]"]
 
@@ -31,7 +32,7 @@ def store(
 
 def wait(processes: list["subprocess.Popen[str]"]) -> None:
     for process in processes:
-        _, err = process.communicate(timeout=240)
+        _, err = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, err
 
 
@@ -89,7 +90,7 @@ def test_runners_killed_at_random(store: runbase.Store, script: Script) -> None:
         assert runner.stdout is not None
         assert runner.stdout.readline() == "ready\n"
     kills = 0
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + PATIENCE
     while experiment.pending_trials(running=True, limit=1):
         assert time.monotonic() < deadline, "the queue does not become empty"
         time.sleep(dice.uniform(0.05, 0.3))
@@ -164,7 +165,7 @@ def test_a_cancelled_trial_tells_its_run(store: runbase.Store) -> None:
     assert claim is not None
     run = claim.start(capture=False)
     experiment.cancel(trial)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     with pytest.warns(RuntimeWarning, match="lost"):  # from the thread that renews it
         while not run.should_stop:
             assert time.monotonic() < deadline

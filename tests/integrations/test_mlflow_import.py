@@ -23,6 +23,7 @@ from runbase.errors import StoreUnavailable, UsageError
 from runbase.importers import import_from, importer_for
 from runbase.importers.base import typed
 from runbase.status import Status
+from tests.patience import PATIENCE
 
 SCRIPT = """
 import mlflow, sys
@@ -72,7 +73,7 @@ def mlflow(script: str, *arguments: str) -> list[str]:
         text=True,
         env={**os.environ, "MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true"},
         check=False,
-        timeout=120,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.split()

@@ -27,6 +27,7 @@ import runbase
 from runbase.integrations.mlos import RunbaseStorage
 from runbase.leases import Keeper
 from runbase.space import Categorical, Float, Int
+from tests.patience import PATIENCE
 
 NOW = datetime(2026, 11, 21, 10, 0, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -497,7 +498,7 @@ def test_two_schedulers_run_each_trial_once(storage: RunbaseStorage, root: Path)
     workers = [context.Process(target=_schedule, args=given) for _ in range(3)]
     for worker in workers:
         worker.start()
-    ran = [told.get(timeout=60) for _ in range(100)]
+    ran = [told.get(timeout=PATIENCE) for _ in range(100)]
     for worker in workers:
         worker.join(60)
         assert worker.exitcode == 0
@@ -613,7 +614,7 @@ def test_objects_pickle_to_another_process(storage: RunbaseStorage, root: Path) 
     told = context.Queue()
     child = context.Process(target=_in_child, args=(pickled, told))
     child.start()
-    assert told.get(timeout=60) == ([1], ["tuning"], ["SUCCEEDED"])
+    assert told.get(timeout=PATIENCE) == ([1], ["tuning"], ["SUCCEEDED"])
     child.join(60)
     assert storage.experiments["tuning"].trials[1].status is Status.SUCCEEDED
 

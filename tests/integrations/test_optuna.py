@@ -21,6 +21,7 @@ from optuna.testing.pytest_storages import StorageTestCase
 
 import runbase
 from runbase.integrations.optuna import RunbaseArtifactStore, RunbaseStorage
+from tests.patience import PATIENCE
 
 
 class TestSqlite(StorageTestCase):
@@ -155,7 +156,7 @@ def test_four_processes_on_one_study(store: runbase.Store, script: Any) -> None:
         study.enqueue_trial({"x": x / 10})
     workers = [script(WORKER) for _ in range(4)]
     for worker in workers:
-        _, err = worker.communicate(timeout=120)
+        _, err = worker.communicate(timeout=PATIENCE)
         assert worker.returncode == 0, err
     trials = study.trials
     assert [trial.number for trial in trials] == list(range(100))
@@ -246,7 +247,7 @@ def test_what_was_told_survives_sigkill(store: runbase.Store) -> None:
     process.start()
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while True:  # the server may still be at it
         [trial] = optuna.load_study(study_name="told", storage=RunbaseStorage(store)).trials
         if trial.user_attrs or time.monotonic() > deadline:
@@ -390,7 +391,7 @@ def test_optuna_dashboard(store: runbase.Store, tmp_path: Path) -> None:
         data = None if body is None else json.dumps(body).encode()
         head = {"Content-Type": "application/json"}
         asked = urllib.request.Request(url, data, head, method=method)
-        with urllib.request.urlopen(asked, timeout=60) as answer:
+        with urllib.request.urlopen(asked, timeout=PATIENCE) as answer:
             text = answer.read()
         return json.loads(text) if text else None
 

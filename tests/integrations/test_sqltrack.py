@@ -17,6 +17,7 @@ import pytest
 import runbase
 from runbase.integrations import sqltrack
 from runbase.integrations.sqltrack import Client, Experiment, run_from_env, setup
+from tests.patience import PATIENCE
 
 Script = Callable[..., "subprocess.Popen[str]"]
 
@@ -199,7 +200,7 @@ def test_sigterm(client: Client, script: Script) -> None:
     assert process.stdout is not None
     run = process.stdout.readline().strip()
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (143, "an older handler\n"), err
     client.store.sync()
     assert client.store.run(run).status.value == "PREEMPTED"
@@ -254,7 +255,7 @@ def test_logging_is_quick_and_survives(client: Client, home: Path, script: Scrip
         "print(run.id, flush=True)\n"
         "os.kill(os.getpid(), 9)\n"
     )
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=PATIENCE)
     done = subprocess.run(
         [sys.executable, "-m", "runbase", "sync"], env=dict(os.environ), check=True
     )

@@ -13,6 +13,7 @@ import pytest
 import runbase
 from runbase.importers import Imported, import_from, importer_for
 from runbase.status import Status
+from tests.patience import PATIENCE
 
 WANDB = """
 import os, sys
@@ -103,7 +104,7 @@ def make(script: str, folder: Path, *arguments: str, code: int = 0) -> list[str]
         text=True,
         env={**os.environ, **environment},
         check=False,
-        timeout=120,
+        timeout=PATIENCE,
     )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout.split()

@@ -17,6 +17,7 @@ from mlos_bench.util import try_parse_val
 
 import runbase
 import runbase.integrations.mlos
+from tests.patience import PATIENCE
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "sqlite-pragmas"
 OURS = "runbase.integrations.mlos.RunbaseStorage"
@@ -82,7 +83,7 @@ def mlos_bench(folder: Path, *arguments: str, known: bool = False) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=PATIENCE,
     )
     # Its last word is an exception where many trials failed, or nothing was left to do.
     assert done.returncode == 0 or "Too many trials failed" in done.stderr, done.stderr

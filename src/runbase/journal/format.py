@@ -23,13 +23,16 @@ from runbase.values import DEEPEST, EARLIEST, LARGEST_INTEGER, LATEST, plain_tex
 
 VERSION = 1
 NAME = "journal.jsonl"
+VOID = b"~\n"
+"""What ends half a line, so that it is none: the rest may have been the line's end alone."""
 
 _SPELLED = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _LARGEST_DIGITS = 309
 """No integer of more digits fits a float."""
 _STARTS = re.compile(rb'\["[mt]",|\{"e":')
 """How lines begin."""
-_encoder = msgspec.json.Encoder().encode
+encode = msgspec.json.Encoder().encode
+"""A value as JSON. Raises UnicodeEncodeError for text that is not valid Unicode."""
 
 
 class MetricLine(
@@ -70,18 +73,6 @@ def encode_points(
     spelled = {key: _spell(value) for key, value in values.items()}
     parts = (tag, step, time, spelled) if progress is None else (tag, step, time, spelled, progress)
     return sealed(_encode(parts))
-
-
-def encode_finite(
-    step: Scalar, time: float, values: Mapping[str, Scalar], progress: float | None
-) -> bytes:
-    """The same for values that are known to be finite. The hot path: training pays for it.
-
-    Raises UnicodeEncodeError for a key that is not valid UTF-8; `encode_points` escapes it.
-    """
-    if progress is None:
-        return sealed(_encoder(("m", step, time, values)))
-    return sealed(_encoder(("m", step, time, values, progress)))
 
 
 def sealed(line: bytes) -> bytes:
@@ -146,6 +137,17 @@ def checked(line: bytes) -> bytes | None:
     return plain
 
 
+def behind_half(line: bytes) -> bytes | None:
+    """The whole line that was written behind half of another one; None where there is none.
+
+    Half a line is what a write leaves that the system cut short, or that was cut off a file.
+    """
+    for start in _STARTS.finditer(line, 1):
+        if checked(line[start.start() : -1]) is not None:
+            return line[start.start() :]
+    return None
+
+
 def split_by_time(content: bytes, since: float) -> tuple[int, bytes]:
     """The length of the beginning of a journal that is earlier than a moment, and the later lines.
 
@@ -158,9 +160,8 @@ def split_by_time(content: bytes, since: float) -> tuple[int, bytes]:
         if not later and time is not None and time < since:
             kept += len(line)
             continue
-        starts = [0] if time is not None else [at.start() for at in _STARTS.finditer(line)]
-        whole = next((line[at:] for at in starts if _time_of(line[at:]) is not None), b"")
-        if whole and (_time_of(whole) or 0.0) >= since:
+        whole = line if time is not None else behind_half(line)
+        if whole is not None and (_time_of(whole) or 0.0) >= since:
             later.append(whole)
     return kept, b"".join(later)
 
@@ -240,9 +241,9 @@ def _number(value: "int | float | str") -> Scalar:
 
 def _encode(value: Any) -> bytes:
     try:
-        return _encoder(value)
+        return encode(value)
     except UnicodeEncodeError:  # lone surrogates, as a file name that is not UTF-8 has
-        return _encoder(plain_texts(value))
+        return encode(plain_texts(value))
 
 
 _DIGITS = re.compile(rb"\d{%d}" % _LARGEST_DIGITS)

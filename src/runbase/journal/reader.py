@@ -16,9 +16,11 @@ from msgspec import Struct
 from runbase.events import JournalEvent, Opened, Points, Problem
 from runbase.journal.format import (
     VERSION,
+    VOID,
     MetricLine,
     PointLine,
     TelemetryLine,
+    behind_half,
     checked,
     columns,
     decode_event,
@@ -170,9 +172,14 @@ def _parse(path: Path, data: bytes, start: int, torn: int) -> Batch:
     offset = start
     for line in data.splitlines(keepends=True) if b"\r" not in data else _split(data):
         plain = checked(line[:-1])
-        if plain is None:
-            reason = "the line does not match its checksum"
+        if plain is None and line != VOID:
+            whole = behind_half(line)
+            what = "the line does not match its checksum"
+            reason = what if whole is None else "half a line before a whole one"
             problems.append(Problem(str(path), offset, reason, _shown(line)))
+            plain = None if whole is None else checked(whole[:-1])
+        if plain is None:
+            pass
         elif plain[:1] == b"[":
             point_lines.append(plain)
             places.append(offset)

@@ -17,13 +17,15 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from zlib import adler32
 
 from runbase.errors import HomeError, RunFinished
 from runbase.events import Closed, JournalEvent, Opened, Scalar
 from runbase.journal.format import (
     NAME,
+    VOID,
+    encode,
     encode_event,
-    encode_finite,
     encode_points,
     split_by_time,
 )
@@ -32,6 +34,10 @@ from runbase.journal.packed import SUFFIX
 LARGEST_BACKLOG = 64 * 2**20
 """How many bytes a journal keeps in memory while its disk refuses them."""
 
+_TRIES = 100
+"""How often a line is written anew that the system cuts short."""
+_IN_FLIGHT = 0.05
+"""Seconds within which a write that has begun is over, mostly; `_take_along` sees to the others."""
 _MARK = 64
 """Bytes at the end of a journal by which it is known again."""
 
@@ -60,6 +66,7 @@ class JournalWriter:
         """Where appends go; -1 sends every append the long way round, where it is asked why."""
         self._file = -1
         self._pid = os.getpid()
+        self._left_behind: tuple[int, int] | None = None
         self._checked_size, self._checked_end, self._checked_at = 0, b"", 0.0
         self.path = self._create()
         _writers.add(self)
@@ -68,16 +75,19 @@ class JournalWriter:
         self, step: Scalar, values: Mapping[str, Scalar], progress: float | None = None
     ) -> None:
         """One log call of int and float values that are all finite, now. The hot path."""
-        line = encode_finite(step, _now(), values, progress)
-        # Nobody else may write between the two halves of a write that was cut short.
-        with self._guard:
-            try:
-                written = _write(self._fd, line)
-                if written == len(line):
-                    return
-            except OSError:
-                written = 0
-            self._append_slowly(line[written:], begun=written > 0)
+        # `format.encode_points` and `format.sealed`, written out: training pays for each call.
+        if progress is None:
+            line = encode(("m", step, _now(), values))
+        else:
+            line = encode(("m", step, _now(), values, progress))
+        line = b"%b,%d]\n" % (line[:-1], adler32(line))
+        try:
+            written = _write(self._fd, line)
+            if written == len(line):
+                return
+        except OSError:
+            written = 0
+        self._append_slowly(line if written == 0 else VOID + line)
 
     def append_points(
         self,
@@ -115,10 +125,12 @@ class JournalWriter:
                     written = _write(self._file, line)
                 except OSError:
                     return False
-                self._backlog_bytes -= written
                 if written < len(line):
-                    self._backlog[0] = line[written:]
+                    if written and not line.startswith(VOID):
+                        self._backlog[0] = VOID + line
+                        self._backlog_bytes += len(VOID)
                     return False
+                self._backlog_bytes -= len(line)
                 self._backlog.popleft()
             if not self._closed and self._file >= 0 and self._pid == os.getpid():
                 self._fd = self._file
@@ -134,6 +146,7 @@ class JournalWriter:
         """
         if self._file < 0 or self._closed or self._pid != os.getpid():
             return None
+        self._take_along()
         try:
             ours = os.fstat(self._file)
             there = None
@@ -173,26 +186,25 @@ class JournalWriter:
 
     def _write_anew(self) -> None:
         """Continue in a new file that begins with all that the present one holds."""
-        old = self._file
         path, new = self._make_file()
-        place = 0
         try:
-            while piece := os.pread(old, 2**20, place):
-                place += len(piece)
-                _write_all(new, piece)
-            with self._guard:  # from here on nobody writes to the old one
-                while piece := os.pread(old, 2**20, place):
-                    place += len(piece)
-                    _write_all(new, piece)
-                self._switch(path, new)
+            place = _copy(self._file, 0, new)
+            with self._guard:
+                self._fd = -1  # from here on others wait for this
+                time.sleep(_IN_FLIGHT)
+                place = _copy(self._file, place, new)
+                self._switch(path, new, place)
         except BaseException:
             os.close(new)
             path.unlink(missing_ok=True)
+            self.retry()
             raise
 
     def _part(self, since: float) -> None:
         """Continue in a new journal with the lines that are later than `since`; the old one keeps the others."""
         with self._guard:
+            self._fd = -1
+            time.sleep(_IN_FLIGHT)
             old, old_path, content, place = self._file, self.path, b"", 0
             while piece := os.pread(old, 2**20, place):
                 place += len(piece)
@@ -204,18 +216,29 @@ class JournalWriter:
                 os.ftruncate(old, kept)
                 if not kept:
                     old_path.unlink()
-                self._switch(path, new)
+                self._switch(path, new, kept)
             except BaseException:
                 os.close(new)
                 path.unlink(missing_ok=True)
+                self.retry()
                 raise
 
-    def _switch(self, path: Path, new: int) -> None:
-        _retire(self._file)
+    def _switch(self, path: Path, new: int, place: int) -> None:
+        """Write to another file; what a slow thread still writes to the old one, behind `place`, is taken along later."""
+        self._left_behind = (self._file, place)
         self.path, self._file = path, new
         self._fd = -1 if self._backlog else new
         self._note_size()
         self.sync()
+
+    def _take_along(self) -> None:
+        """Lines that a thread wrote to the file before the present one, after it was left."""
+        if self._left_behind is None:
+            return
+        (old, place), self._left_behind = self._left_behind, None
+        with self._guard, suppress(OSError):
+            _copy(old, place, self._file)
+        _retire(old)
 
     def sync(self) -> None:
         """Ask the disk to keep what was written; what a power cut leaves is what this reached."""
@@ -230,6 +253,7 @@ class JournalWriter:
             if self._closed:
                 return
             if self._pid == os.getpid():
+                self._take_along()
                 self.append(last if last is not None else Closed(time=_now()))
                 self.retry()
                 self.sync()
@@ -274,8 +298,12 @@ class JournalWriter:
                 ) from error
             return path, file
 
-    def _append_slowly(self, line: bytes, *, begun: bool = False) -> None:
-        """Write a line, or the rest of one that was `begun`, or keep it until that is possible."""
+    def _append_slowly(self, line: bytes) -> None:
+        """Write a line, or keep it until that is possible.
+
+        A write that was cut short is begun anew on a line of its own: another thread may have written
+        behind the half, and readers find a whole line behind half of another one.
+        """
         with self._guard:
             if self._closed:
                 raise RunFinished(
@@ -285,18 +313,19 @@ class JournalWriter:
             if self._pid != os.getpid():
                 self._reopen_in_child()
             if self._backlog and not self.retry():
-                self._keep(line, begun)
+                self._keep(line)
                 return
-            try:
-                while written := _write(self._file, line):  # a write may be cut short
-                    line, begun = line[written:], True
-                    if not line:
+            error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            for _ in range(_TRIES):
+                try:
+                    if _write(self._file, line) == len(line):
                         return
-                error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            except OSError as refused:
-                error = refused
+                except OSError as refused:
+                    error = refused
+                    break
+                line = line if line.startswith(VOID) else VOID + line
             self._fd = -1
-            self._keep(line, begun)
+            self._keep(line)
             self._warn_once(error)
 
     def _reopen_in_child(self) -> None:
@@ -305,9 +334,8 @@ class JournalWriter:
         self._backlog_bytes = 0
         self.path = self._create()
 
-    def _keep(self, line: bytes, begun: bool) -> None:
-        # The rest of a line that was begun is never dropped: the next line would be lost with it.
-        if self._backlog_bytes + len(line) > LARGEST_BACKLOG and not begun:
+    def _keep(self, line: bytes) -> None:
+        if self._backlog_bytes + len(line) > LARGEST_BACKLOG:
             self._dropped += 1
             return
         self._backlog.append(line)
@@ -327,6 +355,15 @@ class JournalWriter:
         if self._file >= 0 and not self._closed:
             os.close(self._file)
         self._file = self._fd = -1
+        self._left_behind = None
+
+
+def _copy(source: int, place: int, target: int) -> int:
+    """Append what a file holds from a place on to another; where it ends."""
+    while piece := os.pread(source, 2**20, place):
+        place += len(piece)
+        _write_all(target, piece)
+    return place
 
 
 def _write_all(fd: int, data: bytes) -> None:
