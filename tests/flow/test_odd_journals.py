@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import runbase
 from runbase.client import Store
 from runbase.ids import new_id
+from runbase.rebuilding import set_aside
 from tests.patience import PATIENCE
 
 T0 = 1_790_000_000.0
@@ -315,3 +316,15 @@ def test_any_lines_at_all(home: Path, url: str | None, lines: list[Any], cut: in
         assert found[0][0] + found[0][1] >= len(good) + 1
         assert len(store.problems(run)) == found[0][1]
         assert store.check() == []
+        points, problems = store.totals()["points"], store.totals()["problems"]
+    # The same by a scan, and by a rebuild.
+    with runbase.open(home.parent / "scanned.db", sync=False) as scanned:
+        scanned.scan(folder)
+        assert scanned.metrics(run, "sure", every=True).steps.tolist() == steps
+        assert len(scanned.problems(run)) == found[0][1]
+    if url is None:
+        set_aside(f"sqlite:///{home / 'runbase.db'}", home)
+        with runbase.open(home=home) as store:
+            assert store.totals()["points"] == points
+            assert store.totals()["problems"] == problems
+            assert store.check() == []

@@ -45,7 +45,14 @@ def test_arrays_are_no_numbers(home: Path) -> None:
             with pytest.raises(runbase.InvalidValue, match=r"shape \(3,\)"):
                 run.log({"x": value})
         run.log_histogram("weights", torch.randn(100))
+        run.log_histogram("gradients", torch.randn(100, requires_grad=True) * 2)
+        run.log_histogram("half", torch.randn(100, dtype=torch.bfloat16))
+        run.log_histogram("listed", [torch.tensor(1.0, requires_grad=True), torch.tensor(2.0)])
+        run.log_histogram("jax", jnp.arange(9, dtype=jnp.bfloat16))
         run.log_image("pixels", torch.rand(4, 4, 3), step=0)
+        run.log_image("first", torch.rand(3, 20, 30, requires_grad=True))
+        run.log_audio("sound", torch.rand(1, 800), sample_rate=8000)
+        run.log_video("film", torch.rand(2, 3, 20, 30))
         assert (run.folder / "media" / "pixels.0.png").exists()
 
 

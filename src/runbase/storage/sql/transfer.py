@@ -63,6 +63,7 @@ class RunDump(Struct, kw_only=True):
     tags: dict[str, str | None] = {}
     history: list[dict[str, Any]] = []
     journals: list[dict[str, Any]] = []
+    problems: list[dict[str, Any]] = []
     series: list[dict[str, Any]] = []
     groups: list[dict[str, Any]] = []
     blocks: list[dict[str, Any]] = []
@@ -210,6 +211,7 @@ def load_descent(session: Session, experiment: str, parent: str) -> None:
 _PARTS = {
     "history_of_runs": "history",
     "journals_of_runs": "journals",
+    "problems_of_runs": "problems",
     "all_series_of_runs": "series",
     "groups_of_runs": "groups",
     "all_blocks_of_runs": "blocks",
@@ -284,6 +286,7 @@ def _clear_points(session: Session, run: str) -> None:
         "purge_blocks",
         "purge_groups",
         "purge_series",
+        "purge_problems",
         "purge_records",
         "purge_journals",
     ):
@@ -333,6 +336,10 @@ def _insert_points(session: Session, dump: RunDump) -> None:
             }
             for row in dump.blocks
         ],
+    )
+    session.many(
+        "add_problem",
+        [{**row, "run": dump.id, "time": _moment(session, row["time"])} for row in dump.problems],
     )
     session.many(
         "load_journal",

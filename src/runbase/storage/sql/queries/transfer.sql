@@ -8,6 +8,15 @@ select run_id, id, file, "offset", lines, problems, host, pid, process_started, 
        state_at, attempt
 from journals where run_id = any(:runs);
 
+-- name: problems_of_runs
+-- What of them could not be stored.
+select run_id, journal_id as journal, file, "offset", reason, line, found_at as time
+from problems where run_id = any(:runs) order by id;
+
+-- name: purge_problems
+-- What of runs could not be stored.
+delete from problems where run_id = any(:ids);
+
 -- name: all_series_of_runs
 -- Their metrics and telemetry, with all figures.
 select run_id, id, kind, coalesce(long_key, key) as key, type, count, nans, first, first_step, first_time, last, last_step, last_time,
