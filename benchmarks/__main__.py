@@ -133,6 +133,9 @@ TRIAL_ROWS = {
     "telemetry": "a row of telemetry, µs",
     "end": "end it with results, µs",
     "load": "load 1,000 × 10 parameters, s",
+    "listing": "`trials` of 1,000, ms",
+    "frame": "`results_df` of 1,000, ms",
+    "poll": "`pending_trials`, none due, ms",
 }
 OPTUNA = ["runbase", "journal", "rdb", "runbase-postgres"]
 
@@ -185,10 +188,10 @@ def main() -> None:
     show(found, markdown=options.markdown)
     if queues:
         body = [
-            [TRIALS[name], *(text(one[figure]) for figure in TRIAL_ROWS)]
+            [TRIALS[name], *(text(one[f]) if f in one else "" for f in TRIAL_ROWS)]
             for name, one in queues.items()
         ]
-        print_table(["queue", *TRIAL_ROWS.values()], body, markdown=options.markdown, width=150)
+        print_table(["queue", *TRIAL_ROWS.values()], body, markdown=options.markdown, width=190)
     if optuna:
         body = [
             [name, *(text(optuna[name, n]["trials_per_second"]) for n in ("1", "4"))]

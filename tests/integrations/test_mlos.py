@@ -7,6 +7,7 @@ import os
 import pickle
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
@@ -21,7 +22,6 @@ from mlos_bench.storage.base_storage import Storage
 from mlos_bench.storage.sql.storage import SqlStorage
 from mlos_bench.storage.storage_factory import from_config
 from mlos_bench.tunables.tunable_groups import TunableGroups
-from mlos_bench.util import try_parse_val
 
 import runbase
 from runbase.integrations.mlos import RunbaseStorage
@@ -159,18 +159,11 @@ def test_frames_are_the_same_column_by_column(both: tuple[Storage, Storage]) -> 
     theirs, ours = (storage.experiments["tuning"] for storage in both)
     expected, found = theirs.results_df, ours.results_df
     assert list(found.columns) == list(expected.columns)
-    for frame in (
-        expected,
-        found,
-    ):  # configurations are shared by all experiments: numbers may have gaps
-        frame["tunable_config_id"] = frame["tunable_config_id"].rank(method="dense").astype(int)
-    for column in expected.columns:
-        left, right = expected[column], found[column]
-        if left.isna().any():  # theirs makes objects of numbers as soon as one is missing
-            right = right.astype(left.dtype)
-        assert left.dtype == right.dtype, column
-        pd.testing.assert_series_equal(left, right, check_dtype=False, obj=column)
+    pd.testing.assert_frame_equal(found, expected)
     assert len(found) == 6
+    for number, group in theirs.tunable_config_trial_groups.items():
+        same = ours.tunable_config_trial_groups[number].results_df
+        pd.testing.assert_frame_equal(same, group.results_df)
 
 
 def test_data_objects_are_the_same(both: tuple[Storage, Storage]) -> None:
@@ -180,25 +173,22 @@ def test_data_objects_are_the_same(both: tuple[Storage, Storage]) -> None:
     assert ours.root_env_config == theirs.root_env_config
     assert ours.root_env_config[1] == "https://example.org/tuning.git"
     assert ours.default_tunable_config_id == theirs.default_tunable_config_id == 2
-    numbers = dict(zip(sorted(theirs.tunable_configs), sorted(ours.tunable_configs), strict=True))
+    assert list(ours.tunable_configs) == list(theirs.tunable_configs) == [1, 2, 3, 4, 5]
     for number, config in theirs.tunable_configs.items():
-        assert ours.tunable_configs[numbers[number]].config_dict == config.config_dict
+        assert ours.tunable_configs[number].config_dict == config.config_dict
+        pd.testing.assert_frame_equal(ours.tunable_configs[number].config_df, config.config_df)
     assert ours.trials.keys() == theirs.trials.keys()
     for number, trial in theirs.trials.items():
         same = ours.trials[number]
         assert same.status is trial.status
         assert (same.experiment_id, same.trial_id) == (trial.experiment_id, trial.trial_id)
-        assert same.tunable_config_id == numbers[trial.tunable_config_id]
+        assert same.tunable_config_id == trial.tunable_config_id
         assert (same.ts_start, same.ts_end) == (trial.ts_start, trial.ts_end)
         assert same.results_dict == trial.results_dict
         assert list(same.telemetry_df.columns) == list(trial.telemetry_df.columns)
-        assert [tuple(row) for row in same.telemetry_df.astype(object).values] == [
-            (ts, key, try_parse_val(value))
-            for ts, key, value in trial.telemetry_df.astype(object).values
-        ]
-        assert {k: str(v) for k, v in same.metadata_dict.items()} == {
-            k: str(v) for k, v in trial.metadata_dict.items()
-        }
+        for kind in ("telemetry_df", "metadata_df", "results_df"):
+            pd.testing.assert_frame_equal(getattr(same, kind), getattr(trial, kind), obj=kind)
+        assert same.metadata_dict == trial.metadata_dict
         assert same.tunable_config.config_dict == trial.tunable_config.config_dict
         group = trial.tunable_config_trial_group
         assert same.tunable_config_trial_group.tunable_config_trial_group_id == (
@@ -207,7 +197,7 @@ def test_data_objects_are_the_same(both: tuple[Storage, Storage]) -> None:
     groups = theirs.tunable_config_trial_groups
     assert len(ours.tunable_config_trial_groups) == len(groups)
     for number, group in groups.items():
-        same_group = ours.tunable_config_trial_groups[numbers[number]]
+        same_group = ours.tunable_config_trial_groups[number]
         assert same_group.tunable_config_trial_group_id == group.tunable_config_trial_group_id
         assert same_group.trials.keys() == group.trials.keys()
         assert list(same_group.results_df["trial_id"]) == list(group.results_df["trial_id"])
@@ -217,9 +207,7 @@ def test_data_objects_are_the_same(both: tuple[Storage, Storage]) -> None:
 def test_what_an_optimizer_loads_is_the_same(both: tuple[Storage, Storage], root: Path) -> None:
     def loaded(storage: Storage, after: int) -> Any:
         experiment = enter(storage, root)
-        ids, configs, scores, statuses = experiment.load(after)
-        parsed = [None if s is None else {k: _parsed(v) for k, v in s.items()} for s in scores]
-        return ids, [{k: _parsed(v) for k, v in c.items()} for c in configs], parsed, statuses
+        return experiment.load(after)
 
     theirs, ours = both
     for after in (-1, 1, 3, 9):
@@ -227,20 +215,15 @@ def test_what_an_optimizer_loads_is_the_same(both: tuple[Storage, Storage], root
     assert loaded(ours, -1)[0] == [1, 2, 3, 4]
     experiment = enter(ours, root)
     assert experiment.trial_id == enter(theirs, root).trial_id == 7
+    same = enter(theirs, root)
+    for number in (1, 5, 77):
+        assert experiment.load_tunable_config(number) == same.load_tunable_config(number)
+        assert experiment.load_telemetry(number) == same.load_telemetry(number)
     assert experiment.load_tunable_config(1) == {
         "scheduler": "bfq",
-        "readahead": 128,
-        "ratio": 0.25,
+        "readahead": "128",
+        "ratio": "0.25",
     }
-    for number in (1, 5, 77):
-        assert experiment.load_telemetry(number) == [
-            (when, key, _parsed(value))
-            for when, key, value in enter(theirs, root).load_telemetry(number)
-        ]
-
-
-def _parsed(value: Any) -> Any:
-    return try_parse_val(value) if isinstance(value, str) else value
 
 
 def test_what_waits_is_the_same(both: tuple[Storage, Storage], root: Path) -> None:
@@ -273,7 +256,13 @@ def test_what_waits_is_the_same(both: tuple[Storage, Storage], root: Path) -> No
 # Better than their own
 
 
+def typed(storage: RunbaseStorage) -> RunbaseStorage:
+    """The same store, with values of their types."""
+    return RunbaseStorage({"store": storage._access._address, "values": "typed"})
+
+
 def test_values_keep_their_types(storage: RunbaseStorage, root: Path) -> None:
+    storage = typed(storage)
     results = {
         "text": "007",
         "long": "x" * 1000,
@@ -347,19 +336,24 @@ def test_an_experiment_in_sql_and_native(storage: RunbaseStorage, root: Path) ->
 def test_ends_once(storage: RunbaseStorage, root: Path, caplog: pytest.LogCaptureFixture) -> None:
     experiment = enter(storage, root)
     trial = experiment.new_trial(tunables())
-    with pytest.raises(ValueError, match="results come with its end"):
+    assert trial.status is Status.PENDING
+    with pytest.raises(AssertionError, match="cannot have results while it is RUNNING"):
         trial.update(Status.RUNNING, NOW, {"latency": 1.0})
     with pytest.raises(AssertionError):
         trial.update(Status.SUCCEEDED, NOW)
+    assert trial.status is Status.PENDING
+    assert experiment.get_trial_by_id(1).status is Status.PENDING
     with caplog.at_level(logging.WARNING):
         trial.update(Status.SUCCEEDED, NOW, {"latency": 1.0})
         assert "throughput" in caplog.text  # a target that is missing is worth a warning
     with pytest.raises(RuntimeError, match="has ended"):
         trial.update(Status.FAILED, NOW + SECOND)
+    assert trial.status is Status.SUCCEEDED
     caplog.clear()
     trial.update(Status.RUNNING, NOW + SECOND)
     assert "cannot be RUNNING" in caplog.text
-    assert experiment.load()[2] == [{"latency": 1.0}]
+    assert trial.status is experiment.get_trial_by_id(1).status is Status.SUCCEEDED
+    assert experiment.load()[2] == [{"latency": "1.0"}]
     history = storage.store.run(experiment.get_trial_by_id(1).run).history
     assert {change.status.value for change in history} == {"PENDING", "RUNNING", "COMPLETED"}
 
@@ -380,8 +374,8 @@ def test_goes_on_and_warns_of_what_changed(
     with caplog.at_level(logging.WARNING):
         again = enter(storage, root, opt_targets={"latency": "max"})
     assert again.trial_id == 2
-    assert "goes on at" in caplog.text
-    assert "begun with other objectives" in caplog.text
+    assert "is continued at" in caplog.text
+    assert "started with other objectives" in caplog.text
     assert storage.experiments["tuning"].objectives == {"latency": "min", "throughput": "max"}
 
 
@@ -397,6 +391,94 @@ def test_numbers_begin_where_they_are_told_to(storage: RunbaseStorage, root: Pat
     assert again.load(101)[0] == []
     assert list(storage.experiments["tuning"].trials) == [100, 101, 102]
     assert again.get_trial_by_id(1) is None
+
+
+def test_an_experiment_without_trials_takes_a_later_first_number(
+    storage: RunbaseStorage, root: Path
+) -> None:
+    enter(storage, root, trial_id=1).__exit__(None, None, None)
+    first = enter(storage, root, trial_id=100)
+    second = enter(storage, root, trial_id=500)  # while the first one has made no trial yet
+    assert [first.new_trial(tunables()).trial_id, second.new_trial(tunables()).trial_id] == [
+        500,
+        501,
+    ]
+    assert first.trial_id == 501
+    assert enter(storage, root, trial_id=7).trial_id == 502
+    assert list(storage.experiments["tuning"].trials) == [500, 501]
+
+
+def test_an_experiment_is_found_by_its_name(
+    storage: RunbaseStorage, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets: Any = {"latency": "min", "throughput": "max"}
+    assert storage.get_experiment_by_id("tuning", tunables(), targets) is None
+    experiment = enter(storage, root, trial_id=10)
+    trial = experiment.new_trial(tunables().assign({"readahead": 3}), config={"a": 1})
+    monkeypatch.chdir(tmp_path)  # no git here, and no file of the environment
+    found = storage.get_experiment_by_id("tuning", tunables(), targets)
+    assert found is not None
+    assert (found.experiment_id, found.trial_id, found.description) == ("tuning", -1, "the kernel")
+    assert found.root_env_config == experiment.root_env_config == "environment.jsonc"
+    assert found.tunables == experiment.tunables
+    again = found.get_trial_by_id(trial.trial_id)
+    assert again is not None
+    assert again.tunables.get_param_values()["readahead"] == 3
+    again.update(Status.SUCCEEDED, NOW, {"latency": 1.0, "throughput": 2.0})
+    assert found.load()[0] == experiment.load()[0] == [10]
+    with found as entered:
+        assert entered.new_trial(tunables()).trial_id == 11
+    record = storage.store.experiment("tuning")
+    assert storage.get_experiment_by_id(record.id, tunables(), targets) is None
+
+
+def test_numbers_of_configurations_have_no_gaps(storage: RunbaseStorage, root: Path) -> None:
+    experiment = enter(storage, root)
+    numbers = [
+        experiment.new_trial(tunables().assign({"readahead": n % 3})).tunable_config_id
+        for n in range(9)
+    ]
+    last = experiment.new_trial(tunables().assign({"readahead": 99})).tunable_config_id
+    assert [*numbers, last] == [1, 2, 3] * 3 + [4]
+
+
+def test_times_keep_their_microseconds(storage: RunbaseStorage, root: Path) -> None:
+    experiment = enter(storage, root)
+    times = [NOW + timedelta(microseconds=n * 104_729) for n in range(50)]
+    for when in times:
+        experiment.new_trial(tunables(), when)
+    assert [trial.ts_start for trial in storage.experiments["tuning"].trials.values()] == times
+    for n, when in enumerate(times):
+        assert len(list(experiment.pending_trials(when, running=False))) == n + 1
+
+
+def test_a_trial_has_tunables_of_its_own(storage: RunbaseStorage, root: Path) -> None:
+    experiment, group = enter(storage, root), tunables().assign({"readahead": 5})
+    trial = experiment.new_trial(group)
+    group.assign({"readahead": 6})
+    assert trial.tunables.get_param_values()["readahead"] == 5
+    trial.tunables.assign({"readahead": 7})
+    assert group.get_param_values()["readahead"] == 6
+    assert experiment.get_trial_by_id(1).tunables.get_param_values()["readahead"] == 5
+
+
+def test_the_interface_after_0_6_2(storage: RunbaseStorage, root: Path) -> None:
+    """The same class under a stand-in for the interface of mlos_bench's main branch, in its own process."""
+    ran = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "tests.integrations.mlos_newer",
+            storage._access._address,
+            str(root),
+        ],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.split()[-1] == "passed"
 
 
 def test_runners_and_more_config(
@@ -433,6 +515,7 @@ def test_runners_and_more_config(
 
 
 def test_merged_experiments_warm_the_optimizer_up(storage: RunbaseStorage, root: Path) -> None:
+    storage = typed(storage)
     more = {"size": {"type": "int", "range": [1, 9], "default": 4}}
     old = enter(storage, root, "old")
     for n in range(20):
@@ -529,7 +612,7 @@ def test_a_scheduler_that_breaks_off_gives_its_trial_back(
     trial.config()
     experiment.__exit__(None, None, None)  # it had begun
     assert state() == [("PENDING", 2, True), ("PENDING", 1, True)]
-    with pytest.raises(RuntimeError, match="another scheduler's"):
+    with pytest.raises(RuntimeError, match="another scheduler has"):
         trial.update(Status.SUCCEEDED, NOW, {"latency": 1.0, "throughput": 1})
     assert state() == [("PENDING", 2, True), ("PENDING", 1, True)]
 
@@ -630,7 +713,7 @@ def test_times_without_a_zone_are_local(storage: RunbaseStorage, root: Path) -> 
     trial.update(Status.FAILED, local + SECOND)
     data = storage.experiments["tuning"].trials[1]
     assert (data.ts_start, data.ts_end) == (NOW, NOW + SECOND)
-    assert experiment.load_telemetry(1) == [(NOW, "x", 1)]
+    assert experiment.load_telemetry(1) == [(NOW, "x", "1")]
     assert data.ts_end.tzinfo is not None
 
 

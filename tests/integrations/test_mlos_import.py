@@ -1,10 +1,11 @@
 """mlos_bench's database, made by mlos_bench itself, imported, compared, and gone on with."""
 
+import sqlite3
 from pathlib import Path
 
+import pandas as pd
 from mlos_bench.environments.status import Status as Word
 from mlos_bench.storage.sql.storage import SqlStorage
-from mlos_bench.util import try_parse_val
 
 import runbase
 from runbase.importers import import_from, importer_for
@@ -42,13 +43,15 @@ def test_a_database_comes_along_and_goes_on(
         )
         assert same.tunable_config.config_dict == trial.tunable_config.config_dict
         assert same.results_dict == trial.results_dict
-        assert [tuple(row) for row in same.telemetry_df.astype(object).values] == [
-            (ts, key, try_parse_val(value))
-            for ts, key, value in trial.telemetry_df.astype(object).values
-        ]
-        assert {k: str(v) for k, v in same.metadata_dict.items()} == {
-            k: str(v) for k, v in trial.metadata_dict.items()
-        }
+        for kind in ("telemetry_df", "metadata_df", "results_df"):
+            pd.testing.assert_frame_equal(getattr(same, kind), getattr(trial, kind), obj=kind)
+    pd.testing.assert_frame_equal(found.results_df, expected.results_df)
+    history = store.run(store.runs("number = 1")[0].id).history
+    assert [(change.status.value, change.time) for change in history] == [
+        ("PENDING", NOW + 10 * SECOND),  # READY
+        ("RUNNING", NOW + 20 * SECOND),
+        ("COMPLETED", NOW + 40 * SECOND),
+    ]
     assert found.default_tunable_config_id == found.trials[2].tunable_config_id
 
     [waiting] = old.pending_trials(NOW + 99 * SECOND, running=False)
@@ -57,6 +60,29 @@ def test_a_database_comes_along_and_goes_on(
     assert (more.new, more.updated, more.points) == (0, 1, 2)
     going_on = enter(ours, root)
     assert going_on.load()[0] == [1, 2, 3, 4, 6]
-    assert going_on.load()[2][-1] == {"latency": 0.5, "throughput": 7}
+    assert going_on.load()[2][-1] == {"latency": "0.5", "throughput": "7"}
     assert going_on.new_trial(tunables()).trial_id == 7
+    ours.store.close()
+
+
+def test_numbers_weights_and_runners_come_along(
+    store: runbase.Store, tmp_path: Path, root: Path
+) -> None:
+    path = tmp_path / "theirs.db"
+    theirs = SqlStorage({"drivername": "sqlite", "database": str(path)})
+    old = enter(theirs, root, trial_id=40)
+    for n in range(3):
+        old.new_trial(tunables(), NOW + n * SECOND)
+    with sqlite3.connect(path) as database:
+        database.execute("update trial set trial_runner_id = 3 where trial_id = 41")
+        database.execute("update objectives set weight = 2.5 where optimization_target = 'latency'")
+    import_from(store, str(path), "mlos_bench")
+    experiment = store.experiment("tuning")
+    assert {o.metric: o.weight for o in experiment.objectives} == {"latency": 2.5, "throughput": 1}
+    ours = RunbaseStorage({"store": store.address})
+    assert list(ours.experiments["tuning"].trials) == [40, 41, 42]
+    going_on = enter(ours, root)
+    assert going_on.trial_id == 43
+    waiting = going_on.pending_trials(NOW + 9 * SECOND, running=False, trial_runner_assigned=True)
+    assert [trial.trial_id for trial in waiting] == [41]
     ours.store.close()

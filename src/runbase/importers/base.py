@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from runbase.events import Scalar
-from runbase.model import Run
+from runbase.model import Objective, Run
 from runbase.status import Status
 
 _NUMBER = re.compile(r"[+-]?(0|[1-9]\d*)(\.\d*)?([eE][+-]?\d+)?|[+-]?\.\d+|nan|[+-]?inf")
@@ -70,6 +70,10 @@ class Foreign(Struct, kw_only=True):
     links: list[tuple[str, str]] = []
     """What it points to: (kind of link, id of a run)."""
     exit_code: int | None = None
+    history: list[tuple[float, Status]] = []
+    """(time, status) that it had before, where that is recorded."""
+    due: float | None = None
+    """Of a trial that waits in the queue: when it is due."""
     metrics: dict[str, list[tuple[float, int | float, float]]] = {}
     """Metric → (time, step, value) of each point, in an order in which new ones come last."""
     progress: dict[str, list[float | None]] = {}
@@ -95,7 +99,7 @@ class Told(Struct, kw_only=True):
 
     name: str
     description: str = ""
-    objectives: dict[str, str] = {}
+    objectives: dict[str, str] | list[Objective] = {}
     fields: dict[str, Any] = {}
     """Other fields of our experiments, for one that is not here yet."""
     links: list[tuple[str, str]] = []

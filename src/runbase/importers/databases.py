@@ -60,6 +60,24 @@ def tables(source: str) -> set[str]:
         return set()
 
 
+def columns(source: str, ask: Ask, table: str) -> dict[str, str]:
+    """The columns of a table, in their order: name → declared type.
+
+    Args:
+        source: the database that is asked.
+        ask: a query of it.
+        table: the table's name, of the current schema.
+    """
+    if source.startswith("postgres"):
+        query = (
+            "select column_name, data_type from information_schema.columns "
+            "where table_schema = current_schema() and table_name = ? order by ordinal_position"
+        )
+    else:
+        query = "select name, type from pragma_table_info(?)"
+    return dict(ask(query, table))
+
+
 @contextmanager
 def database(source: str, system: str) -> Generator[Ask]:
     """A database's answers, as it is now; StoreUnavailable where it cannot be read."""

@@ -10,7 +10,8 @@ from typing import Any
 
 from runbase.ids import derived_id
 from runbase.importers.base import Asked, Foreign, Told, typed
-from runbase.importers.databases import Ask, database, each, is_database, tables
+from runbase.importers.databases import Ask, columns, database, each, is_database, tables
+from runbase.model import Objective
 from runbase.status import Status
 
 NAME = "mlos_bench"
@@ -24,7 +25,15 @@ _STATUSES = {
     "FAILED": Status.FAILED,
     "TIMED_OUT": Status.TIMEOUT,
 }
-_TABLES = {"experiment", "objectives", "config_param", "trial", "trial_result", "trial_telemetry"}
+_TABLES = {
+    "experiment",
+    "objectives",
+    "config_param",
+    "trial",
+    "trial_result",
+    "trial_status",
+    "trial_telemetry",
+}
 
 
 def recognises(source: str) -> bool:
@@ -41,18 +50,28 @@ def count(source: str) -> int:
 def experiments(source: str) -> list[Told]:
     """What it says of experiments."""
     with database(source, NAME) as ask:
-        objectives: dict[str, dict[str, str]] = {}
-        for key, metric, direction in ask(
-            "select exp_id, optimization_target, optimization_direction from objectives order by 1, 2"
+        objectives: dict[str, list[Objective]] = {}
+        for key, metric, direction, weight in ask(
+            "select exp_id, optimization_target, optimization_direction, weight from objectives "
+            "order by 1, 2"
         ):
-            objectives.setdefault(key, {})[metric] = direction
+            one = Objective(
+                metric=metric, direction=direction, weight=1.0 if weight is None else weight
+            )
+            objectives.setdefault(key, []).append(one)
+        first = dict(ask("select exp_id, min(trial_id) from trial group by exp_id"))
         return [
             Told(
                 name=key,
                 description=description or "",
-                objectives=objectives.get(key, {}),
+                objectives=objectives.get(key, []),
                 attributes={
-                    "mlos": {"root_env_config": root, "git_repo": repo, "git_commit": commit}
+                    "mlos": {
+                        "root_env_config": root,
+                        "git_repo": repo,
+                        "git_commit": commit,
+                        "first_trial": max(1, first.get(key, 1)),
+                    }
                 },
             )
             for key, description, root, repo, commit in ask(
@@ -64,20 +83,25 @@ def experiments(source: str) -> list[Told]:
 def runs(asked: Asked) -> Iterator[Foreign]:
     """Every trial, by experiment and number."""
     with database(asked.source, NAME) as ask:  # whole, or not at all
+        has_runners = "trial_runner_id" in columns(asked.source, ask, "trial")
         configs: dict[int, dict[str, Any]] = {}
         for config, key, value in ask("select config_id, param_id, param_value from config_param"):
             configs.setdefault(config, {})[key] = _value(value)
 
         def trial_of(
-            name: str, trial: int, config: int, start: Any, end: Any, word: str
+            name: str, trial: int, config: int, start: Any, end: Any, word: str, runner: int | None
         ) -> Foreign:
             experiment = name.rpartition(":")[0]
             params = configs.get(config, {})
-            return _trial(ask, experiment, trial, params, start, end, word)
+            found = _trial(ask, experiment, trial, params, start, end, word)
+            if runner is not None:
+                found.attributes["mlos"] = {"trial_runner": runner}
+            return found
 
+        runner = "trial_runner_id" if has_runners else "null"
         rows = ask(
-            "select exp_id || ':' || trial_id, trial_id, config_id, ts_start, ts_end, status from trial "
-            "order by exp_id, trial_id"
+            "select exp_id || ':' || trial_id, trial_id, config_id, ts_start, ts_end, status, "  # noqa: S608
+            f"{runner} from trial order by exp_id, trial_id"
         )
         yield from each(rows, trial_of, asked.problems)
 
@@ -102,8 +126,10 @@ def _trial(
         status=_STATUSES.get(word, Status.PENDING),
         source_status=word,
         started=began,
+        due=began if ended is None else None,
         ended=ended,
         params=params,
+        history=_history(ask, experiment, trial, ended),
         metrics={key: [(ended or began, 0, float(v))] for key, v in numbers.items()},
         attributes={
             "result": results,
@@ -126,6 +152,28 @@ def _trial(
             )
         ],
     )
+
+
+def _history(
+    ask: Ask, experiment: str, trial: int, ended: float | None
+) -> list[tuple[float, Status]]:
+    """The statuses that a trial had before its last.
+
+    mlos_bench also records statuses that it refused, after the end; and telemetry repeats the current one.
+    """
+    if ended is None:
+        return []
+    rows = ask(
+        "select ts, status from trial_status where exp_id = ? and trial_id = ? order by ts",
+        experiment,
+        trial,
+    )
+    found: list[tuple[float, Status]] = []
+    for stamp, word in rows:
+        time, status = _seconds(stamp), _STATUSES.get(word, Status.PENDING)
+        if time < ended and (not found or found[-1][1] is not status):
+            found.append((time, status))
+    return found
 
 
 def _pairs(rows: list[Any]) -> dict[str, Any]:

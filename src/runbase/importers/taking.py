@@ -175,6 +175,8 @@ def _beside(storage: Any, run: Foreign) -> None:
     for scope, values in run.attributes.items():
         if values:
             storage.put_attributes("run", run.id, scope, values)
+    if run.due is not None:
+        storage.enqueue(run.id, run.due)
     if run.samples:
         storage.add_samples(run.id, run.samples)
 
@@ -206,25 +208,11 @@ def _events(
     """What is new of a run; nothing where that is nothing."""
     new = list(_points(run, known))
     if known is None or start == 0:
-        yield Opened(
-            time=run.started,
-            version=VERSION,
-            journal=f"import-{run.id}",
-            run=run.id,
-            experiment=run.experiment,
-            name=run.name,
-            process=Process("", 0),
-        )
-        if run.status.phase is not Phase.WAITING:
-            yield Started(time=run.started, parent=run.parent, user=run.user)
-        if run.git or run.args or run.system or run.env:
-            yield Captured(
-                time=run.started,
-                git=run.git or None,
-                args=run.args or None,
-                system=run.system or None,
-                env=run.env or None,
-            )
+        yield from _opening(run)
+    if known is None or known.status.phase is not Phase.ENDED:
+        for time, status in run.history:
+            if time > run.started:
+                yield StatusChanged(time=time, status=status)
     params = {
         k: v for k, v in run.params.items() if known is None or known.params.get(k, _NONE) != v
     }
@@ -241,6 +229,32 @@ def _events(
     yield from _files(run, held)
     if known is None or known.status is not run.status:
         yield from _state(run, known)
+
+
+def _opening(run: Foreign) -> Iterator[Any]:
+    """How a run begins."""
+    yield Opened(
+        time=run.started,
+        version=VERSION,
+        journal=f"import-{run.id}",
+        run=run.id,
+        experiment=run.experiment,
+        name=run.name,
+        process=Process("", 0),
+    )
+    for time, status in run.history:
+        if time < run.started:
+            yield StatusChanged(time=time, status=status)
+    if run.status.phase is not Phase.WAITING:
+        yield Started(time=run.started, parent=run.parent, user=run.user)
+    if run.git or run.args or run.system or run.env:
+        yield Captured(
+            time=run.started,
+            git=run.git or None,
+            args=run.args or None,
+            system=run.system or None,
+            env=run.env or None,
+        )
 
 
 def _files(run: Foreign, held: set[tuple[Any, ...]]) -> Iterator[Any]:

@@ -14,6 +14,10 @@ _PROPERTIES: dict[str, Any] = {
         "description": "A database URL or path; default: runbase's own settings.",
         "type": "string",
     },
+    "values": {
+        "description": "text: values are returned as text, as SqlStorage does; typed: with their types.",
+        "enum": ["text", "typed"],
+    },
     "drivername": {"description": "As for SqlStorage: sqlite or postgresql.", "type": "string"},
     "database": {"type": "string"},
     "username": {"type": "string"},

@@ -1,17 +1,17 @@
-"""mlos_bench's words in ours, and back: states, values, tunables."""
+"""mlos_bench's statuses, values and tunables as runbase has them, and back."""
 
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
 
+import pytz
 from mlos_bench.environments.status import Status as Word
 from mlos_bench.tunables.tunable import Tunable
 from mlos_bench.tunables.tunable_groups import TunableGroups
 from mlos_bench.util import utcify_timestamp
 
 from runbase.events import Points
-from runbase.model import Run
 from runbase.space import Categorical, Float, Int, Parameter, check
 from runbase.status import Phase, Status
 
@@ -36,47 +36,49 @@ _PHASES = {Phase.WAITING: Word.PENDING, Phase.ACTIVE: Word.RUNNING, Phase.ENDED:
 
 
 def word(status: Status, source: str | None = None) -> Word:
-    """mlos_bench's word for a state: the one that it was told with, if that still holds."""
+    """mlos_bench's status for runbase's: the one it was set with, if that still holds."""
     if source is not None and source in Word.__members__ and STATUSES[Word[source]] is status:
         return Word[source]
     return _WORDS.get(status) or _PHASES[status.phase]
 
 
-def word_of(run: Run) -> Word:
-    """mlos_bench's word for a trial's state."""
-    return word(run.status, run.source_status)
-
-
 def utc(moment: datetime) -> datetime:
-    """mlos_bench's UTC is pytz's; a time without a zone is local."""
+    """A time as mlos_bench's UTC, which is pytz's; a time without a zone is local."""
     return utcify_timestamp(moment, origin="local")
+
+
+def stored(moment: datetime) -> datetime:
+    """A time of the database as mlos_bench's UTC."""
+    return moment.replace(tzinfo=pytz.UTC) if moment.tzinfo is UTC else utc(moment)
 
 
 def moment(seconds: float) -> datetime:
     """Seconds since the epoch as mlos_bench's UTC."""
-    return utc(datetime.fromtimestamp(seconds, UTC))
-
-
-def began(run: Run) -> datetime:
-    """When a trial began, or is to begin."""
-    return utc(run.started_at or run.due_at or run.queued_at or run.created_at)
-
-
-def ended(run: Run) -> datetime | None:
-    """When it ended."""
-    return None if run.ended_at is None else utc(run.ended_at)
+    return datetime.fromtimestamp(seconds, pytz.UTC)
 
 
 def plain(value: Any) -> Any:
-    """A result as a plain scalar: NumPy's and pandas' become Python's, what else there may be its text."""
-    if isinstance(value, bool | int | float | str | datetime) or value is None:
+    """A value as a scalar of Python: NumPy's and pandas' are converted, other objects become their text."""
+    if isinstance(value, bool | int | float | str) or value is None:
         return value
+    if isinstance(value, datetime):  # pandas' timestamps are datetimes, too
+        return str(value)
     item = getattr(value, "item", None)
     return plain(item()) if callable(item) else str(value)
 
 
+def text(value: Any) -> str | None:
+    """A value as SqlStorage returns it."""
+    return None if value is None else str(value)
+
+
 def points(results: Mapping[str, Any], time: float) -> list[Points]:
-    """The numbers among results, as metrics."""
+    """The numbers among results, as metrics at step 0.
+
+    Args:
+        results: name → value.
+        time: in seconds since the epoch.
+    """
     numbers = {key: v for key, v in results.items() if isinstance(v, bool | int | float)}
     if not numbers:
         return []
@@ -97,12 +99,12 @@ def values(tunables: TunableGroups) -> dict[str, Any]:
 
 
 def defaults(tunables: TunableGroups) -> dict[str, Any]:
-    """Name → the default that is declared."""
+    """Name → declared default."""
     return {tunable.name: plain(tunable.default) for tunable, _ in tunables}
 
 
 def space(tunables: TunableGroups) -> dict[str, Parameter]:
-    """What they may be, as an experiment's search space."""
+    """The tunables as an experiment's search space."""
     return check({tunable.name: _parameter(tunable) for tunable, _ in tunables})
 
 

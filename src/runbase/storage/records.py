@@ -160,6 +160,22 @@ class Told(Struct, frozen=True, kw_only=True):
     attributes: dict[str, dict[str, Any]]
 
 
+class TrialRow(Struct, frozen=True, kw_only=True):
+    """A trial as its experiment's list has it: without its parameters, metrics and tags."""
+
+    id: str
+    number: int
+    status: Status
+    source_status: str | None
+    """The tool's own word for the state."""
+    began: datetime
+    """When it began; before that, when it is due or was queued."""
+    ended: datetime | None
+    claimed_until: datetime | None
+    config: int | None
+    """The number of its configuration; see `Storage.configs`."""
+
+
 class Observation(Struct, frozen=True):
     """What an optimizer learns from: a trial that has ended, its parameters, and its last metrics."""
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from runbase.events import ArtifactLogged, ArtifactRemoved, Points
 from runbase.status import Status
-from runbase.storage.records import Claimed, Kind, NewTrial, Observation, Told
+from runbase.storage.records import Claimed, Kind, NewTrial, Observation, Told, TrialRow
 
 
 class Lane(Protocol):
@@ -79,10 +79,6 @@ class TrialStorage(Protocol):
         """A claim is to have been none: it leaves no trace; False where it is lost."""
         ...
 
-    def expire_claims(self, experiment: str) -> None:
-        """Trials whose claim ran out wait again, or are lost for good when their retries are used up."""
-        ...
-
     def renew_claim(self, run: str, attempt: int, lease: float) -> bool:
         """Keep a claim for longer; False where it is lost."""
         ...
@@ -105,6 +101,10 @@ class TrialStorage(Protocol):
 
     def requeue_trial(self, run: str, reason: str) -> None:
         """Put a run into its experiment's queue (again)."""
+        ...
+
+    def enqueue(self, run: str, due: float) -> None:
+        """Make a run that waits a trial of its experiment's queue, due at a time (seconds since the epoch)."""
         ...
 
     def cancel_trial(self, run: str, reason: str) -> bool:
@@ -158,6 +158,21 @@ class TrialStorage(Protocol):
 
     def told(self, experiment: str, after: int, also: Sequence[str] = ()) -> list[Told]:
         """An experiment's runs behind a number, and these, with what tools keep about them, by number."""
+        ...
+
+    def trial_rows(self, experiment: str, number: int | None = None) -> list[TrialRow]:
+        """An experiment's trials and runs by number, or the one of a number."""
+        ...
+
+    def due_trials(self, experiment: str, by: float) -> list[TrialRow]:
+        """Trials that wait or run and began or are due by a time (in seconds since the epoch), by number.
+
+        Claims on them that ran out are given back first.
+        """
+        ...
+
+    def configs(self, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+        """Number of a configuration → its parameters."""
         ...
 
     def silent(self, experiment: str, seconds: float) -> list[int]:

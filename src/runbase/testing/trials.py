@@ -414,6 +414,33 @@ class TrialContract:
 
     # Trials that keep journals
 
+    def test_lists_of_trials(self, queue: "Queue", store: Any) -> None:
+        for n in (1, 2, 1):
+            queue.new_trial({"x": n, "y": "a"}, at=datetime(2026, 1, n, tzinfo=UTC))
+        claim = queue.claim_trial("me", lease=60)
+        sync = self.sync(store)
+        storage, experiment = sync._storage, sync.experiment("tuning").id
+        rows = storage.trial_rows(experiment)
+        assert [(row.number, row.status) for row in rows] == [
+            (1, Status.RUNNING),
+            (2, Status.PENDING),
+            (3, Status.PENDING),
+        ]
+        assert rows[0].claimed_until is not None
+        assert rows[1].claimed_until is None
+        assert rows[1].began == datetime(2026, 1, 2, tzinfo=UTC)
+        assert storage.trial_rows(experiment, 2) == [rows[1]]
+        assert storage.trial_rows(experiment, 4) == []
+        assert rows[0].config == rows[2].config != rows[1].config
+        configs = storage.configs([rows[0].config, rows[1].config, 10**9])
+        assert list(configs.values()) == [{"x": 1, "y": "a"}, {"x": 2, "y": "a"}]
+        first = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+        assert [row.number for row in storage.due_trials(experiment, first)] == [3]
+        assert [row.number for row in storage.due_trials(experiment, time.time())] == [1, 2, 3]
+        queue.do(claim.finish(metrics={"loss": 1.0}))
+        assert [row.number for row in storage.due_trials(experiment, time.time())] == [2, 3]
+        assert storage.trial_rows(experiment, 1)[0].ended is not None
+
     def test_a_late_end_of_an_earlier_attempt(self, queue: "Queue") -> None:
         """Whatever the clocks say, and in whatever order journals come in."""
         trial = queue.new_trial()

@@ -6,13 +6,14 @@ a machine that was taken for dead and lives on cannot end what another one has b
 
 import time as clock
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from datetime import datetime
+from typing import Any, cast
 
 from msgspec import Struct
 
 from runbase.events import Points
 from runbase.status import Phase, Status
-from runbase.storage.records import Claimed, NewTrial, Observation, Told
+from runbase.storage.records import Claimed, NewTrial, Observation, Told, TrialRow
 from runbase.storage.sql import attributes, points, runs, scalars
 from runbase.storage.sql.session import Session
 
@@ -255,6 +256,46 @@ def observations(
     for row in session.rows("observed_metrics", runs=ids, keys=keys):
         found[row["run_id"]].metrics[row["key"]] = row["last"]
     return list(found.values())
+
+
+def rows(session: Session, experiment: str, number: int | None = None) -> list[TrialRow]:
+    """An experiment's trials and runs by number, or the one of a number."""
+    if number is None:
+        return _rows(session, session.rows("trials_of_experiment", experiment=experiment))
+    found = session.rows("trial_of_number", experiment=experiment, number=number)
+    return _rows(session, found)
+
+
+def due(session: Session, experiment: str, by: float) -> tuple[list[TrialRow], bool]:
+    """Trials that wait or run and began or are due by a time, and whether a claim on one has run out."""
+    open_rows = session.rows("due_trials", experiment=experiment, by=session.time(by))
+    found = _rows(session, open_rows)
+    claims = [row.claimed_until.timestamp() for row in found if row.claimed_until is not None]
+    return found, bool(claims) and min(claims) < server_time(session)
+
+
+def _rows(session: Session, found: Sequence[Any]) -> list[TrialRow]:
+    return [
+        TrialRow(
+            id=row["id"],
+            number=row["number"],
+            status=Status(row["status"]),
+            source_status=row["source_status"],
+            began=cast("datetime", session.moment(row["began"])),
+            ended=session.moment(row["ended_at"]),
+            claimed_until=session.moment(row["lease_until"]),
+            config=row["config_id"],
+        )
+        for row in found
+    ]
+
+
+def configs(session: Session, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """Number of a configuration → its parameters."""
+    return {
+        row["id"]: session.document(row["params"]) or {}
+        for row in session.rows("configs_by_id", ids=session.each(ids))
+    }
 
 
 def server_time(session: Session) -> float:

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from runbase.events import ArtifactLogged, ArtifactRemoved, Points
 from runbase.status import Status
-from runbase.storage.records import Claimed, Kind, NewTrial, Observation, Told
+from runbase.storage.records import Claimed, Kind, NewTrial, Observation, Told, TrialRow
 from runbase.storage.sql import artifacts, scalars, trials
 from runbase.storage.sql import attributes as kept
 from runbase.storage.sql.attributes import Sample
@@ -46,10 +46,6 @@ class TrialStore:
         """A claim is to have been none: it leaves no trace; False where it is lost."""
         return self._transact(lambda session: trials.untake(session, run, attempt))
 
-    def expire_claims(self, experiment: str) -> None:
-        """Trials whose claim ran out wait again, or are lost for good when their retries are used up."""
-        self._transact(lambda s: trials.expire(s, experiment, trials.server_time(s)))
-
     def renew_claim(self, run: str, attempt: int, lease: float) -> bool:
         """Keep a claim for longer; False where it is lost."""
         return self._transact(lambda session: trials.renew(session, run, attempt, lease))
@@ -81,6 +77,14 @@ class TrialStore:
     def requeue_trial(self, run: str, reason: str) -> None:
         """Put a run into its experiment's queue (again)."""
         self._transact(lambda session: trials.requeue(session, run, reason))
+
+    def enqueue(self, run: str, due: float) -> None:
+        """Make a run that waits a trial of its experiment's queue, due at a time."""
+
+        def work(session: Session) -> None:
+            session.run("enqueue_run", run=run, due=session.time(due))
+
+        self._transact(work)
 
     def cancel_trial(self, run: str, reason: str) -> bool:
         """End one that waits or runs; False where it has ended."""
@@ -152,6 +156,32 @@ class TrialStore:
         """An experiment's runs behind a number, and these, with what tools keep about them, by number."""
         with self._driver.look() as session:
             return trials.told(session, experiment, after, also)
+
+    def trial_rows(self, experiment: str, number: int | None = None) -> list[TrialRow]:
+        """An experiment's trials and runs by number, or the one of a number."""
+        with self._driver.look() as session:
+            return trials.rows(session, experiment, number)
+
+    def due_trials(self, experiment: str, by: float) -> list[TrialRow]:
+        """Trials that wait or run and began or are due by a time (in seconds since the epoch), by number.
+
+        Claims on them that ran out are given back first.
+        """
+        with self._driver.look() as session:  # who looks for work takes no turn at writing
+            found, expired = trials.due(session, experiment, by)
+        if not expired:
+            return found
+
+        def work(session: Session) -> list[TrialRow]:
+            trials.expire(session, experiment, trials.server_time(session))
+            return trials.due(session, experiment, by)[0]
+
+        return self._transact(work)
+
+    def configs(self, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+        """Number of a configuration → its parameters."""
+        with self._driver.look() as session:
+            return trials.configs(session, ids)
 
     def silent(self, experiment: str, seconds: float) -> list[int]:
         """The numbers of trials that run, and gave no sign of life for so long."""

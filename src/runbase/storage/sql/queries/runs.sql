@@ -134,8 +134,11 @@ select coalesce(p.long_key, p.key) as key, p.type, p.number, p.text from params 
 where p.run_id = :run order by p.key;
 
 -- name: insert_config
--- A set of parameters, stored once.
-insert into configs (hash, params) values (:hash, :params) on conflict (hash) do nothing;
+-- A set of parameters, stored once. One that is there uses up no number.
+insert into configs (hash, params)
+select cast(:hash as text), cast(:params as {json})
+where not exists (select 1 from configs where hash = :hash)
+on conflict (hash) do nothing;
 
 -- name: set_config
 -- The set that a run has.

@@ -82,6 +82,11 @@ update runs set retries = case when queued_at is null then retries else retries 
        queued_at = coalesce(queued_at, :time), due_at = null
 where id = :run;
 
+-- name: enqueue_run
+-- A run that waits becomes a trial of its experiment's queue.
+update runs set queued_at = coalesce(queued_at, created_at), due_at = :due
+where id = :run and status = 'PENDING';
+
 -- name: next_attempt
 -- A trial is to be tried once more: the claim on it is gone.
 update runs set attempt = attempt + 1, lease_until = null, runner = null, error = null, exit_code = null,
@@ -160,6 +165,31 @@ update runs set status = :status, ended_at = :time, lease_until = null, lost_at 
        updated_at = case when updated_at < :time then :time else updated_at end
 where id = :run and (cast(:attempt as integer) is null or attempt = :attempt)
   and exists (select 1 from statuses s where s.status = runs.status and s.phase <> 'ended');
+
+-- name: trials_of_experiment
+-- An experiment's runs, by number, without what they measured.
+select id, number, status, source_status, coalesce(started_at, due_at, queued_at, created_at) as began,
+       ended_at, queued_at, lease_until, config_id
+from runs where experiment_id = :experiment and deleted_at is null
+order by number;
+
+-- name: due_trials
+-- The same of trials that wait or run, and began or are due by a time.
+select id, number, status, source_status, coalesce(started_at, due_at, queued_at, created_at) as began,
+       ended_at, queued_at, lease_until, config_id
+from runs where experiment_id = :experiment and deleted_at is null and status in ('PENDING', 'RUNNING')
+  and queued_at is not null and coalesce(started_at, due_at, queued_at, created_at) <= :by
+order by number;
+
+-- name: trial_of_number
+-- The same of one.
+select id, number, status, source_status, coalesce(started_at, due_at, queued_at, created_at) as began,
+       ended_at, queued_at, lease_until, config_id
+from runs where experiment_id = :experiment and deleted_at is null and number = :number;
+
+-- name: configs_by_id
+-- Sets of parameters, each as one document.
+select id, params from configs where id = any(:ids) order by id;
 
 -- name: trials_behind
 -- Runs of an experiment behind a number, and some others of it.
