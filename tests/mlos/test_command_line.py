@@ -13,7 +13,6 @@ import pandas as pd
 import pytest
 from mlos_bench.storage.base_storage import Storage
 from mlos_bench.storage.storage_factory import from_config
-from mlos_bench.util import try_parse_val
 
 import runbase
 import runbase.integrations.mlos
@@ -108,10 +107,8 @@ def test_frames_are_those_of_their_own_storage(folder: Path, url: str) -> None:
         assert {k: str(v) for k, v in same.metadata_dict.items()} == {
             k: str(v) for k, v in trial.metadata_dict.items()
         }
-        assert [tuple(row) for row in same.telemetry_df.itertuples(index=False)] == [
-            (row.ts, row.metric, try_parse_val(row.value))
-            for row in trial.telemetry_df.itertuples(index=False)
-        ]
+        assert same.telemetry_df["value"].tolist() == trial.telemetry_df["value"].tolist()
+        assert same.telemetry_df["metric"].tolist() == trial.telemetry_df["metric"].tolist()
         if trial.status.is_succeeded():
             assert len(same.telemetry_df) == 3
 
@@ -125,12 +122,6 @@ def compare(expected: pd.DataFrame, found: pd.DataFrame) -> None:
             assert left.dtype == right.dtype
             assert right.is_monotonic_increasing
             continue
-        if column == "tunable_config_id":
-            left, right = left.rank(method="dense"), right.rank(method="dense")
-        if left.isna().any():  # theirs makes objects of numbers as soon as one is missing
-            right = right.astype(left.dtype)
-        if column == "config.page_size":  # a category that looks like a number stays what it is
-            left = left.astype(str)
         pd.testing.assert_series_equal(left, right, obj=column)
 
 
