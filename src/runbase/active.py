@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from runbase.errors import UsageError
 
 if TYPE_CHECKING:
+    from runbase.ingest import Report
     from runbase.run import Run
 
 current: contextvars.ContextVar["Run | None"] = contextvars.ContextVar("runbase_run", default=None)
@@ -29,6 +30,20 @@ def enclosing_run() -> "Run | None":
 def is_active(run_id: str) -> bool:
     """Whether this process holds a run of this id open."""
     return any(run.id == run_id for run in runs)
+
+
+def flush_into(address: str) -> "Report":
+    """Bring what this process's runs have logged for a database into it.
+
+    Args:
+        address: the database's URL.
+    """
+    from runbase.ingest import Report  # training does not need it
+
+    found = [run for run in runs if run.store == address]
+    for run in found:
+        run.flush()
+    return Report(folders=len(found), journals=len(found))
 
 
 def required_run(what: str) -> "Run":

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from runbase import rebuilding
+from runbase.active import flush_into
 from runbase.events import Problem
 from runbase.ingest import Report, check_liveness, sync
 from runbase.listings import Experiments, Runs
@@ -56,13 +57,16 @@ class Store(TransferShelf, LabelShelf, ChartShelf, TrashShelf, BackupShelf, Sche
     ) -> Report:
         """Take in what the home's journals hold, and mark runs that died without a word.
 
+        Of a store without a home, which was opened by its database alone, take in what runs of this process have
+        logged.
+
         Goes on with a rebuild that was stopped: what the old database holds and no folder does is taken over.
         `progress` is called with how many run folders are done, and of how many. While other writers keep
         the database busy for more than `patience` seconds together, it stops, and the report is `late`;
         without it, it waits as long as the database's own timeout.
         """
-        if self.home is None:
-            return Report()
+        if self.home is None:  # a database without a folder of runs: what this process writes to it
+            return flush_into(self.address)
         if patience is None:
             report = sync(self._storage, self.home, progress=progress)
         else:

@@ -140,6 +140,18 @@ def test_a_run_from_the_environment(client: Client, monkeypatch: pytest.MonkeyPa
     assert experiment.get_run("MY_RUN").id == made.id
 
 
+def test_words_that_end_a_run_end_it(client: Client) -> None:
+    experiment = Experiment(client, name="x")
+    for word, expected in (("STOPPED", "CANCELLED"), ("COMPLETING", "COMPLETED")):
+        run = experiment.get_run()
+        run.start()
+        run.stop(word)
+        assert client.store.run(run.id).status == expected
+    run = experiment.get_run()
+    run.set_status("STOPPED")
+    assert client.store.run(run.id).status == "CANCELLED"
+
+
 def test_start_and_stop(client: Client) -> None:
     run = Experiment(client, name="one").get_run()
     run.start()

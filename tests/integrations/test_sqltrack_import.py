@@ -1,6 +1,8 @@
 """SQLTrack's database, made by SQLTrack itself on a real PostgreSQL, imported and compared."""
 
-from datetime import UTC, datetime
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,22 @@ def source(postgres: str, monkeypatch: pytest.MonkeyPatch) -> str:
             "update metrics set said = 'hello', doc = '{\"a\": 1}', \"order\" = 7 where step = 3"
         )
         db.execute("insert into runs (experiment_id) values (1)")
+        db.execute("alter table runs add column cluster text, add column priority integer")
+        db.execute("alter table experiments add column owner text, add column due timestamptz")
+        db.execute("update runs set cluster = 'alps', priority = 7 where id = 1")
+        db.execute("update experiments set owner = 'ada', due = '2026-12-01T00:00Z' where id = 1")
+        db.execute(
+            'update runs set tags = \'{"gpus": 4, "fast": true, "where": "lab"}\' where id = 1'
+        )
+        db.execute(
+            "update runs set time_created = time_started - interval '90 minutes' where id = 1"
+        )
+        db.execute("update experiments set time_created = '2025-05-05T05:05:05Z' where id = 1")
+        db.execute("insert into run_links (from_id, kind, to_id) values (1, 'repeats', 1)")
+        db.execute("insert into experiment_links (from_id, kind, to_id) values (2, 'is', 2)")
+        db.execute(
+            "insert into runs (experiment_id, status, time_started) values (2, 'STOPPED', now())"
+        )
         db.execute("insert into run_links (from_id, kind, to_id) values (2, 'follows', 1)")
         db.execute("insert into experiment_links (from_id, kind, to_id) values (1, 'leads to', 2)")
         db.commit()
@@ -63,13 +81,26 @@ def test_value_by_value(source: str, tmp_path: Path) -> None:
     assert importer_for(source) == "sqltrack"
     with runbase.open(tmp_path / "ours.db") as store:
         report = import_from(store, source, "sqltrack")
-        assert (report.runs, report.new, report.problems) == (3, 3, [])
+        assert (report.runs, report.new, report.problems) == (4, 4, [])
+        assert report.left_out == {
+            "links (is) of an experiment to itself": 1,
+            "table budgets, which SQLTrack does not know": 1,
+            "environment variables that are not on the allow-list": 4,
+            "links (repeats) of a run to itself": 1,
+        }
         first = store.experiment("first")
         assert (first.description, set(first.tags)) == ("about first", {"baseline", "50%_'\""})
         run, waiting = sorted(store.runs(experiment="first"), key=lambda r: r.number)
         assert (run.status, waiting.status) == (Status.COMPLETED, Status.PENDING)
         assert run.params == {"lr": 0.1, "deep/x": [1, 2]}
-        assert set(run.tags) == {"fast"}
+        assert run.tags == {"gpus": "4", "fast": None, "where": "lab"}
+        assert run.started_at is not None
+        assert run.started_at - run.created_at == timedelta(minutes=90)
+        assert first.created_at == datetime(2025, 5, 5, 5, 5, 5, tzinfo=UTC)
+        kept = store._storage.attributes("run", [run.id], "sqltrack")[run.id]
+        assert (kept["id"], kept["cluster"], kept["priority"]) == (1, "alps", 7)
+        kept = store._storage.attributes("experiment", [first.id], "sqltrack")[first.id]
+        assert kept == {"id": 1, "owner": "ada", "due": "2026-12-01T00:00:00+00:00"}
         assert store.metrics(run, "loss").values.tolist() == [1 / (n + 1) for n in range(20)]
         assert store.metrics(run, "loss").steps.tolist() == list(range(20))
         assert store.metrics(run, "good").values.tolist() == [1, 0] * 10
@@ -81,7 +112,8 @@ def test_value_by_value(source: str, tmp_path: Path) -> None:
             "said": "hello",
             "doc": {"a": 1},
         }
-        [second] = store.runs(experiment="second")
+        second, stopped = sorted(store.runs(experiment="second"), key=lambda r: r.number)
+        assert (stopped.status, stopped.source_status) == (Status.CANCELLED, "STOPPED")
         assert (second.status, second.source_status) == (Status.TIMEOUT, "TIMEOUT")
         everything = "\n".join(store.connect().iterdump())
         assert "hunter2" not in everything  # of the environment what is harmless comes along
@@ -94,7 +126,40 @@ def test_value_by_value(source: str, tmp_path: Path) -> None:
         assert links == [(second.id, "follows")]
         [link] = store.sql("select from_id, kind, to_id from experiment_links")
         assert link == (first.id, "leads to", store.experiment("second").id)
-        assert import_from(store, source, "sqltrack").unchanged == 3
+        assert import_from(store, source, "sqltrack").unchanged == 4
+
+
+def test_the_schema_of_0_1_3(source: str, tmp_path: Path) -> None:
+    with address(source) as db:
+        for kind in ("run", "experiment"):
+            db.execute(f"alter table {kind}_links rename to {kind}_relationships")
+    assert importer_for(source) == "sqltrack"
+    with runbase.open(tmp_path / "ours.db") as store:
+        assert import_from(store, source, "sqltrack").new == 4
+        assert store.sql("select kind from run_links") == [("follows",)]
+        assert store.sql("select kind from experiment_links") == [("leads to",)]
+
+
+def test_a_value_that_was_changed_is_read_as_it_is_now(source: str, tmp_path: Path) -> None:
+    with runbase.open(tmp_path / "ours.db") as store:
+        import_from(store, source, "sqltrack")
+        for value in (9.0, 8.0):
+            with address(source) as db:
+                db.execute("update metrics set loss = %s where run_id = 1 and step = 4", [value])
+                db.execute("update runs set time_updated = now() where id = 1")
+            assert import_from(store, source, "sqltrack").points == 1
+            values = store.metrics("first-1", "loss").values.tolist()
+            assert values == [value if n == 4 else 1 / (n + 1) for n in range(20)]
+        assert import_from(store, source, "sqltrack").points == 0
+
+
+@contextmanager
+def address(source: str) -> Generator[psycopg.Connection[Any]]:
+    """A connection to SQLTrack's schema."""
+    base, _, schema = source.partition("&schema=")
+    with psycopg.connect(base) as db:
+        db.execute(f'set search_path to "{schema}"'.encode())
+        yield db
 
 
 def test_a_store_of_ours_is_not_taken_for_one(postgres: str) -> None:

@@ -288,7 +288,7 @@ def test_an_import_that_was_stopped_goes_on(
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(taking, "_beside", stop)
+    monkeypatch.setattr(taking._Beside, "put", stop)
     with pytest.raises(KeyboardInterrupt):
         import_from(store, str(offline[0]), "wandb")
     assert store.run("first").source_status is None

@@ -169,6 +169,11 @@ def _import_from(
             f"{report.runs:,} {'run' if report.runs == 1 else 'runs'} of {system}: {report.new:,} new, {report.updated:,} updated, "
             f"{report.unchanged:,} as before; {report.points:,} new points → {store.url}"
         )
+        more = {"experiments": report.experiments, **report.counts}
+        if told := ", ".join(f"{number:,} {kind}" for kind, number in more.items() if number):
+            common.say(f"also new: {told}")
+        for what, number in report.left_out.items():
+            common.say(f"left out: {number:,} {what}" if number > 1 else f"left out: {what}")
         for problem in report.problems[:SHOWN]:
             common.say(f"not read: {problem}")
         if len(report.problems) > SHOWN:

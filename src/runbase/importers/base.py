@@ -25,6 +25,13 @@ class Asked(Struct, frozen=True, kw_only=True):
     """Of a table: column, or pattern of columns, → what it is."""
     experiment: str | None = None
     """Of a table that does not say: the experiment of its runs."""
+    left_out: dict[str, int] = {}
+    """What cannot be brought along: what it is → how many."""
+
+    def leave_out(self, what: str, number: int = 1) -> None:
+        """Count what cannot be brought along."""
+        if number:
+            self.left_out[what] = self.left_out.get(what, 0) + number
 
 
 class Artifact(Struct, frozen=True, kw_only=True):
@@ -34,6 +41,7 @@ class Artifact(Struct, frozen=True, kw_only=True):
     uri: str
     size: int
     kind: str = "file"
+    sha256: str | None = None
 
 
 class Kept(Struct, frozen=True, kw_only=True):
@@ -54,9 +62,15 @@ class Foreign(Struct, kw_only=True):
     """32 hexadecimal characters: its own id where that is such a one."""
     name: str
     experiment: str
+    experiment_id: str | None = None
+    """The experiment's id, where several may have its name; see `Told.id`."""
     status: Status
     source_status: str
+    created: float | None = None
+    """When it was created, where that is told apart from its start."""
     started: float
+    has_started: bool = False
+    """Of one whose status says that it waits: whether it has been started all the same."""
     ended: float | None = None
     user: str | None = None
     parent: str | None = None
@@ -70,16 +84,20 @@ class Foreign(Struct, kw_only=True):
     links: list[tuple[str, str]] = []
     """What it points to: (kind of link, id of a run)."""
     exit_code: int | None = None
+    error: dict[str, Any] | None = None
+    """Of a failed run: type and message."""
     history: list[tuple[float, Status]] = []
     """(time, status) that it had before, where that is recorded."""
     due: float | None = None
     """Of a trial that waits in the queue: when it is due."""
     metrics: dict[str, list[tuple[float, int | float, float]]] = {}
-    """Metric → (time, step, value) of each point, in an order in which new ones come last."""
+    """Metric → (time, step, value) of each point."""
     progress: dict[str, list[float | None]] = {}
     """Metric → the share of the run's work that was done, for each of its points, where that was said."""
     by_step: bool = False
-    """Its points come from several sources: those are new whose step is."""
+    """Its points come from several sources: points are new if their step is new."""
+    upserts: bool = False
+    """Its values may change after they were recorded: one that did comes in as a later point of its step."""
     types: dict[str, str] = {}
     """Metric → bool or time, where its values are no plain numbers."""
     texts: list[tuple[float, int | float, str, Any]] = []
@@ -98,14 +116,20 @@ class Told(Struct, kw_only=True):
     """What another system says of an experiment."""
 
     name: str
+    id: str | None = None
+    """Its id in our store, where several experiments may have one name; None: it is found by its name."""
+    created: float | None = None
+    """When it was created, in seconds since the epoch."""
+    updated: float | None = None
+    """When it was last changed."""
     description: str = ""
     objectives: dict[str, str] | list[Objective] = {}
     fields: dict[str, Any] = {}
     """Other fields of our experiments, for one that is not here yet."""
     links: list[tuple[str, str]] = []
-    """What it points to: (kind of link, name of an experiment)."""
+    """What it points to: (kind of link, name or `id` of an experiment)."""
     parent: str | None = None
-    """The name of the one that it descends from, which came before it."""
+    """The name or `id` of the one that it descends from, which came before it."""
     attributes: dict[str, dict[str, Any]] = {}
 
 

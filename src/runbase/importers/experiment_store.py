@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from runbase.ids import derived_id
-from runbase.importers.base import Artifact, Asked, Foreign, Told
+from runbase.importers.base import Artifact, Asked, Foreign, Kept, Told
 from runbase.importers.databases import Ask, database, each, is_database, tables
 from runbase.status import Status
 from runbase.values import flatten
@@ -35,12 +35,19 @@ def count(source: str) -> int:
 
 
 def experiments(source: str) -> list[Told]:
-    """Everything that it says of experiments. Two of one name are told apart by their ids."""
+    """All that it records about experiments. Several may have one name, here as there."""
     with database(source, NAME) as ask:
-        names = _names(ask)
+        rows = ask(
+            "select id, name, base_model, method, status, description, tags, config, metrics, best_checkpoint, "
+            "parent_experiment_id, created_at, updated_at from experiments order by created_at, rowid"
+        )
+        known = {row[0] for row in rows}
         return [
             Told(
-                name=names[key],
+                id=_experiment_id(key),
+                name=name,
+                created=_seconds(created),
+                updated=_seconds(updated),
                 description=description or "",
                 fields={
                     "base_model": model or None,
@@ -51,24 +58,24 @@ def experiments(source: str) -> list[Told]:
                     "metrics": _json(metrics) or {},
                     "checkpoint": checkpoint or None,
                 },
-                parent=names.get(parent),
-                attributes={NAME: {"id": key, "created_at": created, "updated_at": updated}},
+                # Of a parent that was deleted, its id is all that is left.
+                parent=(_experiment_id(parent) if parent in known else parent) or None,
+                attributes={NAME: {"id": key, **({"parent_id": parent} if parent else {})}},
             )
-            for key, model, method, status, description, tags, config, metrics, checkpoint, parent, created, updated in ask(
-                "select id, base_model, method, status, description, tags, config, metrics, best_checkpoint, "
-                "parent_experiment_id, created_at, updated_at from experiments order by created_at"
-            )
+            for key, name, model, method, status, description, tags, config, metrics, checkpoint, parent, created, updated in rows
         ]
 
 
 def runs(asked: Asked) -> Iterator[Foreign]:
     """Every run with its steps; a step whose values are no document is named in `asked.problems`."""
     with database(asked.source, NAME) as ask:
-        names = _names(ask)
+        names = dict(ask("select id, name from experiments"))
 
         def run_of(key: str, experiment: str, *told: Any) -> Foreign:
-            name = names.get(experiment, str(experiment))
-            return _run(ask, asked.problems, key, name, *told)
+            run = _run(ask, asked.problems, key, str(names.get(experiment, experiment)), *told)
+            if experiment in names:
+                run.experiment_id = _experiment_id(experiment)
+            return run
 
         rows = ask(
             "select id, experiment_id, status, config, metrics, artifacts, error_message, started_at, ended_at "
@@ -91,40 +98,51 @@ def _run(
     ended: Any,
 ) -> Foreign:
     points: dict[str, list[tuple[float, int | float, float]]] = {}
+    records: list[Kept] = []
+    types: dict[str, str] = {}
     for number, step, stamp, values in ask(
         "select id, step, timestamp, metrics from metrics_log where run_id = ? order by step, id",
         key,
     ):
-        told = _json(values)
+        told, when = _json(values), _seconds(stamp) or 0.0
         if not isinstance(told, dict):
             problems.append(f"metrics_log {number} of run {key}: {values!r} is no document")
             continue
         for name, value in flatten(told):  # pyright: ignore[reportUnknownArgumentType]
+            if isinstance(value, bool):
+                types[name] = "bool"
             if isinstance(value, int | float):
-                points.setdefault(name, []).append((_seconds(stamp) or 0.0, step, float(value)))
-    first = min((rows[0][0] for rows in points.values()), default=0.0)
+                points.setdefault(name, []).append((when, step, float(value)))
+            elif value is not None:
+                kind = "text" if isinstance(value, str) else "json"
+                records.append(Kept(time=when, step=step, key=name, kind=kind, value=value))
+    times = [rows[0][0] for rows in points.values()] + [record.time for record in records]
+    started = _seconds(began)
     return Foreign(
         id=derived_id(NAME, str(key)),
         name=str(key),
         experiment=experiment,
         status=_WORDS.get(str(word).lower(), Status.PENDING),
         source_status=str(word),
-        started=_seconds(began) or first,
+        started=min(times, default=0.0) if started is None else started,
+        has_started=bool(times),  # its runs stay pending for ever, also those that have curves
         ended=_seconds(ended),
+        error={"type": "error", "message": error} if error else None,
         notes=error or "",
         params=dict(flatten(_json(config) or {})),
         metrics=points,
+        types=types,
+        records=records,
         artifacts=[Artifact(path=str(a).lstrip("/"), uri=str(a), size=0) for a in _list(artifacts)],
-        attributes={"summary": dict(flatten(_json(metrics) or {}))},
+        attributes={
+            NAME: {"id": key},
+            "summary": dict(flatten(_json(metrics) or {})),
+        },
     )
 
 
-def _names(ask: Any) -> dict[str, str]:
-    """Id → name; a name that an older experiment has gets the id behind it, for there can be but one."""
-    found: dict[str, str] = {}
-    for key, name in ask("select id, name from experiments order by created_at, id"):
-        found[key] = f"{name} ({key})" if name in found.values() else name
-    return found
+def _experiment_id(key: Any) -> str:
+    return derived_id(NAME, "experiment", str(key))
 
 
 def _json(text: Any) -> Any:

@@ -66,10 +66,11 @@ def runs(asked: Asked) -> Iterator[Foreign]:
 def _run(server: "_Server", told: Mapping[str, Any], experiment: str, known: Run | None) -> Foreign:
     info: dict[str, Any] = told["info"]
     data: dict[str, list[dict[str, Any]]] = told.get("data") or {}
+    settled = _is_settled(info, known)
     metrics = {
         str(one["key"]): server.history(str(info["run_id"]), str(one["key"]))
         for one in data.get("metrics") or []
-        if not _as_before(one, known)
+        if not (settled and _as_before(one, known))
     }
     return foreign(
         info,
@@ -84,6 +85,14 @@ def _run(server: "_Server", told: Mapping[str, Any], experiment: str, known: Run
             str(info.get("run_id") or info.get("run_uuid")),
         ),
     )
+
+
+def _is_settled(info: Mapping[str, Any], known: Run | None) -> bool:
+    """Whether a run had ended by the last import, and has not been continued since."""
+    end = info.get("end_time")
+    if known is None or known.ended_at is None or not end:
+        return False
+    return abs(known.ended_at.timestamp() - int(end) / 1000) < 0.001
 
 
 def _as_before(told: Mapping[str, Any], known: Run | None) -> bool:

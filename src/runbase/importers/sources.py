@@ -93,13 +93,14 @@ def import_from(
     report = Imported(source=source, system=system)
     experiments = getattr(importer, "experiments", None)
     if experiments is not None:
-        about(store, experiments(source))
+        about(store, experiments(source), report)
     asked = Asked(
         source=source,
         problems=report.problems,
         known=lambda ids: known(store, ids),
         columns=dict(columns or {}),
         experiment=experiment,
+        left_out=report.left_out,
     )
     found = importer.runs(asked)
     if not _is_address(source) and "://" not in source:

@@ -1,32 +1,59 @@
-"""SQLTrack's PostgreSQL schema: experiments, runs, and the metric columns that its users added, of every type.
+"""SQLTrack's PostgreSQL schema, of 0.1.3 and 0.1.4: experiments, runs, and the metric columns that its users added.
 
-Numbers, true and false, and times become metrics; texts and documents become records. Tables of users' own are left
-alone. Its metrics have no times: a run's points have that of its last change.
+Numbers, booleans and times become metrics; texts and documents become records. Columns that users added to runs and
+experiments become attributes. Metrics have no times there: the points of a run have the time of its last change.
 """
 
-from collections.abc import Iterator
-from datetime import datetime
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, cast
 
 from runbase.ids import derived_id
 from runbase.importers.base import Asked, Foreign, Told
-from runbase.importers.databases import database, each, is_database, tables
+from runbase.importers.databases import Ask, columns, database, each, is_database, tables
 from runbase.secrets import allowed
 from runbase.status import Status
 from runbase.values import flatten
 
 NAME = "sqltrack"
-_TABLES = {"applied_migrations", "experiments", "experiment_links", "runs", "run_links", "metrics"}
-_KEYS = ("run_id", "step", "progress")
+_TABLES = {"applied_migrations", "experiments", "runs", "metrics"}
+_LINKS = (("experiment_links", "run_links"), ("experiment_relationships", "run_relationships"))
+"""The tables of links: those of 0.1.4, those of 0.1.3."""
+_METRICS = ("run_id", "step", "progress")
+_RUNS = (
+    "id",
+    "experiment_id",
+    "status",
+    "time_created",
+    "time_started",
+    "time_updated",
+    "comment",
+    "tags",
+    "args",
+    "env",
+)
+_EXPERIMENTS = ("id", "time_created", "name", "comment", "tags")
+ENDED = {
+    # SQLTrack records Slurm's words, but a run that was given one of these by `stop` is over.
+    "STOPPED": Status.CANCELLED,
+    "SIGNALING": Status.CANCELLED,
+    "COMPLETING": Status.COMPLETED,
+    "STAGE_OUT": Status.COMPLETED,
+}
 
 
 def recognises(source: str) -> bool:
-    """Whether it is a schema with SQLTrack's tables, and none of ours."""
+    """Whether it is a schema with SQLTrack's tables, and not one of runbase."""
     if not source.startswith("postgres") or not is_database(source):
         return False
     found = tables(source)
-    return found >= _TABLES and "series" not in found and "latest_metrics" not in found
+    return (
+        found >= _TABLES
+        and any(found.issuperset(links) for links in _LINKS)
+        and not found & {"series", "latest_metrics"}
+    )
 
 
 def count(source: str) -> int:
@@ -36,46 +63,46 @@ def count(source: str) -> int:
 
 
 def experiments(source: str) -> list[Told]:
-    """Names, comments, tags."""
+    """Names, comments, tags, links, columns of users' own."""
     with database(source, NAME) as ask:
-        names = dict(ask("select id, name from experiments"))
-        links: dict[str, list[tuple[str, str]]] = {}
+        own = _own(source, ask, "experiments", _EXPERIMENTS)
+        rows = ask(
+            f"select id, time_created, name, comment, tags{_listed(own)} from experiments order by id"  # noqa: S608
+        )
+        names = {row[0]: row[2] for row in rows}
+        links: dict[Any, list[tuple[str, str]]] = {}
         for origin, kind, goal in ask(
-            "select from_id, kind, to_id from experiment_links order by 1, 2, 3"
+            f"select from_id, kind, to_id from {_link_tables(ask)[0]} order by 1, 2, 3"  # noqa: S608
         ):
-            links.setdefault(names[origin], []).append((str(kind), names[goal]))
+            links.setdefault(origin, []).append((str(kind), names[goal]))
         return [
             Told(
                 name=name,
+                created=created.timestamp(),
+                updated=created.timestamp(),
                 description=comment or "",
                 fields={"tags": _tags(tags)},
-                links=links.get(name, []),
-                attributes={NAME: {"id": key, "created_at": created}},
+                links=links.get(key, []),
+                attributes={NAME: {"id": key, **_values(own, values)}},
             )
-            for key, name, comment, tags, created in ask(
-                "select id, name, comment, tags, time_created from experiments order by id"
-            )
+            for key, created, name, comment, tags, *values in rows
         ]
 
 
 def runs(asked: Asked) -> Iterator[Foreign]:
     """Every run, with its points in the order of their steps."""
-    with database(asked.source, NAME) as ask:  # whole, or not at all
+    source = asked.source
+    with database(source, NAME) as ask:  # whole, or not at all
         host = ask("select current_database() || '.' || current_schema()")[0][0]
-        columns = [
-            name
-            for (name,) in ask(
-                "select column_name from information_schema.columns "
-                "where table_schema = current_schema() and table_name = 'metrics' order by ordinal_position"
-            )
-            if name not in _KEYS
-        ]
-        listed = "".join(f', "{name.replace(chr(34), chr(34) * 2)}"' for name in columns)
+        metrics = _own(source, ask, "metrics", _METRICS)
+        own = _own(source, ask, "runs", _RUNS)
         links: dict[int, list[tuple[str, str]]] = {}
         for origin, kind, goal in ask(
-            "select from_id, kind, to_id from run_links order by 1, 2, 3"
+            f"select from_id, kind, to_id from {_link_tables(ask)[1]} order by 1, 2, 3"  # noqa: S608
         ):
             links.setdefault(origin, []).append((str(kind), derived_id(NAME, host, str(goal))))
+        for table in sorted(tables(source) - _TABLES - {name for pair in _LINKS for name in pair}):
+            asked.leave_out(f"table {table}, which SQLTrack does not know")
 
         def run_of(
             key: int,
@@ -88,46 +115,115 @@ def runs(asked: Asked) -> Iterator[Foreign]:
             tags: Any,
             args: Any,
             env: Any,
+            *values: Any,
         ) -> Foreign:
+            variables = cast("dict[str, str]", env or {})
+            kept = allowed(variables)
+            asked.leave_out(
+                "environment variables that are not on the allow-list", len(variables) - len(kept)
+            )
             run = Foreign(
                 id=derived_id(NAME, host, str(key)),
                 name=f"{experiment}-{key}",
                 experiment=experiment,
-                status=Status(word),
+                status=_status(word, started),
                 source_status=word,
+                created=created.timestamp(),
                 started=(started or created).timestamp(),
+                has_started=started is not None,
                 ended=None if updated is None else updated.timestamp(),
                 notes=comment or "",
-                params=_params(args),
+                params=dict(flatten(cast("dict[str, Any]", args)))
+                if isinstance(args, dict)
+                else {},
                 tags=_tags(tags),
-                env=allowed(cast("dict[str, str]", env or {})),
+                env=kept,
                 links=links.get(key, []),
-                attributes={NAME: {"id": key}},
+                attributes={
+                    NAME: {
+                        "id": key,
+                        "time_updated": None if updated is None else _plain(updated),
+                        **_values(own, values),
+                    }
+                },
+                upserts=True,
             )
             when = (updated or started or created).timestamp()
-            for step, progress, *values in ask(
-                f"select step, progress{listed} from metrics where run_id = ? order by step, progress",  # noqa: S608
+            for step, progress, *figures in ask(
+                f"select step, progress{_listed(metrics)} from metrics where run_id = ? "  # noqa: S608
+                "order by step, progress",
                 key,
             ):
-                for name, value in zip(columns, values, strict=True):
+                for name, value in zip(metrics, figures, strict=True):
                     if _keep(run, name, when, step, value):
                         run.progress.setdefault(name, []).append(progress)
             return run
 
         rows = ask(
-            "select r.id, e.name, r.status::text, r.time_created, r.time_started, r.time_updated, r.comment, "
-            "r.tags, r.args, r.env from runs r join experiments e on e.id = r.experiment_id order by r.id"
+            "select r.id, e.name, r.status::text, r.time_created, r.time_started, r.time_updated, "  # noqa: S608
+            f"r.comment, r.tags, r.args, r.env{_listed(own, 'r.')} "
+            "from runs r join experiments e on e.id = r.experiment_id order by r.id"
         )
         yield from each(rows, run_of, asked.problems)
 
 
+def _link_tables(ask: Ask) -> tuple[str, str]:
+    """The tables of links between experiments and between runs, which differ by version."""
+    found = {
+        name
+        for (name,) in ask(
+            "select table_name from information_schema.tables where table_schema = current_schema()"
+        )
+    }
+    return next(pair for pair in _LINKS if found.issuperset(pair))
+
+
+def _own(source: str, ask: Ask, table: str, known: tuple[str, ...]) -> list[str]:
+    """The columns that users added to a table."""
+    return [name for name in columns(source, ask, table) if name not in known]
+
+
+def _listed(names: list[str], prefix: str = "") -> str:
+    """Columns behind others in a select list, quoted."""
+    return "".join(f', {prefix}"{name.replace(chr(34), chr(34) * 2)}"' for name in names)
+
+
+def _values(names: list[str], values: Any) -> dict[str, Any]:
+    """Columns of users' own, without those that are empty."""
+    return {n: _plain(v) for n, v in zip(names, values, strict=True) if v is not None}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return (value.astimezone(UTC) if value.tzinfo else value).isoformat()
+    if isinstance(value, Decimal):
+        return float(value)
+    plain = isinstance(value, bool | int | float | str | dict | list)
+    return cast("Any", value) if plain else str(value)
+
+
+def _status(word: str, started: datetime | None) -> Status:
+    if word in ENDED:
+        return ENDED[word]
+    try:
+        return Status(word)
+    except ValueError:
+        return Status.PENDING if started is None else Status.CANCELLED
+
+
 def _tags(told: Any) -> dict[str, str | None]:
-    """SQLTrack's tags are the keys of a document."""
-    return dict.fromkeys(cast("dict[str, Any]", told or {}))
-
-
-def _params(told: Any) -> dict[str, Any]:
-    return dict(flatten(cast("dict[str, Any]", told))) if isinstance(told, dict) else {}
+    """SQLTrack's tags are a document: tag → true, or a value."""
+    if isinstance(told, list):
+        return {str(tag): None for tag in cast("list[Any]", told)}
+    values = cast("Mapping[str, Any]", told or {})
+    return {
+        str(tag): None
+        if value is True or value is None
+        else value
+        if isinstance(value, str)
+        else json.dumps(value)
+        for tag, value in values.items()
+    }
 
 
 def _keep(run: Foreign, name: str, when: float, step: int, value: Any) -> bool:

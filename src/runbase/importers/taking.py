@@ -1,8 +1,11 @@
-"""How what importers give gets into a store: what is new of it, and nothing twice."""
+"""How imported runs and experiments get into a store: what is new of them, and nothing twice."""
 
+import hashlib
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
@@ -25,6 +28,7 @@ from runbase.events import (
     Types,
 )
 from runbase.importers.base import Foreign, Kept, Told
+from runbase.importers.growth import Held, new_points, with_stored_keys
 from runbase.journal import VERSION
 from runbase.model import Run
 from runbase.status import Phase
@@ -45,8 +49,24 @@ class Imported(Struct, kw_only=True):
     updated: int = 0
     unchanged: int = 0
     points: int = 0
+    experiments: int = 0
+    """Experiments that were created."""
+    counts: dict[str, int] = {}
+    """How much of everything else is new, by kind: texts, images, tables, files, samples, links, …"""
+    left_out: dict[str, int] = {}
+    """What runbase has no place for: what it is → how many."""
     problems: list[str] = []
     """What could not be read: where, and why."""
+
+    def count(self, kind: str, number: int = 1) -> None:
+        """Count what is new."""
+        if number:
+            self.counts[kind] = self.counts.get(kind, 0) + number
+
+    def leave_out(self, what: str, number: int = 1) -> None:
+        """Count what could not be brought along."""
+        if number:
+            self.left_out[what] = self.left_out.get(what, 0) + number
 
 
 def take(
@@ -57,67 +77,112 @@ def take(
     total: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Imported:
-    """Bring runs into a store; those that are there already get what is new of them."""
-    storage = store._storage  # pyright: ignore[reportPrivateUsage]
+    """Bring runs into a store; those that are there already get what is new of them.
+
+    Args:
+        store: where they go.
+        runs: runs as another system has them now.
+        report: the report, which is filled in and returned.
+        total: how many runs there are, where that is known.
+        progress: called with (runs done, runs in all).
+    """
     left = iter(runs)
     links: list[tuple[str, str, str]] = []
     while part := list(islice(left, BATCH)):
-        ids = [run.id for run in part]
-        known = {run.id: run for run in storage.get_runs(ids)}
-        reached = storage.offsets([f"import-{key}" for key in ids])
-        held = _held(store, [run for run in part if run.id in known])
-        deliveries: list[Delivery] = []
-        for run in part:
-            start = reached.get(f"import-{run.id}", 0)
-            report.runs += 1
-            events: list[Any] = []
-            with _fenced(report, run):
-                if run.by_step and run.id in known:
-                    _leave_out(store, run, known[run.id])
-                events = list(_events(run, known.get(run.id), start, held))
-            if not events:
-                report.unchanged += 1
-                continue
-            deliveries.append(
-                Delivery(
-                    run=run.id,
-                    events=events,
-                    journal=f"import-{run.id}",
-                    start=start,
-                    offset=start + len(events),
-                    file=report.system,
-                    lines=len(events),
-                )
-            )
-        taken = storage.apply(deliveries) if deliveries else []
-        changed: set[str] = set()
-        for delivery, applied in zip(deliveries, taken, strict=True):
-            report.problems += map(str, applied.problems)
-            if not applied.taken:  # somebody else imports the same, or it was deleted for good
-                report.unchanged += 1
-                continue
-            changed.add(delivery.run)
-            report.new += delivery.run not in known
-            report.updated += delivery.run in known
-            report.points += sum(len(e.steps) for e in delivery.events if isinstance(e, Points))
+        _take_part(store, part, report)
         links += [(run.id, kind, other) for run in part for kind, other in run.links]
-        begun = {run for run, record in known.items() if record.source_status is None}
-        fresh = [run for run in part if run.id in changed | begun]
-        for run in fresh:
-            with _fenced(report, run):
-                _beside(storage, run)
-        gone = [run.id for run in fresh if run.deleted and run.id not in known.keys() - begun]
-        if gone:
-            storage.delete("run", gone)
-        # Last: where an import was stopped before this, the next one does the rest.
-        storage.update_runs({run.id: {"source_status": run.source_status} for run in fresh})
         if progress:
             progress(report.runs, max(total, report.runs))
-    here = {run.id for run in storage.get_runs([other for _, _, other in links])}
-    for run, kind, other in links:
-        if other in here:
-            storage.link("run", run, kind, other)
+    _link(store, links, report)
     return report
+
+
+def _take_part(store: Store, part: Sequence[Foreign], report: Imported) -> None:
+    storage = store._storage  # pyright: ignore[reportPrivateUsage]
+    ids = [run.id for run in part]
+    known = {run.id: run for run in storage.get_runs(ids)}
+    reached = storage.offsets([f"import-{key}" for key in ids])
+    held = Held(store, [run for run in part if run.id in known])
+    deliveries: list[Delivery] = []
+    beside: dict[str, _Beside] = {}
+    for run in part:
+        start = reached.get(f"import-{run.id}", 0)
+        report.runs += 1
+        events: list[Any] = []
+        with _fenced(report, run):
+            with_stored_keys(run)
+            beside[run.id] = aside = _Beside(run, held)
+            fresh = new_points(store, run, known.get(run.id), changed=aside.is_new)
+            events = list(_events(run, known.get(run.id), start, held, fresh))
+        if events:
+            delivery = Delivery(
+                run=run.id,
+                events=events,
+                journal=f"import-{run.id}",
+                start=start,
+                offset=start + len(events),
+                file=report.system,
+                experiment=run.experiment_id,
+                lines=len(events),
+            )
+            deliveries.append(delivery)
+    taken = storage.apply(deliveries) if deliveries else []
+    changed: set[str] = set()
+    refused: set[str] = set()
+    for delivery, applied in zip(deliveries, taken, strict=True):
+        report.problems += map(str, applied.problems)
+        if not applied.taken:  # somebody else imports the same, or it was deleted for good
+            refused.add(delivery.run)
+            continue
+        changed.add(delivery.run)
+        _count(report, delivery.events)
+    # Where an import was stopped before `source_status` was set, the next one does the rest.
+    begun = {run for run, record in known.items() if record.source_status is None}
+    for run in part:
+        if run.id in refused or not (one := beside.get(run.id)):
+            continue
+        if run.id in changed | begun or one.is_new:
+            with _fenced(report, run):
+                one.put(storage, report)
+            changed.add(run.id)
+    report.new += len(changed - known.keys())
+    report.updated += len(changed & known.keys())
+    report.unchanged = report.runs - report.new - report.updated
+    fresh_runs = [run for run in part if run.id in changed | begun]
+    gone = [run.id for run in fresh_runs if run.deleted and run.id not in known.keys() - begun]
+    if gone:
+        storage.delete("run", gone)
+    storage.update_runs({run.id: {"source_status": run.source_status} for run in fresh_runs})
+
+
+def _count(report: Imported, events: Sequence[Any]) -> None:
+    """Count what came in."""
+    kinds: Counter[str] = Counter()
+    for event in events:
+        if isinstance(event, Points):
+            report.points += len(event.steps)
+        elif isinstance(event, RecordLogged):
+            kinds[_PLURALS.get(event.kind, f"{event.kind} records")] += 1
+        elif isinstance(event, ArtifactLogged):
+            kinds["files"] += 1
+        elif isinstance(event, Params):
+            kinds["parameters"] += len(event.values)
+        elif isinstance(event, Tags):
+            kinds["tags"] += len(event.set)
+    for kind, number in kinds.items():
+        report.count(kind, number)
+
+
+_PLURALS = {
+    "text": "texts",
+    "json": "documents",
+    "image": "images",
+    "table": "tables",
+    "histogram": "histograms",
+    "audio": "sounds",
+    "video": "videos",
+    "plot": "plots",
+}
 
 
 @contextmanager
@@ -131,18 +196,43 @@ def _fenced(report: Imported, run: Foreign) -> Generator[None]:
         report.problems.append(f"{report.source}, run {plain_text(run.name)}: {error}")
 
 
+def _link(store: Store, links: Sequence[tuple[str, str, str]], report: Imported) -> None:
+    """Links between runs, once all runs are there."""
+    storage = store._storage  # pyright: ignore[reportPrivateUsage]
+    here = {run.id for run in storage.get_runs([other for _, _, other in links])}
+    there = {
+        (run, link.kind, link.to_id)
+        for run in {run for run, _, _ in links}
+        for link in storage.links("run", run)
+    }
+    for run, kind, other in links:
+        if run == other:
+            report.leave_out(f"links ({kind}) of a run to itself")
+        elif other not in here:
+            report.leave_out(f"links ({kind}) to a run that is not there")
+        elif (run, kind, other) not in there:
+            storage.link("run", run, kind, other)
+            report.count("links")
+
+
 def known(store: Store, ids: Sequence[str]) -> dict[str, Run]:
     """Of some runs, those that are here."""
     return {run.id: run for run in store._storage.get_runs(ids)}  # pyright: ignore[reportPrivateUsage]
 
 
-def about(store: Store, told: Iterable[Told]) -> None:
+# Experiments
+
+
+def about(store: Store, told: Iterable[Told], report: Imported) -> None:
     """What is said of experiments, where nobody here has said something else."""
     storage = store._storage  # pyright: ignore[reportPrivateUsage]
     links: list[tuple[str, str, str]] = []
+    ids: dict[str, str] = {}
     for each in told:
-        links += [(each.name, kind, other) for kind, other in each.links]
-        experiment = _experiment(store, each)
+        experiment, made = _experiment(store, each, ids)
+        ids[each.id or each.name] = experiment.id
+        links += [(experiment.id, kind, other) for kind, other in each.links]
+        report.experiments += made
         changes: dict[str, Any] = {}
         if each.description and not experiment.description:
             changes["description"] = each.description
@@ -152,61 +242,61 @@ def about(store: Store, told: Iterable[Told]) -> None:
             store.update_experiment(experiment, **changes)
         for scope, values in each.attributes.items():
             storage.put_attributes("experiment", experiment.id, scope, values)
-    for name, kind, other in links:
-        ids = store.experiment(name).id, store.experiment(other).id
-        storage.link("experiment", ids[0], kind, ids[1])
+        if made and each.created is not None:
+            storage.date_experiment(experiment.id, each.created, each.updated or each.created)
+    for origin, kind, other in links:
+        goal = ids.get(other)
+        if goal == origin:
+            report.leave_out(f"links ({kind}) of an experiment to itself")
+        elif goal is not None:
+            storage.link("experiment", origin, kind, goal)
 
 
-def _experiment(store: Store, told: Told) -> Any:
-    """The experiment of a name: the one that is here, or a new one with all that is said of it."""
+def _experiment(store: Store, told: Told, ids: dict[str, str]) -> tuple[Any, bool]:
+    """The experiment that is here, or a new one with all that is said of it; and whether it is new."""
     try:
-        return store.experiment(told.name)
+        return store.experiment(told.id or told.name), False
     except NotFound:
-        fields = dict(told.fields)
-        checkpoint = fields.pop("checkpoint", None)
-        made = store.create_experiment(told.name, parent=told.parent, **fields)
-        if checkpoint:
-            store.update_experiment(made, checkpoint=checkpoint)
-        return made
+        pass
+    fields = dict(told.fields)
+    checkpoint = fields.pop("checkpoint", None)
+    parent = ids.get(told.parent) if told.parent else None
+    made = store.create_experiment(told.name, parent=parent, experiment_id=told.id, **fields)
+    if told.parent and parent is None:
+        store._storage.add_ancestor(made.id, told.parent, told.parent)  # pyright: ignore[reportPrivateUsage]
+    if checkpoint:
+        store.update_experiment(made, checkpoint=checkpoint)
+    return made, True
 
 
-def _beside(storage: Any, run: Foreign) -> None:
-    """What of a run is no event."""
-    for scope, values in run.attributes.items():
-        if values:
+# A run
+
+
+class _Beside:
+    """What of a run is no event: attributes, telemetry, its place in a queue."""
+
+    def __init__(self, run: Foreign, held: Held) -> None:
+        self._run = run
+        self._attributes = held.new_attributes(run)
+        self._samples = run.samples if held.has_more_samples(run) else []
+        self.is_new = bool(self._attributes or self._samples)
+
+    def put(self, storage: Any, report: Imported) -> None:
+        """Put it into the store."""
+        run = self._run
+        for scope, values in self._attributes.items():
             storage.put_attributes("run", run.id, scope, values)
-    if run.due is not None:
-        storage.enqueue(run.id, run.due)
-    if run.samples:
-        storage.add_samples(run.id, run.samples)
-
-
-def _leave_out(store: Store, run: Foreign, known: Run) -> None:
-    """Forget the points whose steps are here."""
-    for key in run.metrics.keys() & known.metrics.keys():
-        steps = set(store.metrics(run.id, key).steps.tolist())
-        run.metrics[key] = [point for point in run.metrics[key] if point[1] not in steps]
-
-
-def _held(store: Store, runs: Sequence[Foreign]) -> set[tuple[Any, ...]]:
-    """Of runs that are here: (run, key, step) of each record, and (run, path, size) of each artifact."""
-    with_more = [run.id for run in runs if run.texts or run.records or run.artifacts]
-    if not with_more:
-        return set()
-    names = {f"r{n}": run for n, run in enumerate(with_more)}
-    among = ", ".join(f":{name}" for name in names)
-    query = (
-        f"select run_id, key, cast(step as double precision) from records where run_id in ({among}) "  # noqa: S608
-        f"union all select run_id, path, cast(size as double precision) from artifacts where run_id in ({among})"
-    )
-    return {tuple(row) for row in store.sql(query, names)}
+        if run.due is not None:
+            storage.enqueue(run.id, run.due)
+        if self._samples:
+            storage.add_samples(run.id, self._samples)
+            report.count("samples", len(self._samples))
 
 
 def _events(
-    run: Foreign, known: Run | None, start: int, held: set[tuple[Any, ...]]
+    run: Foreign, known: Run | None, start: int, held: Held, fresh: dict[str, list[int]]
 ) -> Iterator[Any]:
     """What is new of a run; nothing where that is nothing."""
-    new = list(_points(run, known))
     if known is None or start == 0:
         yield from _opening(run)
     if known is None or known.status.phase is not Phase.ENDED:
@@ -223,9 +313,11 @@ def _events(
         yield Tags(time=run.started, set=tags)
     if run.notes and (known is None or known.notes != run.notes):
         yield Noted(time=run.started, text=run.notes)
-    yield from new
-    if known is None and run.types:
-        yield Types(time=run.started, types=run.types)
+    for key, places in fresh.items():
+        yield _points(run, key, places)
+    types = {k: v for k, v in run.types.items() if known is None or k not in known.metrics}
+    if types:
+        yield Types(time=run.started, types=types)
     yield from _files(run, held)
     if known is None or known.status is not run.status:
         yield from _state(run, known)
@@ -233,8 +325,9 @@ def _events(
 
 def _opening(run: Foreign) -> Iterator[Any]:
     """How a run begins."""
+    created = run.started if run.created is None else min(run.created, run.started)
     yield Opened(
-        time=run.started,
+        time=created,
         version=VERSION,
         journal=f"import-{run.id}",
         run=run.id,
@@ -245,7 +338,7 @@ def _opening(run: Foreign) -> Iterator[Any]:
     for time, status in run.history:
         if time < run.started:
             yield StatusChanged(time=time, status=status)
-    if run.status.phase is not Phase.WAITING:
+    if run.status.phase is not Phase.WAITING or run.has_started:
         yield Started(time=run.started, parent=run.parent, user=run.user)
     if run.git or run.args or run.system or run.env:
         yield Captured(
@@ -257,14 +350,26 @@ def _opening(run: Foreign) -> Iterator[Any]:
         )
 
 
-def _files(run: Foreign, held: set[tuple[Any, ...]]) -> Iterator[Any]:
+def _points(run: Foreign, key: str, places: Sequence[int]) -> Points:
+    rows, shares = run.metrics[key], run.progress.get(key)
+    times, steps, values = zip(*(rows[place] for place in places), strict=True)
+    return Points(
+        keys=(key,),
+        steps=[*steps],
+        times=[*times],
+        columns=[[*values]],
+        progress=None if shares is None else [shares[place] for place in places],
+    )
+
+
+def _files(run: Foreign, held: Held) -> Iterator[Any]:
     """What is no number and not here yet."""
     kept = [
         Kept(time=time, step=step, key=key, kind="text" if isinstance(v, str) else "json", value=v)
         for time, step, key, v in run.texts
     ]
     for one in kept + run.records:
-        if (run.id, one.key, float(one.step)) not in held:
+        if not held.takes("record", run.id, one.key, float(one.step)):
             yield RecordLogged(
                 time=one.time,
                 key=one.key,
@@ -274,46 +379,44 @@ def _files(run: Foreign, held: set[tuple[Any, ...]]) -> Iterator[Any]:
                 path=one.path,
             )
     for artifact in run.artifacts:
-        if (run.id, artifact.path, float(artifact.size)) not in held:
+        if not held.takes("file", run.id, artifact.path, float(artifact.size)):
             yield ArtifactLogged(
                 time=run.ended or run.started,
                 path=artifact.path,
                 kind=artifact.kind,
                 uri=artifact.uri,
                 size=artifact.size,
+                sha256=artifact.sha256 or _digest(artifact.uri),
             )
 
 
+def _digest(uri: str) -> str | None:
+    """The SHA-256 of a local file; None where it cannot be read."""
+    try:
+        with Path(uri).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError):
+        return None
+
+
 def _state(run: Foreign, known: Run | None) -> Iterator[Any]:
+    times = [rows[-1][0] for rows in run.metrics.values() if rows]
+    waited = known is not None and known.started_at is None
+    if waited and run.status.phase is not Phase.WAITING:
+        yield Started(time=run.started, parent=run.parent, user=run.user)
     if run.status.phase is Phase.ENDED:
         # Clocks and tables say odd things; a run that has ended did not do so before it began.
         yield Ended(
             time=max(run.ended or run.started, run.started),
             status=run.status,
             exit_code=run.exit_code,
+            error=run.error,
         )
-    elif run.status.phase is Phase.ACTIVE and known is not None:
-        times = [rows[-1][0] for rows in run.metrics.values() if rows]
+    elif run.status.phase is Phase.ACTIVE and known is not None and not waited:
         yield Started(time=max(times, default=run.started), resumed=True)
     elif run.status.phase is Phase.WAITING:
-        yield StatusChanged(time=run.started, status=run.status)
-
-
-def _points(run: Foreign, known: Run | None) -> Iterator[Points]:
-    """The points of each metric that are not there yet: as many as there are more."""
-    for key, rows in run.metrics.items():
-        metric = None if known is None else known.metrics.get(key)
-        fresh = rows[0 if metric is None or run.by_step else metric.count :]
-        if fresh:
-            times, steps, values = zip(*fresh, strict=True)
-            shares = run.progress.get(key)
-            yield Points(
-                keys=(key,),
-                steps=[*steps],
-                times=[*times],
-                columns=[[*values]],
-                progress=None if shares is None else shares[-len(fresh) :],
-            )
+        when = max([run.started, *times]) if run.has_started else run.started
+        yield StatusChanged(time=when, status=run.status)
 
 
 _NONE = object()

@@ -24,6 +24,7 @@ from urllib.parse import quote, urlencode
 import runbase
 from runbase.arguments import as_environment, program_options
 from runbase.errors import UsageError
+from runbase.importers.sqltrack import ENDED
 
 VIEW = "metrics_wide"
 Documents = Mapping[str, Any] | str | None
@@ -210,7 +211,10 @@ class Run:
     def set_status(self, status: str | None) -> None:
         """Set its state; None does nothing."""
         if status is not None:
-            self.client.store.set_status(self.id, status)
+            stopped = (
+                status.upper() == "STOPPED"
+            )  # Slurm's word for a paused job, SQLTrack's for an end
+            self.client.store.set_status(self.id, ENDED["STOPPED"] if stopped else status)
 
     def set_created(self, dt: Moment = "auto") -> None:
         """Set when it was made."""
@@ -310,7 +314,7 @@ class Run:
     def stop(self, status: str = "COMPLETED", updated: Moment = "auto") -> None:
         """End it."""
         del updated
-        self._writing().finish(status)
+        self._writing().finish(ENDED.get(status.upper(), status))
 
     @contextmanager
     def track(

@@ -132,6 +132,14 @@ class Storage(TrialStorage, Protocol):
         """The newest experiment of a name; the rest is for one that has to be made."""
         ...
 
+    def date_experiment(self, experiment: str, created: float, updated: float) -> None:
+        """When it was created and last changed (seconds since the epoch), as the system says it comes from."""
+        ...
+
+    def add_ancestor(self, experiment: str, ancestor: str, name: str) -> None:
+        """It descends from an experiment that is not there any more."""
+        ...
+
     def lineage(self, experiment: str) -> tuple[list[Ancestor], list[Ancestor]]:
         """Where an experiment comes from, and what was forked from it, nearest first."""
         ...

@@ -55,6 +55,8 @@ class Delivery(Struct, frozen=True, kw_only=True):
 
     `journal` is the id of the journal they are in; `start` and `offset` are the bytes of it
     before and after them. `folder` is where the run's files are, `file` the journal's name there.
+    `experiment` is the id of the experiment that a new run belongs to; None: the newest of the
+    name that the first event has.
     `problems` are the damaged lines among them. `locate` finds the line of an event that the store
     refuses, or of a part of it; it is called for such events only.
     """
@@ -66,6 +68,7 @@ class Delivery(Struct, frozen=True, kw_only=True):
     offset: int
     file: str = ""
     folder: str | None = None
+    experiment: str | None = None
     lines: int = 0
     problems: Sequence[Problem] = ()
     locate: Callable[[JournalEvent | Points], Problem] | None = None

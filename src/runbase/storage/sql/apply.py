@@ -209,7 +209,7 @@ def _open(session: Session, delivery: Delivery) -> None:
     first = delivery.events[0] if delivery.events else None
     if isinstance(first, Opened):
         first, _ = mended(first, clock.time())
-        runs.opened(session, first, delivery.folder)
+        runs.opened(session, first, delivery.folder, delivery.experiment)
         _insert_journal(session, first, delivery)
 
 

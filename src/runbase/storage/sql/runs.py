@@ -24,12 +24,15 @@ from runbase.storage.sql.session import Session
 from runbase.values import flatten
 
 
-def opened(session: Session, event: Opened, folder: str | None) -> None:
+def opened(
+    session: Session, event: Opened, folder: str | None, experiment: str | None = None
+) -> None:
     """A journal begins: the run is made if this is the first that is known of it."""
     moment = session.time(event.time)
     process = event.process
     if session.row("run_exists", run=event.run) is None:
-        experiment = experiments.get_or_create(session, event.experiment, event.time)
+        if experiment is None:
+            experiment = experiments.get_or_create(session, event.experiment, event.time)
         session.rows("lock_experiment", id=experiment)
         session.run(
             "insert_run",

@@ -123,7 +123,7 @@ class SqlStorage(KeepStore, TrialStore):
 
     def offsets(self, journals: Sequence[str]) -> dict[str, int]:
         """How many bytes of each journal are in here."""
-        with self._driver.read() as session:
+        with self._driver.look() as session:
             rows = session.rows("journal_offsets", journals=session.each(journals))
         return {row["id"]: row["offset"] for row in rows}
 
@@ -193,6 +193,23 @@ class SqlStorage(KeepStore, TrialStore):
             return edits.create_experiment(session, name, fields, list(own), id=experiment)
 
         return self._driver.transact(work)
+
+    def date_experiment(self, experiment: str, created: float, updated: float) -> None:
+        """When it was created and last changed (seconds since the epoch), as the system says it comes from."""
+
+        def work(session: Session) -> None:
+            times = {"created": session.time(created), "updated": session.time(updated)}
+            session.run("date_experiment", id=experiment, **times)
+
+        self._driver.transact(work)
+
+    def add_ancestor(self, experiment: str, ancestor: str, name: str) -> None:
+        """It descends from an experiment that is not there any more."""
+        self._driver.transact(
+            lambda session: session.run(
+                "add_ancestor", id=experiment, ancestor=ancestor, ancestor_name=name
+            )
+        )
 
     def lineage(self, experiment: str) -> tuple[list[Ancestor], list[Ancestor]]:
         """Where an experiment comes from, and what was forked from it, nearest first."""

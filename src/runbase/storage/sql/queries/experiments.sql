@@ -10,6 +10,10 @@ insert into experiments (id, name, created_at, updated_at) values (:id, :name, :
 -- The latest moment at which something of it changed.
 update experiments set updated_at = :time where id = :id and updated_at < :time;
 
+-- name: date_experiment
+-- When it was made and last changed, as the system says that it comes from.
+update experiments set created_at = :created, updated_at = :updated where id = :id;
+
 -- name: lock_name
 -- Nobody else makes an experiment of this name before this transaction ends.
 -- only: sqlite
@@ -103,6 +107,12 @@ insert into lineage (experiment_id, distance, ancestor_id, ancestor_name)
 select :id, 1, e.id, e.name from experiments e where e.id = :parent
 union all
 select :id, l.distance + 1, l.ancestor_id, l.ancestor_name from lineage l where l.experiment_id = :parent;
+
+-- name: add_ancestor
+-- It descends from an experiment that is gone.
+insert into lineage (experiment_id, distance, ancestor_id, ancestor_name)
+values (:id, 1, :ancestor, :ancestor_name)
+on conflict (experiment_id, distance) do nothing;
 
 -- name: clear_lineage
 -- It descends from nothing.
