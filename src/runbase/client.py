@@ -96,14 +96,34 @@ class Store(TransferShelf, LabelShelf, ChartShelf, TrashShelf, BackupShelf, Sche
         whose folder is gone are marked (`missing_at`), and those that died without a word. `progress` is called
         with how many changed folders are done, and of how many, for each path.
         """
-        report = ScanReport()
+        report, files = ScanReport(), self._files()
         for path in paths:
             root = Path(path).expanduser().resolve()
             if root.is_dir():
                 self._storage.add_artifact_root(str(root))
-            report.add(scan(self._storage, root, full=full, place=self._placed, progress=progress))
+            report.add(
+                scan(
+                    self._storage,
+                    root,
+                    full=full,
+                    place=self._placed,
+                    files=files,
+                    progress=progress,
+                )
+            )
             report.lost += check_liveness(self._storage, root).lost
+        if files is not None and files.is_dir():
+            self._storage.add_artifact_root(str(files))
         return report
+
+    def _files(self) -> Path | None:
+        """The folder for files that are made from what stands inside others; None: there is no place for them."""
+        if self.home is not None:
+            return self.home.resolve() / "imported"
+        if not self.url.startswith("sqlite:///"):
+            return None
+        database = Path(self.url.removeprefix("sqlite:///")).resolve()
+        return database.with_name(f"{database.stem}-files")
 
     def _placed(self, folder: str) -> str:
         """A run's folder as the store names it: below its home, or absolute."""

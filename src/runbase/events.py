@@ -149,7 +149,10 @@ class ArtifactRemoved(Event, tag="unartifact", frozen=True, kw_only=True):
 
 
 class RecordLogged(Event, tag="record", frozen=True, kw_only=True):
-    """Something that is no number: text, a table, a histogram, an image; inline or in a file."""
+    """Something that is no number: text, a table, a histogram, an image; inline or in a file.
+
+    Beside a file, `value` may say more about it, such as ``{"caption": "…"}``.
+    """
 
     key: str
     kind: str

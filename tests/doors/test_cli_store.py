@@ -117,7 +117,7 @@ def test_moving(cli: Cli, three: list[str], tmp_path: Path, postgres: str) -> No
     assert "no such file" in cli("copy", "nowhere.db", "x.db", code=1)
     assert "no file" in cli("import", "nowhere.db", code=1)
     (tmp_path / "not.db").write_text("these are words, not a database" * 100)
-    assert "not a database" in cli("import", "not.db", code=1)
+    assert "not a record" in cli("import", "not.db", code=2)
     assert "known:" in cli("export", "x.docx", code=2)
 
 
@@ -184,6 +184,23 @@ def test_every_command_has_examples(cli: Cli) -> None:
         assert examples.startswith(("Example: ", "Examples: "))
         assert f"runbase {name}" in examples
     assert runbase.__version__ in cli("--version")
+
+
+def test_importing_what_is_no_record(cli: Cli, tmp_path: Path) -> None:
+    import sqlite3
+    from contextlib import closing
+
+    (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "notes.db").write_text("hello")
+    (tmp_path / "empty").mkdir()
+    with closing(sqlite3.connect(tmp_path / "plain.db")) as database:
+        database.execute("create table other (x)")
+        database.commit()
+    for name in ("notes.txt", "notes.db", "empty", "plain.db"):
+        said = cli("import", str(tmp_path / name), "--store", str(tmp_path / "new.db"), code=2)
+        assert f"{name} is not a record that runbase knows; known: " in said
+        assert "damaged" not in said
+    assert not (tmp_path / "new.db").exists()
 
 
 def test_importing_run_folders_is_scanning_them(cli: Cli, tmp_path: Path) -> None:

@@ -342,3 +342,41 @@ def test_any_table_at_all(
     assert store.run(f"good{number}").metrics["sure"].last == 2.0
     assert store.check() == []
     os.unlink(path)
+
+
+@pytest.mark.parametrize("crashed", [False, True])
+def test_an_import_makes_no_file_beside_a_database(
+    store: runbase.Store, tmp_path: Path, crashed: bool
+) -> None:
+    from tests.integrations.test_experiment_store_import import SCHEMA
+
+    folder = tmp_path / "source"
+    folder.mkdir()
+    database = sqlite3.connect(folder / "live.db")
+    database.execute("pragma journal_mode = wal")
+    database.executescript(SCHEMA)
+    database.execute("insert into runs (id, status) values ('r', 'running')")
+    database.commit()
+    if not crashed:
+        database.close()
+    before = {path.name: path.stat().st_size for path in folder.iterdir()}
+    assert ("live.db-wal" in before) is crashed
+    assert import_from(store, str(folder / "live.db"), "experiment-store").new == 1
+    assert {path.name: path.stat().st_size for path in folder.iterdir()} == before
+    database.close()
+
+
+def test_artifacts_that_are_no_files_are_not_read(store: runbase.Store, tmp_path: Path) -> None:
+    from tests.integrations.test_experiment_store_import import SCHEMA
+
+    os.mkfifo(tmp_path / "pipe")
+    database = sqlite3.connect(tmp_path / "e.db")
+    database.executescript(SCHEMA)
+    places = json.dumps(["/dev/zero", str(tmp_path / "pipe"), "relative"])
+    database.execute(
+        "insert into runs (id, status, artifacts) values ('r', 'completed', ?)", [places]
+    )
+    database.commit()
+    database.close()
+    import_from(store, str(tmp_path / "e.db"), "experiment-store")
+    assert [artifact.sha256 for artifact in store.artifacts("r")] == [None] * 3

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -306,3 +306,50 @@ def test_a_damaged_database_gives_what_is_sound(
     assert len(report.problems) == 1
     assert "f" * 32 in report.problems[0]
     check(store, ids)
+
+
+EXTRAS = """
+import mlflow, numpy, pandas, sys
+mlflow.set_tracking_uri(sys.argv[1])
+experiment = mlflow.create_experiment("pictures", artifact_location=sys.argv[2])
+mlflow.set_experiment("pictures")
+mlflow.set_experiment_tag("team", "vision")
+mlflow.set_experiment_tag("mlflow.note.content", "what it is about")
+with mlflow.start_run(run_name="first") as run:
+    mlflow.log_table({"a": [1, 2], "b": ["x", "y"]}, "table.json")
+    mlflow.log_image(numpy.full((4, 4, 3), 9, dtype="uint8"), key="val/img", step=3)
+    frame = pandas.DataFrame({"x": [1]})
+    mlflow.log_input(mlflow.data.from_pandas(frame, name="numbers"), context="training")
+"""
+
+
+@pytest.mark.parametrize("kind", ["folder", "database", "server"])
+def test_images_tables_datasets_and_experiments(
+    kind: str, store: runbase.Store, tmp_path: Path
+) -> None:
+    source = str(tmp_path / "mlruns") if kind == "folder" else f"sqlite:///{tmp_path / 'm.db'}"
+    mlflow(EXTRAS, source, str(tmp_path / "artifacts"))
+    with server(source, tmp_path) if kind == "server" else nullcontext(source) as address:
+        system = importer_for(address)
+        assert system is not None
+        report = import_from(store, address, system)
+        again = import_from(store, address, system)
+    assert report.problems == []
+    assert (again.unchanged, again.counts) == (1, {})
+    experiment = store.experiment("pictures")
+    assert (experiment.tags, experiment.description) == ({"team": "vision"}, "what it is about")
+    assert abs(experiment.created_at.timestamp() - time.time()) < PATIENCE
+    [run] = store.runs(experiment="pictures")
+    assert not [tag for tag in run.tags if tag.startswith("mlflow.logged")]
+    kept = store._storage.attributes("run", [run.id], "mlflow")[run.id]
+    assert json.loads(kept["loggedArtifacts"]) == [{"path": "table.json", "type": "table"}]
+    [dataset] = kept["datasets"]
+    assert (dataset["name"], dataset["context"]) == ("numbers", "training")
+    records = {r["key"]: r for r in store.records(run)}
+    assert (records["val/img"]["kind"], records["val/img"]["step"]) == ("image", 3)
+    assert store.read_record(records["val/img"]).size == (4, 4)
+    assert records["table.json"]["value"] == {
+        "columns": ["a", "b"],
+        "rows": [[1, "x"], [2, "y"]],
+    }
+    assert all(artifact.sha256 for artifact in store.artifacts(run))

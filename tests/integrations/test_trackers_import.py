@@ -300,3 +300,43 @@ def test_an_import_that_was_stopped_goes_on(
     store.purge("first")
     assert counts(import_from(store, str(offline[0]), "wandb"))[3] == 0, "deleted for good"
     assert "first" not in {run.name for run in store.runs()}
+
+
+MEDIA = """
+import numpy as np, wandb
+run = wandb.init(project="media", name="first")
+image = np.full((4, 5, 3), 7, dtype="uint8")
+run.log({"one": wandb.Image(image, caption="a cat")})
+run.log({"many": [wandb.Image(image, caption="a"), wandb.Image(image + 1, caption="b")]})
+run.log({"deep": {"img": wandb.Image(image)}})
+run.log({"page": wandb.Html("<b>x</b>")})
+open("clip.mp4", "wb").write(b"video"); open("clip.wav", "wb").write(b"RIFF")
+run.log({"clip": wandb.Video("clip.mp4", format="mp4"), "sound": wandb.Audio("clip.wav", caption="beep")})
+run.log({"points": wandb.Object3D(np.zeros((3, 3)))})
+run.finish()
+"""
+
+
+def test_media_of_wandb(store: runbase.Store, tmp_path: Path) -> None:
+    make(MEDIA, tmp_path / "w")
+    report = import_from(store, str(tmp_path / "w"), "wandb")
+    assert report.problems == []
+    assert report.counts["images"] == 4
+    run = store.run("first")
+    assert run.metrics == {}
+    records = {r["key"]: r for r in store.records(run)}
+    assert {key: (r["kind"], r["step"], r["value"]) for key, r in records.items() if r["path"]} == {
+        "one": ("image", 0, {"caption": "a cat"}),
+        "many/0": ("image", 1, {"caption": "a"}),
+        "many/1": ("image", 1, {"caption": "b"}),
+        "deep.img": ("image", 2, None),
+        "page": ("json", 3, records["page"]["value"]),
+        "clip": ("video", 4, None),
+        "sound": ("audio", 4, {"caption": "beep"}),
+        "points": ("json", 5, records["points"]["value"]),
+    }
+    assert store.read_record(records["many/1"]).getpixel((0, 0)) == (8, 8, 8)
+    assert store.read_record(records["clip"]).read_bytes() == b"video"
+    assert b"<b>x</b>" in store.download(f"first/{records['page']['path']}").read_bytes()
+    assert all(artifact.sha256 for artifact in store.artifacts(run))
+    assert import_from(store, str(tmp_path / "w"), "wandb").unchanged == 1

@@ -62,6 +62,8 @@ def _print(report: Any, url: str) -> None:
     common.say(
         f"{report.found:,} run folders ({counts or 'none'}), {report.points:,} points, {report.seconds:.2f} s → {url}"
     )
+    for what, number in report.left_out.items():
+        common.say(f"left out: {number:,} {what}")
     for problem in report.problems[:SHOWN]:
         common.say(f"not read: {problem}")
     if len(report.problems) > SHOWN:

@@ -13,6 +13,8 @@ from runbase.client import Store
 from runbase.client import open as open_store
 from runbase.errors import NotFound, UsageError
 from runbase.importers import SYSTEMS, import_from, importer_for
+from runbase.importers.sources import KNOWN, check_store_file
+from runbase.registry import has_runs
 from runbase.registry.formats import FORMATS
 from runbase.shelves.transfer import Copied
 
@@ -125,11 +127,12 @@ def import_(
         _import_from(source, found, home, url, json, _mapping(columns or []), experiment)
         return
     if Path(source).expanduser().is_dir() and system is None:
+        if not has_runs(Path(source).expanduser()):
+            raise UsageError(f"{source} is not a record that runbase knows; known: {KNOWN}")
         scan([Path(source)], home=home, url=url, json=json)
         return
     path = Path(source)
-    if not path.expanduser().is_file():
-        raise NotFound(f"there is no file {path} to import")
+    check_store_file(path.expanduser())
     with (
         common.store_to_fill(home, url) as store,
         common.progress("importing runs") as step,

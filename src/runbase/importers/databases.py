@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlparse, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlparse, urlsplit, urlunsplit
 
 from runbase.errors import StoreUnavailable
 from runbase.importers.base import Foreign
@@ -98,7 +98,7 @@ def database(source: str, system: str) -> Generator[Ask]:
         connection.execute("set transaction isolation level repeatable read read only")
         mark = "%s"
     else:
-        connection = sqlite3.connect(f"file:{path_of(source)}?mode=ro", uri=True)
+        connection = _open_file(path_of(source))
         connection.execute("begin")
         mark = "?"
 
@@ -114,6 +114,19 @@ def database(source: str, system: str) -> Generator[Ask]:
         yield ask
     finally:
         connection.close()
+
+
+def _open_file(path: Path) -> sqlite3.Connection:
+    """A SQLite file to read, without a file made beside it.
+
+    SQLite makes a write-ahead log and its index beside a file in that mode, also for a reader, and leaves them there. A
+    file that has none, which nobody is writing, is read as it is.
+    """
+    name = quote(str(path.absolute()))
+    with path.open("rb") as file:
+        in_wal_mode = file.read(20)[18:20] == b"\x02\x02"
+    still = in_wal_mode and not path.with_name(f"{path.name}-wal").exists()
+    return sqlite3.connect(f"file:{name}?mode=ro{'&immutable=1' if still else ''}", uri=True)
 
 
 def each(

@@ -1,18 +1,21 @@
 """MLflow's record: an `mlruns` folder, or the database of a tracking server. MLflow need not be installed.
 
-Run ids, names, times, every point, tags, notes, parent and artifacts' places are kept. Parameters, which MLflow keeps
-as text, become numbers where they are such.
+Run ids, names, times, every point, tags, notes, parents, artifacts' places, logged images and tables, datasets, and
+experiments with their tags and times are kept. Parameters, which MLflow keeps as text, become numbers where they are
+written as numbers. Models, traces and the like are counted and left out.
 """
 
+import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
 from runbase.errors import UsageError
-from runbase.importers.base import Artifact, Asked, Foreign, typed
-from runbase.importers.databases import database, each, is_database, path_of, tables
+from runbase.importers.base import Artifact, Asked, Foreign, Kept, Told, typed
+from runbase.importers.databases import Ask, columns, database, each, is_database, path_of, tables
 from runbase.status import Status
 from runbase.untrusted import is_inside, load_yaml
 
@@ -25,6 +28,28 @@ _STATUSES = {
     "KILLED": Status.CANCELLED,
 }
 _CODES = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}
+_NO_TAGS = (
+    "mlflow.loggedArtifacts",
+    "mlflow.loggedImages",
+    "mlflow.loggedPrompts",
+    "mlflow.linkedPrompts",
+    "mlflow.log-model.history",
+)
+"""Tags in which MLflow keeps notes for its own page; they are attributes here."""
+_IMAGE = re.compile(
+    r"images/(?P<key>.+)(?P<mark>[%+])step[%+](?P<step>-?\d+)[%+]timestamp[%+](?P<time>\d+)[%+][^/]+\.png"
+)
+"""Files of `mlflow.log_image`; beside each lies a small WebP of the same image."""
+_LARGEST_TABLE = 2**24
+"""Bytes of a table's file that is read into a record; a larger one stays a file."""
+_DATASETS = {"inputs", "input_tags", "datasets"}
+_LEFT_OUT = {
+    "registered_models": "registered models",
+    "model_versions": "versions of registered models",
+    "logged_models": "logged models",
+    "trace_info": "traces",
+}
+"""Tables of what runbase has no place for."""
 _TABLES = {"experiments", "runs", "params", "tags", "metrics", "latest_metrics"}
 
 
@@ -44,13 +69,83 @@ def count(source: str) -> int:
         return int(ask("select count(*) from runs")[0][0])
 
 
+def experiments(source: str) -> list[Told]:
+    """Experiments with their tags, descriptions and times."""
+    if _is_folder(source):
+        return [*_experiments_of_folder(_root(source))]
+    with database(source, NAME) as ask:
+        tags: dict[Any, dict[str, str]] = {}
+        if "experiment_tags" in tables(source):
+            for key, value, experiment in ask(
+                "select key, value, experiment_id from experiment_tags"
+            ):
+                tags.setdefault(experiment, {})[key] = value
+        has_times = "creation_time" in columns(source, ask, "experiments")
+        times = "creation_time, last_update_time" if has_times else "null, null"
+        rows = ask(
+            f"select experiment_id, name, lifecycle_stage, {times} from experiments order by experiment_id"  # noqa: S608
+        )
+        return [
+            told
+            for key, name, stage, created, updated in rows
+            if (
+                told := about_experiment(str(key), name, stage, created, updated, tags.get(key, {}))
+            )
+        ]
+
+
+def about_experiment(
+    key: str, name: Any, stage: Any, created: Any, updated: Any, tags: Mapping[str, Any]
+) -> Told | None:
+    """What MLflow says of an experiment; None for one in the bin, and for the one that it makes by itself.
+
+    Args:
+        key: MLflow's id.
+        name: the name.
+        stage: active or deleted.
+        created: milliseconds since the epoch, or None.
+        updated: the same, of the last change.
+        tags: tag → value.
+    """
+    if stage == "deleted" or (key == "0" and not tags):
+        return None
+    said = {str(tag): str(value) for tag, value in tags.items()}
+    note = said.pop("mlflow.note.content", "")
+    return Told(
+        name=str(name or key),
+        created=int(created) / 1000 if created else None,
+        updated=int(updated) / 1000 if updated else None,
+        description=note,
+        fields={"tags": said},
+        attributes={NAME: {"experiment_id": key}},
+    )
+
+
+def _experiments_of_folder(root: Path) -> Iterator[Told]:
+    for place in sorted(root.glob("*/meta.yaml")):
+        told = _yaml(place, [])
+        if told is None:
+            continue
+        tags = {key: path.read_text() for path, key in _files(place.parent / "tags")}
+        found = about_experiment(
+            place.parent.name,
+            told.get("name"),
+            told.get("lifecycle_stage"),
+            told.get("creation_time"),
+            told.get("last_update_time"),
+            tags,
+        )
+        if found is not None:
+            yield found
+
+
 def runs(asked: Asked) -> Iterator[Foreign]:
     """Every run, with all that is known of it; what cannot be read is named in `asked.problems`."""
     source = asked.source
     return (
         _of_folder(_root(source), asked.problems)
         if _is_folder(source)
-        else _of_database(source, asked.problems)
+        else _of_database(source, asked)
     )
 
 
@@ -99,7 +194,21 @@ def _of_files(folder: Path, told: Mapping[str, Any], experiment: str) -> Foreign
             folder / "artifacts",
             str(told.get("run_id") or told["run_uuid"]),
         ),
+        datasets=[*_datasets_of_files(folder)],
     )
+
+
+def _datasets_of_files(folder: Path) -> Iterator[dict[str, Any]]:
+    """The datasets that a run used: `inputs` of the run name `datasets` of its experiment."""
+    for place in sorted((folder / "inputs").glob("*/meta.yaml")):
+        use = _yaml(place, []) or {}
+        described = folder.parent / "datasets" / Path(str(use.get("source_id"))).name / "meta.yaml"
+        dataset = _yaml(described, []) if described.is_file() else None
+        if dataset is not None:
+            tags: Any = use.get("tags")
+            context = tags.get("mlflow.data.context") if isinstance(tags, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+            names = ("name", "digest", "source_type", "source", "schema", "profile")
+            yield {**{name: dataset.get(name) for name in names}, "context": context}
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, str]]:
@@ -125,9 +234,14 @@ def _yaml(path: Path, problems: list[str]) -> dict[str, Any] | None:
 # A database
 
 
-def _of_database(source: str, problems: list[str]) -> Iterator[Foreign]:
+def _of_database(source: str, asked: Asked) -> Iterator[Foreign]:
+    there = tables(source)
     with database(source, NAME) as ask:
         names = dict(ask("select experiment_id, name from experiments"))
+        datasets = _datasets(ask) if there >= _DATASETS else {}
+        for table, what in _LEFT_OUT.items():
+            if table in there:
+                asked.leave_out(what, int(ask(f"select count(*) from {table}")[0][0]))  # noqa: S608
 
         def run_of(
             run: str, name: Any, user: Any, word: str, start: Any, end: Any, *rest: Any
@@ -157,13 +271,39 @@ def _of_database(source: str, problems: list[str]) -> Iterator[Foreign]:
                 tags=dict(ask("select key, value from tags where run_uuid = ?", run)),
                 metrics=points,
                 artifacts=artifacts_at(str(uri or ""), None, run),
+                datasets=datasets.get(run, []),
             )
 
         rows = ask(
             "select run_uuid, name, user_id, status, start_time, end_time, lifecycle_stage, artifact_uri, "
             "experiment_id from runs order by start_time, run_uuid"
         )
-        yield from each(rows, run_of, problems)
+        yield from each(rows, run_of, asked.problems)
+
+
+def _datasets(ask: Ask) -> dict[str, list[dict[str, Any]]]:
+    """Run → the datasets that it used, each with its contexts (such as training)."""
+    contexts: dict[str, dict[str, str]] = {}
+    for use, name, value in ask("select input_uuid, name, value from input_tags"):
+        contexts.setdefault(use, {})[name] = value
+    found: dict[str, list[dict[str, Any]]] = {}
+    for use, run, name, digest, kind, place, schema, profile in ask(
+        "select i.input_uuid, i.destination_id, d.name, d.digest, d.dataset_source_type, d.dataset_source, "
+        "d.dataset_schema, d.dataset_profile from inputs i join datasets d on d.dataset_uuid = i.source_id "
+        "where i.source_type = 'DATASET' and i.destination_type = 'RUN' order by d.name, d.digest"
+    ):
+        found.setdefault(run, []).append(
+            {
+                "name": name,
+                "digest": digest,
+                "context": contexts.get(use, {}).get("mlflow.data.context"),
+                "source_type": kind,
+                "source": place,
+                "schema": schema,
+                "profile": profile,
+            }
+        )
+    return found
 
 
 def _finite(value: float) -> float:
@@ -183,8 +323,20 @@ def foreign(
     tags: Mapping[str, str | None],
     metrics: dict[str, list[tuple[float, int | float, float]]],
     artifacts: Sequence[Artifact],
+    datasets: Sequence[Mapping[str, Any]] = (),
 ) -> Foreign:
-    """A run of MLflow's, from what is told of it in its own terms."""
+    """A run of MLflow's, from what is told of it in its own terms.
+
+    Args:
+        told: the fields of its RunInfo.
+        experiment: the experiment's name.
+        word: its status.
+        params: name → text.
+        tags: tag → text, MLflow's own among them.
+        metrics: metric → (time in seconds, step, value) of each point.
+        artifacts: its files.
+        datasets: the datasets that it used.
+    """
     key = str(told.get("run_id") or told["run_uuid"])
     said = dict(tags)
     git = {
@@ -199,6 +351,11 @@ def foreign(
     script = said.pop("mlflow.source.name", None)
     label = said.pop("mlflow.runName", None)
     end = told.get("end_time")
+    kept: dict[str, Any] = {
+        tag.removeprefix("mlflow."): said.pop(tag) for tag in _NO_TAGS if tag in said
+    }
+    if datasets:
+        kept["datasets"] = [*map(dict, datasets)]
     return Foreign(
         id=key,
         name=str(told.get("run_name") or label or key[:8]),
@@ -216,8 +373,38 @@ def foreign(
         args={"script": script} if script else {},
         metrics=metrics,
         artifacts=list(artifacts),
+        records=[*_records(artifacts, kept.get("loggedArtifacts"))],
+        attributes={NAME: kept} if kept else {},
         deleted=told.get("lifecycle_stage") == "deleted",
     )
+
+
+def _records(artifacts: Sequence[Artifact], listed: Any) -> Iterator[Kept]:
+    """Images of `log_image` with a key and a step, which stand in the name of the file; tables of `log_table`."""
+    for artifact in artifacts:
+        named = _IMAGE.fullmatch(artifact.path)
+        if named is not None:
+            yield Kept(
+                time=int(named["time"]) / 1000,
+                step=int(named["step"]),
+                key=named["key"].replace("~" if named["mark"] == "+" else "#", "/"),
+                kind="image",
+                path=artifact.path,
+            )
+    try:
+        logged: Any = json.loads(listed or "[]")
+        names = {str(one["path"]) for one in logged if one.get("type") == "table"}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return
+    for artifact in artifacts:
+        if artifact.path in names and artifact.size <= _LARGEST_TABLE:
+            try:
+                table = json.loads(Path(artifact.uri).read_bytes())
+                value = {"columns": table["columns"], "rows": table["data"]}
+            except (OSError, ValueError, KeyError, TypeError):
+                continue  # a table in Parquet, or a damaged one: it is among the files
+            changed = Path(artifact.uri).stat().st_mtime
+            yield Kept(time=changed, step=0, key=artifact.path, kind="table", value=value)
 
 
 def artifacts_at(uri: str, beside: Path | None, run: str) -> list[Artifact]:
@@ -229,11 +416,12 @@ def artifacts_at(uri: str, beside: Path | None, run: str) -> list[Artifact]:
             Path(unquote(parsed.path))
         )  # …/EXPERIMENT/RUN/artifacts, as MLflow lays them out
     for place in places:
-        if place.is_dir():
-            return [
-                Artifact(path=name, uri=str(path.absolute()), size=path.stat().st_size)
-                for path, name in _files(place)
-            ]
+        found = [
+            Artifact(path=name, uri=str(path.absolute()), size=path.stat().st_size)
+            for path, name in (_files(place) if place.is_dir() else ())
+        ]
+        if found:
+            return found
     return []
 
 

@@ -16,8 +16,8 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 from urllib.request import Request, urlopen
 
 from runbase.errors import StoreUnavailable
-from runbase.importers.base import Asked, Foreign
-from runbase.importers.mlflow import artifacts_at, foreign
+from runbase.importers.base import Asked, Foreign, Told
+from runbase.importers.mlflow import about_experiment, artifacts_at, foreign
 from runbase.model import Run
 
 NAME = "mlflow"
@@ -42,6 +42,24 @@ def count(source: str) -> int:
     """How many runs there are: not known before they are listed."""
     del source
     return 0
+
+
+def experiments(source: str) -> list[Told]:
+    """Experiments with their tags, descriptions and times."""
+    found: list[Told] = []
+    for one in _Server(source).experiments():
+        tags: list[dict[str, Any]] = one.get("tags") or []
+        told = about_experiment(
+            str(one["experiment_id"]),
+            one.get("name"),
+            one.get("lifecycle_stage"),
+            one.get("creation_time"),
+            one.get("last_update_time"),
+            {str(tag["key"]): tag.get("value", "") for tag in tags},
+        )
+        if told is not None:
+            found.append(told)
+    return found
 
 
 def runs(asked: Asked) -> Iterator[Foreign]:
@@ -84,7 +102,20 @@ def _run(server: "_Server", told: Mapping[str, Any], experiment: str, known: Run
             None,
             str(info.get("run_id") or info.get("run_uuid")),
         ),
+        datasets=_datasets(told),
     )
+
+
+def _datasets(told: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The datasets that a run used, each with its context."""
+    inputs: dict[str, Any] = told.get("inputs") or {}
+    used: list[dict[str, Any]] = inputs.get("dataset_inputs") or []
+    found: list[dict[str, Any]] = []
+    for one in used:
+        tags: list[dict[str, Any]] = one.get("tags") or []
+        contexts = [tag.get("value") for tag in tags if tag.get("key") == "mlflow.data.context"]
+        found.append({**one["dataset"], "context": contexts[0] if contexts else None})
+    return found
 
 
 def _is_settled(info: Mapping[str, Any], known: Run | None) -> bool:

@@ -1,10 +1,11 @@
 """Which importer a source is for."""
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 from runbase.client import Store
-from runbase.errors import UsageError
+from runbase.errors import NotFound, UsageError
 from runbase.importers import (
     experiment_store,
     goodseed,
@@ -18,7 +19,8 @@ from runbase.importers import (
     wandb,
 )
 from runbase.importers.base import Asked, Foreign
-from runbase.importers.databases import path_of
+from runbase.importers.databases import is_database, path_of
+from runbase.importers.databases import tables as database_tables
 from runbase.importers.taking import Imported, about, known, take
 
 
@@ -55,6 +57,12 @@ IMPORTERS: dict[str, Importer] = {
 
 SYSTEMS = tuple(IMPORTERS)
 """Their names."""
+KNOWN = (
+    "a .db of runbase, mlruns or a database of MLflow, a folder of W&B, Trackio, Neptune or GoodSeed, a database of "
+    "mlos_bench, SQLTrack or the experiment store, run folders of stable-pretraining, Lightning or TensorBoard, "
+    ".csv, .tsv, .jsonl, .parquet"
+)
+"""What can be imported, for people."""
 
 
 def importer_for(source: str, system: str | None = None) -> str | None:
@@ -70,6 +78,17 @@ def importer_for(source: str, system: str | None = None) -> str | None:
             f"{source} does not answer as a server of {', '.join(_SERVERS)}; is it running, and are you let in?"
         )
     return found
+
+
+def check_store_file(path: Path) -> None:
+    """Check that a file may be a store of runbase: NotFound, or UsageError that names what can be imported."""
+    if not path.is_file():
+        raise NotFound(f"there is no file {path} to import")
+    if is_database(str(path)):
+        found = database_tables(str(path))
+        if not found or "series" in found:  # none: a damaged database, which opening it says better
+            return
+    raise UsageError(f"{path} is not a record that runbase knows; known: {KNOWN}")
 
 
 def _is_address(source: str) -> bool:

@@ -392,8 +392,11 @@ def _files(run: Foreign, held: Held) -> Iterator[Any]:
 
 def _digest(uri: str) -> str | None:
     """The SHA-256 of a local file; None where it cannot be read."""
+    path = Path(uri)
     try:
-        with Path(uri).open("rb") as file:
+        if not path.is_absolute() or not path.is_file():  # a pipe would be waited for without end
+            return None
+        with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError):
         return None

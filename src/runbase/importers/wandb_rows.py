@@ -10,9 +10,11 @@ from runbase.importers.base import Kept
 from runbase.protobuf import fields
 
 _MEDIA = {"image-file": "image", "audio-file": "audio", "video-file": "video"}
+_SEVERAL = {"images/separated": "image", "audio": "audio", "videos": "video"}
+"""Types of lists of such; their members are in a list of this name, or their files in `filenames`."""
 _OWN = ("_step", "_timestamp", "_runtime", "_wandb")
-_LARGEST_TABLE = 2**24
-"""Bytes of a table's file that is read into a record; a larger one stays a file."""
+_LARGEST_DOCUMENT = 2**24
+"""Bytes of a table's or plot's file that is read into a record; a larger one stays a file."""
 
 
 class Rows:
@@ -65,7 +67,8 @@ class Rows:
         known = {*self._metrics, *(text[2] for text in self.texts), *(r.key for r in self.records)}
         for path, raw in self._summary.items():
             key = ".".join(path)
-            if path[0] in _OWN or any(key == k or key.startswith(f"{k}.") for k in known):
+            typed = any((*path[:n], "_type") in self._summary for n in range(1, len(path)))
+            if typed or path[0] in _OWN or any(key == k or key.startswith(f"{k}.") for k in known):
                 continue
             value: Any = json.loads(raw)
             if isinstance(value, int | float):
@@ -92,17 +95,25 @@ class Rows:
     def _object(self, key: str, value: dict[str, Any], when: float, files: Path) -> None:
         """An image, a histogram, a table; anything else as the document that it is."""
         kind = str(value["_type"])
-        if kind == "images/separated":
-            for number, name in enumerate(value.get("filenames") or []):
-                self._record(f"{key}/{number}", "image", when, path=_inside(files, name))
-        elif kind in _MEDIA:
-            self._record(key, _MEDIA[kind], when, path=_inside(files, value.get("path")))
+        if kind in _SEVERAL:
+            said = value.get("captions")
+            captions: list[Any] = cast("list[Any]", said) if isinstance(said, list) else []
+            for number, name in enumerate(_members(value)):
+                caption = {"caption": captions[number]} if number < len(captions) else None
+                path = _inside(files, name)
+                if path is not None:
+                    self._record(f"{key}/{number}", _SEVERAL[kind], when, caption, path)
+        elif kind in _MEDIA and (path := _inside(files, value.get("path"))) is not None:
+            caption = {"caption": value["caption"]} if value.get("caption") else None
+            self._record(key, _MEDIA[kind], when, caption, path)
         elif kind == "histogram":
             self._record(key, "histogram", when, _histogram(value))
         elif kind == "table-file" and (table := _table(files, value.get("path"))) is not None:
             self._record(key, "table", when, table)
-        else:
-            self._record(key, "json", when, value)
+        elif kind == "plotly-file" and (figure := _document(files, value.get("path"))) is not None:
+            self._record(key, "plot", when, {"library": "plotly", "figure": figure})
+        else:  # an HTML page, a cloud of points, a molecule: the document, and the file that it names
+            self._record(key, "json", when, value, _inside(files, value.get("path")))
 
     def _record(
         self, key: str, kind: str, when: float, value: Any = None, path: str | None = None
@@ -146,14 +157,30 @@ def _histogram(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _table(files: Path, name: Any) -> dict[str, Any] | None:
+    told = _document(files, name)
+    try:
+        return None if told is None else {"columns": told["columns"], "rows": told["data"]}
+    except (KeyError, TypeError):
+        return None
+
+
+def _document(files: Path, name: Any) -> Any:
+    """A JSON file of the run; None for one that is not there, is too large, or is damaged."""
     inside = _inside(files, name)
-    if inside is None or (files / inside).stat().st_size > _LARGEST_TABLE:
+    if inside is None or (files / inside).stat().st_size > _LARGEST_DOCUMENT:
         return None
     try:
-        told: Any = json.loads((files / inside).read_bytes())
-        return {"columns": told["columns"], "rows": told["data"]}
-    except (ValueError, KeyError, TypeError):
+        return json.loads((files / inside).read_bytes())
+    except ValueError:
         return None
+
+
+def _members(value: dict[str, Any]) -> list[Any]:
+    """The files of several media that were logged together."""
+    if value.get("filenames"):
+        return [*value["filenames"]]
+    named: list[Any] = value.get("videos") or value.get("audio") or []
+    return [cast("Any", one).get("path") if isinstance(one, dict) else one for one in named]
 
 
 def _inside(files: Path, name: Any) -> str | None:

@@ -7,7 +7,8 @@ not opened. Everything enters through journals' offsets, so several scanners at 
 import json
 import os
 import time
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -15,6 +16,7 @@ from msgspec import Struct
 from runbase.errors import StoreError, UsageError
 from runbase.events import Points
 from runbase.registry.formats import FORMATS, Folder, Format, Unreadable
+from runbase.registry.formats.base import Keep
 from runbase.storage.protocol import Storage
 from runbase.storage.records import Delivery, Scanned
 from runbase.values import plain_text
@@ -44,6 +46,8 @@ class ScanReport(Struct, kw_only=True):
     lost: int = 0
     """Runs that say they run, and gave no sign of life."""
     points: int = 0
+    left_out: dict[str, int] = {}
+    """What runbase does not keep: kind → how many."""
     problems: list[str] = []
     """Folders and lines that could not be read: where, and why."""
     seconds: float = 0.0
@@ -62,8 +66,13 @@ class ScanReport(Struct, kw_only=True):
             "points",
         ):
             setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.leave_out(other.left_out)
         self.problems = [*self.problems, *other.problems]
         self.seconds += other.seconds
+
+    def leave_out(self, counts: Mapping[str, int]) -> None:
+        """Count what is not kept."""
+        self.left_out = dict(Counter(self.left_out) + Counter(counts))
 
 
 class _Found(Struct, frozen=True):
@@ -88,13 +97,14 @@ def scan(
     *,
     full: bool = False,
     place: Callable[[str], str] = str,
+    files: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ScanReport:
     """Take in the run folders at and below a folder.
 
-    `full` reads all of them again. `place` says how a run's folder is to be called in the store. `progress` is
-    called with how many changed folders are done, and how many there are. Raises UsageError where there is no
-    such folder.
+    `full` reads all of them again. `place` says how a run's folder is to be called in the store. `files` is the folder
+    for files that are made from what stands inside others, such as images in TensorBoard's. `progress` is called with
+    how many changed folders are done, and how many there are. Raises UsageError where there is no such folder.
     """
     began = time.perf_counter()
     if not root.is_dir():
@@ -110,7 +120,7 @@ def scan(
         progress(0, len(changed))
     done = 0
     for part in _parts(changed):
-        _take(storage, part, known.keys(), place, report)
+        _take(storage, part, known.keys(), place, _keeper(files), report)
         done += len(part)
         if progress:
             progress(done, len(changed))
@@ -119,11 +129,17 @@ def scan(
     return report
 
 
+def has_runs(root: Path) -> bool:
+    """Whether there is a run folder at or below a folder."""
+    return next(_walk(str(root), ScanReport()), None) is not None
+
+
 def _take(
     storage: Storage,
     part: Sequence[_Found],
     known: Container[str],
     place: Callable[[str], str],
+    keep: Keep,
     report: ScanReport,
 ) -> None:
     """Some folders, in as few transactions as their size allows."""
@@ -133,7 +149,7 @@ def _take(
     size = 0
     for each in part:
         try:
-            folder = each.format.read(Path(each.path), each.names, reached)
+            folder = each.format.read(Path(each.path), each.names, reached, keep)
             for delivery in folder.deliveries:
                 batch.append(_placed(delivery, place(each.path)))
                 report.points += _points(delivery)
@@ -142,6 +158,7 @@ def _take(
                     _apply(storage, batch, report)
                     batch, size = [], 0
             read.append(_Read(each, folder))
+            report.leave_out(folder.left_out)
             if each.path in known:
                 report.updated += 1
             else:
@@ -183,6 +200,22 @@ def _told(one: _Read) -> dict[str, str]:
     """What a folder says of itself that is no event: its state in its own word."""
     said = {"source_status": one.folder.source_status, "checkpoint": one.folder.checkpoint}
     return {name: value for name, value in said.items() if value is not None}
+
+
+def _keeper(files: Path | None) -> Keep:
+    """Makes files of bytes, in a folder of each run."""
+
+    def keep(run: str, name: str, data: bytes) -> str | None:
+        if files is None:
+            return None
+        target = files / run / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+        part.write_bytes(data)
+        part.replace(target)
+        return str(target)
+
+    return keep
 
 
 def _offsets(storage: Storage) -> Callable[[str], int]:

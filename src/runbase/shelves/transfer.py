@@ -154,14 +154,14 @@ class TransferShelf(RunShelf, RecordShelf):
     ) -> Copied:
         """Take in the runs of a SQLite file that `export` wrote, or of any other store's file.
 
-        See `copy_to`. Raises NotFound where there is no such file.
+        See `copy_to`. Raises NotFound where there is no such file, and UsageError where it is no store.
         """
         from runbase.client import Store
+        from runbase.importers.sources import check_store_file
         from runbase.storage.urls import open_storage
 
         file = Path(path).expanduser()
-        if not file.is_file():
-            raise NotFound(f"there is no file {file} to import")
+        check_store_file(file)
         with Store(open_storage(f"sqlite:///{file.absolute()}", create=False), None) as source:
             return source.copy_to(self, where, experiment=experiment, progress=progress)
 

@@ -3,10 +3,10 @@
 A format is a module with a NAME and two functions:
 
     tells(folder, names) -> the names of the files that tell of the run; none: it is not of this format
-    read(folder, names, reached) -> Folder: the run's id, and what is new
+    read(folder, names, reached, keep) -> Folder: the run's id, and what is new
 
 `reached` says how far a journal has been taken in; each `Delivery` goes on from there, so that several scanners
-at once take everything once. What cannot be read raises `Unreadable`, which says why.
+at once take everything once. `keep` makes files of what stands inside others. What cannot be read raises `Unreadable`, which says why.
 """
 
 from runbase.registry.formats import lightning_csv, runbase_journal, stable_pretraining, tensorboard

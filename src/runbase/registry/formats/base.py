@@ -14,6 +14,9 @@ from runbase.storage.records import Delivery
 
 Reached = Callable[[str], int]
 """How far a journal, by its id, is in the store."""
+Keep = Callable[[str, str, bytes], "str | None"]
+"""Keeps bytes that stand inside another file as a file of a run (id, name, bytes). The place where it is; None where
+the store has no folder for files."""
 
 
 STILL = 180.0
@@ -36,6 +39,8 @@ class Folder(Struct, frozen=True, kw_only=True):
     """The artifact that is its checkpoint."""
     live: bool = False
     """Whether it is to be read again even if no file changes."""
+    left_out: dict[str, int] = {}
+    """What runbase does not keep: kind → how many. Filled while deliveries are read."""
 
 
 class Format(Protocol):
@@ -50,7 +55,7 @@ class Format(Protocol):
         """The files that tell of the run; none: the folder is not of this format."""
         ...
 
-    def read(self, folder: Path, names: Sequence[str], reached: Reached) -> Folder:
+    def read(self, folder: Path, names: Sequence[str], reached: Reached, keep: Keep) -> Folder:
         """The run, and what is new of it."""
         ...
 

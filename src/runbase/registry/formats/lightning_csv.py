@@ -14,6 +14,7 @@ from runbase.ids import derived_id
 from runbase.registry.formats.base import (
     STILL,
     Folder,
+    Keep,
     Reached,
     Unreadable,
     opening,
@@ -36,8 +37,9 @@ def tells(folder: str, names: set[str]) -> list[str]:
     return [name for name in (_METRICS, _PARAMS) if name in names]
 
 
-def read(folder: Path, names: Sequence[str], reached: Reached) -> Folder:
+def read(folder: Path, names: Sequence[str], reached: Reached, keep: Keep) -> Folder:
     """New rows, and the parameters with the first of them."""
+    del keep
     path = folder / _METRICS
     run = derived_id(NAME, str(folder))
     changed = path.stat().st_mtime

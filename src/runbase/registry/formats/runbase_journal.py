@@ -6,7 +6,7 @@ from pathlib import Path
 
 from runbase.journal import chosen, locate, opened
 from runbase.journal import read as read_journal
-from runbase.registry.formats.base import Folder, Reached, Unreadable
+from runbase.registry.formats.base import Folder, Keep, Reached, Unreadable
 from runbase.storage.records import Delivery
 
 NAME = "runbase"
@@ -20,8 +20,9 @@ def tells(folder: str, names: set[str]) -> list[str]:
     return chosen(names)
 
 
-def read(folder: Path, names: Sequence[str], reached: Reached) -> Folder:
+def read(folder: Path, names: Sequence[str], reached: Reached, keep: Keep) -> Folder:
     """What its journals hold and the store does not."""
+    del keep
     heads = [(folder / name, opened(folder / name)) for name in names]
     known = [(path, head) for path, head in heads if head is not None]
     if not known:

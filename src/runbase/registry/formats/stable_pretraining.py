@@ -22,6 +22,7 @@ from runbase.events import (
 from runbase.ids import derived_id
 from runbase.registry.formats.base import (
     Folder,
+    Keep,
     Reached,
     Unreadable,
     opening,
@@ -53,8 +54,9 @@ def tells(folder: str, names: set[str]) -> list[str]:
     )
 
 
-def read(folder: Path, names: Sequence[str], reached: Reached) -> Folder:
+def read(folder: Path, names: Sequence[str], reached: Reached, keep: Keep) -> Folder:
     """The sidecar when it changed, and the rows of the curves that are new."""
+    del keep
     try:
         told: Any = json.loads((folder / _SIDECAR).read_bytes())
     except (ValueError, RecursionError) as wrong:

@@ -1,18 +1,30 @@
 """Folders of TensorBoard event files: each folder that has some is a run, also one inside another.
 
-Kept are scalars, texts and hyperparameters. They say nothing about how the run ended: one whose files have been
+Kept are scalars, texts, hyperparameters, histograms, images and sounds. The files say nothing about how the run ended: one whose files have been
 still for three minutes counts as COMPLETED, and goes on when they grow again.
 """
 
+import hashlib
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from runbase.events import Ended, Params, Points, Problem, RecordLogged, Scalar, Started
+from runbase.events import (
+    ArtifactLogged,
+    Ended,
+    Params,
+    Points,
+    Problem,
+    RecordLogged,
+    Scalar,
+    Started,
+)
+from runbase.files import safe_name
 from runbase.ids import derived_id
-from runbase.registry.formats.base import STILL, Folder, Reached, opening
-from runbase.registry.formats.tfevents import Damaged, events
+from runbase.registry.formats.base import STILL, Folder, Keep, Reached, opening
+from runbase.registry.formats.tfevents import Damaged, Media, TensorBoardEvent, events
 from runbase.status import Status
 from runbase.storage.records import Delivery
 from runbase.validation import usable_time
@@ -20,6 +32,9 @@ from runbase.validation import usable_time
 NAME = "tensorboard"
 NESTED = True
 """Runs may lie in runs."""
+_LONGEST_NAME = 150
+_BEGINNINGS = {b"\xff\xd8": ".jpg", b"GIF8": ".gif", b"RIFF": ".wav", b"\x89PNG": ".png"}
+"""How files begin, and what they are called."""
 
 
 def tells(folder: str, names: set[str]) -> list[str]:
@@ -28,26 +43,27 @@ def tells(folder: str, names: set[str]) -> list[str]:
     return sorted(n for n in names if "tfevents." in n and not n.endswith(".profile-empty"))
 
 
-def read(folder: Path, names: Sequence[str], reached: Reached) -> Folder:
+def read(folder: Path, names: Sequence[str], reached: Reached, keep: Keep) -> Folder:
     """What is new in each file: they are only ever appended to."""
     run = derived_id(NAME, str(folder))
     times = {name: (folder / name).stat().st_mtime for name in names}
     newest = max(times, key=lambda name: times[name])
     still = time.time() - times[newest] > STILL
     deliveries: list[Delivery] = []
+    found = _Kept(run, keep)
     for number, name in enumerate(names):
         delivery = _file(
-            folder, name, run, reached, first=number == 0, over=still and name == newest
+            folder, name, found, reached, first=number == 0, over=still and name == newest
         )
         if delivery is not None:
             deliveries.append(delivery)
-    return Folder(run=run, deliveries=deliveries, live=not still)
+    return Folder(run=run, deliveries=deliveries, live=not still, left_out=dict(found.left_out))
 
 
 def _file(
-    folder: Path, name: str, run: str, reached: Reached, *, first: bool, over: bool
+    folder: Path, name: str, kept: "_Kept", reached: Reached, *, first: bool, over: bool
 ) -> Delivery | None:
-    path = folder / name
+    path, run = folder / name, kept.run
     changed = path.stat().st_mtime
     journal = derived_id(run, name)
     known = reached(journal)  # twice the bytes that were read; odd, where it was taken for over
@@ -67,7 +83,7 @@ def _file(
         found = [opened, Started(time=began, resumed=not first)]
     elif known % 2 and told:
         found = [Started(time=changed, resumed=True)]
-    found += _observed([event for _, event in told if event is not None])
+    found += kept.observe([event for _, event in told if event is not None])
     if over:
         times = (event.time for _, event in told if event is not None)
         last = max((usable_time(time, changed) for time in times), default=changed)
@@ -98,27 +114,79 @@ def _unread(path: Path, told: Sequence[tuple[int, Any]]) -> list[Problem]:
     return [Problem(str(path), None, "a damaged record") for _, event in told if event is None]
 
 
-def _observed(told: Sequence[Any]) -> list[Any]:
-    """Events as ours: each tag's points together."""
-    params: dict[str, Any] = {}
-    columns: dict[str, tuple[list[Scalar], list[float], list[Scalar]]] = {}
-    texts: list[Any] = []
-    for event in told:
-        params |= event.params
-        for tag, value in event.scalars.items():
-            steps, times, values = columns.setdefault(tag, ([], [], []))
-            steps.append(event.step)
-            times.append(event.time)
-            values.append(value)
-        texts += [
-            RecordLogged(time=event.time, key=tag, kind="text", step=event.step, value=text)
-            for tag, text in event.texts.items()
+class _Kept:
+    """What is kept of the events of a run.
+
+    Args:
+        run: the run's id.
+        keep: makes a file of bytes.
+    """
+
+    def __init__(self, run: str, keep: Keep) -> None:
+        self.run, self._keep = run, keep
+        self.left_out: Counter[str] = Counter()
+
+    def observe(self, told: Sequence[TensorBoardEvent]) -> list[Any]:
+        """Events as runbase's: each tag's points together."""
+        params: dict[str, Any] = {}
+        columns: dict[str, tuple[list[Scalar], list[float], list[Scalar]]] = {}
+        records: list[Any] = []
+        for event in told:
+            params |= event.params
+            for tag, value in event.scalars.items():
+                steps, times, values = columns.setdefault(tag, ([], [], []))
+                steps.append(event.step)
+                times.append(event.time)
+                values.append(value)
+            for kind, entries in (("text", event.texts), ("histogram", event.histograms)):
+                records += [
+                    RecordLogged(time=event.time, key=tag, kind=kind, step=event.step, value=value)
+                    for tag, value in entries.items()
+                ]
+            records += self._media(event)
+            self.left_out.update(event.left_out)
+        found: list[Any] = (
+            [Params(time=usable_time(told[0].time, 0.0), values=params)] if params else []
+        )
+        found += [
+            Points(keys=(tag,), steps=steps, times=times, columns=[values])
+            for tag, (steps, times, values) in columns.items()
         ]
-    found: list[Any] = (
-        [Params(time=usable_time(told[0].time, 0.0), values=params)] if params else []
-    )
-    found += [
-        Points(keys=(tag,), steps=steps, times=times, columns=[values])
-        for tag, (steps, times, values) in columns.items()
-    ]
-    return found + texts
+        return found + records
+
+    def _media(self, event: TensorBoardEvent) -> Iterator[Any]:
+        """Pictures and sounds, as files."""
+        tags = Counter(one.tag for one in event.media)
+        seen: Counter[str] = Counter()
+        for one in event.media:
+            number = seen[one.tag]
+            seen[one.tag] += 1
+            key = f"{one.tag}/{number}" if tags[one.tag] > 1 else one.tag
+            name = f"media/{_file_name(key)}.{event.step}{_suffix(one)}"
+            uri = self._keep(self.run, name, one.data)
+            if uri is None:
+                self.left_out[f"{one.kind} (a store without a folder has no place for it)"] += 1
+                continue
+            yield RecordLogged(time=event.time, key=key, kind=one.kind, step=event.step, path=name)
+            yield ArtifactLogged(
+                time=event.time,
+                path=name,
+                kind="media",
+                uri=uri,
+                size=len(one.data),
+                sha256=hashlib.sha256(one.data).hexdigest(),
+                step=event.step,
+            )
+
+
+def _file_name(key: str) -> str:
+    """A tag as the name of a file, below the run's folder whatever it says."""
+    parts = [part for part in key.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    return safe_name("/".join(parts) or "unnamed")[:_LONGEST_NAME]
+
+
+def _suffix(one: Media) -> str:
+    for start, suffix in _BEGINNINGS.items():
+        if one.data.startswith(start):
+            return suffix
+    return ".wav" if one.kind == "audio" else ".png"

@@ -145,7 +145,7 @@ def recorded(session: Session, run: str, event: RecordLogged) -> None:
         kind=event.kind,
         step=event.step,
         time=session.time(event.time),
-        value=None if event.path else session.json(event.value),
+        value=None if event.path and event.value is None else session.json(event.value),
         path=event.path,
     )
 
