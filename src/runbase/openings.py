@@ -14,7 +14,7 @@ from runbase.errors import HomeError, NotFound, UsageError, suggestion
 from runbase.events import Opened, Scalar
 from runbase.ids import folder_name, name_for, new_id
 from runbase.ingest.liveness import has_begun, is_led, this_process
-from runbase.journal import VERSION, files, opened, read
+from runbase.journal import VERSION, files, last_time, opened, read
 from runbase.leases import Held
 from runbase.settings import Settings
 
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 _RANKS = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
 ATTEMPT = "RUNBASE_ATTEMPT"
 """Of a trial whose id is in RUNBASE_RUN_ID: which attempt at it. `runbase worker` sets both."""
+_TICK = 1e-6
+"""Seconds: what the database tells two times apart by."""
+_MOST_AHEAD = 86400.0
+"""Seconds by which another machine's clock may be ahead; a later time than that was made up."""
 _RUN_ID = re.compile(r"[A-Za-z0-9][\w\-]{0,255}")
 
 
@@ -37,10 +41,17 @@ class Opening:
         """Whether this is a further process of a run that another one leads."""
         self.resumed = False
         """Whether it goes on with a run that had begun."""
+        self.earlier = 0.0
+        """Of a resumed run: when its earlier processes wrote last, by their clocks."""
         self.known: Record | None = None
         """The run as it was made in the database, to be started here."""
         self.job: Path | None = None
         """Where a Slurm job notes that this is its run."""
+
+    def starts_at(self) -> float:
+        """Now; of a resumed run, later than what earlier processes wrote, where their clocks were ahead."""
+        now = time.time()
+        return max(now, self.earlier + _TICK) if self.earlier < now + _MOST_AHEAD else now
 
     def first_line(self) -> Opened:
         """What its journal begins with."""
@@ -88,6 +99,8 @@ def open_run(
     opening.attempt = attempt if wished is not None else 0
     opening.attached, opening.known, opening.job = attached, known, job
     opening.resumed = found is not None and not attached and has_begun(found)
+    if opening.resumed and found is not None:
+        opening.earlier = max(map(last_time, files(found)), default=0.0)
     _check_experiment(settings, opening, by_argument=resume is not None)
     return opening
 

@@ -160,7 +160,12 @@ def begin(
     if not opening.attached:
         user = _user()
         journal.append(
-            Started(time=time.time(), resumed=opening.resumed, parent=run.parent_id, user=user)
+            Started(
+                time=opening.starts_at(),
+                resumed=opening.resumed,
+                parent=run.parent_id,
+                user=user,
+            )
         )
     _say_the_first(run, journal, settings, wanted, given, labels)
     endings.register(run)

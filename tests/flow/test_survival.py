@@ -18,8 +18,9 @@ import pytest
 
 import runbase
 from runbase.errors import StoreCorrupt
-from runbase.ingest import sync
+from runbase.ingest import ingest_journal, sync
 from runbase.ingest.liveness import this_process
+from runbase.journal import files
 from runbase.storage.urls import open_storage
 from tests.patience import PATIENCE
 
@@ -471,6 +472,34 @@ def test_a_run_that_failed_at_length_and_was_resumed_is_completed(home: Path) ->
     with runbase.open(home=home) as store:
         assert store.run(run.id).status == "COMPLETED"
         assert store.run(run.id).error is None
+
+
+@pytest.mark.parametrize("ahead", [3600.0, -3600.0])
+@pytest.mark.parametrize("end", ["preempted", "killed"])
+def test_a_resumed_run_is_completed_whatever_the_clock_of_its_first_process_said(
+    home: Path, script: Script, ahead: float, end: str
+) -> None:
+    process = script(
+        f"import os, time\n"
+        f"now = time.time\n"
+        f"time.time = lambda: now() + {ahead}\n"
+        f"import runbase\n"
+        f"run = runbase.start_run('again', home={str(home)!r}, store='none', capture=False)\n"
+        f"run.log({{'loss': 1.0}})\n"
+        + ("run.finish('PREEMPTED')\n" if end == "preempted" else "os.kill(os.getpid(), 9)\n")
+    )
+    process.communicate()
+    [folder] = (home / "runs").glob("*/*")
+    with runbase.start_run(resume=folder.name, home=home, store="none", capture=False) as run:
+        run.log({"loss": 0.5})
+    first, second = files(run.folder)
+    for order in ([first, second], [second, first]):  # a scanner may meet either first
+        with runbase.open("sqlite://") as store:
+            for path in order:
+                ingest_journal(store._storage, path)
+            record = store.run(run.id)
+            assert (record.status, record.alive) == ("COMPLETED", False)
+            assert record.metrics["loss"].last == 0.5
 
 
 @pytest.mark.parametrize("end", ["failed", "killed"])

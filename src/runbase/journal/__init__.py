@@ -2,7 +2,7 @@
 
 from runbase.journal.format import NAME, VERSION
 from runbase.journal.packed import is_packed, last_line, open_lines, pack, size
-from runbase.journal.reader import Batch, chosen, files, locate, opened, read
+from runbase.journal.reader import Batch, chosen, files, last_time, locate, opened, read
 from runbase.journal.writer import JournalWriter
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "files",
     "is_packed",
     "last_line",
+    "last_time",
     "locate",
     "open_lines",
     "opened",

@@ -156,18 +156,18 @@ def split_by_time(content: bytes, since: float) -> tuple[int, bytes]:
     """
     kept, later = 0, list[bytes]()
     for line in content.splitlines(keepends=True):
-        time = _time_of(line)
+        time = time_of(line)
         if not later and time is not None and time < since:
             kept += len(line)
             continue
         whole = line if time is not None else behind_half(line)
-        if whole is not None and (_time_of(whole) or 0.0) >= since:
+        if whole is not None and (time_of(whole) or 0.0) >= since:
             later.append(whole)
     return kept, b"".join(later)
 
 
-def _time_of(line: bytes) -> float | None:
-    """When a line was written; None for what is not a whole event."""
+def time_of(line: bytes) -> float | None:
+    """The time of a line, with its end; None for what is not a whole event."""
     plain = checked(line[:-1]) if line.endswith(b"\n") else None
     if plain is None:
         return None

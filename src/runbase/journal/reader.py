@@ -25,8 +25,9 @@ from runbase.journal.format import (
     columns,
     decode_event,
     decode_points,
+    time_of,
 )
-from runbase.journal.packed import SUFFIX, is_packed, open_lines
+from runbase.journal.packed import SUFFIX, is_packed, last_line, open_lines
 from runbase.validation import mended
 
 BATCH_BYTES = 2**19
@@ -94,6 +95,13 @@ def opened(path: Path) -> Opened | None:
     if not (0 < len(event.run) <= _LONGEST_ID and 0 < len(event.journal) <= _LONGEST_ID):
         return None
     return mended(event, _changed(path))[0]
+
+
+def last_time(path: Path) -> float:
+    """The time of a journal's last line, or of its first where that is later; 0 where there is none."""
+    head = opened(path)
+    last = time_of(last_line(path)) if head is not None else None
+    return max(last or 0.0, 0.0 if head is None else head.time)
 
 
 def read(path: Path, offset: int = 0, size: int = BATCH_BYTES) -> Batch:

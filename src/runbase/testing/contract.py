@@ -351,6 +351,18 @@ class StorageContract:
         (record,) = storage.runs()
         assert (record.status, record.error, record.ended_at) == (Status.RUNNING, None, None)
 
+    def test_a_resumed_run_comes_later_whatever_the_clocks_say(self, storage: Storage) -> None:
+        journal = Journal(storage)  # on a machine whose clock is an hour ahead
+        journal.write(Started(time=T0 + 3600), Ended(time=T0 + 3700, status=Status.PREEMPTED))
+        later = Journal(storage, journal.run)
+        later.write(Started(time=T0 + 110, resumed=True))
+        assert storage.runs()[0].status is Status.RUNNING
+        later.write(Ended(time=T0 + 200, status=Status.COMPLETED))
+        (record,) = storage.runs()
+        assert (record.status, record.alive) == (Status.COMPLETED, False)
+        states = [change.status.value for change in storage.history(journal.run)]
+        assert states == ["RUNNING", "PREEMPTED", "RUNNING", "COMPLETED"]
+
     def test_lost_and_found_again(self, storage: Storage) -> None:
         journal = Journal(storage)
         journal.write(Started(time=T0), points([1.0], times=[T0 + 5]))

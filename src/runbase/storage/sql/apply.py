@@ -7,7 +7,8 @@ and everything beside it comes in.
 import time as clock
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from datetime import datetime
+from typing import Any, cast
 
 from msgspec.structs import replace
 
@@ -259,11 +260,19 @@ def _apply(
 
 
 def _report(session: Session, delivery: Delivery, event: Started | StatusChanged | Ended) -> None:
-    """A state. One that a process reports later counts as later, also where its clock was set back."""
+    """A state. One that a process reports later counts as later, also where its clock was set back.
+
+    A process that resumes a run comes after all that earlier ones reported, whatever the clocks of their machines say.
+    """
     row = session.row("state_of_journal", id=delivery.journal)
     before = session.moment(row["state_at"])
     if before is not None and event.time < before.timestamp():
         event = replace(event, time=before.timestamp())
+    if isinstance(event, Started) and event.resumed:
+        last = session.row("last_status", run=delivery.run)
+        if last is not None and last["attempt"] == row["attempt"]:
+            reached = cast("datetime", session.moment(last["time"])).timestamp()
+            event = replace(event, time=max(event.time, reached + 1e-6))
     _STATES[type(event)](session, delivery.run, event, row["attempt"])
     session.run("set_state_of_journal", id=delivery.journal, time=session.time(event.time))
 

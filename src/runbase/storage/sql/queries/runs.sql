@@ -199,8 +199,9 @@ order by s.run_id, s.key;
 
 -- name: history_of_run
 -- Its states, oldest first.
-select status, time, reason, attempt from status_history where run_id = :run
-order by attempt, time, inferred;
+select h.status, h.time, h.reason, h.attempt
+from status_history h join statuses s on s.status = h.status where h.run_id = :run
+order by h.attempt, h.time, h.inferred, case s.phase when 'waiting' then 0 when 'active' then 1 else 2 end;
 
 -- name: records_of_run
 -- Its records of a key, or all.
