@@ -180,6 +180,8 @@ class Run(Struct, frozen=True, kw_only=True):
     lease_until: datetime | None = None
     columns: dict[str, Any] = {}
     """Columns that you added to the table of runs."""
+    attributes: dict[str, dict[str, Any]] = {}
+    """What tools and importers keep about it: scope → key → value. Read with a single run only."""
     links: list[Link] = []
     uses: list[Use] = []
     artifacts: list[Artifact] = field(default_factory=list[Artifact])

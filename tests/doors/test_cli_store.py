@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import runbase
 
 Cli = Callable[..., Any]
@@ -216,3 +218,32 @@ def test_importing_run_folders_is_scanning_them(cli: Cli, tmp_path: Path) -> Non
     assert cli(*again)["points"] == 0
     told = cli(*again, "--from", "tensorboard")
     assert (told["found"], told["points"]) == (1, 0)
+
+
+def test_the_slurm_job_and_attributes_of_a_run(
+    cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "4711")
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "10")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "2")
+    monkeypatch.setenv("SLURM_JOB_NODELIST", "node[1-2]")
+    run = runbase.start_run("s", home=home, tags={"stage": "dev"})
+    run.finish()
+    monkeypatch.delenv("SLURM_JOB_ID")
+    runbase.start_run("s", home=home, name="elsewhere").finish()
+    store = runbase.open(home=home)
+    store._storage.put_attributes("run", run.id, "sidecar", {"owner": "vision"})
+    store._storage.put_attributes("run", run.id, "_inner", {"hidden": 1})
+    found = [each.id for each in store.runs("slurm.job_id = '4711' and slurm.nodes like 'node%'")]
+    assert found == [run.id]
+    assert len(store.runs("slurm.job_id is null")) == 1
+    assert store.runs("attributes.sidecar.owner = 'vision'")[0].id == run.id
+    shown = cli("show", run.id, "--home", str(home))
+    assert "job 4711 (task 2 of array 10), on node[1-2]" in shown
+    assert "vision" in shown
+    assert "hidden" not in shown
+    listed = cli("runs", "-c", "slurm.job_id,tags.stage,host", "--home", str(home))
+    [line] = [line for line in listed.splitlines() if "4711" in line]
+    assert "dev" in line
+    frame = store.runs().to_pandas()
+    assert sorted(frame["slurm.job_id"].dropna()) == ["4711"]

@@ -15,6 +15,7 @@ import pytest
 
 import runbase
 from runbase.status import Status
+from tests.patience import PATIENCE
 
 LONG_AGO = time.time() - 3600
 
@@ -240,6 +241,194 @@ def test_several_scanners_take_everything_once(store: runbase.Store, tree: Path)
     assert store.sql("select count(*) from metrics") == [(80 * 20,)]
     assert store.sql("select count(distinct run_id), count(*) from latest") == [(80, 80)]
     assert store.scan(tree).unchanged == 80
+
+
+_LOOP = (
+    "import runbase, sys, time\n"
+    "s = runbase.open(sys.argv[1])\n"
+    "print('ready', flush=True)\n"
+    "while not sys.stdin.readline.__self__.closed and time.time() < float(sys.argv[3]):\n"
+    "    s.scan(sys.argv[2])\n"
+    "    if __import__('os').path.exists(sys.argv[2] + '/stop'): break\n"
+)
+
+
+def rewrite(path: Path, rows: list[dict[str, Any]], pause: float) -> None:
+    """As a program does that writes the whole file again: it is empty at first, then half."""
+    keys = list({key: None for row in rows for key in row})
+    text = ",".join(keys) + "\n"
+    text += "".join(",".join(str(row.get(key, "")) for key in keys) + "\n" for row in rows)
+    with path.open("w") as file:
+        for start in range(0, len(text), 37):
+            file.write(text[start : start + 37])
+            file.flush()
+            time.sleep(pause)
+
+
+def test_tables_that_are_rewritten_while_scanners_read_them(
+    store: runbase.Store, tree: Path
+) -> None:
+    spt = sidecar(tree / "runs" / "rewritten")
+    lightning = tree / "lightning_logs" / "version_0"
+    lightning.mkdir(parents=True)
+    until = str(time.time() + PATIENCE)
+    scanners = [
+        subprocess.Popen(
+            [sys.executable, "-c", _LOOP, store.address, str(tree), until],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        for _ in range(3)
+    ]
+    for scanner in scanners:
+        assert scanner.stdout is not None
+        assert scanner.stdout.readline() == b"ready\n"
+    rows: list[dict[str, Any]] = []
+    for n in range(12):
+        rows += [{"step": 5 * n + k, "loss": k / 7, f"new{n}": float(k)} for k in range(5)]
+        for folder in (spt, lightning):
+            rewrite(folder / "metrics.csv", rows, 0.0005)
+    (tree / "stop").touch()
+    assert [scanner.wait(PATIENCE) for scanner in scanners] == [0, 0, 0]
+    store.scan(tree)
+    assert len(store.runs()) == 2
+    for run in store.runs():
+        assert set(run.metrics) == {"loss", *(f"new{n}" for n in range(12))}
+        series = store._storage.series(run.id, "loss", every=True)
+        assert series.steps.tolist() == list(range(60))
+        assert series.values.tolist() == [k / 7 for _ in range(12) for k in range(5)]
+        for n in range(12):
+            assert run.metrics[f"new{n}"].count == 5
+
+
+@pytest.mark.parametrize("kind", ["stable-pretraining", "lightning"])
+def test_a_table_that_was_begun_again(
+    store: runbase.Store, tree: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tree / "runs" / "again" if kind == "stable-pretraining" else tree / "x" / "version_0"
+    if kind == "stable-pretraining":
+        sidecar(folder)
+    table(folder / "metrics.csv", [{"step": n, "loss": 1.0} for n in range(10)])
+    store.scan(tree)
+    table(folder / "metrics.csv", [{"step": n, "loss": 2.0} for n in range(12)])
+    store.scan(tree)
+    [run] = store.runs()
+    assert store.metrics(run, "loss").values.tolist() == [2.0] * 12
+    table(folder / "metrics.csv", [{"step": n, "loss": 3.0} for n in range(4)])  # fewer rows
+    later = time.time() + 60
+    os.utime(folder / "metrics.csv", (later, later))
+    store.scan(tree)
+    assert store.metrics(run, "loss").values.tolist() == [2.0] * 12  # more rows may follow at once
+    if kind == "stable-pretraining":
+        sidecar(folder, status="completed")
+    monkeypatch.setattr(time, "time", lambda: later + 600)  # nobody writes any more
+    store.scan(tree)
+    assert store.metrics(run, "loss").values.tolist() == [3.0] * 4 + [2.0] * 8
+    assert store.scan(tree).points == 0
+
+
+def test_a_data_row_is_never_taken_for_the_header(store: runbase.Store, tree: Path) -> None:
+    folder = tree / "runs" / "odd"
+    sidecar(folder)
+    (folder / "metrics.csv").write_text("0,0.0\n1,0.5\n2,0.25\n")
+    report = store.scan(tree)
+    assert "the first row of metrics.csv is no header: 0, 0.0" in report.problems[0]
+    [run] = store.runs()
+    assert run.metrics == {}
+    table(folder / "metrics.csv", [{"step": 0, "loss": 1.0}])
+    assert store.scan(tree).points == 1
+
+
+def test_a_last_line_without_an_end_counts_once_nobody_writes(
+    store: runbase.Store, tree: Path
+) -> None:
+    for name, status in (("over", "completed"), ("runs", "running")):
+        sidecar(tree / "runs" / name, status=status)
+        (tree / "runs" / name / "metrics.csv").write_text("step,loss\n0,1.0\n1,0.5")
+    store.scan(tree)
+    assert {run.name: run.metrics["loss"].count for run in store.runs()} == {"over": 2, "runs": 1}
+
+
+def test_a_sidecar_that_was_changed_by_hand(store: runbase.Store, tree: Path) -> None:
+    folder = sidecar(tree / "runs" / "abc", updated_at=LONG_AGO, status="completed")
+    store.scan(tree)
+    [run] = store.runs()
+    assert run.name == "abc"
+    changes = {
+        "display_name": "the best",
+        "archived": True,
+        "notes": "other",
+        "tags": ["new"],
+        "owner": {"team": "vision"},
+        "updated_at": LONG_AGO,  # stable-pretraining's page leaves it as it was
+        "status": "completed",
+    }
+    sidecar(folder, **changes)
+    store.scan(tree)
+    [run] = store.runs()
+    assert (run.name, run.notes, set(run.tags)) == ("the best", "other", {"new", "archived"})
+    for where in (
+        "attributes.sidecar.display_name = 'the best'",
+        "attributes.sidecar.archived",
+        "attributes.sidecar.archived = true",
+        "'archived' in tags",
+        "attributes.sidecar.owner like '%vision%'",
+    ):
+        assert [found.id for found in store.runs(where)] == [run.id], where
+    assert store.runs("attributes.sidecar.display_name = 'other'") == []
+    assert store.run(run.id).attributes["sidecar"]["owner"] == {"team": "vision"}
+    store.update_run(run, name="mine")  # what people changed here stays
+    store.tag(run, "kept")
+    sidecar(folder, **{**changes, "archived": False})
+    store.scan(tree)
+    [run] = store.runs()
+    assert (run.name, set(run.tags)) == ("mine", {"new", "kept"})
+    assert store.runs("attributes.sidecar.archived") == []
+    store.purge(run)
+    sidecar(folder, **changes)
+    assert store.scan(tree).problems == []
+    assert store.runs() == []
+
+
+def test_a_run_that_is_resumed_runs_again(store: runbase.Store, tree: Path) -> None:
+    folder = sidecar(tree / "runs" / "abc", status="interrupted", ended_at=LONG_AGO + 60)
+    store.scan(tree)
+    assert store.runs()[0].status is Status.CANCELLED
+    for n in range(3):
+        sidecar(folder, status="running", hparams={"n": n})
+        store.scan(tree)
+        [run] = store.runs()
+        assert (run.status, run.params["n"]) == (Status.RUNNING, n)
+    # The clock of the machine that it ended on was behind.
+    sidecar(folder, status="completed", created_at=LONG_AGO, ended_at=LONG_AGO - 3600)
+    store.scan(tree)
+    [run] = store.runs()
+    assert (run.status, run.alive) == (Status.COMPLETED, False)
+    states = [change.status.value for change in store.run(run.id).history]
+    assert states == ["RUNNING", "CANCELLED", "RUNNING", "COMPLETED"]
+
+
+def test_unchanged_folders_are_not_listed(
+    store: runbase.Store, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(5):
+        folder = sidecar(tree / "runs" / f"r{n}", status="completed")
+        table(folder / "metrics.csv", [{"step": 0, "loss": 1.0}])
+        for path in (*folder.iterdir(), folder):
+            os.utime(path, (LONG_AGO, LONG_AGO))
+    store.scan(tree)
+    listed: list[str] = []
+    inner = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: [listed.append(str(path)), inner(path)][1])
+    assert store.scan(tree).unchanged == 5
+    assert listed == [str(tree), str(tree / "runs")]
+    (tree / "runs" / "r3" / "media.jsonl").write_text("")  # a file that was not there
+    with (tree / "runs" / "r4" / "metrics.csv").open("a") as file:
+        file.write("1,0.5\n")
+    report = store.scan(tree)
+    assert (report.unchanged, report.updated, report.points) == (3, 2, 1)
+    shutil.rmtree(tree / "runs" / "r0")
+    assert store.scan(tree).missing == 1
 
 
 def test_the_command(tree: Path, tmp_path: Path) -> None:

@@ -19,10 +19,10 @@ from runbase.storage.urls import open_storage
 SOURCE = Path(runbase.__file__).parent
 FLOORS = {
     0: "model events status errors ids values validation untrusted space protobuf secrets",
-    1: "journal storage",
+    1: "journal storage files",
     2: "ingest capture trials registry analysis",
-    3: "client experiment folders learning leases openings requeued rebuilding worker run start active arguments params current background endings files settings aio testing shelves listings roots recorder media mediafiles holdings uploads",
-    4: "cli server integrations importers",
+    3: "client experiment folders learning leases openings requeued rebuilding worker run start active arguments params current background endings settings aio testing shelves listings roots recorder media mediafiles holdings uploads importers",
+    4: "cli server integrations",
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names.split()}
 APART = {
@@ -33,7 +33,6 @@ APART = {
     "analysis",
     "server",
     "integrations",
-    "importers",
 }
 
 

@@ -48,13 +48,15 @@ _EXPERIMENT = (
 
 
 def run_row(run: Run) -> dict[str, Any]:
-    """A run as one flat row: its fields, own columns, `params.*`, `metrics.*` (last) and `tags.*`."""
+    """A run as one flat row: its fields, own columns, `params.*`, `metrics.*` (last), `tags.*` and `slurm.*`."""
     row: dict[str, Any] = {name: getattr(run, name) for name in _RUN}
     row["status"] = run.status.value
     row |= run.columns
     row |= {f"params.{key}": value for key, value in run.params.items()}
     row |= {f"metrics.{key}": metric.last for key, metric in run.metrics.items()}
     row |= {f"tags.{key}": True if value is None else value for key, value in run.tags.items()}
+    job: Mapping[str, Any] = run.system.get("slurm") or {}
+    row |= {f"slurm.{key}": value for key, value in job.items()}
     return row
 
 
@@ -72,7 +74,7 @@ def columns_of(rows: Sequence[Mapping[str, Any]]) -> Columns:
     """Flat rows as columns; fields first, as the first row has them, then what others add."""
     names = dict.fromkeys(name for row in rows for name in row)
     order = [n for n in names if "." not in n]
-    for family in ("params.", "config.", "metrics.", "tags."):
+    for family in ("params.", "config.", "metrics.", "tags.", "slurm."):
         order += sorted(n for n in names if n.startswith(family))
     order += [n for n in names if n not in set(order)]
     return {name: [row.get(name) for row in rows] for name in order}

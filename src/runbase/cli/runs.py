@@ -1,15 +1,17 @@
 """`runbase runs`: the runs as a table."""
 
+from datetime import datetime
 from typing import Annotated
 
 import typer
 
 from runbase.analysis.directions import lower_is_better
+from runbase.analysis.frames import run_row
 from runbase.cli import common
 from runbase.listings import Runs
 
 EXAMPLES = (
-    "Examples: runbase runs · runbase runs 'params.lr < 0.01' · "
+    "Examples: runbase runs · runbase runs 'params.lr < 0.01' · runbase runs -c lr,tags.stage,slurm.job_id · "
     "runbase runs -e mnist --sort 'metrics.\"val/acc\" desc' -n 5"
 )
 
@@ -29,7 +31,11 @@ def command(
     deleted: Annotated[bool, typer.Option("--deleted", help="List the bin instead.")] = False,
     columns: Annotated[
         str | None,
-        typer.Option("--columns", "-c", help="Parameters and metrics to show, with commas."),
+        typer.Option(
+            "--columns",
+            "-c",
+            help="What to show, with commas: parameters, metrics, and names of filters such as tags.stage or slurm.job_id.",
+        ),
     ] = None,
     home: common.Home = None,
     url: common.Url = None,
@@ -59,6 +65,7 @@ def show(found: Runs, columns: list[str] | None = None, mark: list[str] | None =
     names = ["run", "experiment", "status", "started", "took", *params, *keys]
     table = common.table(names, numbers=["took", *keys])
     best = {key: _best(found, key) for key in keys}
+    rows = {run.id: run_row(run) for run in found} if columns is not None else {}
     for run in found:
         values = [_cell(common.metric_value(run, key), best[key]) for key in keys]
         table.add_row(
@@ -67,7 +74,10 @@ def show(found: Runs, columns: list[str] | None = None, mark: list[str] | None =
             common.state_text(run),
             common.ago(run.started_at or run.created_at),
             common.duration(run.seconds),
-            *[common.escape(_shown(run.params.get(key))) for key in params],
+            *[
+                common.escape(_shown(run.params.get(key, rows.get(run.id, {}).get(key))))
+                for key in params
+            ],
             *values,
         )
     common.console().print(table)
@@ -95,4 +105,6 @@ def _cell(value: float | None, best: float | None) -> str:
 def _shown(value: object) -> str:
     if value is None:
         return "–"
+    if isinstance(value, datetime):
+        return common.ago(value)
     return common.number(value) if isinstance(value, int | float) else str(value)

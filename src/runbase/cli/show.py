@@ -76,6 +76,7 @@ def _print_head(out: Console, run: Run, folder: Path | None) -> None:
         "notes": run.notes,
         "git": _git(run.git),
         "command": " ".join(run.args.get("argv", [])),
+        "slurm": _slurm(run.system.get("slurm") or {}),
         "parent": run.parent_id or "",
     }
     for name, value in facts.items():
@@ -114,6 +115,12 @@ def _print_body(out: Console, run: Run) -> None:
                 f"  {common.escape(item.path)}", item.kind, common.size(item.size), digest
             )
         out.print(table)
+    for scope, values in run.attributes.items():
+        if scope.startswith("_"):  # a tool's own book-keeping
+            continue
+        out.print(f"\n[bold]Attributes[/] [dim]of {common.escape(scope)}[/]")
+        for key, value in values.items():
+            out.print(f"  {common.escape(key)}  {common.escape(_short(value))}")
     if len(run.history) > 1:
         steps = [f"{h.time:%H:%M:%S} {h.status.value}" for h in run.history]
         out.print(f"\n[bold]History[/]  {' → '.join(steps)}")
@@ -141,6 +148,25 @@ def _git(git: dict[str, Any]) -> str:
         return ""
     dirty = " with uncommitted changes" if git.get("dirty") else ""
     return f"{git['commit'][:10]} on {git.get('branch') or 'no branch'}{dirty}"
+
+
+def _slurm(job: dict[str, Any]) -> str:
+    """The job of Slurm that a run belongs to, in one line; empty outside Slurm."""
+    if not job.get("job_id"):
+        return ""
+    task = (
+        f" (task {job['array_task_id']} of array {job['array_job_id']})"
+        if job.get("array_job_id")
+        else ""
+    )
+    places = {"partition": "partition", "nodes": "on", "tasks": "tasks", "restarts": "restarts"}
+    more = [f"{word} {job[key]}" for key, word in places.items() if job.get(key)]
+    return ", ".join([f"job {job['job_id']}{task}", *more])
+
+
+def _short(value: Any, longest: int = 200) -> str:
+    text = str(value)
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def tail(path: Path, lines: int) -> list[str]:

@@ -4,29 +4,27 @@ What a folder looked like is kept beside the run (`scans`); a folder whose files
 not opened. Everything enters through journals' offsets, so several scanners at once take each point once.
 """
 
-import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from runbase.errors import StoreError, UsageError
 from runbase.events import Points
-from runbase.registry.formats import FORMATS, Folder, Format, Unreadable
+from runbase.registry.formats import Folder, Unreadable
 from runbase.registry.formats.base import Keep
+from runbase.registry.walk import Found, is_settled_since, same, walk
 from runbase.storage.protocol import Storage
 from runbase.storage.records import Delivery, Scanned
 from runbase.values import plain_text
 
 BATCH = 4 * 2**20
 """Bytes of deliveries, about, that one transaction takes."""
-_LONGEST_PATH = 2000
-"""Bytes of a folder's path that fit into an index of the database."""
-_DEEP = 24
-"""Folders within folders: a link that leads back would never end otherwise."""
 
 
 class ScanReport(Struct, kw_only=True):
@@ -75,19 +73,10 @@ class ScanReport(Struct, kw_only=True):
         self.left_out = dict(Counter(self.left_out) + Counter(counts))
 
 
-class _Found(Struct, frozen=True):
-    """A folder of a format, and the files in it that tell of the run."""
-
-    path: str
-    format: Format
-    names: list[str]
-    stamp: str
-
-
 class _Read(Struct, frozen=True):
     """A folder that was read: what is to be kept of it, and whether it may change by standing still."""
 
-    found: _Found
+    found: Found
     folder: Folder
 
 
@@ -111,10 +100,16 @@ def scan(
         raise UsageError(f"there is no folder {root} to scan")
     report = ScanReport()
     known = storage.scans(str(root))
-    found = list(_walk(str(root), report))
-    report.found = len(found)
-    changed = [f for f in found if full or f.path not in known or known[f.path].stamp != f.stamp]
+    problems: list[str] = []
+    found = list(walk(str(root), problems, {} if full else known))
+    report.problems, report.found = problems, len(found)
+    changed = [
+        f for f in found if full or f.path not in known or not same(known[f.path].stamp, f.stamp)
+    ]
     report.unchanged = len(found) - len(changed)
+    settled = [
+        f for f in found if f.path in known and is_settled_since(known[f.path].stamp, f.stamp)
+    ]
     gone = [known[path] for path in known.keys() - {each.path for each in found}]
     if progress:
         progress(0, len(changed))
@@ -124,6 +119,8 @@ def scan(
         done += len(part)
         if progress:
             progress(done, len(changed))
+    if settled:
+        storage.put_scans([replace(known[f.path], stamp=f.stamp) for f in settled])
     report.missing = storage.folders_gone(gone) if gone else 0
     report.seconds = time.perf_counter() - began
     return report
@@ -131,12 +128,12 @@ def scan(
 
 def has_runs(root: Path) -> bool:
     """Whether there is a run folder at or below a folder."""
-    return next(_walk(str(root), ScanReport()), None) is not None
+    return next(walk(str(root), [], {}), None) is not None
 
 
 def _take(
     storage: Storage,
-    part: Sequence[_Found],
+    part: Sequence[Found],
     known: Container[str],
     place: Callable[[str], str],
     keep: Keep,
@@ -170,7 +167,10 @@ def _take(
             report.invalid += 1
     if batch:
         _apply(storage, batch, report)
-    storage.update_runs({one.folder.run: changes for one in read if (changes := _told(one))})
+    changes = {one.folder.run: told for one in read if (told := _told(one))}
+    for run, name in _put_attributes(storage, read).items():
+        changes.setdefault(run, {})["name"] = name
+    storage.update_runs(changes)
     living = [one.folder.run for one in read if one.folder.live]
     if living:
         storage.beat(living)
@@ -196,10 +196,39 @@ def _kept(one: _Read, place: Callable[[str], str]) -> Scanned:
     )
 
 
-def _told(one: _Read) -> dict[str, str]:
+def _told(one: _Read) -> dict[str, Any]:
     """What a folder says of itself that is no event: its state in its own word."""
     said = {"source_status": one.folder.source_status, "checkpoint": one.folder.checkpoint}
     return {name: value for name, value in said.items() if value is not None}
+
+
+def _put_attributes(storage: Storage, read: Sequence[_Read]) -> dict[str, str]:
+    """Keep what else folders say of runs; run → the name that it has by that now.
+
+    A name and tags are changed only when the folder says something else than before: people may have changed them here.
+    """
+    names: dict[str, str] = {}
+    for scope in {one.folder.scope for one in read if one.folder.scope}:
+        said = {one.folder.run: one.folder.attributes for one in read if one.folder.scope == scope}
+        for run in storage.purged([*said]):
+            del said[run]
+        known = storage.attributes("run", [*said], scope)
+        changed: dict[str, dict[str, Any]] = {}
+        for run, values in said.items():
+            before = known[run]
+            new = {key: v for key, v in values.items() if key not in before or before[key] != v}
+            new |= {key: None for key, v in before.items() if key not in values and v is not None}
+            if not new:
+                continue
+            changed[run] = new
+            if new.get("display_name"):
+                names[run] = str(new["display_name"])
+            gone = set(before.get("tags") or ()) - set(values.get("tags") or ())
+            if gone:
+                storage.remove("run", run, {"tags": sorted(gone)})
+        if changed:
+            storage.put_all_attributes("run", scope, changed)
+    return names
 
 
 def _keeper(files: Path | None) -> Keep:
@@ -242,53 +271,9 @@ def _points(delivery: Delivery) -> int:
     return sum(len(event.steps) * len(event.keys) for event in told)
 
 
-def _parts(changed: Sequence[_Found]) -> Iterator[Sequence[_Found]]:
+def _parts(changed: Sequence[Found]) -> Iterator[Sequence[Found]]:
     for start in range(0, len(changed), 200):
         yield changed[start : start + 200]
-
-
-def _walk(root: str, report: ScanReport, depth: int = _DEEP) -> Iterator[_Found]:
-    """Every run folder, without going into those that are one, by path."""
-    if len(os.fsencode(root)) > _LONGEST_PATH:
-        reason = f"its path has more than {_LONGEST_PATH} bytes"
-        report.problems = [*report.problems, f"{plain_text(root[:100])}…: {reason}"]
-        return
-    try:
-        with os.scandir(root) as entries:
-            here = sorted(entries, key=lambda entry: entry.name)
-    except OSError as wrong:
-        report.problems = [*report.problems, f"{root}: {wrong.strerror}"]
-        return
-    files = {entry.name: entry for entry in here if _is_file(entry)}
-    for format in FORMATS:
-        names = format.tells(root, set(files))
-        if names:
-            stamp = _stamp(files[name] for name in names)
-            if stamp is not None:
-                yield _Found(root, format, names, stamp)
-            if not getattr(format, "NESTED", False):
-                return
-            break
-    if depth:
-        for entry in here:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _walk(entry.path, report, depth - 1)
-
-
-def _is_file(entry: "os.DirEntry[str]") -> bool:
-    """Whether it is a regular file: a pipe would be waited for without end."""
-    try:
-        return entry.is_file()
-    except OSError:
-        return False
-
-
-def _stamp(entries: "Iterable[os.DirEntry[str]]") -> str | None:
-    """Sizes and times; None where a file has gone meanwhile."""
-    try:
-        return json.dumps([(e.name, s.st_size, s.st_mtime_ns) for e in entries for s in [e.stat()]])
-    except OSError:
-        return None
 
 
 def _why(wrong: Exception) -> str:

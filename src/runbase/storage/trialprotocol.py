@@ -207,6 +207,12 @@ class TrialStorage(Protocol):
         """Set what a tool keeps about a run or an experiment."""
         ...
 
+    def put_all_attributes(
+        self, kind: Kind, scope: str, values: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        """The same of many in one transaction: id → key → value."""
+        ...
+
     def attributes(self, kind: Kind, keys: Sequence[str], scope: str) -> dict[str, dict[str, Any]]:
         """What a tool keeps about runs or experiments: id → key → value."""
         ...

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from runbase.events import Ended, Params, Started
+from runbase.events import Ended, Params, Problem, Started
 from runbase.ids import derived_id
 from runbase.registry.formats.base import (
     STILL,
@@ -18,11 +18,12 @@ from runbase.registry.formats.base import (
     Reached,
     Unreadable,
     opening,
+    read_table,
     rows_to_points,
 )
 from runbase.status import Status
 from runbase.storage.records import Delivery
-from runbase.untrusted import csv_rows, load_yaml
+from runbase.untrusted import load_yaml
 from runbase.values import flatten
 
 NAME = "lightning-csv"
@@ -40,45 +41,43 @@ def tells(folder: str, names: set[str]) -> list[str]:
 def read(folder: Path, names: Sequence[str], reached: Reached, keep: Keep) -> Folder:
     """New rows, and the parameters with the first of them."""
     del keep
-    path = folder / _METRICS
     run = derived_id(NAME, str(folder))
-    changed = path.stat().st_mtime
     began = min((folder / name).stat().st_mtime for name in names)
-    with path.open(newline="", encoding="utf-8", errors="replace") as file:
-        rows = list(csv_rows(file, lambda _: None))
-        header = list(rows[0]) if rows else []
+    first, journal = opening(run, _METRICS, folder.parent.name or "lightning", _name(folder), began)
+    known = reached(
+        journal
+    )  # twice as far as the table was read; odd, where the run was taken for over
+    table = read_table(folder / _METRICS, known // 2, over=False)
+    header = list(table.rows[0]) if table.rows else []
     if header and "step" not in header and "epoch" not in header:
         raise Unreadable(f"{_METRICS} has neither a column step nor a column epoch")
-    first, journal = opening(run, _METRICS, folder.parent.name or "lightning", _name(folder), began)
-    known = reached(journal)
-    total = 2 * len(rows) + 2  # an even offset: it runs; an odd one: it was taken for ended
-    ended = time.time() - changed > STILL
+    ended = time.time() - table.changed > STILL
+    offset = 2 * table.reached + (1 if ended else 0)
     events: list[Any] = []
     if known == 0:
         events = [first, Started(time=began)]
         params = _params(folder / _PARAMS)
         if params:
             events.append(Params(time=began, values=params))
-    done = max(known // 2 - 1, 0)
-    if len(rows) > done:
+        offset = max(offset, 2)
+    if table.new:
         if known % 2:
-            events.append(Started(time=changed, resumed=True))
-        events += rows_to_points(
-            rows[done:], "step" if "step" in header else "epoch", done, changed
-        )
-    offset = total + (1 if ended else 0)
-    if ended and offset > known:
-        events.append(Ended(time=changed, status=Status.COMPLETED))
-    deliveries = (
-        [
-            Delivery(
-                run=run, events=events, journal=journal, start=known, offset=offset, file=_METRICS
-            )
-        ]
-        if offset > known
-        else []
+            events.append(Started(time=table.changed, resumed=True))
+        step = "step" if "step" in header else "epoch"
+        events += rows_to_points(table.new, step, table.first, table.changed)
+    if ended and (table.new or not known % 2):
+        events.append(Ended(time=table.changed, status=Status.COMPLETED))
+    problems = [Problem(str(folder / _METRICS), None, problem) for problem in table.problems]
+    delivery = Delivery(
+        run=run,
+        events=events,
+        journal=journal,
+        start=known,
+        offset=offset,
+        file=_METRICS,
+        problems=problems,
     )
-    return Folder(run=run, deliveries=deliveries, live=not ended)
+    return Folder(run=run, deliveries=[delivery] if events else [], live=not ended)
 
 
 def _name(folder: Path) -> str:

@@ -4,6 +4,7 @@ Of its registry only last values were kept; here the curves come along, from met
 """
 
 import json
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -26,15 +27,23 @@ from runbase.registry.formats.base import (
     Reached,
     Unreadable,
     opening,
+    read_table,
     rows_to_points,
 )
 from runbase.status import Status
 from runbase.storage.records import Delivery
-from runbase.untrusted import csv_rows, is_inside
+from runbase.untrusted import is_inside
 from runbase.validation import usable_time
 from runbase.values import flatten
 
 NAME = "stable-pretraining"
+SCOPE = "sidecar"
+"""The scope of attributes for what else the sidecar says: `display_name`, `archived`, and fields that we do not know."""
+_FIELDS = {
+    *("schema_version", "run_id", "run_dir", "status", "created_at", "ended_at", "updated_at"),
+    *("tags", "notes", "hparams", "summary", "checkpoint_path"),
+}
+"""The fields of the sidecar that have a place of their own."""
 _SIDECAR, _METRICS, _MEDIA = "sidecar.json", "metrics.csv", "media.jsonl"
 _ENDED = {
     "completed": Status.COMPLETED,
@@ -57,8 +66,9 @@ def tells(folder: str, names: set[str]) -> list[str]:
 def read(folder: Path, names: Sequence[str], reached: Reached, keep: Keep) -> Folder:
     """The sidecar when it changed, and the rows of the curves that are new."""
     del keep
+    raw = (folder / _SIDECAR).read_bytes()
     try:
-        told: Any = json.loads((folder / _SIDECAR).read_bytes())
+        told: Any = json.loads(raw)
     except (ValueError, RecursionError) as wrong:
         raise Unreadable(f"{_SIDECAR} is damaged or half-written: {wrong}") from None
     if not isinstance(told, dict) or "run_id" not in told:
@@ -66,17 +76,26 @@ def read(folder: Path, names: Sequence[str], reached: Reached, keep: Keep) -> Fo
     told = cast("dict[str, Any]", told)
     name = str(told["run_id"])
     run = derived_id(NAME, name)
-    status = str(told.get("status") or "running")
     return Folder(
         run=run,
-        deliveries=_deliveries(folder, names, told, run, reached),
-        source_status=status,
+        deliveries=_deliveries(folder, names, told, raw, run, reached),
+        source_status=str(told.get("status") or "running"),
         checkpoint=_checkpoint(told),
+        scope=SCOPE,
+        attributes={
+            **{key: value for key, value in told.items() if key not in _FIELDS},
+            "tags": _tags(told),
+        },
     )
 
 
 def _deliveries(
-    folder: Path, names: Sequence[str], told: dict[str, Any], run: str, reached: Reached
+    folder: Path,
+    names: Sequence[str],
+    told: dict[str, Any],
+    raw: bytes,
+    run: str,
+    reached: Reached,
 ) -> Iterator[Delivery]:
     began = usable_time(told.get("created_at"), (folder / _SIDECAR).stat().st_mtime)
     parts = folder.parts
@@ -87,27 +106,38 @@ def _deliveries(
     elif len(parts) > 1:
         experiment = parts[-2]
     name = str(told["run_id"])
+    status = str(told.get("status") or "running")
+    busy: Unreadable | None = None
     if _METRICS in names:
-        yield from _curves(folder / _METRICS, run, experiment, name, began, told, reached)
+        try:
+            yield from _curves(folder / _METRICS, run, experiment, name, began, told, reached)
+        except Unreadable as wrong:  # the rest of the folder need not wait for it
+            busy = wrong
     if _MEDIA in names:
         yield from _media(folder, run, experiment, name, began, reached)
     updated = usable_time(told.get("updated_at"), (folder / _SIDECAR).stat().st_mtime)
-    version = int(updated * 1e6)
     first, journal = opening(run, _SIDECAR, experiment, name, began)
     known = reached(journal)
-    if version <= known:
-        return
-    events: list[Any] = [first] if not known else []
-    if not known:
-        events.append(Started(time=began))
-    events += _said(folder, names, told, began)
-    status = str(told.get("status") or "running")
-    if status in _ENDED:
-        end = usable_time(told.get("ended_at"), updated)
-        events.append(Ended(time=end, status=_ENDED[status]))
-    yield Delivery(
-        run=run, events=events, journal=journal, start=known, offset=version, file=_SIDECAR
-    )
+    version, content = divmod(known, 2**32)  # an odd version: it said that the run is over
+    over = status in _ENDED
+    if not known or content != zlib.crc32(raw):
+        events: list[Any] = [first, Started(time=began)] if not known else []
+        events += _said(folder, names, told, began)
+        if over:
+            end = usable_time(told.get("ended_at"), updated)
+            events.append(Ended(time=end, status=_ENDED[status]))
+        elif version % 2:
+            events.append(Started(time=updated, resumed=True))
+        yield Delivery(
+            run=run,
+            events=events,
+            journal=journal,
+            start=known,
+            offset=(2 * (version // 2 + 1) + over) * 2**32 + zlib.crc32(raw),
+            file=_SIDECAR,
+        )
+    if busy is not None:
+        raise busy
 
 
 def _said(folder: Path, names: Sequence[str], told: dict[str, Any], began: float) -> Iterator[Any]:
@@ -115,12 +145,18 @@ def _said(folder: Path, names: Sequence[str], told: dict[str, Any], began: float
     params = dict(flatten(told.get("hparams") or {}))
     if params:
         yield Params(time=began, values=params)
-    if told.get("tags"):
-        yield Tags(time=began, set={str(tag): None for tag in told["tags"]})
+    tags: dict[str, str | None] = dict.fromkeys(_tags(told))
+    archived = bool(told.get("archived"))
+    if tags or archived or "archived" in told:
+        more: dict[str, str | None] = {"archived": None} if archived else {}
+        yield Tags(time=began, set={**tags, **more}, remove=() if archived else ("archived",))
     if told.get("notes"):
         yield Noted(time=began, text=str(told["notes"]))
     now = usable_time(told.get("updated_at"), began)
-    if _METRICS not in names and told.get("summary"):
+    over = (
+        str(told.get("status")) in _ENDED
+    )  # before that, metrics.csv may still come, with the same values
+    if over and _METRICS not in names and told.get("summary"):
         numbers = {k: float(v) for k, v in told["summary"].items() if isinstance(v, int | float)}
         if numbers:
             columns: Any = [[value] for value in numbers.values()]
@@ -138,6 +174,11 @@ def _said(folder: Path, names: Sequence[str], told: dict[str, Any], began: float
                     size=place.stat().st_size,
                 )
             )
+
+
+def _tags(told: Mapping[str, Any]) -> list[str]:
+    tags: list[Any] = told.get("tags") or []
+    return [str(tag) for tag in tags]
 
 
 def _root_of(folder: Path) -> Path:
@@ -166,25 +207,19 @@ def _curves(
     """Rows of metrics.csv. Columns are added to it as metrics appear, so rows are counted, and not bytes."""
     first, journal = opening(run, _METRICS, experiment, name, began)
     known = reached(journal)
-    problems: list[str] = []
-    with path.open(newline="", encoding="utf-8", errors="replace") as file:
-        rows = list(csv_rows(file, problems.append))
-    if rows and not _whole(path):
-        rows.pop()  # the last line is still being written
-    if len(rows) <= known:
+    table = read_table(path, known, over=str(told.get("status")) in _ENDED)
+    if not table.new:
         return
-    changed = path.stat().st_mtime
-    when = min(usable_time(told.get("updated_at"), changed), changed)
-    points = list(rows_to_points(rows[known:], "step", known, when))
-    events: list[Any] = [*([] if known else [first]), *points]
+    when = min(usable_time(told.get("updated_at"), table.changed), table.changed)
+    points = list(rows_to_points(table.new, "step", table.first, when))
     yield Delivery(
         run=run,
-        events=events,
+        events=[*([] if known else [first]), *points],
         journal=journal,
         start=known,
-        offset=len(rows),
+        offset=table.reached,
         file=_METRICS,
-        problems=[Problem(str(path), None, problem) for problem in problems],
+        problems=[Problem(str(path), None, problem) for problem in table.problems],
     )
 
 
@@ -228,10 +263,3 @@ def _media(
             file=_MEDIA,
             problems=damaged,
         )
-
-
-def _whole(path: Path) -> bool:
-    """Whether its last line has been ended."""
-    with path.open("rb") as file:
-        file.seek(-1, 2)
-        return file.read(1) == b"\n"

@@ -38,6 +38,15 @@ def get(session: Session, kind: Kind, keys: Sequence[str], scope: str) -> dict[s
     return found
 
 
+def of_run(session: Session, run: str) -> dict[str, dict[str, Any]]:
+    """All that tools keep about a run: scope → key → value."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in session.rows("attributes_of_run", run=run):
+        value = scalars.value(row["type"], row["number"], row["text"])
+        found.setdefault(row["scope"], {})[row["key"]] = value
+    return found
+
+
 def add_samples(session: Session, run: str, samples: Iterable[Sample]) -> None:
     """Figures by time; one that is there already stays as it is."""
     session.rows("lock_runs", runs=session.each([run]))

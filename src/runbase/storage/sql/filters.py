@@ -91,7 +91,7 @@ class Compiler:
         self.joins: list[str] = []
         self._subject, self._dialect, self._time, self._known = subject, dialect, time, known
         self._own = own or {}
-        self._names: dict[tuple[str, str], Name] = {}
+        self._names: dict[tuple[str, str, str], Name] = {}
         self._now = datetime.now(UTC) if now is None else datetime.fromtimestamp(now, UTC)
         self._text = ""
 
@@ -363,6 +363,8 @@ class Compiler:
             sql = for_dialect(column.sql, self._dialect).strip()
             return Expression(sql, column.kind, upper=column.upper, truth=column.truth)
         word = self._word(path)
+        if not word and len(path) > 2:  # attributes.SCOPE.KEY
+            word = path[0].lower()
         if word in self._subject.families and len(path) > 1:
             return self._named(word, path[1:])
         raise self._unknown(path, node)
@@ -379,15 +381,18 @@ class Compiler:
 
     def _named(self, word: str, path: list[str]) -> Expression:
         family = self._subject.families[word]
+        scope = path[0] if family.scoped else ""
+        path = path[1:] if family.scoped else path
         figure = family.figures.get(path[-1]) if len(path) > 1 else None
         key = ".".join(path if figure is None else path[:-1])
-        name = self._names.get((word, key))
+        name = self._names.get((word, scope, key))
         if name is None:
             bound = stored_key(plain_text(key)) if family.join else key
             name = Name(family, f"f{len(self._names)}", self._bind(bound))
-            self._names[word, key] = name
+            self._names[word, scope, key] = name
             if family.join:
-                self.joins.append(family.join.format(name.alias, name.key))
+                bound_scope = self._bind(scope) if family.scoped else ""
+                self.joins.append(family.join.format(name.alias, name.key, bound_scope))
         if figure is not None:
             return Expression(figure.sql.format(name.alias, name.key), figure.kind, name)
         if family.kind == "any":

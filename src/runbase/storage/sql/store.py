@@ -37,6 +37,7 @@ from runbase.storage.records import (
 from runbase.storage.sql import (
     apply,
     artifacts,
+    attributes,
     curves,
     edits,
     experiments,
@@ -251,6 +252,7 @@ class SqlStorage(KeepStore, TrialStore):
                     found[0],
                     artifacts=artifacts.listing(session, run),
                     history=runs.history(session, run),
+                    attributes=attributes.of_run(session, run),
                     links=listing.links(session, "links_of_run", run),
                     uses=artifacts.uses(session, run),
                 )

@@ -81,6 +81,8 @@ class Family(Struct, frozen=True):
     figures: Mapping[str, Column] = {}
     known: str = ""
     """A query for keys there are, to suggest from."""
+    scoped: bool = False
+    """Whether a key is within a scope, which the first name is; `join` binds that as `{2}`."""
 
 
 class Subject(Struct, frozen=True):
@@ -109,6 +111,13 @@ _PARAMS = Family(
         "any": "coalesce({0}.text, '')",
     },
     known="select key from params group by key order by count(*) desc limit 200",
+)
+_ATTRIBUTES = Family(
+    join="left join attributes {0} on {0}.run_id = r.id and {0}.scope = {2} and {0}.key = {1}",
+    kind="any",
+    values=_PARAMS.values,
+    known="select scope || '.' || key from attributes group by scope, key order by count(*) desc limit 200",
+    scoped=True,
 )
 _METRICS = Family(
     join="left join series {0} on {0}.run_id = r.id and {0}.kind = 'metric' and {0}.key = {1}",
@@ -140,14 +149,16 @@ _ARTIFACTS = Family(
 )
 
 
-def _document(column: str) -> Family:
-    """The top-level keys of a JSON column, as text; true and false as these words."""
+def _document(column: str, key: str | None = None) -> Family:
+    """The top-level keys of a JSON column, or of a document in it, as text; true and false as these words."""
+    inside = "" if key is None else f", '$.{key}'"
+    document = column if key is None else f"({column} -> '{key}')"
     value = f"""
 -- only: sqlite
 (select case j.type when 'true' then 'true' when 'false' then 'false' when 'null' then null
-        else cast(j.atom as text) end from json_each({column}) j where j.key = {{1}})
+        else cast(j.atom as text) end from json_each({column}{inside}) j where j.key = {{1}})
 -- only: postgres
-({column} ->> cast({{1}} as text))
+({document} ->> cast({{1}} as text))
 -- only: end
 """
     return Family(join="", kind="text", values={"text": value})
@@ -237,6 +248,8 @@ RUNS = Subject(
         "system": _document("r.system"),
         "error": _document("r.error"),
         "config": _document("e.config"),
+        "slurm": _document("r.system", "slurm"),
+        "attributes": _ATTRIBUTES,
     },
     words={
         "param": "params",

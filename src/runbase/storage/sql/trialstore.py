@@ -216,6 +216,12 @@ class TrialStore:
         """Set what a tool keeps about a run or an experiment."""
         self._transact(lambda session: kept.put(session, kind, key, scope, values))
 
+    def put_all_attributes(
+        self, kind: Kind, scope: str, values: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        """The same of many in one transaction: id → key → value."""
+        self._transact(lambda session: kept.put_all(session, kind, scope, values))
+
     def attributes(self, kind: Kind, keys: Sequence[str], scope: str) -> dict[str, dict[str, Any]]:
         """What a tool keeps about runs or experiments: id → key → value."""
         with self._driver.read() as session:

@@ -46,6 +46,11 @@ set type = excluded.type, number = excluded.number, text = excluded.text;
 select a.run_id as of, coalesce(a.long_key, a.key) as key, a.type, a.number, a.text from attributes a
 where a.run_id = any(:ids) and a.scope = :scope order by a.run_id, a.key;
 
+-- name: attributes_of_run
+-- All that tools keep about a run.
+select scope, coalesce(long_key, key) as key, type, number, text from attributes
+where run_id = :run order by scope, key;
+
 -- name: experiment_attributes_in_scope
 -- What a tool keeps about experiments.
 select a.experiment_id as of, coalesce(a.long_key, a.key) as key, a.type, a.number, a.text
