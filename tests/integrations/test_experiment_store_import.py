@@ -96,6 +96,9 @@ def source(tmp_path: Path) -> Path:
     database.execute(
         "insert into metrics_log (run_id, step, timestamp, metrics) values ('r1', 99, '', 'x')"
     )
+    database.execute(
+        "insert into metrics_log (run_id, step, timestamp, metrics) values ('gone', 0, '', '{}')"
+    )
     database.commit()
     database.close()
     return path
@@ -108,6 +111,7 @@ def test_everything_comes_along(source: Path, tmp_path: Path) -> None:
         assert (report.runs, report.new, report.experiments) == (3, 3, 4)
         assert report.points == 43
         assert report.counts == {"parameters": 6, "texts": 2, "documents": 1, "files": 3}
+        assert report.left_out == {"steps of runs that were deleted": 1}
         [problem] = report.problems
         assert "of run r1: 'x' is no document" in problem
         experiments = store.experiments(order_by="created_at")

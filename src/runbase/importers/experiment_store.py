@@ -77,6 +77,10 @@ def runs(asked: Asked) -> Iterator[Foreign]:
                 run.experiment_id = _experiment_id(experiment)
             return run
 
+        orphans = ask(
+            "select count(*) from metrics_log where run_id is null or run_id not in (select id from runs)"
+        )
+        asked.leave_out("steps of runs that were deleted", int(orphans[0][0]))
         rows = ask(
             "select id, experiment_id, status, config, metrics, artifacts, error_message, started_at, ended_at "
             "from runs order by started_at, id"
