@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import runbase
-from runbase import background
+from runbase.run import background
 
 with suppress(
     ValueError

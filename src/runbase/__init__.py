@@ -15,27 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from runbase.active import current_run
     from runbase.client import Experiments, Runs, Store, open
-    from runbase.current import (
-        finish,
-        init,
-        log,
-        log_artifact,
-        log_dict,
-        log_figure,
-        log_histogram,
-        log_image,
-        log_metric,
-        log_metrics,
-        log_param,
-        log_params,
-        log_table,
-        log_telemetry,
-        log_text,
-        note,
-        tag,
-    )
     from runbase.errors import (
         Ambiguous,
         FilterError,
@@ -55,24 +35,44 @@ if TYPE_CHECKING:
     )
     from runbase.folders import open_registry
     from runbase.model import Objective
-    from runbase.run import Run
-    from runbase.start import start_run, track
+    from runbase.run.context import current_run
+    from runbase.run.fluent import (
+        finish,
+        init,
+        log,
+        log_artifact,
+        log_dict,
+        log_figure,
+        log_histogram,
+        log_image,
+        log_metric,
+        log_metrics,
+        log_param,
+        log_params,
+        log_table,
+        log_telemetry,
+        log_text,
+        note,
+        tag,
+    )
+    from runbase.run.run import Run
+    from runbase.run.start import start_run, track
     from runbase.status import Phase, Status
 
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
     "client": "Experiments Runs Store open",
-    "current": "finish init log log_artifact log_dict log_figure log_histogram log_image log_metric "
+    "run.fluent": "finish init log log_artifact log_dict log_figure log_histogram log_image log_metric "
     "log_metrics log_param log_params log_table log_telemetry log_text note tag",
     "errors": "Ambiguous FilterError HomeError InvalidValue NotFound QueryError QueryTimeout "
     "RunFinished RunbaseError StoreBusy StoreCorrupt StoreError StoreTooNew StoreUnavailable "
     "UsageError",
-    "active": "current_run",
+    "run.context": "current_run",
     "folders": "open_registry",
     "model": "Objective",
-    "run": "Run",
-    "start": "start_run track",
+    "run.run": "Run",
+    "run.start": "start_run track",
     "status": "Phase Status",
 }
 _PLACES = {name: module for module, names in _HOMES.items() for name in names.split()}

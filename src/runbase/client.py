@@ -8,12 +8,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from runbase import rebuilding
-from runbase.active import flush_into
 from runbase.events import Problem
 from runbase.ingest import Report, check_liveness, sync
 from runbase.listings import Experiments, Runs
 from runbase.model import Run
 from runbase.registry import ScanReport, scan
+from runbase.run.context import flush_into
 from runbase.settings import database, load
 from runbase.shelves.backups import BackupShelf
 from runbase.shelves.base import RunLike

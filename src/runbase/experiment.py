@@ -23,8 +23,8 @@ from runbase.errors import UsageError
 from runbase.events import Points
 from runbase.ids import name_for, new_id
 from runbase.learning import Learner
-from runbase.leases import Held, Lease
 from runbase.listings import Runs
+from runbase.run.lease import Held, Lease
 from runbase.shelves.base import labels
 from runbase.status import Status
 from runbase.storage.records import NewTrial
@@ -33,7 +33,7 @@ from runbase.values import Moment, flatten, to_scalar, to_seconds
 
 if TYPE_CHECKING:
     from runbase.client import Store
-    from runbase.run import Run
+    from runbase.run.run import Run
 
 RETRIES = 2
 """How often a trial is tried again when the machine it runs on is lost."""
@@ -98,7 +98,7 @@ class Experiment(Learner, frozen=True, kw_only=True, dict=True):
         config: Mapping[str, Any] | None = None,
     ) -> list[str]:
         """Queue many at once, in one transaction; their ids, in order. Arguments as for `new_trial`."""
-        from runbase.arguments import as_params
+        from runbase.coerce import as_params
 
         if retries < 0:
             raise UsageError(f"retries is {retries}; 0 is the least")
@@ -254,7 +254,7 @@ class Claim:
 
     def start(self, **options: Any) -> "Run":
         """Begin to run it: a `Run` that renews the claim by itself; the options are those of `start_run`."""
-        from runbase.start import begin
+        from runbase.run.start import begin
 
         options.setdefault("store", self._store)
         return begin(self._held, run_id=self.id, **options)

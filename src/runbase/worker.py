@@ -21,12 +21,12 @@ from msgspec import Struct
 
 from runbase.errors import UsageError
 from runbase.experiment import LEASE, Claim, Experiment
-from runbase.openings import ATTEMPT
+from runbase.run.resolve import ATTEMPT
 from runbase.status import Status
 
 if TYPE_CHECKING:
     from runbase.client import Store
-    from runbase.run import Run
+    from runbase.run.run import Run
 
 GRACE = 10.0
 """Seconds between asking a command to end and killing it."""

@@ -13,10 +13,10 @@ from typing import Any
 from typer.testing import CliRunner
 
 import runbase
-from runbase import background
 from runbase.cli.app import app
 from runbase.ids import new_id
 from runbase.importers import import_from
+from runbase.run import background
 from runbase.worker import Worker
 
 OLD = Path(__file__).parents[1] / "migrations" / "fixtures" / "0001_first.db.gz"

@@ -254,7 +254,7 @@ def test_training_does_not_wait_for_an_upload(
     """While a place takes its time, `log_artifact` has returned long ago."""
     import threading
 
-    from runbase import roots
+    from runbase.artifacts import roots
 
     monkeypatch.setenv("RUNBASE_ARTIFACTS", bucket)
     may_go_on, began = threading.Event(), threading.Event()

@@ -18,7 +18,7 @@ Script = Callable[..., "subprocess.Popen[str]"]
 
 WRITES = """
 import os, sys, runbase
-from runbase import background
+from runbase.run import background
 background.EVERY = 0.01
 run = runbase.start_run('busy', store=sys.argv[1], capture=False)
 print(run.id, flush=True)

@@ -151,7 +151,7 @@ def test_a_terminal_stays_a_terminal(home: Path, tmp_path: Path) -> None:
 def test_sampling(script: Script, home: Path) -> None:
     code = """
 import time, runbase
-from runbase import background
+from runbase.run import background
 run = runbase.start_run('s', capture=['sampling'])
 while not run._care._samples:
     time.sleep(0.01)

@@ -187,7 +187,7 @@ def test_a_run_without_a_server(server: Server, home: Path, script: Script) -> N
 
 MANY = """
 import sys, time, runbase
-from runbase import background
+from runbase.run import background
 background.EVERY = 0.05
 number = int(sys.argv[1])
 sys.stdin.readline()

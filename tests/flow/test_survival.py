@@ -28,7 +28,7 @@ Script = Callable[..., "subprocess.Popen[str]"]
 
 LOGS = """
 import os, sys, runbase
-from runbase import background
+from runbase.run import background
 background.EVERY = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
 run = runbase.start_run('kill', capture=False)
 os.write(1, (run.id + chr(10)).encode())
@@ -162,12 +162,12 @@ def test_runs_on_other_hosts_by_their_heartbeat(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Liveness by the file server's clock: no host's own clock can make a living run look dead."""
-    from runbase import openings
     from runbase.events import Process
+    from runbase.run import resolve
 
     here = this_process()
     monkeypatch.setattr(
-        openings, "this_process", lambda: Process("other-host", 1, here.started, "b n")
+        resolve, "this_process", lambda: Process("other-host", 1, here.started, "b n")
     )
     run = runbase.start_run("far", home=home, capture=False)
     run.log({"x": 1})

@@ -25,7 +25,7 @@ from mlos_bench.tunables.tunable_groups import TunableGroups
 
 import runbase
 from runbase.integrations.mlos import RunbaseStorage
-from runbase.leases import Keeper
+from runbase.run.lease import Keeper
 from runbase.space import Categorical, Float, Int
 from tests.patience import PATIENCE
 
@@ -670,8 +670,8 @@ def test_a_claim_is_renewed_while_a_trial_runs(
 
 
 def test_a_keeper_ends_when_there_is_nothing_to_keep(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runbase.leases.IDLE", 0.01)
-    from runbase.leases import Held, Lease
+    monkeypatch.setattr("runbase.run.lease.IDLE", 0.01)
+    from runbase.run.lease import Held, Lease
 
     keeper = Keeper(lambda: pytest.fail("there is nothing to renew yet"))
     lease = Lease(Held(run="r", attempt=1, runner="me", seconds=600))

@@ -18,10 +18,10 @@ from runbase.storage.urls import open_storage
 
 SOURCE = Path(runbase.__file__).parent
 FLOORS = {
-    0: "model events status errors ids values validation untrusted space protobuf secrets",
-    1: "journal storage files",
-    2: "ingest capture trials registry analysis",
-    3: "client experiment folders learning leases openings requeued rebuilding worker run start active arguments params current background endings settings aio testing shelves listings roots recorder media mediafiles holdings uploads importers",
+    0: "model events status errors ids values untrusted space protobuf secrets",
+    1: "journal storage",
+    2: "settings artifacts ingest capture trials registry analysis",
+    3: "coerce run client experiment folders learning rebuilding worker aio testing shelves listings importers",
     4: "cli server integrations",
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names.split()}

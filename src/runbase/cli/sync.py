@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from runbase.artifacts.uploads import take_up
 from runbase.cli import common
 from runbase.client import Store
 from runbase.client import open as open_store
@@ -12,7 +13,6 @@ from runbase.ingest.home import waiting
 from runbase.rebuilding import rebuildable, set_aside
 from runbase.settings import Settings, load
 from runbase.shelves.transfer import Salvaged
-from runbase.uploads import take_up
 
 EXAMPLES = "Examples: runbase sync · runbase sync --rebuild --dry-run · runbase sync --rebuild"
 

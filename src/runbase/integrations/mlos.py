@@ -41,9 +41,9 @@ from runbase.integrations import mlos_terms as terms
 from runbase.integrations.mlos_config import address, register
 from runbase.integrations.mlos_data import KEPT, RESULT, Access, RunbaseExperimentData
 from runbase.integrations.mlos_trial import Trial
-from runbase.leases import Keeper
 from runbase.model import Experiment as ExperimentRecord
 from runbase.model import Objective
+from runbase.run.lease import Keeper
 from runbase.storage.records import NewTrial, TrialRow
 
 Objectives = dict[str, Literal["min", "max"]]

@@ -12,7 +12,7 @@ from mlos_bench.storage.base_storage import Storage
 from runbase.experiment import LEASE, this_runner
 from runbase.integrations import mlos_terms as terms
 from runbase.integrations.mlos_data import KEPT, RESULT, Access
-from runbase.leases import Held, Keeper, Lease
+from runbase.run.lease import Held, Keeper, Lease
 
 _LOG = logging.getLogger(__name__)
 _ACCEPTED = frozenset(inspect.signature(Storage.Trial.__init__).parameters)

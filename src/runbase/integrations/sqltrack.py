@@ -22,7 +22,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import runbase
-from runbase.arguments import as_environment, program_options
+from runbase.coerce import as_environment, program_options
 from runbase.errors import UsageError
 from runbase.importers.sqltrack import ENDED
 

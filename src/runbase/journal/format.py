@@ -18,7 +18,7 @@ from zlib import adler32
 import msgspec
 
 from runbase.events import JournalEvent, Opened, Points, Scalar, Types
-from runbase.validation import check_event
+from runbase.journal.validation import check_event
 from runbase.values import DEEPEST, EARLIEST, LARGEST_INTEGER, LATEST, plain_texts, without_nul
 
 VERSION = 1

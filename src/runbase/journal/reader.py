@@ -28,7 +28,7 @@ from runbase.journal.format import (
     time_of,
 )
 from runbase.journal.packed import SUFFIX, is_packed, last_line, open_lines
-from runbase.validation import mended
+from runbase.journal.validation import mended
 
 BATCH_BYTES = 2**19
 LARGEST_LINE = 2**26

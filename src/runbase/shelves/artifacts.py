@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
-from runbase import roots
+from runbase.artifacts import roots
+from runbase.artifacts.files import digest
 from runbase.errors import NotFound, StoreError, UsageError, suggestion
-from runbase.files import digest
 from runbase.model import Artifact, Run, Use
 from runbase.settings import load
 from runbase.shelves.base import ExperimentLike, RunLike, Shelf

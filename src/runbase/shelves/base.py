@@ -74,6 +74,6 @@ def given(**fields: Any) -> dict[str, Any]:
 
 def labels(tags: Any) -> Mapping[str, str | None]:
     """Tags, however they are given."""
-    from runbase.arguments import as_tags
+    from runbase.coerce import as_tags
 
     return as_tags(tags)

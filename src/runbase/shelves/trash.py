@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from runbase import roots
+from runbase.artifacts import roots
 from runbase.errors import UsageError
 from runbase.ingest.tidying import Tidied, leftovers, loose_files, pack_journals
 from runbase.shelves.base import Shelf

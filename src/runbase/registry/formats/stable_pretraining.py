@@ -21,6 +21,7 @@ from runbase.events import (
     Tags,
 )
 from runbase.ids import derived_id
+from runbase.journal.validation import usable_time
 from runbase.registry.formats.base import (
     Folder,
     Keep,
@@ -33,7 +34,6 @@ from runbase.registry.formats.base import (
 from runbase.status import Status
 from runbase.storage.records import Delivery
 from runbase.untrusted import is_inside
-from runbase.validation import usable_time
 from runbase.values import flatten
 
 NAME = "stable-pretraining"

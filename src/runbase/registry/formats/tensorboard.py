@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from runbase.artifacts.files import safe_name
 from runbase.events import (
     ArtifactLogged,
     Ended,
@@ -21,13 +22,12 @@ from runbase.events import (
     Scalar,
     Started,
 )
-from runbase.files import safe_name
 from runbase.ids import derived_id
+from runbase.journal.validation import usable_time
 from runbase.registry.formats.base import STILL, Folder, Keep, Reached, opening
 from runbase.registry.formats.tfevents import Damaged, Media, TensorBoardEvent, events
 from runbase.status import Status
 from runbase.storage.records import Delivery
-from runbase.validation import usable_time
 
 NAME = "tensorboard"
 NESTED = True

@@ -32,10 +32,10 @@ from runbase.events import (
     Tags,
     Types,
 )
+from runbase.journal.validation import check_event, mended
 from runbase.storage.records import Applied, Delivery
 from runbase.storage.sql import artifacts, points, runs
 from runbase.storage.sql.session import Session
-from runbase.validation import check_event, mended
 from runbase.values import plain_text
 
 _HANDLERS: dict[type, Any] = {

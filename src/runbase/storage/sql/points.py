@@ -13,9 +13,9 @@ import msgspec
 from msgspec.structs import replace
 
 from runbase.events import Points, Scalar, Types
+from runbase.journal.validation import floats_for_large
 from runbase.storage.arrays import total
 from runbase.storage.sql.session import Session
-from runbase.validation import floats_for_large
 from runbase.values import plain_text
 
 BLOCK = 1024

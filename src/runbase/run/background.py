@@ -17,7 +17,7 @@ from runbase.errors import StoreBusy, StoreError, StoreOffline
 if TYPE_CHECKING:
     from runbase.capture.sampling import Sampler
     from runbase.journal import JournalWriter
-    from runbase.leases import Lease
+    from runbase.run.lease import Lease
     from runbase.storage.protocol import Storage
 
 EVERY = 1.0

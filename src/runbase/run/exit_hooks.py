@@ -17,9 +17,9 @@ from typing import Any, Protocol
 
 from runbase.capture.slurm import why_terminated
 from runbase.errors import UsageError, suggestion
+from runbase.journal.validation import EXIT_CODES
 from runbase.secrets import mask_text
 from runbase.status import Phase, Status
-from runbase.validation import EXIT_CODES
 from runbase.values import to_text
 
 USUAL: Mapping[str, Status | None] = {

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from runbase import roots
+from runbase.artifacts import roots
 from runbase.errors import RunbaseError
 from runbase.events import ArtifactLogged, Opened
 from runbase.ids import new_id

@@ -5,14 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runbase import active
 from runbase.errors import InvalidValue, RunFinished
 from runbase.events import ArtifactLogged, JournalEvent, Scalar
 from runbase.journal import JournalWriter
+from runbase.run import context
 from runbase.values import to_step
 
 if TYPE_CHECKING:
-    from runbase.uploads import Uploader
+    from runbase.artifacts.uploads import Uploader
 
 
 class Recorder:
@@ -28,7 +28,7 @@ class Recorder:
     @property
     def finished(self) -> bool:
         """Whether it has ended."""
-        return self not in active.runs
+        return self not in context.runs
 
     def _append(self, event: JournalEvent) -> None:
         self._journal.append(event)
@@ -46,7 +46,7 @@ class Recorder:
 
     def _uploads(self) -> "Uploader":
         if self._uploader is None:
-            from runbase.uploads import Uploader
+            from runbase.artifacts.uploads import Uploader
 
             assert self._artifact_root is not None
             self._uploader = Uploader(self.folder, self._artifact_root, self._append)

@@ -4,9 +4,9 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from runbase.active import current_run, required_run
-from runbase.run import Run
-from runbase.start import start_run
+from runbase.run.context import current_run, required_run
+from runbase.run.run import Run
+from runbase.run.start import start_run
 from runbase.status import Status
 
 

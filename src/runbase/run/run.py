@@ -16,10 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
 
-from runbase import active, background, endings
-from runbase.arguments import as_params, as_tags
-from runbase.background import Care
 from runbase.capture import output
+from runbase.coerce import as_params, as_tags
 from runbase.errors import RunFinished, StoreBusy, UsageError
 from runbase.events import (
     Ended,
@@ -30,13 +28,15 @@ from runbase.events import (
     Tags,
     Types,
 )
-from runbase.holdings import ArtifactLog
 from runbase.journal import JournalWriter
-from runbase.media import MediaLog
-from runbase.params import RunParams
+from runbase.journal.validation import EXIT_CODES
+from runbase.run import background, context, exit_hooks
+from runbase.run.artifacts import ArtifactLog
+from runbase.run.background import Care
+from runbase.run.media import MediaLog
+from runbase.run.params import RunParams
 from runbase.secrets import mask_text
 from runbase.status import Status
-from runbase.validation import EXIT_CODES
 from runbase.values import (
     LARGEST_INTEGER,
     flatten,
@@ -123,9 +123,9 @@ class Run(MediaLog, ArtifactLog):
         self.capturing: threading.Thread | None = None
         self._entered: contextvars.Token[Run | None] | None = None
         self.nests = False
-        self._before = active.current.get()
-        active.runs.append(self)
-        active.current.set(self)
+        self._before = context.current.get()
+        context.runs.append(self)
+        context.current.set(self)
 
     # The hot path.
 
@@ -278,16 +278,16 @@ class Run(MediaLog, ArtifactLog):
         if parsed is not None and parsed.phase != "ended":
             raise UsageError(f"a run cannot end as {parsed.value}, which is no end")
         raised = error if isinstance(error, BaseException) else None
-        details = endings.describe(raised)
+        details = exit_hooks.describe(raised)
         if isinstance(error, str):
             details = {"type": "error", "message": mask_text(error), "traceback": ""}
         if parsed is None:
             if isinstance(error, str):
                 parsed = self._outcomes["exception"] or Status.FAILED
             else:
-                parsed = endings.judge(raised, exit_code, self._outcomes)
+                parsed = exit_hooks.judge(raised, exit_code, self._outcomes)
         if exit_code is None:
-            exit_code = endings.exit_code_of(raised)
+            exit_code = exit_hooks.exit_code_of(raised)
         elif exit_code not in EXIT_CODES:
             raise UsageError(f"exit_code is {exit_code}, and has at most 32 bits")
         self._end(parsed, details, exit_code)
@@ -298,7 +298,7 @@ class Run(MediaLog, ArtifactLog):
 
     def __enter__(self) -> Self:
         self.nests = True
-        self._entered = active.current.set(self)
+        self._entered = context.current.set(self)
         return self
 
     def __exit__(
@@ -347,19 +347,19 @@ class Run(MediaLog, ArtifactLog):
                 threading.RLock()
             )  # a thread that the fork left behind may hold the other
         with self._ending:
-            if self not in active.runs or self._is_ending:
+            if self not in context.runs or self._is_ending:
                 return
             self._is_ending = True
             try:
                 self._write_end(status, error, exit_code, deadline)
             finally:
                 self._is_ending = False
-            active.runs.remove(self)
+            context.runs.remove(self)
         if self._pid != os.getpid():
             return
-        endings.unregister(self)
-        if active.current.get() is self:
-            active.current.set(self._before if self._before in active.runs else None)
+        exit_hooks.unregister(self)
+        if context.current.get() is self:
+            context.current.set(self._before if self._before in context.runs else None)
         self._drain(deadline)
         if self._discard is not None:
             shutil.rmtree(self._discard, ignore_errors=True)

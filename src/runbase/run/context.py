@@ -7,7 +7,7 @@ from runbase.errors import UsageError
 
 if TYPE_CHECKING:
     from runbase.ingest import Report
-    from runbase.run import Run
+    from runbase.run.run import Run
 
 current: contextvars.ContextVar["Run | None"] = contextvars.ContextVar("runbase_run", default=None)
 runs: "list[Run]" = []

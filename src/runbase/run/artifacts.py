@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from runbase.analysis.directions import lower_is_better
+from runbase.artifacts.files import copy, digest, safe_name, sources
 from runbase.errors import UsageError
 from runbase.events import ArtifactLogged, ArtifactRemoved, ArtifactUsed
-from runbase.files import copy, digest, safe_name, sources
-from runbase.recorder import Recorder
+from runbase.run.base import Recorder
 from runbase.values import encode_json, to_parameter, to_scalar
 
 if TYPE_CHECKING:
-    from runbase.background import Care
+    from runbase.run.background import Care
 
 CHECKPOINTS = "checkpoints.json"
 """Which checkpoints a run keeps, in its folder: read again when it is resumed."""

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from runbase.arguments import as_table
+from runbase.artifacts.files import describe, safe_name
+from runbase.coerce import as_table
 from runbase.errors import InvalidValue
 from runbase.events import ArtifactLogged, RecordLogged, Scalar
-from runbase.files import describe, safe_name
-from runbase.recorder import Recorder
+from runbase.run.base import Recorder
 from runbase.values import encode_json, to_parameter, to_text
 
 LARGEST_INLINE = 2**16
@@ -44,7 +44,7 @@ class MediaLog(Recorder):
         `values` are numbers in any shape: a list, an array, a tensor on any device, with or without
         gradients. Values that are not finite are counted apart. Raises InvalidValue.
         """
-        from runbase.mediafiles import histogram
+        from runbase.run.encode_media import histogram
 
         self._record(key, "histogram", histogram(key, values, bins), step)
 
@@ -56,7 +56,7 @@ class MediaLog(Recorder):
         PyTorch has it, is recognised unless the last dimension could be the channels as well. Raises
         InvalidValue.
         """
-        from runbase.mediafiles import save_image
+        from runbase.run.encode_media import save_image
 
         self._keep(key, "image", step, ".png", lambda path: save_image(key, image, path))
 
@@ -68,7 +68,7 @@ class MediaLog(Recorder):
         """Keep a sound at a step: a path, the bytes of a file, or samples as an array, (samples,) or
         (samples, channels), int16 or floats from -1 to 1, with their `sample_rate` in hertz.
         """
-        from runbase.mediafiles import save_audio, suffix_of
+        from runbase.run.encode_media import save_audio, suffix_of
 
         suffix = suffix_of(audio, ".wav")
         self._keep(
@@ -79,7 +79,7 @@ class MediaLog(Recorder):
         """Keep moving pictures at a step: a path, the bytes of a file, or frames as an array,
         (frames, height, width) or (frames, height, width, 3), which become an animated WebP at `fps`.
         """
-        from runbase.mediafiles import save_video, suffix_of
+        from runbase.run.encode_media import save_video, suffix_of
 
         suffix = suffix_of(video, ".webp")
         self._keep(key, "video", step, suffix, lambda path: save_video(key, video, path, fps))

@@ -8,14 +8,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from runbase import background, requeued
-from runbase.active import is_active
 from runbase.errors import HomeError, NotFound, UsageError, suggestion
 from runbase.events import Opened, Scalar
 from runbase.ids import folder_name, name_for, new_id
 from runbase.ingest.liveness import has_begun, is_led, this_process
 from runbase.journal import VERSION, files, last_time, opened, read
-from runbase.leases import Held
+from runbase.run import background, slurm_requeue
+from runbase.run.context import is_active
+from runbase.run.lease import Held
 from runbase.settings import Settings
 
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ def open_run(
         wished = None  # the environment's id is for one run, and this is a second one beside it
     job = None
     if wished is None and resume is None and held is None and not rank():
-        job = requeued.mark(home, settings.text("experiment") or script_name())
-        wished = requeued.earlier(job)
+        job = slurm_requeue.mark(home, settings.text("experiment") or script_name())
+        wished = slurm_requeue.earlier(job)
     found = _find(home, resume, wished)
     attached = held is None and wished is not None and (rank() > 0 or _led(found))
     attempt = int(os.environ.get(ATTEMPT, "0")) if held is None else held.attempt

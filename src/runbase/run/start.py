@@ -10,17 +10,17 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
-from runbase import background, endings, requeued
-from runbase.active import enclosing_run
-from runbase.arguments import as_params, as_tags
-from runbase.background import Care, beat
 from runbase.capture import facts, output, slurm
+from runbase.coerce import as_params, as_tags
 from runbase.errors import UsageError
 from runbase.events import Captured, Noted, Started, Tags
 from runbase.journal import JournalWriter
-from runbase.leases import Held, Lease
-from runbase.openings import ATTEMPT, next_step, nowhere, open_run
-from runbase.run import Run
+from runbase.run import background, exit_hooks, slurm_requeue
+from runbase.run.background import Care, beat
+from runbase.run.context import enclosing_run
+from runbase.run.lease import Held, Lease
+from runbase.run.resolve import ATTEMPT, next_step, nowhere, open_run
+from runbase.run.run import Run
 from runbase.settings import Settings, load, on_network
 from runbase.status import Status
 from runbase.storage.address import without_password
@@ -118,7 +118,7 @@ def begin(
         capture=_as_setting(capture),
         notes=notes,
     )
-    outcomes = endings.outcomes(ends)
+    outcomes = exit_hooks.outcomes(ends)
     given = {} if params is None else as_params(params)
     labels = as_tags(tags)
     wanted = facts.parts(_capture(settings))
@@ -132,7 +132,7 @@ def begin(
     if held is not None:
         care.lease = Lease(held)
     beat(opening.folder)
-    requeued.note(opening.job, opening.run_id)
+    slurm_requeue.note(opening.job, opening.run_id)
     # A worker keeps the output of the command that it runs, which is us.
     kept = opening.attached and ATTEMPT in os.environ
     captured = (
@@ -168,7 +168,7 @@ def begin(
             )
         )
     _say_the_first(run, journal, settings, wanted, given, labels)
-    endings.register(run)
+    exit_hooks.register(run)
     _capture_slowly(run, journal, wanted)
     background.add(care)
     if not disabled:

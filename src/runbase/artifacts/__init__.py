@@ -1,0 +1,1 @@
+"""Files of runs: copied into the run's folder, uploaded, and read from folders that are known."""
