@@ -15,7 +15,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from runbase.client import Experiments, Runs, Store, open
     from runbase.errors import (
         Ambiguous,
         FilterError,
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
         StoreUnavailable,
         UsageError,
     )
-    from runbase.folders import open_registry
     from runbase.model import Objective
     from runbase.run.context import current_run
     from runbase.run.fluent import (
@@ -58,18 +56,20 @@ if TYPE_CHECKING:
     from runbase.run.run import Run
     from runbase.run.start import start_run, track
     from runbase.status import Phase, Status
+    from runbase.store.run_registry import open_registry
+    from runbase.store.store import Experiments, Runs, Store, open
 
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
-    "client": "Experiments Runs Store open",
+    "store.store": "Experiments Runs Store open",
     "run.fluent": "finish init log log_artifact log_dict log_figure log_histogram log_image log_metric "
     "log_metrics log_param log_params log_table log_telemetry log_text note tag",
     "errors": "Ambiguous FilterError HomeError InvalidValue NotFound QueryError QueryTimeout "
     "RunFinished RunbaseError StoreBusy StoreCorrupt StoreError StoreTooNew StoreUnavailable "
     "UsageError",
     "run.context": "current_run",
-    "folders": "open_registry",
+    "store.run_registry": "open_registry",
     "model": "Objective",
     "run.run": "Run",
     "run.start": "start_run track",

@@ -17,11 +17,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
-from runbase import client, model
-from runbase.client import Store
-from runbase.experiment import LEASE, Claim, Experiment
-from runbase.listings import Experiments, Runs
+from runbase import model
 from runbase.model import Run
+from runbase.store import store
+from runbase.store.listings import Experiments, Runs
+from runbase.store.store import Store
+from runbase.trials.experiment import LEASE, Claim, Experiment
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -64,7 +65,7 @@ def _of(
 
 
 class AsyncExperiment(model.Experiment, frozen=True, kw_only=True, dict=True):
-    """`runbase.experiment.Experiment`, awaitable: its record, and the queue of its trials."""
+    """`runbase.trials.experiment.Experiment`, awaitable: its record, and the queue of its trials."""
 
     best_trials = _of(Experiment.best_trials)
     cancel = _of(Experiment.cancel)
@@ -103,7 +104,7 @@ class AsyncExperiment(model.Experiment, frozen=True, kw_only=True, dict=True):
 
 
 class AsyncClaim:
-    """`runbase.experiment.Claim`, awaitable."""
+    """`runbase.trials.experiment.Claim`, awaitable."""
 
     def __init__(self, store: "AsyncStore", claim: Claim) -> None:
         self._store, self._sync = store, claim
@@ -278,7 +279,7 @@ async def open(
     url: Any = None, *, home: Any = None, sync: bool = True, create: bool = True
 ) -> AsyncStore:
     """Open a store for asyncio; arguments and errors are those of `runbase.open`."""
-    call = functools.partial(client.open, url, home=home, sync=sync, create=create)
+    call = functools.partial(store.open, url, home=home, sync=sync, create=create)
     return AsyncStore(await asyncio.to_thread(call))
 
 

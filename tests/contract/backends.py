@@ -11,7 +11,7 @@ import pytest
 
 import runbase
 from runbase import aio
-from runbase.client import Store
+from runbase.store.store import Store
 
 
 class Awaiting:

@@ -5,7 +5,7 @@ import inspect
 from pathlib import Path
 
 from runbase import aio
-from runbase.client import Store
+from runbase.store.store import Store
 from runbase.testing import StoreContract
 
 from .backends import AsyncPostgres, AsyncSqlite, Memory, Postgres, Sqlite

@@ -5,8 +5,8 @@ import inspect
 import pytest
 
 from runbase import aio
-from runbase.experiment import Claim, Experiment
 from runbase.testing import TrialContract
+from runbase.trials.experiment import Claim, Experiment
 
 from .backends import AsyncPostgres, AsyncSqlite, Memory, Postgres, Sqlite
 

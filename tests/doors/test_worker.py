@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 import runbase
-from runbase.experiment import Experiment
 from runbase.status import Status
-from runbase.worker import fill
+from runbase.trials.experiment import Experiment
+from runbase.trials.worker import fill
 from tests.patience import PATIENCE
 
 

@@ -17,7 +17,7 @@ from runbase.cli.app import app
 from runbase.ids import new_id
 from runbase.importers import import_from
 from runbase.run import background
-from runbase.worker import Worker
+from runbase.trials.worker import Worker
 
 OLD = Path(__file__).parents[1] / "migrations" / "fixtures" / "0001_first.db.gz"
 """A database of the first schema there was."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import runbase
-from runbase.folders import Registry
+from runbase.store.run_registry import Registry
 from tests.flow.test_scan import LONG_AGO, own, sidecar, table
 
 

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import runbase
-from runbase.client import Store
 from runbase.ids import new_id
-from runbase.rebuilding import set_aside
+from runbase.store.rebuild import set_aside
+from runbase.store.store import Store
 from tests.patience import PATIENCE
 
 T0 = 1_790_000_000.0

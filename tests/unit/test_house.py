@@ -20,15 +20,14 @@ SOURCE = Path(runbase.__file__).parent
 FLOORS = {
     0: "model events status errors ids values untrusted space protobuf secrets",
     1: "journal storage",
-    2: "settings artifacts ingest capture trials registry analysis",
-    3: "coerce run client experiment folders learning rebuilding worker aio testing shelves listings importers",
+    2: "settings artifacts ingest capture registry analysis",
+    3: "coerce run trials store aio testing importers",
     4: "cli server integrations",
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names.split()}
 APART = {
     "ingest",
     "capture",
-    "trials",
     "registry",
     "analysis",
     "server",

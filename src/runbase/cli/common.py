@@ -16,12 +16,12 @@ from rich.markup import escape as rich_escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from runbase.client import PATIENCE, Store
-from runbase.client import open as open_store
 from runbase.errors import NotFound, StoreUnavailable
 from runbase.model import Run, Scalar
 from runbase.settings import load
 from runbase.status import Phase, Status
+from runbase.store.store import PATIENCE, Store
+from runbase.store.store import open as open_store
 
 Home = Annotated[
     Path | None,

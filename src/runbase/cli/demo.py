@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from runbase.cli import common, plot, runs, sql
-from runbase.client import Runs, Store
 from runbase.errors import StoreError, UsageError
 from runbase.settings import load
+from runbase.store.store import Runs, Store
 
 EXAMPLES = "Example: runbase demo"
 

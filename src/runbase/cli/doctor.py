@@ -11,13 +11,13 @@ import typer
 
 from runbase import __version__
 from runbase.cli import common
-from runbase.client import Store
-from runbase.client import open as open_store
 from runbase.errors import RunbaseError, StoreCorrupt, UsageError
 from runbase.ingest.home import waiting
 from runbase.ingest.tidying import leftovers
-from runbase.rebuilding import set_aside
 from runbase.settings import DESCRIPTIONS, Settings, file_system, load, on_network
+from runbase.store.rebuild import set_aside
+from runbase.store.store import Store
+from runbase.store.store import open as open_store
 
 EXAMPLES = "Examples: runbase doctor · runbase doctor --fix --dry-run · runbase doctor --json"
 

@@ -8,7 +8,7 @@ from rich.live import Live
 from rich.table import Table
 
 from runbase.cli import common
-from runbase.client import Store
+from runbase.store.store import Store
 
 EXAMPLES = "Examples: runbase queue · runbase queue tuning --watch · runbase queue tuning --json"
 STATES = ("PENDING", "RUNNING", "COMPLETED", "FAILED", "PRUNED", "CANCELLED")

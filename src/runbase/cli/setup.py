@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from runbase.cli import common
-from runbase.client import open as open_store
+from runbase.store.store import open as open_store
 
 EXAMPLES = (
     "Examples: runbase setup 001_cost.sql · runbase setup sql/ --dry-run · runbase setup --status"

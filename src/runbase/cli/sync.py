@@ -7,12 +7,12 @@ import typer
 
 from runbase.artifacts.uploads import take_up
 from runbase.cli import common
-from runbase.client import Store
-from runbase.client import open as open_store
 from runbase.ingest.home import waiting
-from runbase.rebuilding import rebuildable, set_aside
 from runbase.settings import Settings, load
-from runbase.shelves.transfer import Salvaged
+from runbase.store.rebuild import rebuildable, set_aside
+from runbase.store.store import Store
+from runbase.store.store import open as open_store
+from runbase.store.transfer import Salvaged
 
 EXAMPLES = "Examples: runbase sync · runbase sync --rebuild --dry-run · runbase sync --rebuild"
 

@@ -17,9 +17,9 @@ from runbase.cli import common
 from runbase.cli.show import print_run, tail
 from runbase.cli.toprows import ORDERS, cells
 from runbase.cli.watching import Row, Watch, sort_rows
-from runbase.client import Store
 from runbase.errors import RunbaseError
 from runbase.model import Run
+from runbase.store.store import Store
 
 COLUMNS = ("run", "experiment", "state", "progress", "step")
 LINES = 20

@@ -9,14 +9,14 @@ import typer
 
 from runbase.cli import common
 from runbase.cli.scan import command as scan
-from runbase.client import Store
-from runbase.client import open as open_store
 from runbase.errors import NotFound, UsageError
 from runbase.importers import SYSTEMS, import_from, importer_for
 from runbase.importers.sources import KNOWN, check_store_file
 from runbase.registry import has_runs
 from runbase.registry.formats import FORMATS
-from runbase.shelves.transfer import Copied
+from runbase.store.store import Store
+from runbase.store.store import open as open_store
+from runbase.store.transfer import Copied
 
 EXPORT_EXAMPLES = (
     "Examples: runbase export runs.csv · runbase export best.db 'metrics.loss < 0.1' · "

@@ -8,7 +8,7 @@ import typer
 
 from runbase.cli import common
 from runbase.errors import UsageError
-from runbase.shelves.trash import Purged
+from runbase.store.trash import Purged
 
 RM_EXAMPLES = (
     "Examples: runbase rm brisk-heron-42 · runbase rm old-experiment --purge --dry-run · "

@@ -9,9 +9,9 @@ from typing import Any
 from msgspec import Struct
 
 from runbase.cli.common import headline
-from runbase.client import Store
 from runbase.model import Run
 from runbase.status import ACTIVE, Phase, Status
+from runbase.store.store import Store
 
 WIDTH = 16
 """Characters of a sparkline."""

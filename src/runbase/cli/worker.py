@@ -10,8 +10,8 @@ import typer
 
 from runbase.cli import common
 from runbase.errors import UsageError
-from runbase.experiment import LEASE
-from runbase.worker import Limits, Outcome, Worker
+from runbase.trials.experiment import LEASE
+from runbase.trials.worker import Limits, Outcome, Worker
 
 EXAMPLES = (
     "Examples: runbase worker tuning -- python train.py {params} · runbase worker tuning "

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runbase.client import Store
 from runbase.importers.base import Foreign
 from runbase.model import Run, Series
+from runbase.store.store import Store
 from runbase.values import plain_text, plain_texts
 
 Point = tuple[float, int | float, float]

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from runbase.client import Store
 from runbase.errors import NotFound, UsageError
 from runbase.importers import (
     experiment_store,
@@ -22,6 +21,7 @@ from runbase.importers.base import Asked, Foreign
 from runbase.importers.databases import is_database, path_of
 from runbase.importers.databases import tables as database_tables
 from runbase.importers.taking import Imported, about, known, take
+from runbase.store.store import Store
 
 
 class Importer(Protocol):

@@ -10,7 +10,6 @@ from typing import Any
 
 from msgspec import Struct
 
-from runbase.client import Store
 from runbase.errors import NotFound, QueryError, StoreError
 from runbase.events import (
     ArtifactLogged,
@@ -33,6 +32,7 @@ from runbase.journal import VERSION
 from runbase.model import Run
 from runbase.status import Phase
 from runbase.storage.records import Delivery
+from runbase.store.store import Store
 from runbase.values import plain_text
 
 BATCH = 50

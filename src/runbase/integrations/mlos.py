@@ -35,7 +35,6 @@ from mlos_bench.tunables.tunable_groups import TunableGroups
 
 import runbase
 from runbase.errors import NotFound
-from runbase.experiment import Experiment as OurExperiment
 from runbase.ids import name_for, new_id
 from runbase.integrations import mlos_terms as terms
 from runbase.integrations.mlos_config import address, register
@@ -45,6 +44,7 @@ from runbase.model import Experiment as ExperimentRecord
 from runbase.model import Objective
 from runbase.run.lease import Keeper
 from runbase.storage.records import NewTrial, TrialRow
+from runbase.trials.experiment import Experiment as OurExperiment
 
 Objectives = dict[str, Literal["min", "max"]]
 _LOG = logging.getLogger(__name__)

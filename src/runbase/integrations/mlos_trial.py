@@ -9,10 +9,10 @@ from typing import Any
 from mlos_bench.environments.status import Status as Word
 from mlos_bench.storage.base_storage import Storage
 
-from runbase.experiment import LEASE, this_runner
 from runbase.integrations import mlos_terms as terms
 from runbase.integrations.mlos_data import KEPT, RESULT, Access
 from runbase.run.lease import Held, Keeper, Lease
+from runbase.trials.experiment import LEASE, this_runner
 
 _LOG = logging.getLogger(__name__)
 _ACCEPTED = frozenset(inspect.signature(Storage.Trial.__init__).parameters)

@@ -118,10 +118,10 @@ class ArtifactLog(Recorder):
         `artifact` is a record of one, ``name`` (the newest version), ``name:v3``, or ``RUN/path``. Asks
         the database, unlike `log`. With `download` false, only the use is noted. Raises NotFound.
         """
-        from runbase import client
+        from runbase.store import store
 
         home = self.folder.parents[2]
-        with client.open(self._care.store, home=home, sync=False) as store:
+        with store.open(self._care.store, home=home, sync=False) as store:
             found = store.artifact(artifact)
             self._append(ArtifactUsed(time=time.time(), owner=found.run_id, path=found.path))
             return store.download(found) if download else None

@@ -28,7 +28,7 @@ from runbase.storage.address import without_password
 if TYPE_CHECKING:
     import inspect
 
-    from runbase.client import Store
+    from runbase.store.store import Store
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -21,9 +21,9 @@ from optuna.trial import FrozenTrial, TrialState
 from runbase.errors import UsageError
 from runbase.model import Experiment
 from runbase.space import Categorical, Float, Int, Parameter, applies, inside, to_distribution
+from runbase.trials.observations import Observations
 from runbase.trials.ranking import excesses
 from runbase.trials.sampling import Suggestion, ordered
-from runbase.trials.warmup import Observations
 
 SCOPE = "system"
 """Where samplers' notes are kept: those of Optuna's studies are there too."""

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from runbase.errors import UsageError
-from runbase.experiment import LEASE, Claim, Experiment
 from runbase.run.resolve import ATTEMPT
 from runbase.status import Status
+from runbase.trials.experiment import LEASE, Claim, Experiment
 
 if TYPE_CHECKING:
-    from runbase.client import Store
     from runbase.run.run import Run
+    from runbase.store.store import Store
 
 GRACE = 10.0
 """Seconds between asking a command to end and killing it."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from runbase.errors import UsageError
-from runbase.shelves.base import Shelf
+from runbase.store.base import Shelf
 
 _OURS = re.compile(r"runbase-\d{8}-\d{6}(-\d+)?\.(db|dump)")
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from runbase.shelves.base import Shelf
 from runbase.storage.records import Script, Step
+from runbase.store.base import Shelf
 
 ScriptLike = str | os.PathLike[str] | tuple[str, str]
 

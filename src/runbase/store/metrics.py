@@ -6,7 +6,7 @@ from typing import Any, Literal, cast, overload
 from runbase.analysis.frames import Axis, Layout
 from runbase.errors import UsageError
 from runbase.model import Envelope, Scalar, Series
-from runbase.shelves.base import RunLike, Shelf
+from runbase.store.base import RunLike, Shelf
 from runbase.values import Moment, to_seconds
 
 

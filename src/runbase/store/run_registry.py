@@ -14,9 +14,9 @@ from typing import Any, cast
 from msgspec import Struct
 
 from runbase import model
-from runbase.client import Store, open
 from runbase.errors import NotFound, UsageError, suggestion
 from runbase.settings import cache_folder, load
+from runbase.store.store import Store, open
 
 _COLUMNS = {
     "run_id": "id",

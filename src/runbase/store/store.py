@@ -7,25 +7,25 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from runbase import rebuilding
 from runbase.events import Problem
 from runbase.ingest import Report, check_liveness, sync
-from runbase.listings import Experiments, Runs
 from runbase.model import Run
 from runbase.registry import ScanReport, scan
 from runbase.run.context import flush_into
 from runbase.settings import database, load
-from runbase.shelves.backups import BackupShelf
-from runbase.shelves.base import RunLike
-from runbase.shelves.charts import ChartShelf
-from runbase.shelves.runs import LabelShelf
-from runbase.shelves.schema import SchemaShelf
-from runbase.shelves.transfer import Salvaged, TransferShelf
-from runbase.shelves.trash import TrashShelf
 from runbase.storage.patience import until
 from runbase.storage.protocol import Storage
 from runbase.storage.records import Rows
 from runbase.storage.urls import open_storage
+from runbase.store import rebuild
+from runbase.store.backup import BackupShelf
+from runbase.store.base import RunLike
+from runbase.store.charts import ChartShelf
+from runbase.store.listings import Experiments, Runs
+from runbase.store.runs import LabelShelf
+from runbase.store.schema import SchemaShelf
+from runbase.store.transfer import Salvaged, TransferShelf
+from runbase.store.trash import TrashShelf
 
 PATIENCE = 1.0
 """Seconds for which opening a store waits for other writers before it goes on with what is there."""
@@ -74,13 +74,13 @@ class Store(TransferShelf, LabelShelf, ChartShelf, TrashShelf, BackupShelf, Sche
                 report = sync(self._storage, self.home, progress=progress, give_way=True)
             if report.late:
                 return report
-        aside = rebuilding.pending(self.url)
+        aside = rebuild.pending(self.url)
         if aside:
             self.salvaged = Salvaged()
             for path in aside:
                 if path.exists():
                     self.salvaged = self.salvaged.with_(self.salvage(path))
-            rebuilding.done(self.url)
+            rebuild.done(self.url)
         return report
 
     def scan(

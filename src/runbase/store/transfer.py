@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from runbase.errors import NotFound, StoreError, UsageError
-from runbase.shelves.base import ExperimentLike
-from runbase.shelves.records import RecordShelf
-from runbase.shelves.runs import RunShelf
 from runbase.storage.records import Query
+from runbase.store.base import ExperimentLike
+from runbase.store.media import RecordShelf
+from runbase.store.runs import RunShelf
 
 if TYPE_CHECKING:
     import os
@@ -156,9 +156,9 @@ class TransferShelf(RunShelf, RecordShelf):
 
         See `copy_to`. Raises NotFound where there is no such file, and UsageError where it is no store.
         """
-        from runbase.client import Store
         from runbase.importers.sources import check_store_file
         from runbase.storage.urls import open_storage
+        from runbase.store.store import Store
 
         file = Path(path).expanduser()
         check_store_file(file)
@@ -246,8 +246,8 @@ class TransferShelf(RunShelf, RecordShelf):
         return self.read_record(record)
 
     def _export_store(self, path: Path, where: str | None, experiment: Any, progress: Any) -> int:
-        from runbase.client import Store
         from runbase.storage.urls import open_storage
+        from runbase.store.store import Store
 
         with Store(open_storage(f"sqlite:///{path.absolute()}"), None) as target:
             copied = self.copy_to(

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from runbase.errors import NotFound, suggestion
-from runbase.shelves.artifacts import ArtifactShelf
-from runbase.shelves.base import ExperimentLike, RunLike
 from runbase.storage.records import Query
+from runbase.store.artifacts import ArtifactShelf
+from runbase.store.base import ExperimentLike, RunLike
 
 
 class Records(list[dict[str, Any]]):

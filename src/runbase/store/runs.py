@@ -7,12 +7,12 @@ from typing import Any
 from runbase.analysis.compare import Comparison, compare
 from runbase.analysis.directions import lower_is_better
 from runbase.errors import NotFound, UsageError
-from runbase.listings import Runs
 from runbase.model import Artifact, Experiment, Run
-from runbase.shelves.base import ExperimentLike, RunLike, Shelf, given, labels
-from runbase.shelves.experiments import ExperimentShelf
 from runbase.status import Status
 from runbase.storage.records import Query
+from runbase.store.base import ExperimentLike, RunLike, Shelf, given, labels
+from runbase.store.experiments import ExperimentShelf
+from runbase.store.listings import Runs
 from runbase.values import Moment, to_seconds
 
 Unset = EllipsisType

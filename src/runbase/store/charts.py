@@ -5,9 +5,9 @@ from typing import Any, cast
 
 from runbase.errors import NotFound, suggestion
 from runbase.model import Envelope, Run
-from runbase.shelves.base import ExperimentLike, RunLike
-from runbase.shelves.points import PointShelf
-from runbase.shelves.runs import RunShelf
+from runbase.store.base import ExperimentLike, RunLike
+from runbase.store.metrics import PointShelf
+from runbase.store.runs import RunShelf
 
 NEWEST = 200
 """How many of the newest runs are looked at for some that have the metric."""

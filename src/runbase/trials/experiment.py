@@ -22,18 +22,18 @@ from runbase import model
 from runbase.errors import UsageError
 from runbase.events import Points
 from runbase.ids import name_for, new_id
-from runbase.learning import Learner
-from runbase.listings import Runs
 from runbase.run.lease import Held, Lease
-from runbase.shelves.base import labels
 from runbase.status import Status
 from runbase.storage.records import NewTrial
+from runbase.store.base import labels
+from runbase.store.listings import Runs
+from runbase.trials.results import Learner
 from runbase.trials.sampling import Suggestion
 from runbase.values import Moment, flatten, to_scalar, to_seconds
 
 if TYPE_CHECKING:
-    from runbase.client import Store
     from runbase.run.run import Run
+    from runbase.store.store import Store
 
 RETRIES = 2
 """How often a trial is tried again when the machine it runs on is lost."""

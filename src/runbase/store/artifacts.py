@@ -10,7 +10,7 @@ from runbase.artifacts.files import digest
 from runbase.errors import NotFound, StoreError, UsageError, suggestion
 from runbase.model import Artifact, Run, Use
 from runbase.settings import load
-from runbase.shelves.base import ExperimentLike, RunLike, Shelf
+from runbase.store.base import ExperimentLike, RunLike, Shelf
 from runbase.untrusted import is_inside
 
 ArtifactLike = Artifact | str

@@ -5,12 +5,12 @@ from types import EllipsisType
 from typing import Any, cast
 
 from runbase.errors import UsageError
-from runbase.experiment import Experiment, bound
-from runbase.listings import Experiments
 from runbase.model import Ancestor, Link, Objective
-from runbase.shelves.base import ExperimentLike, Shelf, given, labels
 from runbase.space import Parameter, check
 from runbase.storage.records import Query
+from runbase.store.base import ExperimentLike, Shelf, given, labels
+from runbase.store.listings import Experiments
+from runbase.trials.experiment import Experiment, bound
 
 Objectives = Mapping[str, str] | Iterable[Objective]
 Limits = Mapping[str, tuple[float | None, float | None]]

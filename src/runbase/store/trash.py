@@ -10,8 +10,8 @@ from msgspec import Struct, structs
 from runbase.artifacts import roots
 from runbase.errors import UsageError
 from runbase.ingest.tidying import Tidied, leftovers, loose_files, pack_journals
-from runbase.shelves.base import Shelf
 from runbase.storage.records import Kind, Query
+from runbase.store.base import Shelf
 
 
 class Purged(Struct, frozen=True, kw_only=True):

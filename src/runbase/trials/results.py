@@ -7,21 +7,21 @@ from runbase import model
 from runbase.errors import RunbaseError, UsageError
 from runbase.status import ACTIVE, WAITING
 from runbase.storage.records import Observation
-from runbase.trials import ranking, sampling, warmup
+from runbase.trials import observations, ranking, sampling
 from runbase.trials.groups import Group, group
+from runbase.trials.observations import ENDED, Observations
 from runbase.trials.ranking import Scored
 from runbase.trials.sampling import Suggestion
-from runbase.trials.warmup import ENDED, Observations
 
 _UNDER_WAY = ", ".join(f"'{status}'" for status in sorted({*WAITING, *ACTIVE}))
 
 if TYPE_CHECKING:
-    from runbase.client import Store
-    from runbase.experiment import Experiment
+    from runbase.store.store import Store
+    from runbase.trials.experiment import Experiment
 
 
 class Learner(model.Experiment, frozen=True, kw_only=True, dict=True):
-    """The reading side of `runbase.experiment.Experiment`."""
+    """The reading side of `runbase.trials.experiment.Experiment`."""
 
     def load(
         self,
@@ -47,7 +47,7 @@ class Learner(model.Experiment, frozen=True, kw_only=True, dict=True):
             others, since = [], {self.id: after}
         wanted = self._objective_metrics() if metrics is None else list(metrics)
         found = self._observations(since, wanted)
-        return warmup.assemble(self, others, found)
+        return observations.assemble(self, others, found)
 
     def merge(self, *others: Any) -> list["Experiment"]:
         """Learn from other experiments as well: `load` includes their trials from now on.
@@ -61,7 +61,7 @@ class Learner(model.Experiment, frozen=True, kw_only=True, dict=True):
             if other.id == self.id:
                 raise UsageError(f"experiment {self.name!r} cannot be merged into itself")
             theirs = self._observations({other.id: 0}, [])
-            warmup.check_compatible(self, other, own, theirs)
+            observations.check_compatible(self, other, own, theirs)
         for other in found:
             self._store._storage.link("experiment", self.id, "merges", other.id)  # pyright: ignore[reportPrivateUsage]
         return self.merged()
