@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import runbase
 from runbase.cli.app import app
 from runbase.ids import new_id
-from runbase.importers import import_from
+from runbase.ingest.imports import import_from
 from runbase.run import background
 from runbase.trials.worker import Worker
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import runbase
-from runbase.importers import import_from
+from runbase.ingest.imports import import_from
 from tests.flow import faults
 
 ROUNDS = {"sqlite": 77, "postgres": 44}

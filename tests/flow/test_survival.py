@@ -18,8 +18,9 @@ import pytest
 
 import runbase
 from runbase.errors import StoreCorrupt
-from runbase.ingest import ingest_journal, sync
+from runbase.ingest.journals import ingest_journal
 from runbase.ingest.liveness import this_process
+from runbase.ingest.sync import sync
 from runbase.journal import files
 from runbase.storage.urls import open_storage
 from tests.patience import PATIENCE

@@ -15,7 +15,7 @@ from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboardX.proto.tensor_pb2 import TensorProto
 
 import runbase
-from runbase.registry.formats.tfevents import Damaged, events
+from runbase.integrations.tensorboard.tfevents import Damaged, events
 from runbase.status import Status
 
 LONG_AGO = time.time() - 3600
@@ -153,7 +153,7 @@ def test_it_is_followed(
     assert len(set(counts)) > 10
     assert counts[-1] == 30
     with monkeypatch.context() as patch:  # three minutes later
-        patch.setattr("runbase.registry.formats.tensorboard.STILL", -1.0)
+        patch.setattr("runbase.integrations.tensorboard.reader.STILL", -1.0)
         store.scan(logs)
     assert store.runs()[0].status is Status.COMPLETED
     again = SummaryWriter(str(logs), filename_suffix=".resumed")
@@ -231,7 +231,8 @@ def test_a_finished_run_is_not_running_whatever_its_files_times_say(
 def test_a_run_that_nobody_scans_again_ends_by_itself(
     store: runbase.Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from runbase.ingest import check_liveness, liveness
+    from runbase.ingest import liveness
+    from runbase.ingest.liveness import check_liveness
 
     with SummaryWriter(str(tmp_path / "logs" / "run")) as writer:
         writer.add_scalar("loss", 1.0, 0)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import runbase
-from runbase.importers import import_from, importer_for
+from runbase.ingest.imports import import_from
+from runbase.ingest.readers import importer_for
 from runbase.status import Status
 
 SCHEMA = """

@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import runbase
-from runbase.importers import import_from, importer_for
+from runbase.ingest.imports import import_from
+from runbase.ingest.readers import importer_for
 from tests.integrations.test_mlflow_import import mlflow
 from tests.integrations.test_sqltrack_import import source
 from tests.integrations.test_trackers_import import make

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 import runbase
 from runbase.errors import NotFound
 from runbase.ids import new_id
-from runbase.importers import import_from
-from runbase.registry.formats.tfevents import _masked
-from runbase.untrusted import csv_rows, load_yaml
+from runbase.ingest.imports import import_from
+from runbase.ingest.untrusted import csv_rows, load_yaml
+from runbase.integrations.tensorboard.tfevents import _masked
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -20,8 +20,9 @@ import pytest
 
 import runbase
 from runbase.errors import StoreUnavailable, UsageError
-from runbase.importers import import_from, importer_for
-from runbase.importers.base import typed
+from runbase.ingest.foreign import typed
+from runbase.ingest.imports import import_from
+from runbase.ingest.readers import importer_for
 from runbase.status import Status
 from tests.patience import PATIENCE
 

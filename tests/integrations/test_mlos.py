@@ -649,7 +649,7 @@ def test_a_scheduler_that_is_killed_gives_its_trial_back_in_time(
 def test_a_claim_is_renewed_while_a_trial_runs(
     storage: RunbaseStorage, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runbase.integrations.mlos_trial.LEASE", 1.0)
+    monkeypatch.setattr("runbase.integrations.mlos.trial.LEASE", 1.0)
     renewed = threading.Event()
     inner = storage.store._storage.renew_claim
 
@@ -758,7 +758,7 @@ def test_configuration(tmp_path: Path) -> None:
     ],
 )
 def test_addresses(config: dict[str, Any], expected: str) -> None:
-    from runbase.integrations.mlos_config import address
+    from runbase.integrations.mlos.config import address
 
     assert address(config) == expected
 

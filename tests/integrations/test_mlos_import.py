@@ -8,7 +8,8 @@ from mlos_bench.environments.status import Status as Word
 from mlos_bench.storage.sql.storage import SqlStorage
 
 import runbase
-from runbase.importers import import_from, importer_for
+from runbase.ingest.imports import import_from
+from runbase.ingest.readers import importer_for
 from runbase.integrations.mlos import RunbaseStorage
 from tests.integrations.test_mlos import NOW, SECOND, enter, root, tunables, work
 

@@ -13,7 +13,8 @@ from psycopg.conninfo import conninfo_to_dict
 from sqltrack.commands.setup import setup
 
 import runbase
-from runbase.importers import import_from, importer_for
+from runbase.ingest.imports import import_from
+from runbase.ingest.readers import importer_for
 from runbase.status import Status
 
 COLUMNS = """

@@ -12,7 +12,8 @@ import pytest
 
 import runbase
 from runbase.errors import UsageError
-from runbase.importers import Imported, import_from, importer_for
+from runbase.ingest.imports import Imported, import_from
+from runbase.ingest.readers import importer_for
 from runbase.status import Status
 
 STEPS = """run,epoch,timestamp,lr,optimizer,loss,acc,remark,state

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import runbase
-from runbase.importers import Imported, import_from, importer_for
+from runbase.ingest.imports import Imported, import_from
+from runbase.ingest.readers import importer_for
 from runbase.status import Status
 from tests.patience import PATIENCE
 
@@ -283,12 +284,12 @@ def test_an_import_that_was_stopped_goes_on(
     store: runbase.Store, offline: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped when the points were in, and what stands beside them was not."""
-    from runbase.importers import taking
+    from runbase.ingest import imports
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(taking._Beside, "put", stop)
+    monkeypatch.setattr(imports._Beside, "put", stop)
     with pytest.raises(KeyboardInterrupt):
         import_from(store, str(offline[0]), "wandb")
     assert store.run("first").source_status is None

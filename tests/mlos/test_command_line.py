@@ -15,7 +15,7 @@ from mlos_bench.storage.base_storage import Storage
 from mlos_bench.storage.storage_factory import from_config
 
 import runbase
-import runbase.integrations.mlos
+import runbase.integrations.mlos.storage
 from tests.patience import PATIENCE
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "sqlite-pragmas"

@@ -18,21 +18,14 @@ from runbase.storage.urls import open_storage
 
 SOURCE = Path(runbase.__file__).parent
 FLOORS = {
-    0: "model events status errors ids values untrusted space protobuf secrets",
+    0: "model events status errors ids values space secrets",
     1: "journal storage",
-    2: "settings artifacts ingest capture registry analysis",
-    3: "coerce run trials store aio testing importers",
+    2: "settings capture analysis",
+    3: "artifacts ingest coerce run trials store aio testing",
     4: "cli server integrations",
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names.split()}
-APART = {
-    "ingest",
-    "capture",
-    "registry",
-    "analysis",
-    "server",
-    "integrations",
-}
+APART = {"cli", "server", "integrations"}
 
 
 def imports(path: Path) -> set[str]:

@@ -19,8 +19,8 @@ from runbase.artifacts import roots
 from runbase.errors import RunbaseError
 from runbase.events import ArtifactLogged, Opened
 from runbase.ids import new_id
-from runbase.ingest.home import run_folders
 from runbase.ingest.liveness import is_written, this_process
+from runbase.ingest.sync import run_folders
 from runbase.journal import VERSION, JournalWriter, files, opened
 
 FOLDER = "uploads"

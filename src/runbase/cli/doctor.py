@@ -12,8 +12,8 @@ import typer
 from runbase import __version__
 from runbase.cli import common
 from runbase.errors import RunbaseError, StoreCorrupt, UsageError
-from runbase.ingest.home import waiting
-from runbase.ingest.tidying import leftovers
+from runbase.ingest.cleanup import leftovers
+from runbase.ingest.sync import waiting
 from runbase.settings import DESCRIPTIONS, Settings, file_system, load, on_network
 from runbase.store.rebuild import set_aside
 from runbase.store.store import Store

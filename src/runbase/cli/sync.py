@@ -7,7 +7,7 @@ import typer
 
 from runbase.artifacts.uploads import take_up
 from runbase.cli import common
-from runbase.ingest.home import waiting
+from runbase.ingest.sync import waiting
 from runbase.settings import Settings, load
 from runbase.store.rebuild import rebuildable, set_aside
 from runbase.store.store import Store

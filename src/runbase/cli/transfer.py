@@ -10,10 +10,15 @@ import typer
 from runbase.cli import common
 from runbase.cli.scan import command as scan
 from runbase.errors import NotFound, UsageError
-from runbase.importers import SYSTEMS, import_from, importer_for
-from runbase.importers.sources import KNOWN, check_store_file
-from runbase.registry import has_runs
-from runbase.registry.formats import FORMATS
+from runbase.ingest.imports import import_from
+from runbase.ingest.readers import (
+    KNOWN,
+    SYSTEMS,
+    check_store_file,
+    folder_formats,
+    importer_for,
+)
+from runbase.ingest.scan import has_runs
 from runbase.store.store import Store
 from runbase.store.store import open as open_store
 from runbase.store.transfer import Copied
@@ -101,7 +106,7 @@ def import_(
         str | None,
         typer.Option(
             "--from",
-            help=f"Whose record it is, if it is not plain: {', '.join([*SYSTEMS, *(each.NAME for each in FORMATS)])}.",
+            help=f"Whose record it is, if it is not plain: {', '.join([*SYSTEMS, *(each.NAME for each in folder_formats())])}.",
         ),
     ] = None,
     home: common.Home = None,
@@ -114,7 +119,7 @@ def import_(
     mlos_bench, SQLTrack, the experiment store, TensorBoard and other run folders, tables. Ids and times are kept. Again
     brings what is new since then, and nothing twice.
     """
-    formats = [each.NAME for each in FORMATS]
+    formats = [each.NAME for each in folder_formats()]
     if system in formats:
         scan([Path(source)], home=home, url=url, json=json)
         return

@@ -15,7 +15,7 @@ from pathlib import Path
 from socket import gethostname
 
 from runbase.events import Process
-from runbase.ingest.pipeline import Report
+from runbase.ingest.journals import Report
 from runbase.journal import files, last_line, open_lines, opened
 from runbase.secrets import mask_file
 from runbase.status import SILENCE, Status

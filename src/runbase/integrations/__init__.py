@@ -1,1 +1,1 @@
-"""Faces for people who come from other tools, and callbacks for the frameworks they use: one file each."""
+"""What runbase does for other tools, one folder a tool: readers of their records, storages, loggers, interfaces."""

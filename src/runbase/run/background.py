@@ -155,7 +155,7 @@ class Care:
         self, store: str, pause: Callable[[float], bool] | None, deadline: float | None
     ) -> None:
         """Bring the journal in; raises StoreBusy where the deadline comes first."""
-        from runbase.ingest import ingest_journal
+        from runbase.ingest.journals import ingest_journal
         from runbase.storage.patience import until
 
         with until(deadline):

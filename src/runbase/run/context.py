@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from runbase.errors import UsageError
 
 if TYPE_CHECKING:
-    from runbase.ingest import Report
+    from runbase.ingest.journals import Report
     from runbase.run.run import Run
 
 current: contextvars.ContextVar["Run | None"] = contextvars.ContextVar("runbase_run", default=None)
@@ -38,7 +38,7 @@ def flush_into(address: str) -> "Report":
     Args:
         address: the database's URL.
     """
-    from runbase.ingest import Report  # training does not need it
+    from runbase.ingest.journals import Report  # training does not need it
 
     found = [run for run in runs if run.store == address]
     for run in found:

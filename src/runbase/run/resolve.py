@@ -216,7 +216,7 @@ def next_step(folder: Path, url: str | None, run_id: str) -> Scalar:
     if url is not None:
         # The files know as well, if slower: a database that is away must not stop a run.
         with suppress(Exception):
-            from runbase.ingest import ingest_folder
+            from runbase.ingest.journals import ingest_folder
 
             storage = background.storage_for(url)
             ingest_folder(storage, folder, f"runs/{folder.parent.name}/{folder.name}")

@@ -8,10 +8,10 @@ from urllib.parse import unquote
 from runbase.artifacts import roots
 from runbase.artifacts.files import digest
 from runbase.errors import NotFound, StoreError, UsageError, suggestion
+from runbase.ingest.untrusted import is_inside
 from runbase.model import Artifact, Run, Use
 from runbase.settings import load
 from runbase.store.base import ExperimentLike, RunLike, Shelf
-from runbase.untrusted import is_inside
 
 ArtifactLike = Artifact | str
 """A record of one; ``name`` for the newest version, ``name:v3`` for that one; ``RUN/path``."""

@@ -8,9 +8,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from runbase.events import Problem
-from runbase.ingest import Report, check_liveness, sync
+from runbase.ingest.journals import Report
+from runbase.ingest.liveness import check_liveness
+from runbase.ingest.scan import ScanReport, scan
+from runbase.ingest.sync import sync
 from runbase.model import Run
-from runbase.registry import ScanReport, scan
 from runbase.run.context import flush_into
 from runbase.settings import database, load
 from runbase.storage.patience import until

@@ -156,7 +156,7 @@ class TransferShelf(RunShelf, RecordShelf):
 
         See `copy_to`. Raises NotFound where there is no such file, and UsageError where it is no store.
         """
-        from runbase.importers.sources import check_store_file
+        from runbase.ingest.readers import check_store_file
         from runbase.storage.urls import open_storage
         from runbase.store.store import Store
 

@@ -9,7 +9,7 @@ from msgspec import Struct, structs
 
 from runbase.artifacts import roots
 from runbase.errors import UsageError
-from runbase.ingest.tidying import Tidied, leftovers, loose_files, pack_journals
+from runbase.ingest.cleanup import Tidied, leftovers, loose_files, pack_journals
 from runbase.storage.records import Kind, Query
 from runbase.store.base import Shelf
 

@@ -1,0 +1,212 @@
+"""What a format of run folders is, and what such formats share."""
+
+import io
+import math
+import os
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from runbase.events import Opened, Points, Process, Scalar
+from runbase.ids import derived_id
+from runbase.ingest.untrusted import csv_rows
+from runbase.journal import VERSION
+from runbase.storage.records import Delivery
+
+Reached = Callable[[str], int]
+"""How far a journal, by its id, is in the store."""
+Keep = Callable[[str, str, bytes], "str | None"]
+"""Keeps bytes that stand inside another file as a file of a run (id, name, bytes). The place where it is; None where
+the store has no folder for files."""
+
+
+_ATTEMPTS = 5
+"""How often a file is read that changes while it is read."""
+_BEGINNING = 2**16
+"""Bytes by which a file that was added to is told from one that was rewritten."""
+STILL = 180.0
+"""Seconds without a change after which a run that never says how it ended counts as over."""
+
+
+class Unreadable(Exception):
+    """A folder that looks like a run's and cannot be read: why."""
+
+
+class Folder(Struct, frozen=True, kw_only=True):
+    """A run folder, read."""
+
+    run: str
+    """The id of the run."""
+    deliveries: Iterator[Delivery] | list[Delivery]
+    source_status: str | None = None
+    """Its state in its own words."""
+    checkpoint: str | None = None
+    """The artifact that is its checkpoint."""
+    live: bool = False
+    """Whether it is to be read again even if no file changes."""
+    left_out: dict[str, int] = {}
+    """What runbase does not keep: kind → how many."""
+    scope: str = ""
+    """The scope of `attributes`."""
+    attributes: dict[str, Any] = {}
+    """What else the folder says of the run. `display_name` is also its name; `tags` are those that the folder sets."""
+
+
+class Format(Protocol):
+    """A module that reads one kind of run folder."""
+
+    @property
+    def NAME(self) -> str:  # noqa: N802 - a constant of the module
+        """What it is called."""
+        ...
+
+    def tells(self, folder: str, names: set[str]) -> list[str]:
+        """The files that tell of the run; none: the folder is not of this format."""
+        ...
+
+    def read(self, folder: Path, names: Sequence[str], reached: Reached, keep: Keep) -> Folder:
+        """The run, and what is new of it."""
+        ...
+
+
+class Table(Struct, frozen=True):
+    """A CSV table of metrics, read at one moment, and which of its rows are new."""
+
+    rows: list[dict[str, Any]]
+    first: int
+    """The first row that is new."""
+    reached: int
+    """How far this is, to be given as `known` next time."""
+    problems: list[str]
+    changed: float
+    """When the file was changed, in seconds since the epoch."""
+
+    @property
+    def new(self) -> list[dict[str, Any]]:
+        """The rows that are new."""
+        return self.rows[self.first :]
+
+
+def read_table(path: Path, known: int, *, over: bool) -> Table:
+    """Read a table that a program may be rewriting at this moment.
+
+    Programs that train rewrite such a file whole when a metric appears, and may begin it again when they are resumed.
+    Its bytes are read at once. The last line counts only when it has ended, or nobody writes any more.
+
+    Args:
+        path: the file.
+        known: `reached` of the last time; 0: it was never read.
+        over: whether the run has ended, so that the file is whole as it is.
+
+    Raises:
+        Unreadable: its first row is no header; or it was changed during each of several attempts to read it.
+    """
+    raw, changed = _steady(path)
+    over = over or time.time() - changed > STILL
+    if not over:
+        raw = raw[: raw.rfind(b"\n") + 1]
+    problems: list[str] = []
+    text = io.StringIO(raw.decode("utf-8", "replace"), newline="")
+    rows = list(csv_rows(text, problems.append))
+    if rows and raw.count(b'"') % 2 and not over:
+        rows.pop()  # a quoted cell with an end of line in it is still being written
+    header = list(rows[0]) if rows else []
+    if header and all(number_of(name) is not None for name in header):
+        raise Unreadable(f"the first row of {path.name} is no header: {', '.join(header[:3])}, …")
+    count, mark = divmod(known, 2**32)
+    first = count
+    if count and (over or len(rows) >= count):
+        kept = len(rows) >= count and _mark(rows[count - 1]) == mark
+        first = count if kept else 0  # it was begun again: all of its rows are others
+    if first > len(rows) or not rows:
+        return Table(rows, len(rows), known, problems, changed)
+    return Table(rows, first, len(rows) * 2**32 + _mark(rows[-1]), problems, changed)
+
+
+def _steady(path: Path) -> tuple[bytes, float]:
+    """The bytes of a file as they stood at one moment, and when it was changed. Rows may be added meanwhile."""
+    for _ in range(_ATTEMPTS):
+        with path.open("rb") as file:
+            before = os.fstat(file.fileno())
+            raw = file.read(before.st_size)
+            after = os.fstat(file.fileno())
+            same = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
+            if not same:  # rows that were added leave the beginning as it was
+                file.seek(0)
+                same = after.st_size >= len(raw) and file.read(_BEGINNING) == raw[:_BEGINNING]
+        if same and len(raw) == before.st_size:
+            return raw, before.st_mtime
+    raise Unreadable(f"{path.name} is being rewritten; the next scan reads it")
+
+
+def _mark(row: Mapping[str, Any]) -> int:
+    """A row as 32 bits, whatever columns were added since."""
+    cells = sorted((key, str(value)) for key, value in row.items() if value not in (None, ""))
+    return zlib.crc32(repr(cells).encode())
+
+
+def opening(run: str, journal: str, experiment: str, name: str, began: float) -> tuple[Opened, str]:
+    """The event that makes a run known, for a journal that a scan stands in for, and the journal's id."""
+    key = derived_id(run, journal)
+    process = Process("", 0)
+    return (
+        Opened(
+            time=began,
+            version=VERSION,
+            journal=key,
+            run=run,
+            experiment=experiment,
+            name=name,
+            process=process,
+        ),
+        key,
+    )
+
+
+def rows_to_points(
+    rows: Iterable[Mapping[str, Any]], step_key: str, first: int, time: float
+) -> Iterator[Points]:
+    """Rows of a table of metrics as log calls, neighbours with the same keys together; text and blanks are left out."""
+    keys: tuple[str, ...] = ()
+    steps: list[Scalar] = []
+    columns: list[list[Scalar]] = []
+    for number, row in enumerate(rows, first):
+        values = {
+            key: v
+            for key, text in row.items()
+            if key != step_key and (v := number_of(text)) is not None
+        }
+        if not values:
+            continue
+        step = number_of(row.get(step_key))
+        if tuple(values) != keys or len(steps) == 1024:
+            if steps:
+                yield Points(keys=keys, steps=steps, times=[time] * len(steps), columns=columns)
+            keys, steps, columns = tuple(values), [], [[] for _ in values]
+        whole = number if step is None else step
+        steps.append(int(whole) if whole == int(whole) else whole)
+        for column, value in zip(columns, values.values(), strict=True):
+            column.append(value)
+    if steps:
+        yield Points(keys=keys, steps=steps, times=[time] * len(steps), columns=columns)
+
+
+def number_of(text: Any) -> float | None:
+    """A number in a cell; None for what is none."""
+    if text is None or text == "":
+        return None
+    if isinstance(text, bool):
+        return float(text)
+    try:
+        found = float(text)
+    except (TypeError, ValueError):
+        return {"true": 1.0, "false": 0.0}.get(str(text).strip().lower())
+    return (
+        found
+        if not math.isinf(found) or str(text).strip().lower().lstrip("+-").startswith("inf")
+        else None
+    )

@@ -1,0 +1,154 @@
+"""Other systems' databases, read only: SQLite files, and PostgreSQL by its URL."""
+
+import sqlite3
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode, urlparse, urlsplit, urlunsplit
+
+from runbase.errors import StoreUnavailable
+from runbase.ingest.foreign import Foreign
+
+Ask = Callable[..., list[Any]]
+"""A query with `?` for each value behind it; the rows."""
+
+
+_MAGIC = b"SQLite format 3\0"
+
+
+def path_of(source: str) -> Path:
+    """The file or folder that a source names."""
+    return Path(source.removeprefix("sqlite:///").removeprefix("file://")).expanduser()
+
+
+def is_database(source: str) -> bool:
+    """Whether a source may be one: an address of PostgreSQL, or a file that begins as SQLite's do."""
+    if source.startswith(("postgresql://", "postgres://")):
+        return True
+    try:
+        with path_of(source).open("rb") as file:
+            return file.read(len(_MAGIC)) == _MAGIC
+    except OSError:
+        return False
+
+
+def _schema(source: str) -> tuple[str, str | None]:
+    """A URL without `schema=`, which is ours and not libpq's, and its value."""
+    parts = urlsplit(source)
+    asked = dict(parse_qsl(parts.query))
+    schema = asked.pop("schema", None)
+    return urlunsplit(parts._replace(query=urlencode(asked))), schema
+
+
+def tables(source: str) -> set[str]:
+    """The names of its tables; none where it is no database."""
+    if not is_database(source):
+        return set()
+    names = "select name from sqlite_master"
+    if source.startswith("postgres"):
+        names = (
+            "select table_name from information_schema.tables where table_schema = current_schema()"
+        )
+    try:
+        with database(source, "it") as ask:
+            return {name for (name,) in ask(names)}
+    except StoreUnavailable:
+        if source.startswith("postgres"):
+            raise
+        return set()
+
+
+def columns(source: str, ask: Ask, table: str) -> dict[str, str]:
+    """The columns of a table, in their order: name → declared type.
+
+    Args:
+        source: the database that is asked.
+        ask: a query of it.
+        table: the table's name, of the current schema.
+    """
+    if source.startswith("postgres"):
+        query = (
+            "select column_name, data_type from information_schema.columns "
+            "where table_schema = current_schema() and table_name = ? order by ordinal_position"
+        )
+    else:
+        query = "select name, type from pragma_table_info(?)"
+    return dict(ask(query, table))
+
+
+@contextmanager
+def database(source: str, system: str) -> Generator[Ask]:
+    """A database's answers, as it is now; StoreUnavailable where it cannot be read."""
+    connection: Any
+    if source.startswith(("postgresql://", "postgres://")):
+        psycopg: Any = import_module("psycopg")
+        try:
+            address, schema = _schema(source)
+            connection = psycopg.connect(address)
+            if schema:
+                name = import_module("psycopg.sql").Identifier(schema)
+                connection.execute(
+                    import_module("psycopg.sql").SQL("set search_path to {}").format(name)
+                )
+                connection.commit()
+        except psycopg.Error as wrong:
+            raise StoreUnavailable(f"cannot read {urlparse(source).hostname}: {wrong}") from wrong
+        connection.execute("set transaction isolation level repeatable read read only")
+        mark = "%s"
+    else:
+        connection = _open_file(path_of(source))
+        connection.execute("begin")
+        mark = "?"
+
+    errors = (sqlite3.Error, *_psycopg_errors(source))
+
+    def ask(query: str, *values: Any) -> list[Any]:
+        try:
+            return connection.execute(query.replace("?", mark), values).fetchall()
+        except errors as wrong:
+            raise StoreUnavailable(f"cannot read {system}'s database: {wrong}") from wrong
+
+    try:
+        yield ask
+    finally:
+        connection.close()
+
+
+def _open_file(path: Path) -> sqlite3.Connection:
+    """A SQLite file to read, without a file made beside it.
+
+    SQLite makes a write-ahead log and its index beside a file in that mode, also for a reader, and leaves them there. A
+    file that has none, which nobody is writing, is read as it is.
+    """
+    name = quote(str(path.absolute()))
+    with path.open("rb") as file:
+        in_wal_mode = file.read(20)[18:20] == b"\x02\x02"
+    still = in_wal_mode and not path.with_name(f"{path.name}-wal").exists()
+    return sqlite3.connect(f"file:{name}?mode=ro{'&immutable=1' if still else ''}", uri=True)
+
+
+def each(
+    rows: Iterable[Any], make: Callable[..., Foreign], problems: list[str]
+) -> Iterator[Foreign]:
+    """A run of each row, whose first value names it; one that cannot be read is named in `problems` and left out."""
+    for row in rows:
+        try:
+            made = make(*row)
+        except (
+            StoreUnavailable,
+            ValueError,
+            TypeError,
+            LookupError,
+            AttributeError,
+            ArithmeticError,
+            RecursionError,
+        ) as wrong:
+            problems.append(f"run {row[0]}: {wrong}")
+            continue
+        yield made
+
+
+def _psycopg_errors(source: str) -> tuple[type[BaseException], ...]:
+    return (import_module("psycopg").Error,) if source.startswith("postgres") else ()

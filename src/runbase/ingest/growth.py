@@ -1,0 +1,172 @@
+"""What a source has gained since the last import: points, records, files and telemetry that are not in the store.
+
+A source may gain points anywhere: after the last known step, between known steps, before them, or at a known step.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from runbase.ingest.foreign import Foreign
+from runbase.model import Run, Series
+from runbase.store.store import Store
+from runbase.values import plain_text, plain_texts
+
+Point = tuple[float, int | float, float]
+"""(time in seconds since the epoch, step, value)"""
+
+
+def with_stored_keys(run: Foreign) -> None:
+    """Spell all keys of a run as the database does, so that they can be compared with those it has."""
+    run.metrics = {plain_text(key): rows for key, rows in run.metrics.items()}
+    run.progress = {plain_text(key): shares for key, shares in run.progress.items()}
+    run.types = {plain_text(key): kind for key, kind in run.types.items()}
+    run.params = plain_texts(run.params)
+    run.tags = plain_texts(run.tags)
+    run.notes = plain_text(run.notes)
+
+
+def new_points(
+    store: Store, run: Foreign, known: Run | None, *, changed: bool = False
+) -> dict[str, list[int]]:
+    """The points of each metric that the store does not have, as places in the lists of `run.metrics`.
+
+    Args:
+        store: where the run goes.
+        run: the run as the source has it now.
+        known: the run as the store has it; None: not yet.
+        changed: whether the source says that values of the run may have changed.
+    """
+    changed = changed and run.upserts
+    found: dict[str, list[int]] = {}
+    compared: list[str] = []
+    for key, rows in run.metrics.items():
+        metric = None if known is None else known.metrics.get(key)
+        if metric is None:
+            found[key] = list(range(len(rows)))
+        elif run.by_step or changed or len(rows) > metric.count:
+            compared.append(key)
+    if compared:
+        storage = store._storage  # pyright: ignore[reportPrivateUsage]
+        for key in compared:
+            series = storage.series(run.id, key, every=True)
+            rows = run.metrics[key]
+            if run.by_step:
+                steps = set(series.steps.tolist())
+                found[key] = [n for n, (_, step, _) in enumerate(rows) if step not in steps]
+            else:
+                found[key] = unseen(rows, series, upserts=run.upserts)
+    return {key: places for key, places in found.items() if places}
+
+
+def unseen(rows: Sequence[Point], series: Series, *, upserts: bool = False) -> list[int]:
+    """The places of points that a series lacks, in order.
+
+    Of each step, as many points are new as the source has more than the series: those that are not equal in time and
+    value to one of the series, or in value, and else the last ones. So a point comes in once, also where a source
+    changes the times of its points with every change of the run.
+
+    Args:
+        rows: all points of the source.
+        series: all points of the same metric in the store.
+        upserts: whether a value that differs from the latest of its step is a new point, too.
+    """
+    columns = (series.steps.tolist(), series.times.tolist(), series.values.tolist())
+    there: dict[float, list[tuple[int, float | None]]] = {}
+    for step, time, value in zip(*columns, strict=True):
+        there.setdefault(step, []).append(_content(time, value))
+    given: dict[float, list[int]] = {}
+    for place, (_, step, _) in enumerate(rows):
+        given.setdefault(step, []).append(place)
+    found: list[int] = []
+    for step, places in given.items():
+        known = there.get(step)
+        if known is None:
+            found += places
+        elif len(places) > len(known):
+            found += _more(rows, places, known)
+        elif upserts and len(places) == 1:
+            _, value = _content(0.0, rows[places[0]][2])
+            if value != max(reversed(known), key=lambda content: content[0])[1]:
+                found += places
+    return sorted(found)
+
+
+def _more(
+    rows: Sequence[Point], places: list[int], known: list[tuple[int, float | None]]
+) -> list[int]:
+    """Of the points at one step, those that are new."""
+    exact = Counter(known)
+    unmatched: list[int] = []
+    for place in places:
+        content = _content(rows[place][0], rows[place][2])
+        if exact[content]:
+            exact[content] -= 1
+        else:
+            unmatched.append(place)
+    values = Counter(value for _, value in exact.elements())
+    new: list[int] = []
+    for place in unmatched:
+        _, value = _content(rows[place][0], rows[place][2])
+        if values[value]:
+            values[value] -= 1
+        else:
+            new.append(place)
+    return new[len(known) - len(places) :]
+
+
+def _content(time: float, value: float) -> tuple[int, float | None]:
+    """What a point is compared by: its time in microseconds, and its value (None for NaN)."""
+    return round(time * 1e6), value if value == value else None
+
+
+class Held:
+    """What the store has of some runs besides points: how many of each."""
+
+    def __init__(self, store: Store, runs: Sequence[Foreign]) -> None:
+        self._counts: Counter[tuple[Any, ...]] = Counter()
+        self._attributes: dict[tuple[str, str], dict[str, Any]] = {}
+        storage = store._storage  # pyright: ignore[reportPrivateUsage]
+        ids = [run.id for run in runs]
+        for scope in {scope for run in runs for scope in run.attributes}:
+            for run, values in storage.attributes("run", ids, scope).items():
+                self._attributes[run, scope] = values
+        if not runs:
+            return
+        names = {f"r{n}": run for n, run in enumerate(ids)}
+        among = ", ".join(f":{name}" for name in names)
+        query = (
+            f"select 'record', run_id, key, cast(step as double precision), count(*) from records "  # noqa: S608
+            f"where run_id in ({among}) group by 2, 3, 4 "
+            f"union all select 'file', run_id, path, cast(size as double precision), count(*) from artifacts "
+            f"where run_id in ({among}) group by 2, 3, 4 "
+            f"union all select 'sample', run_id, '', 0.0, count(*) from samples "
+            f"where run_id in ({among}) group by 2"
+        )
+        for kind, run, name, figure, count in store.sql(query, names):
+            self._counts[(kind, run) if kind == "sample" else (kind, run, name, figure)] = count
+
+    def takes(self, kind: str, run: str, name: str, figure: float) -> bool:
+        """Whether a record (by key and step) or a file (by path and size) is there; each counts once."""
+        mark = kind, run, plain_text(name), float(figure)
+        if self._counts[mark] > 0:
+            self._counts[mark] -= 1
+            return True
+        return False
+
+    def new_attributes(self, run: Foreign) -> Mapping[str, dict[str, Any]]:
+        """What tools keep about a run that the store does not have, or has otherwise: scope → key → value."""
+        found: dict[str, dict[str, Any]] = {}
+        for scope, values in run.attributes.items():
+            there = self._attributes.get((run.id, scope), {})
+            new = {k: v for k, v in values.items() if repr(there.get(k, _NONE)) != repr(v)}
+            if new:
+                found[scope] = new
+        return found
+
+    def has_more_samples(self, run: Foreign) -> bool:
+        """Whether a run has telemetry that is not in the store."""
+        return len({sample[:2] for sample in run.samples}) > self._counts["sample", run.id]
+
+
+_NONE = object()

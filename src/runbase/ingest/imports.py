@@ -1,0 +1,465 @@
+"""How imported runs and experiments get into a store: what is new of them, and nothing twice."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from runbase.errors import NotFound, QueryError, StoreError
+from runbase.events import (
+    ArtifactLogged,
+    Captured,
+    Ended,
+    Noted,
+    Opened,
+    Params,
+    Points,
+    Process,
+    RecordLogged,
+    Started,
+    StatusChanged,
+    Tags,
+    Types,
+)
+from runbase.ingest.foreign import Asked, Foreign, Kept, Told
+from runbase.ingest.foreign_databases import path_of
+from runbase.ingest.growth import Held, new_points, with_stored_keys
+from runbase.ingest.readers import importer, is_address
+from runbase.journal import VERSION
+from runbase.model import Run
+from runbase.status import Phase
+from runbase.storage.records import Delivery
+from runbase.store.store import Store
+from runbase.values import plain_text
+
+BATCH = 50
+"""Runs in one transaction."""
+
+
+class Imported(Struct, kw_only=True):
+    """What an import did."""
+
+    source: str
+    system: str
+    runs: int = 0
+    new: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    points: int = 0
+    experiments: int = 0
+    """Experiments that were created."""
+    counts: dict[str, int] = {}
+    """How much of everything else is new, by kind: texts, images, tables, files, samples, links, …"""
+    left_out: dict[str, int] = {}
+    """What runbase has no place for: what it is → how many."""
+    problems: list[str] = []
+    """What could not be read: where, and why."""
+
+    def count(self, kind: str, number: int = 1) -> None:
+        """Count what is new."""
+        if number:
+            self.counts[kind] = self.counts.get(kind, 0) + number
+
+    def leave_out(self, what: str, number: int = 1) -> None:
+        """Count what could not be brought along."""
+        if number:
+            self.left_out[what] = self.left_out.get(what, 0) + number
+
+
+def import_from(
+    store: Store,
+    source: str,
+    system: str,
+    *,
+    columns: Mapping[str, str] | None = None,
+    experiment: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Imported:
+    """Bring another system's record into a store. Once more brings what is new since then, and nothing twice.
+
+    `columns` and `experiment` are for tables: see `runbase.integrations.tables.reader`.
+    """
+    reader = importer(system, source)
+    report = Imported(source=source, system=system)
+    experiments = getattr(reader, "experiments", None)
+    if experiments is not None:
+        about(store, experiments(source), report)
+    asked = Asked(
+        source=source,
+        problems=report.problems,
+        known=lambda ids: known(store, ids),
+        columns=dict(columns or {}),
+        experiment=experiment,
+        left_out=report.left_out,
+    )
+    found = reader.runs(asked)
+    if not is_address(source) and "://" not in source:
+        path = path_of(source).resolve()
+        store._storage.add_artifact_root(  # pyright: ignore[reportPrivateUsage]
+            str(path if path.is_dir() else path.parent)
+        )
+    return take(store, found, report, total=reader.count(source), progress=progress)
+
+
+def take(
+    store: Store,
+    runs: Iterable[Foreign],
+    report: Imported,
+    *,
+    total: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Imported:
+    """Bring runs into a store; those that are there already get what is new of them.
+
+    Args:
+        store: where they go.
+        runs: runs as another system has them now.
+        report: the report, which is filled in and returned.
+        total: how many runs there are, where that is known.
+        progress: called with (runs done, runs in all).
+    """
+    left = iter(runs)
+    links: list[tuple[str, str, str]] = []
+    while part := list(islice(left, BATCH)):
+        _take_part(store, part, report)
+        links += [(run.id, kind, other) for run in part for kind, other in run.links]
+        if progress:
+            progress(report.runs, max(total, report.runs))
+    _link(store, links, report)
+    return report
+
+
+def _take_part(store: Store, part: Sequence[Foreign], report: Imported) -> None:
+    storage = store._storage  # pyright: ignore[reportPrivateUsage]
+    ids = [run.id for run in part]
+    known = {run.id: run for run in storage.get_runs(ids)}
+    reached = storage.offsets([f"import-{key}" for key in ids])
+    held = Held(store, [run for run in part if run.id in known])
+    deliveries: list[Delivery] = []
+    beside: dict[str, _Beside] = {}
+    for run in part:
+        start = reached.get(f"import-{run.id}", 0)
+        report.runs += 1
+        events: list[Any] = []
+        with _fenced(report, run):
+            with_stored_keys(run)
+            beside[run.id] = aside = _Beside(run, held)
+            fresh = new_points(store, run, known.get(run.id), changed=aside.is_new)
+            events = list(_events(run, known.get(run.id), start, held, fresh))
+        if events:
+            delivery = Delivery(
+                run=run.id,
+                events=events,
+                journal=f"import-{run.id}",
+                start=start,
+                offset=start + len(events),
+                file=report.system,
+                experiment=run.experiment_id,
+                lines=len(events),
+            )
+            deliveries.append(delivery)
+    taken = storage.apply(deliveries) if deliveries else []
+    changed: set[str] = set()
+    refused: set[str] = set()
+    for delivery, applied in zip(deliveries, taken, strict=True):
+        report.problems += map(str, applied.problems)
+        if not applied.taken:  # somebody else imports the same, or it was deleted for good
+            refused.add(delivery.run)
+            continue
+        changed.add(delivery.run)
+        _count(report, delivery.events)
+    # Where an import was stopped before `source_status` was set, the next one does the rest.
+    begun = {run for run, record in known.items() if record.source_status is None}
+    for run in part:
+        if run.id in refused or not (one := beside.get(run.id)):
+            continue
+        if run.id in changed | begun or one.is_new:
+            with _fenced(report, run):
+                one.put(storage, report)
+            changed.add(run.id)
+    report.new += len(changed - known.keys())
+    report.updated += len(changed & known.keys())
+    report.unchanged = report.runs - report.new - report.updated
+    fresh_runs = [run for run in part if run.id in changed | begun]
+    gone = [run.id for run in fresh_runs if run.deleted and run.id not in known.keys() - begun]
+    if gone:
+        storage.delete("run", gone)
+    storage.update_runs({run.id: {"source_status": run.source_status} for run in fresh_runs})
+
+
+def _count(report: Imported, events: Sequence[Any]) -> None:
+    """Count what came in."""
+    kinds: Counter[str] = Counter()
+    for event in events:
+        if isinstance(event, Points):
+            report.points += len(event.steps)
+        elif isinstance(event, RecordLogged):
+            kinds[_PLURALS.get(event.kind, f"{event.kind} records")] += 1
+        elif isinstance(event, ArtifactLogged):
+            kinds["files"] += 1
+        elif isinstance(event, Params):
+            kinds["parameters"] += len(event.values)
+        elif isinstance(event, Tags):
+            kinds["tags"] += len(event.set)
+    for kind, number in kinds.items():
+        report.count(kind, number)
+
+
+_PLURALS = {
+    "text": "texts",
+    "json": "documents",
+    "image": "images",
+    "table": "tables",
+    "histogram": "histograms",
+    "audio": "sounds",
+    "video": "videos",
+    "plot": "plots",
+}
+
+
+@contextmanager
+def _fenced(report: Imported, run: Foreign) -> Generator[None]:
+    """Keep what is odd about one run from stopping the import of all others: it is a problem."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, StoreError) and not isinstance(error, QueryError):
+            raise
+        report.problems.append(f"{report.source}, run {plain_text(run.name)}: {error}")
+
+
+def _link(store: Store, links: Sequence[tuple[str, str, str]], report: Imported) -> None:
+    """Links between runs, once all runs are there."""
+    storage = store._storage  # pyright: ignore[reportPrivateUsage]
+    here = {run.id for run in storage.get_runs([other for _, _, other in links])}
+    there = {
+        (run, link.kind, link.to_id)
+        for run in {run for run, _, _ in links}
+        for link in storage.links("run", run)
+    }
+    for run, kind, other in links:
+        if run == other:
+            report.leave_out(f"links ({kind}) of a run to itself")
+        elif other not in here:
+            report.leave_out(f"links ({kind}) to a run that is not there")
+        elif (run, kind, other) not in there:
+            storage.link("run", run, kind, other)
+            report.count("links")
+
+
+def known(store: Store, ids: Sequence[str]) -> dict[str, Run]:
+    """Of some runs, those that are here."""
+    return {run.id: run for run in store._storage.get_runs(ids)}  # pyright: ignore[reportPrivateUsage]
+
+
+# Experiments
+
+
+def about(store: Store, told: Iterable[Told], report: Imported) -> None:
+    """What is said of experiments, where nobody here has said something else."""
+    storage = store._storage  # pyright: ignore[reportPrivateUsage]
+    links: list[tuple[str, str, str]] = []
+    ids: dict[str, str] = {}
+    for each in told:
+        experiment, made = _experiment(store, each, ids)
+        ids[each.id or each.name] = experiment.id
+        links += [(experiment.id, kind, other) for kind, other in each.links]
+        report.experiments += made
+        changes: dict[str, Any] = {}
+        if each.description and not experiment.description:
+            changes["description"] = each.description
+        if each.objectives and not experiment.objectives:
+            changes["objectives"] = each.objectives
+        if changes:
+            store.update_experiment(experiment, **changes)
+        for scope, values in each.attributes.items():
+            storage.put_attributes("experiment", experiment.id, scope, values)
+        if made and each.created is not None:
+            storage.date_experiment(experiment.id, each.created, each.updated or each.created)
+    for origin, kind, other in links:
+        goal = ids.get(other)
+        if goal == origin:
+            report.leave_out(f"links ({kind}) of an experiment to itself")
+        elif goal is not None:
+            storage.link("experiment", origin, kind, goal)
+
+
+def _experiment(store: Store, told: Told, ids: dict[str, str]) -> tuple[Any, bool]:
+    """The experiment that is here, or a new one with all that is said of it; and whether it is new."""
+    try:
+        return store.experiment(told.id or told.name), False
+    except NotFound:
+        pass
+    fields = dict(told.fields)
+    checkpoint = fields.pop("checkpoint", None)
+    parent = ids.get(told.parent) if told.parent else None
+    made = store.create_experiment(told.name, parent=parent, experiment_id=told.id, **fields)
+    if told.parent and parent is None:
+        store._storage.add_ancestor(made.id, told.parent, told.parent)  # pyright: ignore[reportPrivateUsage]
+    if checkpoint:
+        store.update_experiment(made, checkpoint=checkpoint)
+    return made, True
+
+
+# A run
+
+
+class _Beside:
+    """What of a run is no event: attributes, telemetry, its place in a queue."""
+
+    def __init__(self, run: Foreign, held: Held) -> None:
+        self._run = run
+        self._attributes = held.new_attributes(run)
+        self._samples = run.samples if held.has_more_samples(run) else []
+        self.is_new = bool(self._attributes or self._samples)
+
+    def put(self, storage: Any, report: Imported) -> None:
+        """Put it into the store."""
+        run = self._run
+        for scope, values in self._attributes.items():
+            storage.put_attributes("run", run.id, scope, values)
+        if run.due is not None:
+            storage.enqueue(run.id, run.due)
+        if self._samples:
+            storage.add_samples(run.id, self._samples)
+            report.count("samples", len(self._samples))
+
+
+def _events(
+    run: Foreign, known: Run | None, start: int, held: Held, fresh: dict[str, list[int]]
+) -> Iterator[Any]:
+    """What is new of a run; nothing where that is nothing."""
+    if known is None or start == 0:
+        yield from _opening(run)
+    if known is None or known.status.phase is not Phase.ENDED:
+        for time, status in run.history:
+            if time > run.started:
+                yield StatusChanged(time=time, status=status)
+    params = {
+        k: v for k, v in run.params.items() if known is None or known.params.get(k, _NONE) != v
+    }
+    if params:
+        yield Params(time=run.started, values=params)
+    tags = {k: v for k, v in run.tags.items() if known is None or known.tags.get(k, _NONE) != v}
+    if tags:
+        yield Tags(time=run.started, set=tags)
+    if run.notes and (known is None or known.notes != run.notes):
+        yield Noted(time=run.started, text=run.notes)
+    for key, places in fresh.items():
+        yield _points(run, key, places)
+    types = {k: v for k, v in run.types.items() if known is None or k not in known.metrics}
+    if types:
+        yield Types(time=run.started, types=types)
+    yield from _files(run, held)
+    if known is None or known.status is not run.status:
+        yield from _state(run, known)
+
+
+def _opening(run: Foreign) -> Iterator[Any]:
+    """How a run begins."""
+    created = run.started if run.created is None else min(run.created, run.started)
+    yield Opened(
+        time=created,
+        version=VERSION,
+        journal=f"import-{run.id}",
+        run=run.id,
+        experiment=run.experiment,
+        name=run.name,
+        process=Process("", 0),
+    )
+    for time, status in run.history:
+        if time < run.started:
+            yield StatusChanged(time=time, status=status)
+    if run.status.phase is not Phase.WAITING or run.has_started:
+        yield Started(time=run.started, parent=run.parent, user=run.user)
+    if run.git or run.args or run.system or run.env:
+        yield Captured(
+            time=run.started,
+            git=run.git or None,
+            args=run.args or None,
+            system=run.system or None,
+            env=run.env or None,
+        )
+
+
+def _points(run: Foreign, key: str, places: Sequence[int]) -> Points:
+    rows, shares = run.metrics[key], run.progress.get(key)
+    times, steps, values = zip(*(rows[place] for place in places), strict=True)
+    return Points(
+        keys=(key,),
+        steps=[*steps],
+        times=[*times],
+        columns=[[*values]],
+        progress=None if shares is None else [shares[place] for place in places],
+    )
+
+
+def _files(run: Foreign, held: Held) -> Iterator[Any]:
+    """What is no number and not here yet."""
+    kept = [
+        Kept(time=time, step=step, key=key, kind="text" if isinstance(v, str) else "json", value=v)
+        for time, step, key, v in run.texts
+    ]
+    for one in kept + run.records:
+        if not held.takes("record", run.id, one.key, float(one.step)):
+            yield RecordLogged(
+                time=one.time,
+                key=one.key,
+                kind=one.kind,
+                step=one.step,
+                value=one.value,
+                path=one.path,
+            )
+    for artifact in run.artifacts:
+        if not held.takes("file", run.id, artifact.path, float(artifact.size)):
+            yield ArtifactLogged(
+                time=run.ended or run.started,
+                path=artifact.path,
+                kind=artifact.kind,
+                uri=artifact.uri,
+                size=artifact.size,
+                sha256=artifact.sha256 or _digest(artifact.uri),
+            )
+
+
+def _digest(uri: str) -> str | None:
+    """The SHA-256 of a local file; None where it cannot be read."""
+    path = Path(uri)
+    try:
+        if not path.is_absolute() or not path.is_file():  # a pipe would be waited for without end
+            return None
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError):
+        return None
+
+
+def _state(run: Foreign, known: Run | None) -> Iterator[Any]:
+    times = [rows[-1][0] for rows in run.metrics.values() if rows]
+    waited = known is not None and known.started_at is None
+    if waited and run.status.phase is not Phase.WAITING:
+        yield Started(time=run.started, parent=run.parent, user=run.user)
+    if run.status.phase is Phase.ENDED:
+        # Clocks and tables say odd things; a run that has ended did not do so before it began.
+        yield Ended(
+            time=max(run.ended or run.started, run.started),
+            status=run.status,
+            exit_code=run.exit_code,
+            error=run.error,
+        )
+    elif run.status.phase is Phase.ACTIVE and known is not None and not waited:
+        yield Started(time=max(times, default=run.started), resumed=True)
+    elif run.status.phase is Phase.WAITING:
+        when = max([run.started, *times]) if run.has_started else run.started
+        yield StatusChanged(time=when, status=run.status)
+
+
+_NONE = object()
+
+
+__all__ = ["Imported", "about", "take"]

@@ -1,0 +1,281 @@
+"""Takes run folders of any format into a store: what changed since the last scan, and nothing else.
+
+What a folder looked like is kept beside the run (`scans`); a folder whose files have the same sizes and times is
+not opened. Everything enters through journals' offsets, so several scanners at once take each point once.
+"""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from runbase.errors import StoreError, UsageError
+from runbase.events import Points
+from runbase.ingest.folders import Folder, Keep, Unreadable
+from runbase.ingest.walk import Found, is_settled_since, same, walk
+from runbase.storage.protocol import Storage
+from runbase.storage.records import Delivery, Scanned
+from runbase.values import plain_text
+
+BATCH = 4 * 2**20
+"""Bytes of deliveries, about, that one transaction takes."""
+
+
+class ScanReport(Struct, kw_only=True):
+    """What a scan found and did."""
+
+    found: int = 0
+    """Run folders."""
+    new: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    invalid: int = 0
+    """Folders that look like a run's and cannot be read; `problems` says why. They are tried again each time."""
+    missing: int = 0
+    """Runs whose folder is gone since the last scan; they stay, marked."""
+    returned: int = 0
+    """Runs whose folder is there again."""
+    lost: int = 0
+    """Runs that say they run, and gave no sign of life."""
+    points: int = 0
+    left_out: dict[str, int] = {}
+    """What runbase does not keep: kind → how many."""
+    problems: list[str] = []
+    """Folders and lines that could not be read: where, and why."""
+    seconds: float = 0.0
+
+    def add(self, other: "ScanReport") -> None:
+        """Count another report in."""
+        for name in (
+            "found",
+            "new",
+            "updated",
+            "unchanged",
+            "invalid",
+            "missing",
+            "returned",
+            "lost",
+            "points",
+        ):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.leave_out(other.left_out)
+        self.problems = [*self.problems, *other.problems]
+        self.seconds += other.seconds
+
+    def leave_out(self, counts: Mapping[str, int]) -> None:
+        """Count what is not kept."""
+        self.left_out = dict(Counter(self.left_out) + Counter(counts))
+
+
+class _Read(Struct, frozen=True):
+    """A folder that was read: what is to be kept of it, and whether it may change by standing still."""
+
+    found: Found
+    folder: Folder
+
+
+def scan(
+    storage: Storage,
+    root: Path,
+    *,
+    full: bool = False,
+    place: Callable[[str], str] = str,
+    files: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> ScanReport:
+    """Take in the run folders at and below a folder.
+
+    `full` reads all of them again. `place` says how a run's folder is to be called in the store. `files` is the folder
+    for files that are made from what stands inside others, such as images in TensorBoard's. `progress` is called with
+    how many changed folders are done, and how many there are. Raises UsageError where there is no such folder.
+    """
+    began = time.perf_counter()
+    if not root.is_dir():
+        raise UsageError(f"there is no folder {root} to scan")
+    report = ScanReport()
+    known = storage.scans(str(root))
+    problems: list[str] = []
+    found = list(walk(str(root), problems, {} if full else known))
+    report.problems, report.found = problems, len(found)
+    changed = [
+        f for f in found if full or f.path not in known or not same(known[f.path].stamp, f.stamp)
+    ]
+    report.unchanged = len(found) - len(changed)
+    settled = [
+        f for f in found if f.path in known and is_settled_since(known[f.path].stamp, f.stamp)
+    ]
+    gone = [known[path] for path in known.keys() - {each.path for each in found}]
+    if progress:
+        progress(0, len(changed))
+    done = 0
+    for part in _parts(changed):
+        _take(storage, part, known.keys(), place, _keeper(files), report)
+        done += len(part)
+        if progress:
+            progress(done, len(changed))
+    if settled:
+        storage.put_scans([replace(known[f.path], stamp=f.stamp) for f in settled])
+    report.missing = storage.folders_gone(gone) if gone else 0
+    report.seconds = time.perf_counter() - began
+    return report
+
+
+def has_runs(root: Path) -> bool:
+    """Whether there is a run folder at or below a folder."""
+    return next(walk(str(root), [], {}), None) is not None
+
+
+def _take(
+    storage: Storage,
+    part: Sequence[Found],
+    known: Container[str],
+    place: Callable[[str], str],
+    keep: Keep,
+    report: ScanReport,
+) -> None:
+    """Some folders, in as few transactions as their size allows."""
+    read: list[_Read] = []
+    reached = _offsets(storage)
+    batch: list[Delivery] = []
+    size = 0
+    for each in part:
+        try:
+            folder = each.format.read(Path(each.path), each.names, reached, keep)
+            for delivery in folder.deliveries:
+                batch.append(_placed(delivery, place(each.path)))
+                report.points += _points(delivery)
+                size += 64 * len(delivery.events) + 16 * _points(delivery)
+                if size > BATCH:
+                    _apply(storage, batch, report)
+                    batch, size = [], 0
+            read.append(_Read(each, folder))
+            report.leave_out(folder.left_out)
+            if each.path in known:
+                report.updated += 1
+            else:
+                report.new += 1
+        except StoreError:
+            raise
+        except Exception as wrong:  # the fence between one odd folder and the scan of all others
+            report.problems = [*report.problems, f"{plain_text(each.path)}: {_why(wrong)}"]
+            report.invalid += 1
+    if batch:
+        _apply(storage, batch, report)
+    changes = {one.folder.run: told for one in read if (told := _told(one))}
+    for run, name in _put_attributes(storage, read).items():
+        changes.setdefault(run, {})["name"] = name
+    storage.update_runs(changes)
+    living = [one.folder.run for one in read if one.folder.live]
+    if living:
+        storage.beat(living)
+    # Last: where a scan was stopped before this, the next one reads these folders again.
+    scanned = [_kept(one, place) for one in read]
+    report.returned += storage.put_scans(scanned) if scanned else 0
+
+
+def _apply(storage: Storage, batch: Sequence[Delivery], report: ScanReport) -> None:
+    for applied in storage.apply(batch):
+        report.problems = [*report.problems, *map(str, applied.problems)]
+
+
+def _kept(one: _Read, place: Callable[[str], str]) -> Scanned:
+    return Scanned(
+        path=one.found.path,
+        format=one.found.format.NAME,
+        run=one.folder.run,
+        place=place(one.found.path),
+        stamp=""
+        if one.folder.live
+        else one.found.stamp,  # to be looked at again, whether it changes or not
+    )
+
+
+def _told(one: _Read) -> dict[str, Any]:
+    """What a folder says of itself that is no event: its state in its own word."""
+    said = {"source_status": one.folder.source_status, "checkpoint": one.folder.checkpoint}
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _put_attributes(storage: Storage, read: Sequence[_Read]) -> dict[str, str]:
+    """Keep what else folders say of runs; run → the name that it has by that now.
+
+    A name and tags are changed only when the folder says something else than before: people may have changed them here.
+    """
+    names: dict[str, str] = {}
+    for scope in {one.folder.scope for one in read if one.folder.scope}:
+        said = {one.folder.run: one.folder.attributes for one in read if one.folder.scope == scope}
+        for run in storage.purged([*said]):
+            del said[run]
+        known = storage.attributes("run", [*said], scope)
+        changed: dict[str, dict[str, Any]] = {}
+        for run, values in said.items():
+            before = known[run]
+            new = {key: v for key, v in values.items() if key not in before or before[key] != v}
+            new |= {key: None for key, v in before.items() if key not in values and v is not None}
+            if not new:
+                continue
+            changed[run] = new
+            if new.get("display_name"):
+                names[run] = str(new["display_name"])
+            gone = set(before.get("tags") or ()) - set(values.get("tags") or ())
+            if gone:
+                storage.remove("run", run, {"tags": sorted(gone)})
+        if changed:
+            storage.put_all_attributes("run", scope, changed)
+    return names
+
+
+def _keeper(files: Path | None) -> Keep:
+    """Makes files of bytes, in a folder of each run."""
+
+    def keep(run: str, name: str, data: bytes) -> str | None:
+        if files is None:
+            return None
+        target = files / run / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+        part.write_bytes(data)
+        part.replace(target)
+        return str(target)
+
+    return keep
+
+
+def _offsets(storage: Storage) -> Callable[[str], int]:
+    return lambda journal: storage.offsets([journal]).get(journal, 0)
+
+
+def _placed(delivery: Delivery, folder: str) -> Delivery:
+    return Delivery(
+        run=delivery.run,
+        events=delivery.events,
+        journal=delivery.journal,
+        start=delivery.start,
+        offset=delivery.offset,
+        file=delivery.file,
+        folder=folder,
+        lines=delivery.lines or len(delivery.events),
+        problems=delivery.problems,
+        locate=delivery.locate,
+    )
+
+
+def _points(delivery: Delivery) -> int:
+    told = [event for event in delivery.events if isinstance(event, Points)]
+    return sum(len(event.steps) * len(event.keys) for event in told)
+
+
+def _parts(changed: Sequence[Found]) -> Iterator[Sequence[Found]]:
+    for start in range(0, len(changed), 200):
+        yield changed[start : start + 200]
+
+
+def _why(wrong: Exception) -> str:
+    if isinstance(wrong, OSError):
+        return wrong.strerror or str(wrong)
+    return str(wrong) if isinstance(wrong, Unreadable) else f"{type(wrong).__name__}: {wrong}"

@@ -1,0 +1,445 @@
+"""MLflow's record: an `mlruns` folder, or the database of a tracking server. MLflow need not be installed.
+
+Run ids, names, times, every point, tags, notes, parents, artifacts' places, logged images and tables, datasets, and
+experiments with their tags and times are kept. Parameters, which MLflow keeps as text, become numbers where they are
+written as numbers. Models, traces and the like are counted and left out.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from runbase.errors import UsageError
+from runbase.ingest.foreign import Artifact, Asked, Foreign, Kept, Told, typed
+from runbase.ingest.foreign_databases import (
+    Ask,
+    columns,
+    database,
+    each,
+    is_database,
+    path_of,
+    tables,
+)
+from runbase.ingest.untrusted import is_inside, load_yaml
+from runbase.status import Status
+
+NAME = "mlflow"
+_STATUSES = {
+    "RUNNING": Status.RUNNING,
+    "SCHEDULED": Status.PENDING,
+    "FINISHED": Status.COMPLETED,
+    "FAILED": Status.FAILED,
+    "KILLED": Status.CANCELLED,
+}
+_CODES = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}
+_NO_TAGS = (
+    "mlflow.loggedArtifacts",
+    "mlflow.loggedImages",
+    "mlflow.loggedPrompts",
+    "mlflow.linkedPrompts",
+    "mlflow.log-model.history",
+)
+"""Tags in which MLflow keeps notes for its own page; they are attributes here."""
+_IMAGE = re.compile(
+    r"images/(?P<key>.+)(?P<mark>[%+])step[%+](?P<step>-?\d+)[%+]timestamp[%+](?P<time>\d+)[%+][^/]+\.png"
+)
+"""Files of `mlflow.log_image`; beside each lies a small WebP of the same image."""
+_LARGEST_TABLE = 2**24
+"""Bytes of a table's file that is read into a record; a larger one stays a file."""
+_DATASETS = {"inputs", "input_tags", "datasets"}
+_LEFT_OUT = {
+    "registered_models": "registered models",
+    "model_versions": "versions of registered models",
+    "logged_models": "logged models",
+    "trace_info": "traces",
+}
+"""Tables of what runbase has no place for."""
+_TABLES = {"experiments", "runs", "params", "tags", "metrics", "latest_metrics"}
+
+
+def recognises(source: str) -> bool:
+    """Whether it is one of MLflow's: by the files in a folder, by the tables in a database."""
+    path = path_of(source)
+    if not source.startswith("postgres") and path.is_dir():
+        return any(path.glob("*/meta.yaml")) or any((path / "mlruns").glob("*/meta.yaml"))
+    return is_database(source) and tables(source) >= _TABLES
+
+
+def count(source: str) -> int:
+    """How many runs there are."""
+    if _is_folder(source):
+        return sum(1 for _ in _root(source).glob("*/*/meta.yaml"))
+    with database(source, NAME) as ask:
+        return int(ask("select count(*) from runs")[0][0])
+
+
+def experiments(source: str) -> list[Told]:
+    """Experiments with their tags, descriptions and times."""
+    if _is_folder(source):
+        return [*_experiments_of_folder(_root(source))]
+    with database(source, NAME) as ask:
+        tags: dict[Any, dict[str, str]] = {}
+        if "experiment_tags" in tables(source):
+            for key, value, experiment in ask(
+                "select key, value, experiment_id from experiment_tags"
+            ):
+                tags.setdefault(experiment, {})[key] = value
+        has_times = "creation_time" in columns(source, ask, "experiments")
+        times = "creation_time, last_update_time" if has_times else "null, null"
+        rows = ask(
+            f"select experiment_id, name, lifecycle_stage, {times} from experiments order by experiment_id"  # noqa: S608
+        )
+        return [
+            told
+            for key, name, stage, created, updated in rows
+            if (
+                told := about_experiment(str(key), name, stage, created, updated, tags.get(key, {}))
+            )
+        ]
+
+
+def about_experiment(
+    key: str, name: Any, stage: Any, created: Any, updated: Any, tags: Mapping[str, Any]
+) -> Told | None:
+    """What MLflow says of an experiment; None for one in the bin, and for the one that it makes by itself.
+
+    Args:
+        key: MLflow's id.
+        name: the name.
+        stage: active or deleted.
+        created: milliseconds since the epoch, or None.
+        updated: the same, of the last change.
+        tags: tag → value.
+    """
+    if stage == "deleted" or (key == "0" and not tags):
+        return None
+    said = {str(tag): str(value) for tag, value in tags.items()}
+    note = said.pop("mlflow.note.content", "")
+    return Told(
+        name=str(name or key),
+        created=int(created) / 1000 if created else None,
+        updated=int(updated) / 1000 if updated else None,
+        description=note,
+        fields={"tags": said},
+        attributes={NAME: {"experiment_id": key}},
+    )
+
+
+def _experiments_of_folder(root: Path) -> Iterator[Told]:
+    for place in sorted(root.glob("*/meta.yaml")):
+        told = _yaml(place, [])
+        if told is None:
+            continue
+        tags = {key: path.read_text() for path, key in _files(place.parent / "tags")}
+        found = about_experiment(
+            place.parent.name,
+            told.get("name"),
+            told.get("lifecycle_stage"),
+            told.get("creation_time"),
+            told.get("last_update_time"),
+            tags,
+        )
+        if found is not None:
+            yield found
+
+
+def runs(asked: Asked) -> Iterator[Foreign]:
+    """Every run, with all that is known of it; what cannot be read is named in `asked.problems`."""
+    source = asked.source
+    return (
+        _of_folder(_root(source), asked.problems)
+        if _is_folder(source)
+        else _of_database(source, asked)
+    )
+
+
+# A folder
+
+
+def _of_folder(root: Path, problems: list[str]) -> Iterator[Foreign]:
+    for place in sorted(root.glob("*/meta.yaml")) + sorted(root.glob(".trash/*/meta.yaml")):
+        experiment = _yaml(place, problems)
+        if experiment is None:
+            continue
+        name = str(experiment.get("name") or place.parent.name)
+        trashed = experiment.get("lifecycle_stage") == "deleted"
+        for meta in sorted(place.parent.glob("*/meta.yaml")):
+            told = _yaml(meta, problems)
+            if told is None or ("run_id" not in told and "run_uuid" not in told):
+                continue
+            if not is_inside(meta, root):
+                problems.append(f"{meta.parent}: a link leads out of {root}")
+                continue
+            try:
+                run = _of_files(meta.parent, told, name)
+            except (OSError, ValueError, LookupError, TypeError, ArithmeticError) as wrong:
+                problems.append(f"{meta.parent}: {wrong!r}")
+                continue
+            run.deleted = run.deleted or trashed
+            yield run
+
+
+def _of_files(folder: Path, told: Mapping[str, Any], experiment: str) -> Foreign:
+    metrics: dict[str, list[tuple[float, int | float, float]]] = {}
+    for path, key in _files(folder / "metrics"):
+        rows = [line.split() for line in path.read_text().splitlines() if line.strip()]
+        metrics[key] = [
+            (int(row[0]) / 1000, int(row[2]) if len(row) > 2 else 0, float(row[1])) for row in rows
+        ]
+    return foreign(
+        told,
+        experiment,
+        word=_CODES.get(told.get("status", 1), "RUNNING"),
+        params={key: path.read_text() for path, key in _files(folder / "params")},
+        tags={key: path.read_text() for path, key in _files(folder / "tags")},
+        metrics=metrics,
+        artifacts=artifacts_at(
+            str(told.get("artifact_uri") or ""),
+            folder / "artifacts",
+            str(told.get("run_id") or told["run_uuid"]),
+        ),
+        datasets=[*_datasets_of_files(folder)],
+    )
+
+
+def _datasets_of_files(folder: Path) -> Iterator[dict[str, Any]]:
+    """The datasets that a run used: `inputs` of the run name `datasets` of its experiment."""
+    for place in sorted((folder / "inputs").glob("*/meta.yaml")):
+        use = _yaml(place, []) or {}
+        described = folder.parent / "datasets" / Path(str(use.get("source_id"))).name / "meta.yaml"
+        dataset = _yaml(described, []) if described.is_file() else None
+        if dataset is not None:
+            tags: Any = use.get("tags")
+            context = tags.get("mlflow.data.context") if isinstance(tags, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+            names = ("name", "digest", "source_type", "source", "schema", "profile")
+            yield {**{name: dataset.get(name) for name in names}, "context": context}
+
+
+def _files(folder: Path) -> Iterator[tuple[Path, str]]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and is_inside(path, folder):
+            yield path, path.relative_to(folder).as_posix()
+
+
+def _yaml(path: Path, problems: list[str]) -> dict[str, Any] | None:
+    try:
+        told: Any = load_yaml(path)
+    except ImportError:
+        raise UsageError("reading an mlruns folder needs PyYAML: pip install pyyaml") from None
+    except (OSError, ValueError) as wrong:
+        problems.append(f"{path}: {wrong}")
+        return None
+    if not isinstance(told, dict):
+        problems.append(f"{path}: it is empty, or no document of fields")
+        return None
+    return told  # pyright: ignore[reportUnknownVariableType]
+
+
+# A database
+
+
+def _of_database(source: str, asked: Asked) -> Iterator[Foreign]:
+    there = tables(source)
+    with database(source, NAME) as ask:
+        names = dict(ask("select experiment_id, name from experiments"))
+        datasets = _datasets(ask) if there >= _DATASETS else {}
+        for table, what in _LEFT_OUT.items():
+            if table in there:
+                asked.leave_out(what, int(ask(f"select count(*) from {table}")[0][0]))  # noqa: S608
+
+        def run_of(
+            run: str, name: Any, user: Any, word: str, start: Any, end: Any, *rest: Any
+        ) -> Foreign:
+            lifecycle, uri, experiment = rest
+            told = {
+                "run_id": run,
+                "run_name": name,
+                "user_id": user,
+                "start_time": start,
+                "end_time": end,
+                "lifecycle_stage": lifecycle,
+            }
+            points: dict[str, list[tuple[float, int | float, float]]] = {}
+            for key, value, stamp, step, nan in ask(
+                "select key, value, timestamp, step, is_nan from metrics where run_uuid = ? "
+                "order by timestamp, step",
+                run,
+            ):
+                figure = math.nan if nan else _finite(value)
+                points.setdefault(key, []).append((stamp / 1000, step, figure))
+            return foreign(
+                told,
+                str(names.get(experiment, experiment)),
+                word=word,
+                params=dict(ask("select key, value from params where run_uuid = ?", run)),
+                tags=dict(ask("select key, value from tags where run_uuid = ?", run)),
+                metrics=points,
+                artifacts=artifacts_at(str(uri or ""), None, run),
+                datasets=datasets.get(run, []),
+            )
+
+        rows = ask(
+            "select run_uuid, name, user_id, status, start_time, end_time, lifecycle_stage, artifact_uri, "
+            "experiment_id from runs order by start_time, run_uuid"
+        )
+        yield from each(rows, run_of, asked.problems)
+
+
+def _datasets(ask: Ask) -> dict[str, list[dict[str, Any]]]:
+    """Run → the datasets that it used, each with its contexts (such as training)."""
+    contexts: dict[str, dict[str, str]] = {}
+    for use, name, value in ask("select input_uuid, name, value from input_tags"):
+        contexts.setdefault(use, {})[name] = value
+    found: dict[str, list[dict[str, Any]]] = {}
+    for use, run, name, digest, kind, place, schema, profile in ask(
+        "select i.input_uuid, i.destination_id, d.name, d.digest, d.dataset_source_type, d.dataset_source, "
+        "d.dataset_schema, d.dataset_profile from inputs i join datasets d on d.dataset_uuid = i.source_id "
+        "where i.source_type = 'DATASET' and i.destination_type = 'RUN' order by d.name, d.digest"
+    ):
+        found.setdefault(run, []).append(
+            {
+                "name": name,
+                "digest": digest,
+                "context": contexts.get(use, {}).get("mlflow.data.context"),
+                "source_type": kind,
+                "source": place,
+                "schema": schema,
+                "profile": profile,
+            }
+        )
+    return found
+
+
+def _finite(value: float) -> float:
+    """MLflow's databases hold infinities as the greatest number there is."""
+    return math.copysign(math.inf, value) if abs(value) >= 1.7976931348623157e308 else value
+
+
+# Both
+
+
+def foreign(
+    told: Mapping[str, Any],
+    experiment: str,
+    *,
+    word: str,
+    params: Mapping[str, str],
+    tags: Mapping[str, str | None],
+    metrics: dict[str, list[tuple[float, int | float, float]]],
+    artifacts: Sequence[Artifact],
+    datasets: Sequence[Mapping[str, Any]] = (),
+) -> Foreign:
+    """A run of MLflow's, from what is told of it in its own terms.
+
+    Args:
+        told: the fields of its RunInfo.
+        experiment: the experiment's name.
+        word: its status.
+        params: name → text.
+        tags: tag → text, MLflow's own among them.
+        metrics: metric → (time in seconds, step, value) of each point.
+        artifacts: its files.
+        datasets: the datasets that it used.
+    """
+    key = str(told.get("run_id") or told["run_uuid"])
+    said = dict(tags)
+    git = {
+        ours: value
+        for ours, theirs in (
+            ("commit", "mlflow.source.git.commit"),
+            ("branch", "mlflow.source.git.branch"),
+            ("remote", "mlflow.source.git.repoURL"),
+        )
+        if (value := said.pop(theirs, None))
+    }
+    script = said.pop("mlflow.source.name", None)
+    label = said.pop("mlflow.runName", None)
+    end = told.get("end_time")
+    kept: dict[str, Any] = {
+        tag.removeprefix("mlflow."): said.pop(tag) for tag in _NO_TAGS if tag in said
+    }
+    if datasets:
+        kept["datasets"] = [*map(dict, datasets)]
+    return Foreign(
+        id=key,
+        name=str(told.get("run_name") or label or key[:8]),
+        experiment=experiment,
+        status=_STATUSES.get(word, Status.RUNNING),
+        source_status=word,
+        started=(told.get("start_time") or 0) / 1000,
+        ended=None if end is None else end / 1000,
+        user=said.pop("mlflow.user", None) or told.get("user_id") or None,
+        parent=said.pop("mlflow.parentRunId", None),
+        notes=said.pop("mlflow.note.content", None) or "",
+        params={name: typed(text) for name, text in params.items()},
+        tags=said,
+        git=git,
+        args={"script": script} if script else {},
+        metrics=metrics,
+        artifacts=list(artifacts),
+        records=[*_records(artifacts, kept.get("loggedArtifacts"))],
+        attributes={NAME: kept} if kept else {},
+        deleted=told.get("lifecycle_stage") == "deleted",
+    )
+
+
+def _records(artifacts: Sequence[Artifact], listed: Any) -> Iterator[Kept]:
+    """Images of `log_image` with a key and a step, which stand in the name of the file; tables of `log_table`."""
+    for artifact in artifacts:
+        named = _IMAGE.fullmatch(artifact.path)
+        if named is not None:
+            yield Kept(
+                time=int(named["time"]) / 1000,
+                step=int(named["step"]),
+                key=named["key"].replace("~" if named["mark"] == "+" else "#", "/"),
+                kind="image",
+                path=artifact.path,
+            )
+    try:
+        logged: Any = json.loads(listed or "[]")
+        names = {str(one["path"]) for one in logged if one.get("type") == "table"}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return
+    for artifact in artifacts:
+        if artifact.path in names and artifact.size <= _LARGEST_TABLE:
+            try:
+                table = json.loads(Path(artifact.uri).read_bytes())
+                value = {"columns": table["columns"], "rows": table["data"]}
+            except (OSError, ValueError, KeyError, TypeError):
+                continue  # a table in Parquet, or a damaged one: it is among the files
+            changed = Path(artifact.uri).stat().st_mtime
+            yield Kept(time=changed, step=0, key=artifact.path, kind="table", value=value)
+
+
+def artifacts_at(uri: str, beside: Path | None, run: str) -> list[Artifact]:
+    """Files where MLflow says they are, or beside the run's own; none where that is on another machine."""
+    places: list[Path] = [] if beside is None else [beside]
+    parsed = urlparse(uri)
+    if parsed.scheme in ("", "file") and uri and run in Path(unquote(parsed.path)).parts:
+        places.append(
+            Path(unquote(parsed.path))
+        )  # …/EXPERIMENT/RUN/artifacts, as MLflow lays them out
+    for place in places:
+        found = [
+            Artifact(path=name, uri=str(path.absolute()), size=path.stat().st_size)
+            for path, name in (_files(place) if place.is_dir() else ())
+        ]
+        if found:
+            return found
+    return []
+
+
+def _is_folder(source: str) -> bool:
+    return not source.startswith("postgres") and path_of(source).is_dir()
+
+
+def _root(source: str) -> Path:
+    path = path_of(source)
+    return path / "mlruns" if (path / "mlruns").is_dir() else path
+
+
+__all__: Iterable[str] = ["NAME", "count", "recognises", "runs"]

@@ -1,0 +1,193 @@
+"""mlos_bench's database: experiments with their targets, trials with tunables, results, telemetry and metadata.
+
+The storage class of `runbase.integrations.mlos` goes on with what was imported. mlos_bench keeps every value as text;
+what is written as a number becomes one.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from runbase.ids import derived_id
+from runbase.ingest.foreign import Asked, Foreign, Told, typed
+from runbase.ingest.foreign_databases import Ask, columns, database, each, is_database, tables
+from runbase.model import Objective
+from runbase.status import Status
+
+NAME = "mlos_bench"
+_STATUSES = {
+    "UNKNOWN": Status.PENDING,
+    "PENDING": Status.PENDING,
+    "READY": Status.PENDING,
+    "RUNNING": Status.RUNNING,
+    "SUCCEEDED": Status.COMPLETED,
+    "CANCELED": Status.CANCELLED,
+    "FAILED": Status.FAILED,
+    "TIMED_OUT": Status.TIMEOUT,
+}
+_TABLES = {
+    "experiment",
+    "objectives",
+    "config_param",
+    "trial",
+    "trial_result",
+    "trial_status",
+    "trial_telemetry",
+}
+
+
+def recognises(source: str) -> bool:
+    """Whether it is a database with mlos_bench's tables."""
+    return is_database(source) and tables(source) >= _TABLES
+
+
+def count(source: str) -> int:
+    """How many trials there are."""
+    with database(source, NAME) as ask:
+        return int(ask("select count(*) from trial")[0][0])
+
+
+def experiments(source: str) -> list[Told]:
+    """What it says of experiments."""
+    with database(source, NAME) as ask:
+        objectives: dict[str, list[Objective]] = {}
+        for key, metric, direction, weight in ask(
+            "select exp_id, optimization_target, optimization_direction, weight from objectives "
+            "order by 1, 2"
+        ):
+            one = Objective(
+                metric=metric, direction=direction, weight=1.0 if weight is None else weight
+            )
+            objectives.setdefault(key, []).append(one)
+        first = dict(ask("select exp_id, min(trial_id) from trial group by exp_id"))
+        return [
+            Told(
+                name=key,
+                description=description or "",
+                objectives=objectives.get(key, []),
+                attributes={
+                    "mlos": {
+                        "root_env_config": root,
+                        "git_repo": repo,
+                        "git_commit": commit,
+                        "first_trial": max(1, first.get(key, 1)),
+                    }
+                },
+            )
+            for key, description, root, repo, commit in ask(
+                "select exp_id, description, root_env_config, git_repo, git_commit from experiment"
+            )
+        ]
+
+
+def runs(asked: Asked) -> Iterator[Foreign]:
+    """Every trial, by experiment and number."""
+    with database(asked.source, NAME) as ask:  # whole, or not at all
+        has_runners = "trial_runner_id" in columns(asked.source, ask, "trial")
+        configs: dict[int, dict[str, Any]] = {}
+        for config, key, value in ask("select config_id, param_id, param_value from config_param"):
+            configs.setdefault(config, {})[key] = _value(value)
+
+        def trial_of(
+            name: str, trial: int, config: int, start: Any, end: Any, word: str, runner: int | None
+        ) -> Foreign:
+            experiment = name.rpartition(":")[0]
+            params = configs.get(config, {})
+            found = _trial(ask, experiment, trial, params, start, end, word)
+            if runner is not None:
+                found.attributes["mlos"] = {"trial_runner": runner}
+            return found
+
+        runner = "trial_runner_id" if has_runners else "null"
+        rows = ask(
+            "select exp_id || ':' || trial_id, trial_id, config_id, ts_start, ts_end, status, "  # noqa: S608
+            f"{runner} from trial order by exp_id, trial_id"
+        )
+        yield from each(rows, trial_of, asked.problems)
+
+
+def _trial(
+    ask: Ask, experiment: str, trial: int, params: dict[str, Any], start: Any, end: Any, word: str
+) -> Foreign:
+    results = _pairs(
+        ask(
+            "select metric_id, metric_value from trial_result where exp_id = ? and trial_id = ?",
+            experiment,
+            trial,
+        )
+    )
+    began = _seconds(start)
+    ended = None if end is None else _seconds(end)
+    numbers = {key: v for key, v in results.items() if isinstance(v, int | float)}
+    return Foreign(
+        id=derived_id(NAME, experiment, str(trial)),
+        name=f"{experiment}:{trial}",
+        experiment=experiment,
+        status=_STATUSES.get(word, Status.PENDING),
+        source_status=word,
+        started=began,
+        due=began if ended is None else None,
+        ended=ended,
+        params=params,
+        history=_history(ask, experiment, trial, ended),
+        metrics={key: [(ended or began, 0, float(v))] for key, v in numbers.items()},
+        attributes={
+            "result": results,
+            "config": _pairs(
+                ask(
+                    "select param_id, param_value from trial_param "
+                    "where exp_id = ? and trial_id = ?",
+                    experiment,
+                    trial,
+                )
+            ),
+        },
+        samples=[
+            (_seconds(stamp), key, _value(value))
+            for stamp, key, value in ask(
+                "select ts, metric_id, metric_value from trial_telemetry "
+                "where exp_id = ? and trial_id = ? order by 1, 2",
+                experiment,
+                trial,
+            )
+        ],
+    )
+
+
+def _history(
+    ask: Ask, experiment: str, trial: int, ended: float | None
+) -> list[tuple[float, Status]]:
+    """The statuses that a trial had before its last.
+
+    mlos_bench also records statuses that it refused, after the end; and telemetry repeats the current one.
+    """
+    if ended is None:
+        return []
+    rows = ask(
+        "select ts, status from trial_status where exp_id = ? and trial_id = ? order by ts",
+        experiment,
+        trial,
+    )
+    found: list[tuple[float, Status]] = []
+    for stamp, word in rows:
+        time, status = _seconds(stamp), _STATUSES.get(word, Status.PENDING)
+        if time < ended and (not found or found[-1][1] is not status):
+            found.append((time, status))
+    return found
+
+
+def _pairs(rows: list[Any]) -> dict[str, Any]:
+    return {key: _value(value) for key, value in rows}
+
+
+def _value(text: str | None) -> Any:
+    return None if text is None else typed(text)
+
+
+def _seconds(stamp: Any) -> float:
+    """Its times are UTC, without saying so where the database cannot."""
+    moment = datetime.fromisoformat(stamp) if isinstance(stamp, str) else stamp
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+__all__ = ["NAME", "count", "experiments", "recognises", "runs"]

@@ -1,0 +1,481 @@
+"""mlos_bench's storage interface on a runbase store: its experiments are experiments, its trials are trials.
+
+Name the class in the file given with --storage:
+
+    { "class": "runbase.integrations.mlos.RunbaseStorage", "config": { "store": "runbase.db" } }
+
+and run ``python -m runbase.integrations.mlos`` with mlos_bench's own arguments; or `mlos_bench` itself with
+MLOS_BENCH_SKIP_SCHEMA_VALIDATION=true, because its schema of storage files knows no classes but its own. SqlStorage's
+parameters (drivername, database, …) name a store as well. The class works with mlos_bench 0.6.2 and with the
+interface of its main branch.
+
+Tunables are parameters. Results are metrics, and with their types in the scope `result` of the table `attributes`;
+a trial's further configuration is in the scope `config`; telemetry is in `samples`. The database keeps the type of
+every value; the storage returns text, as SqlStorage does, unless its configuration has ``"values": "typed"``.
+
+A trial that `pending_trials` yields to a scheduler is claimed while the scheduler works on it: no other scheduler
+runs it, and when a scheduler dies, the trial waits again.
+"""
+
+import logging
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from mlos_bench.environments.status import Status as Word
+from mlos_bench.services.base_service import Service
+from mlos_bench.storage.base_experiment_data import ExperimentData
+from mlos_bench.storage.base_storage import Storage
+from mlos_bench.tunables.tunable_groups import TunableGroups
+
+import runbase
+from runbase.errors import NotFound
+from runbase.ids import name_for, new_id
+from runbase.integrations.mlos import terms
+from runbase.integrations.mlos.config import address, register
+from runbase.integrations.mlos.data import KEPT, RESULT, Access, RunbaseExperimentData
+from runbase.integrations.mlos.trial import Trial
+from runbase.model import Experiment as ExperimentRecord
+from runbase.model import Objective
+from runbase.run.lease import Keeper
+from runbase.storage.records import NewTrial, TrialRow
+from runbase.trials.experiment import Experiment as OurExperiment
+
+Objectives = dict[str, Literal["min", "max"]]
+_LOG = logging.getLogger(__name__)
+
+register()
+
+
+class RunbaseStorage(Storage):
+    """A store as mlos_bench's storage. It can be pickled, and is opened again in the other process.
+
+    Args:
+        config: ``{"store": "…"}``, a database URL or path, or SqlStorage's parameters; with
+            ``"values": "typed"``, values are returned with their types, not as text.
+        global_config: mlos_bench's; not used.
+        service: mlos_bench's; not used.
+    """
+
+    def __init__(
+        self,
+        config: dict[str, Any],
+        global_config: dict[str, Any] | None = None,
+        service: Service | None = None,
+    ) -> None:
+        super().__init__(config, global_config, service)  # pyright: ignore[reportUnknownMemberType]
+        self._access = Access(address(config), typed=config.get("values") == "typed")
+
+    @property
+    def store(self) -> "runbase.Store":
+        """The store below."""
+        return self._access.store
+
+    def update_schema(self) -> None:
+        """Nothing to do: a store's schema is up to date when it is open."""
+
+    def __repr__(self) -> str:
+        return f"RunbaseStorage({self.store.address!r})"
+
+    @property
+    def experiments(self) -> dict[str, ExperimentData]:
+        """Name → experiment, of all experiments of the store."""
+        records = list(self.store.experiments(order_by="created_at"))
+        kept = self._access.storage.attributes("experiment", [r.id for r in records], KEPT)
+        return {
+            record.name: RunbaseExperimentData(self._access, record, kept[record.id])
+            for record in sorted(records, key=lambda r: (r.name, r.created_at))
+        }
+
+    def get_experiment_by_id(
+        self, experiment_id: str, tunables: TunableGroups, opt_targets: Objectives
+    ) -> "Experiment | None":
+        """An experiment of this name to read and run trials of, without entering it; None if there is none.
+
+        Args:
+            experiment_id: the experiment's name.
+            tunables: the tunables that its trials have.
+            opt_targets: metric → direction.
+        """
+        try:
+            record = self.store.experiment(experiment_id)
+        except NotFound:
+            return None
+        if record.name != experiment_id:  # found by its id or an abbreviation
+            return None
+        kept = self._access.storage.attributes("experiment", [record.id], KEPT)[record.id]
+        found = Experiment(
+            access=self._access,
+            kept=kept,
+            tunables=tunables,
+            experiment_id=experiment_id,
+            trial_id=-1,
+            root_env_config=kept.get("root_env_config", ""),
+            description=record.description,
+            opt_targets=opt_targets,
+        )
+        found.resolve(record, kept)
+        return found
+
+    def experiment(
+        self,
+        *,
+        experiment_id: str,
+        trial_id: int,
+        root_env_config: str,
+        description: str,
+        tunables: TunableGroups,
+        opt_targets: Objectives,
+    ) -> "Experiment":
+        """An experiment to enter: a new one, or the one of this name, which is continued."""
+        return Experiment(
+            access=self._access,
+            tunables=tunables,
+            experiment_id=experiment_id,
+            trial_id=trial_id,
+            root_env_config=root_env_config,
+            description=description,
+            opt_targets=opt_targets,
+        )
+
+    def _validate_json_config(self, config: dict[str, Any]) -> None:
+        if config:  # without a configuration, runbase's settings name the store
+            super()._validate_json_config(config)  # pyright: ignore[reportUnknownMemberType]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_service": None}
+
+
+class Experiment(Storage.Experiment):
+    """An experiment that schedulers work on, in one process or several at once.
+
+    Args:
+        access: the store.
+        kept: what mlos_bench recorded about it, of an experiment that is read from the database.
+        given: what the base class takes.
+    """
+
+    def __init__(
+        self, *, access: Access, kept: Mapping[str, Any] | None = None, **given: Any
+    ) -> None:
+        try:
+            super().__init__(**given)
+        except (OSError, subprocess.CalledProcessError):
+            if kept is None:
+                raise
+            # The base class asks git about the environment's file, which need not exist on this machine.
+            self._tunables = given["tunables"].copy()
+            self._experiment_id, self._trial_id = given["experiment_id"], given["trial_id"]
+            self._description, self._opt_targets = given["description"], given["opt_targets"]
+            self._in_context = False
+        if kept is not None:
+            self._root_env_config = kept.get("root_env_config", "")
+            self._git_repo, self._git_commit = kept.get("git_repo", ""), kept.get("git_commit", "")
+        self._access = access
+        self._id = ""
+        self._first = max(1, self._trial_id)
+        """What mlos_bench calls the experiment's trial number 1. Not 0, the number of merged experiments' trials."""
+        self._settled = False
+        """Whether `_first` can change no more, because the experiment has trials."""
+        self._keeper = Keeper(lambda: access.storage)
+        self._out: dict[str, Trial] = {}
+        """Run → trial that was yielded to a scheduler, which has not finished with it."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        del state["_keeper"], state["_out"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._keeper = Keeper(lambda: self._access.storage)
+        self._out = {}
+
+    # Begin and end
+
+    def _setup(self) -> None:
+        super()._setup()
+        self._id, made = self._find()
+        kept = self._access.storage.attributes("experiment", [self._id], KEPT)[self._id]
+        if made:
+            _LOG.info("Start a new experiment: %s", self)
+        else:
+            self._go_on(kept)
+        last = self._last_number()
+        if last or self._trial_id < 1:
+            self._first = int(kept.get("first_trial", 1))
+        self._settled = last > 0
+        told = {
+            "root_env_config": kept.get("root_env_config", self._root_env_config),
+            "git_repo": kept.get("git_repo", self._git_repo),
+            "git_commit": kept.get("git_commit", self._git_commit),
+            "first_trial": self._first,
+            "driver_host": socket.gethostname(),
+            "driver_pid": os.getpid(),
+            "started_at": kept.get("started_at", terms.moment(time.time())),
+            "ended_at": None,
+        }
+        self._access.storage.put_attributes("experiment", self._id, KEPT, told)
+        space = terms.space(self._tunables)
+        changes: dict[str, Any] = (
+            {} if space == self._access.store.experiment(self._id).space else {"space": space}
+        )
+        self._access.store.update_experiment(self._id, status=Word.RUNNING.name, **changes)
+        self._trial_id = self._first + last
+
+    def resolve(self, record: ExperimentRecord, kept: Mapping[str, Any]) -> None:
+        """Take it from the database, where it exists, without entering it.
+
+        Args:
+            record: the experiment.
+            kept: what mlos_bench recorded about it.
+        """
+        self._id = record.id
+        last = self._last_number()
+        self._first, self._settled = int(kept.get("first_trial", 1)), last > 0
+
+    def _last_number(self) -> int:
+        [[last]] = self._access.store.sql(
+            "select max(number) from runs where experiment_id = :id", {"id": self._id}
+        )
+        return int(last or 0)
+
+    def _find(self) -> tuple[str, bool]:
+        """Its id, and whether it was created now."""
+        made = new_id()
+        fields = {
+            "description": self._description,
+            "method": "mlos_bench",
+            "objectives": [
+                Objective(metric=metric, direction=direction)
+                for metric, direction in self._opt_targets.items()
+            ],
+        }
+        found = self._access.storage.get_or_create_experiment(self._experiment_id, fields, made)
+        return found, found == made
+
+    def _go_on(self, kept: Mapping[str, Any]) -> None:
+        _LOG.info("Continue experiment: %s", self)
+        commit = kept.get("git_commit", self._git_commit)
+        if commit != self._git_commit:
+            _LOG.warning(
+                "Experiment %s was started at commit %s of %s, and is continued at %s",
+                self,
+                commit,
+                kept.get("git_repo"),
+                self._git_commit,
+            )
+        record = self._access.store.experiment(self._id)
+        if not record.objectives:
+            self._access.store.update_experiment(self._id, objectives=self._opt_targets)
+        elif {o.metric: o.direction for o in record.objectives} != self._opt_targets:
+            _LOG.warning(
+                "Experiment %s was started with other objectives: %s",
+                self,
+                ", ".join(f"{o.metric} ({o.direction})" for o in record.objectives),
+            )
+
+    def _teardown(self, is_ok: bool) -> None:
+        super()._teardown(is_ok)
+        for trial in list(self._out.values()):
+            trial.give_back()
+        told = {"ended_at": terms.moment(time.time())}
+        self._access.storage.put_attributes("experiment", self._id, KEPT, told)
+        word = Word.SUCCEEDED if is_ok else Word.FAILED
+        self._access.store.update_experiment(self._id, status=word.name)
+
+    # What is known
+
+    def merge(self, experiment_ids: list[str]) -> None:
+        """Have `load` return the trials of other experiments, too.
+
+        Raises:
+            UsageError: one of them is not compatible, with the reason; a ValueError.
+            NotFound: there is no such experiment; a LookupError.
+        """
+        _LOG.info("Merge: %s <- %s", self, experiment_ids)
+        self._ours().merge(*experiment_ids)
+
+    def load(
+        self, last_trial_id: int = -1
+    ) -> tuple[list[int], list[dict[str, Any]], list[dict[str, Any] | None], list[Word]]:
+        """Trials that have ended: their numbers, configurations, scores and statuses, by number.
+
+        Args:
+            last_trial_id: only trials after this one. Without it, trials of merged experiments come first. Their
+                number is one less than this experiment's first, so that a scheduler that continues after the
+                greatest number sees all of its own trials.
+
+        Returns:
+            Tunables that a trial lacks have the declared default. Scores of trials that did not succeed are None.
+        """
+        found = self._ours().load(
+            max(0, last_trial_id - self._first + 1),
+            metrics=list(self._opt_targets),
+            merged=last_trial_id < self._first - 1,
+        )
+        results = self._access.storage.attributes("run", found.runs, RESULT)
+        order = sorted(range(len(found)), key=lambda n: found.experiments[n] == self._id)
+        declared = terms.defaults(self._tunables)
+        numbers: list[int] = []
+        scores: list[dict[str, Any] | None] = []
+        for n in order:
+            own = found.experiments[n] == self._id
+            numbers.append(found.numbers[n] + self._first - 1 if own else self._first - 1)
+            score = found.scores[n]
+            told = results[found.runs[n]]
+            scores.append(None if score is None else self._access.given({**score, **told}))
+        configs = [self._access.given({**declared, **found.params[n]}) for n in order]
+        return numbers, configs, scores, [terms.word(found.statuses[n]) for n in order]
+
+    def load_tunable_config(self, config_id: int) -> dict[str, Any]:
+        """The values of a configuration; empty if there is none of this number."""
+        found = self._access.storage.configs([config_id])
+        return self._access.given(found.get(config_id, {}))
+
+    def load_telemetry(self, trial_id: int) -> list[tuple[datetime, str, Any]]:
+        """(time, metric, value) of a trial, by time and metric."""
+        row = self._row(trial_id)
+        if row is None:
+            return []
+        found = self._access.storage.samples([row.id])
+        typed = self._access.typed
+        return [
+            (terms.moment(when), key, value if typed else terms.text(value))
+            for _, (when, key, value) in found
+        ]
+
+    # The queue
+
+    def pending_trials(
+        self,
+        timestamp: datetime,
+        *,
+        running: bool = False,
+        trial_runner_assigned: bool | None = None,
+    ) -> Iterator["Storage.Trial"]:
+        """Trials that wait and are due, each claimed while the caller works on it.
+
+        Args:
+            timestamp: due by then; without a zone, local time.
+            running: also trials that run, unless another scheduler has claimed them.
+            trial_runner_assigned: only trials that have (True) or do not have (False) a runner.
+        """
+        by = terms.utc(timestamp).timestamp()
+        words = {Word.PENDING, Word.READY, Word.RUNNING} if running else {Word.PENDING}
+        due = [
+            row
+            for row in self._access.storage.due_trials(self._id, by)
+            if terms.word(row.status, row.source_status) in words
+            and (row.claimed_until is None or row.id in self._out)
+        ]
+        if not due:
+            return iter(())
+        trials = [
+            trial
+            for trial in self._trials(due)
+            if trial_runner_assigned in (None, trial.trial_runner_id is not None)
+        ]
+        return self._claimed(trials)
+
+    def _claimed(self, trials: "Sequence[Trial]") -> Generator["Storage.Trial"]:
+        """Trials, each claimed when it is yielded; none stays claimed by a caller who only looks at them."""
+        claiming = True
+        for trial in trials:
+            if not claiming or trial.status is Word.RUNNING:
+                yield trial
+                continue
+            if not trial.claim(self._keeper):
+                continue  # another scheduler was quicker
+            self._out[trial.run] = trial
+            try:
+                yield trial
+            except GeneratorExit:
+                trial.give_back()
+                raise
+            claiming = trial.touched
+            if not claiming:
+                trial.untake()
+            if not trial.claimed:
+                del self._out[trial.run]
+
+    def get_trial_by_id(self, trial_id: int) -> "Storage.Trial | None":
+        """A trial; None if there is none of this number."""
+        row = self._row(trial_id)
+        return None if row is None else self._trials([row])[0]
+
+    def _new_trial(
+        self,
+        tunables: TunableGroups,
+        ts_start: datetime | None = None,
+        config: dict[str, Any] | None = None,
+    ) -> "Storage.Trial":
+        due = terms.utc(ts_start or datetime.now().astimezone())
+        key = new_id()
+        new = NewTrial(
+            id=key,
+            name=name_for(key),
+            params=terms.values(tunables),
+            due=due.timestamp(),
+            attributes={"config": dict(config)} if config else {},
+        )
+        number = self._access.storage.add_trial(self._id, new)
+        if not self._settled:  # another process may have entered since, with another first number
+            self._first, self._settled = self._access.first(self._id), True
+        [[made]] = self._access.store.sql("select config_id from runs where id = :id", {"id": key})
+        self._trial_id = max(self._trial_id, number + self._first)
+        return Trial(
+            access=self._access,
+            run=key,
+            trial_runner_id=None,
+            status=Word.PENDING,
+            restoring=False,
+            tunables=tunables.copy(),
+            experiment_id=self._experiment_id,
+            trial_id=number + self._first - 1,
+            tunable_config_id=made,
+            opt_targets=self._opt_targets,
+            config=config,
+        )
+
+    def _trials(self, rows: Sequence[TrialRow]) -> "list[Trial]":
+        ids = [row.id for row in rows]
+        params = self._access.configs(rows)
+        told = self._access.storage.attributes("run", ids, "config")
+        kept = self._access.storage.attributes("run", ids, KEPT)
+        return [
+            Trial(
+                access=self._access,
+                run=row.id,
+                trial_runner_id=kept[row.id].get("trial_runner"),
+                status=terms.word(row.status, row.source_status),
+                restoring=True,
+                # What is assigned here is no change that the scheduler made:
+                tunables=self._tunables.copy()
+                .assign(self._known(params.get(row.config or 0, {})))
+                .reset(),
+                experiment_id=self._experiment_id,
+                trial_id=row.number + self._first - 1,
+                tunable_config_id=row.config or 0,
+                opt_targets=self._opt_targets,
+                config=self._access.given(told[row.id]),
+            )
+            for row in rows
+        ]
+
+    def _known(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in params.items() if name in self._tunables}
+
+    def _row(self, trial_id: int) -> TrialRow | None:
+        found = self._access.storage.trial_rows(self._id, trial_id - self._first + 1)
+        return found[0] if found else None
+
+    def _ours(self) -> OurExperiment:
+        return self._access.store.experiment(self._id)
+
+
+RunbaseStorage.__module__ = "runbase.integrations.mlos"  # the name that configurations have

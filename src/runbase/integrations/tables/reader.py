@@ -1,0 +1,371 @@
+"""Tables of runs or of points: CSV, JSON Lines, Parquet. What a column is follows from its name, or is said.
+
+Columns are `run`, `experiment`, `name`, `step`, `time`, `started`, `ended`, `status`, `notes`, `user`, `parent`; `key` and
+`value` of a table with a row a point; a `param`, a `metric`, a `tag`, a `text`; or to `ignore`. `param:lr` gives it another
+name. Tables that `runbase export` wrote say all of that themselves.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from importlib import import_module
+from pathlib import Path
+from typing import Any, cast
+
+from runbase.errors import UsageError, suggestion
+from runbase.ids import derived_id
+from runbase.ingest.foreign import Asked, Foreign, typed
+from runbase.ingest.foreign_databases import path_of
+from runbase.ingest.untrusted import csv_rows
+from runbase.status import Status
+from runbase.values import flatten
+
+NAME = "table"
+_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+_OF_RUN = ("experiment", "name", "started", "ended", "status", "notes", "user", "parent")
+_OF_ROW = ("run", "step", "time", "key", "value")
+_FAMILIES = ("param", "metric", "tag", "text")
+_ROLES = (*_OF_RUN, *_OF_ROW, *_FAMILIES, "ignore")
+_KNOWN = {
+    "id": "run",
+    "run_id": "run",
+    "run": "run",
+    "trial_id": "run",
+    "experiment": "experiment",
+    "experiment_name": "experiment",
+    "project": "experiment",
+    "name": "name",
+    "run_name": "name",
+    "step": "step",
+    "_step": "step",
+    "epoch": "step",
+    "global_step": "step",
+    "iteration": "step",
+    "time": "time",
+    "timestamp": "time",
+    "_timestamp": "time",
+    "wall_time": "time",
+    "created_at": "started",
+    "started": "started",
+    "started_at": "started",
+    "start_time": "started",
+    "ended": "ended",
+    "ended_at": "ended",
+    "end_time": "ended",
+    "status": "status",
+    "state": "status",
+    "notes": "notes",
+    "user": "user",
+    "parent_id": "parent",
+    "metric": "key",
+    "value": "value",
+    "number": "ignore",
+    "alive": "ignore",
+    "seconds": "ignore",
+    "relative": "ignore",
+    "host": "ignore",
+    "exit_code": "ignore",
+}
+"""What columns of these names are, where nothing else is said; those of `runbase export` among them."""
+_PREFIXES = {
+    "params.": "param",
+    "param.": "param",
+    "config.": "param",
+    "hparams.": "param",
+    "metrics.": "metric",
+    "metric.": "metric",
+    "summary.": "metric",
+    "tags.": "tag",
+}
+_RELATIVE = 1e8
+"""Times below that (the year 1973) are seconds since the run began."""
+_WORDS = {
+    "finished": Status.COMPLETED,
+    "succeeded": Status.COMPLETED,
+    "success": Status.COMPLETED,
+    "complete": Status.COMPLETED,
+    "done": Status.COMPLETED,
+    "fail": Status.FAILED,
+    "error": Status.FAILED,
+    "crashed": Status.NODE_FAIL,
+    "killed": Status.CANCELLED,
+    "canceled": Status.CANCELLED,
+    "timed_out": Status.TIMEOUT,
+}
+
+
+def recognises(source: str) -> bool:
+    """Whether it is a file with one of the suffixes."""
+    return "://" not in source and path_of(source).suffix.lower() in _SUFFIXES
+
+
+def count(source: str) -> int:
+    """How many runs there are: not known before all of it is read."""
+    del source
+    return 0
+
+
+def runs(asked: Asked) -> Iterator[Foreign]:
+    """Every run; rows that cannot be read are named in `asked.problems`. Raises UsageError for columns that there are not."""
+    path = path_of(asked.source)
+    rows = list(_rows(path, asked.problems))
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    roles = _roles(names, asked.columns)
+    _settle(roles, rows)
+    table = _Table(path, roles, asked.experiment or path.stem)
+    for number, row in enumerate(rows, 1):
+        try:
+            table.take(number, row)
+        except (ValueError, TypeError, ArithmeticError, RecursionError) as wrong:
+            asked.problems.append(f"{path}, row {number}: {wrong}")
+    yield from table.runs()
+
+
+class _Table:
+    """Rows, gathered by run."""
+
+    def __init__(self, path: Path, roles: Mapping[str, tuple[str, str]], experiment: str) -> None:
+        self._path, self._experiment = path, experiment
+        self._families = [(name, *role) for name, role in roles.items() if role[0] in _FAMILIES]
+        self._one = {role: name for name, (role, _) in roles.items() if role not in _FAMILIES}
+        self._found: dict[str, Foreign] = {}
+        self._steps: dict[str, int] = {}
+        self._began: dict[str, float] = {}
+        self._changed = path.stat().st_mtime
+
+    def take(self, number: int, row: Mapping[str, Any]) -> None:
+        """A row: a run, a step of one, or a point."""
+        run = self._run(number, row)
+        own = _moment(self._cell(row, "time"))
+        if own is None:
+            when = run.ended or run.started
+        elif own < _RELATIVE:
+            when = self._began[run.id] + own
+        else:
+            when = own
+            run.started = min(run.started, own)
+        counted = self._steps.setdefault(run.id, 0)
+        said = _number(self._cell(row, "step"))
+        step = counted if said is None else int(said) if said == int(said) else said
+        self._steps[run.id] = counted + 1
+        key = self._cell(row, "key")
+        if key is not None and "value" in self._one:
+            self._keep(run, "metric", str(key), self._cell(row, "value"), when, step)
+        for column, role, name in self._families:
+            if (value := row.get(column)) not in (None, ""):
+                self._keep(run, role, name, value, when, step)
+
+    def runs(self) -> Iterable[Foreign]:
+        """What was gathered."""
+        for run in self._found.values():
+            if run.ended is None and run.status is not Status.RUNNING:
+                last = [rows[-1][0] for rows in run.metrics.values()]
+                run.ended = max([*last, run.started])
+            yield run
+
+    def _run(self, number: int, row: Mapping[str, Any]) -> Foreign:
+        said = self._cell(row, "run")
+        many = "step" in self._one or "key" in self._one
+        key = str(said) if said is not None else "" if many else str(number)
+        experiment = str(self._cell(row, "experiment") or self._experiment)
+        found = self._found.get(f"{experiment}\0{key}")
+        if found is not None:
+            return found
+        word = str(self._cell(row, "status") or "")
+        began = _moment(self._cell(row, "started"))
+        end = _moment(self._cell(row, "ended"))
+        place = "" if said is not None else str(self._path.absolute())
+        own = len(key) == 32 and key.isalnum()
+        made = Foreign(
+            id=key if own else derived_id(NAME, "\0".join((place, experiment, key))),
+            name=str(self._cell(row, "name") or key or self._path.stem),
+            experiment=experiment,
+            status=_status(word),
+            source_status=word,
+            started=self._changed if began is None and end is None else began or end or 0.0,
+            ended=end,
+            user=_text(self._cell(row, "user")),
+            parent=_text(self._cell(row, "parent")),
+            notes=str(self._cell(row, "notes") or ""),
+            params={},
+            tags={},
+            metrics={},
+            types={},
+            texts=[],
+            by_step=True,
+        )
+        self._found[f"{experiment}\0{key}"] = made
+        self._began[made.id] = made.started
+        return made
+
+    def _keep(
+        self, run: Foreign, role: str, name: str, value: Any, when: float, step: int | float
+    ) -> None:
+        if role == "param":
+            run.params[name] = typed(value) if isinstance(value, str) else value
+        elif role == "tag":
+            run.tags[name] = None if value in (True, "True", "true") else str(value)
+        elif role == "text" or (number := _number(value)) is None:
+            run.texts.append((when, step, name, value))
+        else:
+            if isinstance(value, bool):
+                run.types[name] = "bool"
+            run.metrics.setdefault(name, []).append((when, step, number))
+
+    def _cell(self, row: Mapping[str, Any], role: str) -> Any:
+        column = self._one.get(role)
+        value = None if column is None else row.get(column)
+        return None if value == "" else value
+
+
+def _roles(names: list[str], said: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Column → what it is, and under which name. What is said decides, then the name; numbers are metrics."""
+    found: dict[str, tuple[str, str]] = {}
+    for pattern, role in said.items():
+        kind, _, name = role.partition(":")
+        if kind not in _ROLES:
+            raise UsageError(f"a column cannot be {kind!r}; it can be {', '.join(_ROLES)}")
+        fitting = [column for column in names if fnmatchcase(column, pattern)]
+        if not fitting:
+            raise UsageError(f"there is no column {pattern!r}{suggestion(pattern, names)}")
+        for column in fitting:
+            found[column] = (kind, name or _without_prefix(column))
+    taken = {role for role, _ in found.values()}
+    long = _is_long(names)
+    for column in names:
+        if column in found:
+            continue
+        known = _KNOWN.get(column.lower())
+        if known in ("key", "value") and not long:
+            known = None
+        if known is not None:
+            # Of several columns that tell the same, such as created_at and started_at, the last one counts.
+            for other in [c for c, (role, _) in found.items() if role == known and c not in said]:
+                found[other] = ("ignore", other)
+            found[column] = ("ignore" if known in taken else known, column)
+        else:
+            found[column] = (_family(column), _without_prefix(column))
+    return found
+
+
+def _settle(roles: dict[str, tuple[str, str]], rows: list[dict[str, Any]]) -> None:
+    """Columns of words that nobody spoke of: parameters where they stay the same in a run, else texts."""
+    one = {role: name for name, (role, _) in roles.items() if role in _OF_ROW}
+    many = "step" in one or "key" in one
+    for column, (role, name) in roles.items():
+        values = [(str(row.get(one.get("run", ""))), row.get(column)) for row in rows]
+        told = {(run, str(v)) for run, v in values if v not in (None, "")}
+        if role != "metric" or not told or any(_number(v) is not None for _, v in told):
+            continue
+        steady = not many or len(told) == len({run for run, _ in told})
+        roles[column] = ("param" if steady else "text", name)
+
+
+def _is_long(names: list[str]) -> bool:
+    """Whether there is a row a point."""
+    low = {name.lower() for name in names}
+    return {"metric", "value"} <= low
+
+
+def _family(column: str) -> str:
+    return next((role for prefix, role in _PREFIXES.items() if column.startswith(prefix)), "metric")
+
+
+def _without_prefix(column: str) -> str:
+    prefix = next((prefix for prefix in _PREFIXES if column.startswith(prefix)), "")
+    return column.removeprefix(prefix)
+
+
+def _rows(path: Path, problems: list[str]) -> Iterator[dict[str, Any]]:
+    suffix = path.suffix.lower()
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}")
+    if suffix == ".parquet":
+        try:
+            parquet: Any = import_module("pyarrow.parquet")
+        except ImportError:
+            raise UsageError(
+                "reading Parquet needs PyArrow: pip install 'runbase[analysis]'"
+            ) from None
+        try:
+            yield from parquet.read_table(path).to_pylist()
+        except (OSError, ValueError) as wrong:
+            raise UsageError(f"{path} cannot be read as Parquet: {wrong}") from wrong
+    elif suffix in (".csv", ".tsv"):
+        with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+            delimiter = "\t" if suffix == ".tsv" else ","
+            yield from csv_rows(
+                file, lambda wrong: problems.append(f"{path}, {wrong}"), delimiter=delimiter
+            )
+    else:
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if not line.strip():
+                    continue
+                try:
+                    told: Any = json.loads(line)
+                except (ValueError, RecursionError) as wrong:
+                    problems.append(f"{path}, line {number}: {wrong}")
+                    continue
+                if isinstance(told, dict):
+                    try:
+                        yield _flat(cast("dict[str, Any]", told))
+                    except ValueError as wrong:
+                        problems.append(f"{path}, line {number}: {wrong}")
+                else:
+                    problems.append(f"{path}, line {number}: it is no object")
+
+
+def _flat(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested objects: families as prefixes, the rest with slashes."""
+    found: dict[str, Any] = {}
+    for key, value in told.items():
+        if not isinstance(value, dict):
+            found[key] = value
+            continue
+        prefix = f"{key}." if f"{key}." in _PREFIXES else f"{key}/"
+        for inner, part in flatten(cast("dict[str, Any]", value)):
+            found[f"{prefix}{inner}"] = part
+    return found
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool | int | float):
+        return float(value)
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return {"true": 1.0, "false": 0.0}.get(value.strip().lower())
+    return float(value) if hasattr(value, "__float__") else None
+
+
+def _moment(value: Any) -> float | None:
+    """A date and time (UTC where it does not say), or seconds, milliseconds, micro- or nanoseconds since the epoch."""
+    if value is None:
+        return None
+    if isinstance(value, datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+    number = _number(value)
+    if number is not None:
+        for greatest, unit in ((1e11, 1.0), (1e14, 1e3), (1e17, 1e6)):
+            if abs(number) < greatest:
+                return number / unit
+        return number / 1e9
+    try:
+        found = datetime.fromisoformat(str(value).strip())
+    except ValueError:
+        raise ValueError(f"{value!r} is no time") from None
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
+def _status(word: str) -> Status:
+    try:
+        return Status(word.upper())
+    except ValueError:
+        return _WORDS.get(word.lower(), Status.COMPLETED)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,191 @@
+"""The rows of a W&B run's history as points and records."""
+
+import json
+import struct
+from pathlib import Path
+from typing import Any, cast
+
+from runbase.events import Scalar
+from runbase.ingest.foreign import Kept
+from runbase.ingest.protobuf import fields
+
+_MEDIA = {"image-file": "image", "audio-file": "audio", "video-file": "video"}
+_SEVERAL = {"images/separated": "image", "audio": "audio", "videos": "video"}
+"""Types of lists of such; their members are in a list of this name, or their files in `filenames`."""
+_OWN = ("_step", "_timestamp", "_runtime", "_wandb")
+_LARGEST_DOCUMENT = 2**24
+"""Bytes of a table's or plot's file that is read into a record; a larger one stays a file."""
+
+
+class Rows:
+    """What was logged, by metric."""
+
+    def __init__(self) -> None:
+        self.types: dict[str, str] = {}
+        self.texts: list[tuple[float, Scalar, str, Any]] = []
+        self.records: list[Kept] = []
+        self.latest = 0.0
+        self._step: Scalar = 0
+        self._metrics: dict[str, list[tuple[float, Scalar, float]]] = {}
+        self._summary: dict[tuple[str, ...], bytes] = {}
+
+    def take(self, raw: bytes, files: Path) -> None:
+        """A HistoryRecord."""
+        row: dict[str, Any] = {}
+        step: Scalar = 0
+        for number, part in fields(raw):
+            if number == 1:
+                path, value = _item(part)
+                place = row
+                for key in path[:-1]:
+                    place = place.setdefault(key, {})
+                place[path[-1]] = value
+            elif number == 2:
+                step = dict(fields(part)).get(1, 0)
+        when = float(row.get("_timestamp") or self.latest)
+        self._step = row.get("_step", step)
+        self.latest = max(self.latest, when)
+        for key, value in row.items():
+            if key not in _OWN:
+                self._keep(key, value, when, files)
+
+    def summarise(self, raw: bytes) -> None:
+        """A SummaryRecord: kept as it is until the end is known."""
+        for number, part in fields(raw):
+            item = list(fields(part)) if number in (1, 2) else []
+            path = [v for n, v in item if n == 2] or [v for n, v in item if n == 1]
+            key = tuple(word.decode() for word in path)
+            if number == 2:
+                self._summary.pop(key, None)
+            elif number == 1:
+                self._summary[key] = dict(item).get(16, b"null")
+
+    def points(self, end: float | None) -> dict[str, list[tuple[float, Scalar, float]]]:
+        """Metric → points. Of a run that is over, what stands in the summary alone is a point at the last step."""
+        if end is None:  # a summary is written before the row that it is of
+            return self._metrics
+        known = {*self._metrics, *(text[2] for text in self.texts), *(r.key for r in self.records)}
+        for path, raw in self._summary.items():
+            key = ".".join(path)
+            typed = any((*path[:n], "_type") in self._summary for n in range(1, len(path)))
+            if typed or path[0] in _OWN or any(key == k or key.startswith(f"{k}.") for k in known):
+                continue
+            value: Any = json.loads(raw)
+            if isinstance(value, int | float):
+                self._metrics[key] = [(end, self._step, float(value))]
+            elif isinstance(value, str):
+                self.texts.append((end, self._step, key, value))
+        return self._metrics
+
+    def _keep(self, key: str, value: Any, when: float, files: Path) -> None:
+        if isinstance(value, bool):
+            self.types[key] = "bool"
+        if isinstance(value, int | float):
+            self._metrics.setdefault(key, []).append((when, self._step, float(value)))
+        elif isinstance(value, dict):
+            document = cast("dict[str, Any]", value)
+            if "_type" in document:
+                self._object(key, document, when, files)
+            else:  # W&B writes the keys of nested values with dots between them
+                for inner, part in document.items():
+                    self._keep(f"{key}.{inner}", part, when, files)
+        elif value is not None:
+            self.texts.append((when, self._step, key, value))
+
+    def _object(self, key: str, value: dict[str, Any], when: float, files: Path) -> None:
+        """An image, a histogram, a table; anything else as the document that it is."""
+        kind = str(value["_type"])
+        if kind in _SEVERAL:
+            said = value.get("captions")
+            captions: list[Any] = cast("list[Any]", said) if isinstance(said, list) else []
+            for number, name in enumerate(_members(value)):
+                caption = {"caption": captions[number]} if number < len(captions) else None
+                path = _inside(files, name)
+                if path is not None:
+                    self._record(f"{key}/{number}", _SEVERAL[kind], when, caption, path)
+        elif kind in _MEDIA and (path := _inside(files, value.get("path"))) is not None:
+            caption = {"caption": value["caption"]} if value.get("caption") else None
+            self._record(key, _MEDIA[kind], when, caption, path)
+        elif kind == "histogram":
+            self._record(key, "histogram", when, _histogram(value))
+        elif kind == "table-file" and (table := _table(files, value.get("path"))) is not None:
+            self._record(key, "table", when, table)
+        elif kind == "plotly-file" and (figure := _document(files, value.get("path"))) is not None:
+            self._record(key, "plot", when, {"library": "plotly", "figure": figure})
+        else:  # an HTML page, a cloud of points, a molecule: the document, and the file that it names
+            self._record(key, "json", when, value, _inside(files, value.get("path")))
+
+    def _record(
+        self, key: str, kind: str, when: float, value: Any = None, path: str | None = None
+    ) -> None:
+        if value is not None or path is not None:
+            self.records.append(
+                Kept(time=when, step=self._step, key=key, kind=kind, value=value, path=path)
+            )
+
+
+def _item(raw: bytes) -> tuple[list[str], Any]:
+    """Key and value; the value is JSON, or, as newer clients may write it, a field of its type."""
+    path: list[str] = []
+    value: Any = None
+    for number, part in fields(raw):
+        match number:
+            case 1 | 2:
+                path.append(part.decode())
+            case 8 | 16:
+                value = json.loads(part)
+            case 4:
+                value = bool(part)
+            case 5:
+                value = part >> 1 ^ -(part & 1)
+            case 6:
+                (value,) = struct.unpack("<d", part)
+            case 7:
+                value = part.decode()
+            case _:
+                pass
+    return path, value
+
+
+def _histogram(value: dict[str, Any]) -> dict[str, Any]:
+    counts: list[float] = value.get("values") or []
+    edges = value.get("bins")
+    packed = value.get("packedBins")
+    if edges is None and packed:
+        edges = [packed["min"] + packed["size"] * n for n in range(int(packed["count"]) + 1)]
+    return {"counts": counts, "edges": edges or [], "not_finite": 0}
+
+
+def _table(files: Path, name: Any) -> dict[str, Any] | None:
+    told = _document(files, name)
+    try:
+        return None if told is None else {"columns": told["columns"], "rows": told["data"]}
+    except (KeyError, TypeError):
+        return None
+
+
+def _document(files: Path, name: Any) -> Any:
+    """A JSON file of the run; None for one that is not there, is too large, or is damaged."""
+    inside = _inside(files, name)
+    if inside is None or (files / inside).stat().st_size > _LARGEST_DOCUMENT:
+        return None
+    try:
+        return json.loads((files / inside).read_bytes())
+    except ValueError:
+        return None
+
+
+def _members(value: dict[str, Any]) -> list[Any]:
+    """The files of several media that were logged together."""
+    if value.get("filenames"):
+        return [*value["filenames"]]
+    named: list[Any] = value.get("videos") or value.get("audio") or []
+    return [cast("Any", one).get("path") if isinstance(one, dict) else one for one in named]
+
+
+def _inside(files: Path, name: Any) -> str | None:
+    """A file's name within the run's files; None where it is not there, or leads out of them."""
+    path = files / str(name)
+    if not path.is_file() or not path.resolve().is_relative_to(files.resolve()):
+        return None
+    return path.relative_to(files).as_posix()
