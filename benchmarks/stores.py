@@ -22,7 +22,7 @@ from benchmarks.measures import size_of
 from runbase.events import Ended, Opened, Params, Points, Started, Tags
 from runbase.ids import new_id
 from runbase.status import Status
-from runbase.storage.records import Delivery
+from runbase.storage.types import Delivery
 
 T0 = 1_760_000_000.0
 LARGE = 6_468_900

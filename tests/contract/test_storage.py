@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from runbase.storage.open import open_storage
 from runbase.storage.protocol import Storage
-from runbase.storage.urls import open_storage
 from runbase.testing import StorageContract
 
 

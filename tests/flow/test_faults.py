@@ -35,7 +35,9 @@ class Campaign:
         self.files_only: set[str] = set()
         self.everywhere: dict[str, Counter[str]] = {}
         self._children = multiprocessing.get_context("forkserver")
-        self._children.set_forkserver_preload(["tests.flow.faults", "runbase.storage.postgres"])
+        self._children.set_forkserver_preload(
+            ["tests.flow.faults", "runbase.storage.postgres.driver"]
+        )
         self.mine = folder / "mine.csv"
         self.mine.write_text("run,step,loss\nforeign,0,1\nforeign,1,2\n")
         lines = [

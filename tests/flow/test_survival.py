@@ -22,7 +22,7 @@ from runbase.ingest.journals import ingest_journal
 from runbase.ingest.liveness import this_process
 from runbase.ingest.sync import sync
 from runbase.journal import files
-from runbase.storage.urls import open_storage
+from runbase.storage.open import open_storage
 from tests.patience import PATIENCE
 
 Script = Callable[..., "subprocess.Popen[str]"]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from runbase.storage.open import open_storage
 from runbase.storage.sql.migrate import migrations
-from runbase.storage.urls import open_storage
 
 FIXTURES = Path(__file__).parent / "fixtures"
 

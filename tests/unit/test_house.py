@@ -11,10 +11,10 @@ import pytest
 
 import runbase
 from runbase.errors import StoreTooNew
+from runbase.storage.open import open_storage
 from runbase.storage.sql.migrate import migrate, migrations
 from runbase.storage.sql.statements import bound, for_dialect, statements
-from runbase.storage.sqlite import Session, SqliteDriver
-from runbase.storage.urls import open_storage
+from runbase.storage.sqlite.driver import Session, SqliteDriver
 
 SOURCE = Path(runbase.__file__).parent
 FLOORS = {

@@ -15,7 +15,7 @@ from runbase.events import Opened, Points, Process, Scalar
 from runbase.ids import derived_id
 from runbase.ingest.untrusted import csv_rows
 from runbase.journal import VERSION
-from runbase.storage.records import Delivery
+from runbase.storage.types import Delivery
 
 Reached = Callable[[str], int]
 """How far a journal, by its id, is in the store."""

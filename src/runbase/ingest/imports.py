@@ -33,7 +33,7 @@ from runbase.ingest.readers import importer, is_address
 from runbase.journal import VERSION
 from runbase.model import Run
 from runbase.status import Phase
-from runbase.storage.records import Delivery
+from runbase.storage.types import Delivery
 from runbase.store.store import Store
 from runbase.values import plain_text
 

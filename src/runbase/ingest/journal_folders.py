@@ -7,7 +7,7 @@ from pathlib import Path
 from runbase.ingest.folders import Folder, Keep, Reached, Unreadable
 from runbase.journal import chosen, locate, opened
 from runbase.journal import read as read_journal
-from runbase.storage.records import Delivery
+from runbase.storage.types import Delivery
 
 NAME = "runbase"
 PIECE = 2**19

@@ -15,7 +15,7 @@ from runbase.events import Opened, Problem
 from runbase.journal import Batch, files, locate, opened, read
 from runbase.journal import size as journal_size
 from runbase.storage.protocol import Storage
-from runbase.storage.records import Delivery
+from runbase.storage.types import Delivery
 
 FIRST_PIECE, LEAST_PIECE = 2**16, 2**12
 """Bytes of a journal that are read at once where there is a deadline: at first, and at least."""

@@ -20,7 +20,7 @@ from runbase.journal import files, last_line, open_lines, opened
 from runbase.secrets import mask_file
 from runbase.status import SILENCE, Status
 from runbase.storage.protocol import Storage
-from runbase.storage.records import LiveRun
+from runbase.storage.types import LiveRun
 
 HEARTBEAT = "heartbeat"
 BEATS = 60.0

@@ -19,7 +19,7 @@ from runbase.events import Points
 from runbase.ingest.folders import Folder, Keep, Unreadable
 from runbase.ingest.walk import Found, is_settled_since, same, walk
 from runbase.storage.protocol import Storage
-from runbase.storage.records import Delivery, Scanned
+from runbase.storage.types import Delivery, Scanned
 from runbase.values import plain_text
 
 BATCH = 4 * 2**20

@@ -12,7 +12,7 @@ from runbase.ingest.liveness import check_liveness
 from runbase.journal import files, opened, read
 from runbase.journal import size as journal_size
 from runbase.storage.protocol import Storage
-from runbase.storage.records import Delivery
+from runbase.storage.types import Delivery
 
 SMALL = 2**17
 """Journals up to this size are taken in many to a transaction."""

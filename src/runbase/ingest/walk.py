@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from runbase.ingest.folders import Format
 from runbase.ingest.readers import folder_formats
-from runbase.storage.records import Scanned
+from runbase.storage.types import Scanned
 from runbase.values import plain_text
 
 _LONGEST_PATH = 2000

@@ -156,7 +156,7 @@ class Care:
     ) -> None:
         """Bring the journal in; raises StoreBusy where the deadline comes first."""
         from runbase.ingest.journals import ingest_journal
-        from runbase.storage.patience import until
+        from runbase.storage.deadlines import until
 
         with until(deadline):
             report = ingest_journal(
@@ -270,7 +270,7 @@ def storage_for(url: str) -> "Storage":
     """This process's storage at a URL, opened once."""
     with _storages_guard:
         if url not in _storages:
-            from runbase.storage.urls import open_storage
+            from runbase.storage.open import open_storage
 
             _storages[url] = open_storage(url, timeout=30.0)
         return _storages[url]

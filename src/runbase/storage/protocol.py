@@ -38,7 +38,8 @@ from runbase.model import (
     Use,
 )
 from runbase.status import Status
-from runbase.storage.records import (
+from runbase.storage.trial_protocol import TrialStorage
+from runbase.storage.types import (
     Applied,
     Delivery,
     Kind,
@@ -50,7 +51,6 @@ from runbase.storage.records import (
     Script,
     Step,
 )
-from runbase.storage.trialprotocol import TrialStorage
 
 
 class Storage(TrialStorage, Protocol):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from runbase.errors import Ambiguous, NotFound, UsageError
 from runbase.model import Experiment, Run
 from runbase.storage.protocol import Storage
-from runbase.storage.records import Kind
+from runbase.storage.types import Kind
 
 RunLike = Any
 """A run's id, the beginning of one, its name, a record of it, or the Run being written."""

@@ -7,7 +7,7 @@ from typing import Any, cast
 from runbase.errors import UsageError
 from runbase.model import Ancestor, Link, Objective
 from runbase.space import Parameter, check
-from runbase.storage.records import Query
+from runbase.storage.types import Query
 from runbase.store.base import ExperimentLike, Shelf, given, labels
 from runbase.store.listings import Experiments
 from runbase.trials.experiment import Experiment, bound

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from runbase.errors import NotFound, suggestion
-from runbase.storage.records import Query
+from runbase.storage.types import Query
 from runbase.store.artifacts import ArtifactShelf
 from runbase.store.base import ExperimentLike, RunLike
 

@@ -9,7 +9,7 @@ from runbase.analysis.directions import lower_is_better
 from runbase.errors import NotFound, UsageError
 from runbase.model import Artifact, Experiment, Run
 from runbase.status import Status
-from runbase.storage.records import Query
+from runbase.storage.types import Query
 from runbase.store.base import ExperimentLike, RunLike, Shelf, given, labels
 from runbase.store.experiments import ExperimentShelf
 from runbase.store.listings import Runs

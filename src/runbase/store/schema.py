@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from runbase.storage.records import Script, Step
+from runbase.storage.types import Script, Step
 from runbase.store.base import Shelf
 
 ScriptLike = str | os.PathLike[str] | tuple[str, str]

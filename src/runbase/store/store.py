@@ -15,10 +15,10 @@ from runbase.ingest.sync import sync
 from runbase.model import Run
 from runbase.run.context import flush_into
 from runbase.settings import database, load
-from runbase.storage.patience import until
+from runbase.storage.deadlines import until
+from runbase.storage.open import open_storage
 from runbase.storage.protocol import Storage
-from runbase.storage.records import Rows
-from runbase.storage.urls import open_storage
+from runbase.storage.types import Rows
 from runbase.store import rebuild
 from runbase.store.backup import BackupShelf
 from runbase.store.base import RunLike

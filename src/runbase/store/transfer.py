@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from runbase.errors import NotFound, StoreError, UsageError
-from runbase.storage.records import Query
+from runbase.storage.types import Query
 from runbase.store.base import ExperimentLike
 from runbase.store.media import RecordShelf
 from runbase.store.runs import RunShelf
@@ -111,7 +111,7 @@ class TransferShelf(RunShelf, RecordShelf):
         Ids stay, and what is here already stays as it is; notes, tags, links and imported runs come along, and what was
         deleted there is deleted here. Raises NotFound where there is no such file.
         """
-        from runbase.storage.urls import open_storage
+        from runbase.storage.open import open_storage
 
         file = Path(path)
         if not file.is_file():
@@ -157,7 +157,7 @@ class TransferShelf(RunShelf, RecordShelf):
         See `copy_to`. Raises NotFound where there is no such file, and UsageError where it is no store.
         """
         from runbase.ingest.readers import check_store_file
-        from runbase.storage.urls import open_storage
+        from runbase.storage.open import open_storage
         from runbase.store.store import Store
 
         file = Path(path).expanduser()
@@ -246,7 +246,7 @@ class TransferShelf(RunShelf, RecordShelf):
         return self.read_record(record)
 
     def _export_store(self, path: Path, where: str | None, experiment: Any, progress: Any) -> int:
-        from runbase.storage.urls import open_storage
+        from runbase.storage.open import open_storage
         from runbase.store.store import Store
 
         with Store(open_storage(f"sqlite:///{path.absolute()}"), None) as target:

@@ -10,7 +10,7 @@ from msgspec import Struct, structs
 from runbase.artifacts import roots
 from runbase.errors import UsageError
 from runbase.ingest.cleanup import Tidied, leftovers, loose_files, pack_journals
-from runbase.storage.records import Kind, Query
+from runbase.storage.types import Kind, Query
 from runbase.store.base import Shelf
 
 

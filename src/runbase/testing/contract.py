@@ -36,7 +36,7 @@ from runbase.events import (
 from runbase.ids import new_id
 from runbase.status import Status
 from runbase.storage.protocol import Storage
-from runbase.storage.records import Delivery, Query
+from runbase.storage.types import Delivery, Query
 
 RANDOM_TEXT = "".join(random.Random(0).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=9000))
 """A text that no database can make shorter."""

@@ -24,7 +24,7 @@ from runbase.events import Points
 from runbase.ids import name_for, new_id
 from runbase.run.lease import Held, Lease
 from runbase.status import Status
-from runbase.storage.records import NewTrial
+from runbase.storage.types import NewTrial
 from runbase.store.base import labels
 from runbase.store.listings import Runs
 from runbase.trials.results import Learner

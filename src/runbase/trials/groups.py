@@ -8,7 +8,7 @@ from typing import Any, cast
 from msgspec import Struct
 
 from runbase.status import Status
-from runbase.storage.records import Observation
+from runbase.storage.types import Observation
 
 
 class Spread(Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from runbase.errors import UsageError
 from runbase.model import Experiment
 from runbase.space import Categorical, applies
 from runbase.status import Status
-from runbase.storage.records import Observation
+from runbase.storage.types import Observation
 
 ENDED = ("COMPLETED", "FAILED", "TIMEOUT", "OUT_OF_MEMORY", "DEADLINE")
 """States of trials that an optimizer learns from; only the first has scores."""

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from runbase.errors import UsageError
 from runbase.model import Experiment, Objective
-from runbase.storage.records import Observation
+from runbase.storage.types import Observation
 
 
 class Scored(Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from runbase import model
 from runbase.errors import RunbaseError, UsageError
 from runbase.status import ACTIVE, WAITING
-from runbase.storage.records import Observation
+from runbase.storage.types import Observation
 from runbase.trials import observations, ranking, sampling
 from runbase.trials.groups import Group, group
 from runbase.trials.observations import ENDED, Observations

@@ -23,7 +23,7 @@ from runbase.ingest.folders import (
 )
 from runbase.ingest.untrusted import load_yaml
 from runbase.status import Status
-from runbase.storage.records import Delivery
+from runbase.storage.types import Delivery
 from runbase.values import flatten
 
 NAME = "lightning-csv"

@@ -14,7 +14,7 @@ import runbase
 from runbase.errors import NotFound
 from runbase.integrations.mlos import terms
 from runbase.model import Experiment
-from runbase.storage.records import TrialRow
+from runbase.storage.types import TrialRow
 
 KEPT = "mlos"
 """The scope of attributes for what mlos_bench records about experiments and trials."""

@@ -42,7 +42,7 @@ from runbase.integrations.mlos.trial import Trial
 from runbase.model import Experiment as ExperimentRecord
 from runbase.model import Objective
 from runbase.run.lease import Keeper
-from runbase.storage.records import NewTrial, TrialRow
+from runbase.storage.types import NewTrial, TrialRow
 from runbase.trials.experiment import Experiment as OurExperiment
 
 Objectives = dict[str, Literal["min", "max"]]

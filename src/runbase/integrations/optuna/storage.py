@@ -51,7 +51,7 @@ from runbase.integrations.optuna.trials import (
     suggestions,
 )
 from runbase.storage.protocol import Storage
-from runbase.storage.records import NewTrial
+from runbase.storage.types import NewTrial
 
 
 class RunbaseStorage(BaseStorage, BaseHeartbeat):

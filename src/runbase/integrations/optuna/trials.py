@@ -16,7 +16,7 @@ from runbase.events import Points
 from runbase.model import Objective
 from runbase.space import Parameter, inside, to_distribution
 from runbase.status import Status
-from runbase.storage.records import Told
+from runbase.storage.types import Told
 
 NUMBERS = 24
 """Bits of a trial's id that are its number in the study; those above are the study's id. Below 2^53 in all,

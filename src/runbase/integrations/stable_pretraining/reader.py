@@ -33,7 +33,7 @@ from runbase.ingest.folders import (
 from runbase.ingest.untrusted import is_inside
 from runbase.journal.validation import usable_time
 from runbase.status import Status
-from runbase.storage.records import Delivery
+from runbase.storage.types import Delivery
 from runbase.values import flatten
 
 NAME = "stable-pretraining"

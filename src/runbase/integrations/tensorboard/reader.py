@@ -27,7 +27,7 @@ from runbase.ingest.folders import STILL, Folder, Keep, Reached, opening
 from runbase.integrations.tensorboard.tfevents import Damaged, Media, TensorBoardEvent, events
 from runbase.journal.validation import usable_time
 from runbase.status import Status
-from runbase.storage.records import Delivery
+from runbase.storage.types import Delivery
 
 NAME = "tensorboard"
 NESTED = True

@@ -33,9 +33,9 @@ from runbase.events import (
     Types,
 )
 from runbase.journal.validation import check_event, mended
-from runbase.storage.records import Applied, Delivery
-from runbase.storage.sql import artifacts, points, runs
+from runbase.storage.sql import artifacts, points_write, runs
 from runbase.storage.sql.session import Session
+from runbase.storage.types import Applied, Delivery
 from runbase.values import plain_text
 
 _HANDLERS: dict[type, Any] = {
@@ -43,7 +43,7 @@ _HANDLERS: dict[type, Any] = {
     Params: runs.params,
     Tags: runs.tags,
     Noted: runs.noted,
-    Types: points.types,
+    Types: points_write.types,
     ArtifactLogged: artifacts.logged,
     ArtifactUsed: artifacts.used,
     ArtifactRemoved: artifacts.removed,
@@ -143,7 +143,10 @@ def halved(event: JournalEvent | Points) -> list[Sequence[Any]]:
     if isinstance(event, Points):
         if len(event.steps) > 1:
             half = len(event.steps) // 2
-            return [[points.cut(event, 0, half)], [points.cut(event, half, len(event.steps))]]
+            return [
+                [points_write.cut(event, 0, half)],
+                [points_write.cut(event, half, len(event.steps))],
+            ]
         if len(event.keys) > 1:
             half = len(event.keys) // 2
             return [[_some_keys(event, 0, half)], [_some_keys(event, half, len(event.keys))]]
@@ -232,7 +235,7 @@ def _apply_all(
     session: Session, delivery: Delivery, events: Sequence[JournalEvent | Points]
 ) -> None:
     latest = 0.0
-    series = points.SeriesIds(session, delivery.run)
+    series = points_write.SeriesIds(session, delivery.run)
     for event in events:
         latest = max(latest, _apply(session, delivery, event, series))
     if latest:
@@ -240,14 +243,17 @@ def _apply_all(
 
 
 def _apply(
-    session: Session, delivery: Delivery, event: JournalEvent | Points, series: points.SeriesIds
+    session: Session,
+    delivery: Delivery,
+    event: JournalEvent | Points,
+    series: points_write.SeriesIds,
 ) -> float:
     """One event; when it happened."""
     if isinstance(event, Opened):
         return mended(event, 0.0)[0].time
     check_event(event)
     if isinstance(event, Points):
-        points.points(session, delivery.run, delivery.journal, event, series)
+        points_write.points(session, delivery.run, delivery.journal, event, series)
         return max(event.times)
     if isinstance(event, Closed | Ended):
         session.run("close_journal", id=delivery.journal, time=session.time(event.time))

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from runbase.storage.records import Kind
-from runbase.storage.sql import scalars
+from runbase.storage.sql import typed_values
 from runbase.storage.sql.session import Session
+from runbase.storage.types import Kind
 
 Sample = tuple[float, str, Any]
 """When it was measured (seconds since the epoch), what, and its value."""
@@ -21,7 +21,7 @@ def put_all(
 ) -> None:
     """The same of many: id → key → value."""
     rows = [
-        {"of": of, "scope": scope, "key": key, **scalars.typed(value)}
+        {"of": of, "scope": scope, "key": key, **typed_values.typed(value)}
         for of, values in attributes.items()
         for key, value in values.items()
     ]
@@ -33,7 +33,7 @@ def get(session: Session, kind: Kind, keys: Sequence[str], scope: str) -> dict[s
     statement = "attributes_in_scope" if kind == "run" else "experiment_attributes_in_scope"
     found: dict[str, dict[str, Any]] = {key: {} for key in keys}
     for row in session.rows(statement, ids=session.each(keys), scope=scope):
-        value = scalars.value(row["type"], row["number"], row["text"])
+        value = typed_values.value(row["type"], row["number"], row["text"])
         found[row["of"]][row["key"]] = value
     return found
 
@@ -42,7 +42,7 @@ def of_run(session: Session, run: str) -> dict[str, dict[str, Any]]:
     """All that tools keep about a run: scope → key → value."""
     found: dict[str, dict[str, Any]] = {}
     for row in session.rows("attributes_of_run", run=run):
-        value = scalars.value(row["type"], row["number"], row["text"])
+        value = typed_values.value(row["type"], row["number"], row["text"])
         found.setdefault(row["scope"], {})[row["key"]] = value
     return found
 
@@ -57,7 +57,7 @@ def add_samples(session: Session, run: str, samples: Iterable[Sample]) -> None:
         "set_sample",
         "samples",
         [
-            {"run_id": run, "key": key, "time": time, **scalars.typed(first[key, time])}
+            {"run_id": run, "key": key, "time": time, **typed_values.typed(first[key, time])}
             for key, time in sorted(first)  # as the index has them
         ],
         fresh=session.row("any_sample", run=run) is None,
@@ -70,7 +70,7 @@ def samples(session: Session, runs: Sequence[str], key: str | None) -> list[tupl
     return [
         (
             row["run_id"],
-            (row["time"], row["key"], scalars.value(row["type"], row["number"], row["text"])),
+            (row["time"], row["key"], typed_values.value(row["type"], row["number"], row["text"])),
         )
         for row in rows
     ]

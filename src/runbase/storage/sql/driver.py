@@ -5,8 +5,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from runbase.storage.records import Rows
 from runbase.storage.sql.session import Session
+from runbase.storage.types import Rows
 
 T = TypeVar("T")
 

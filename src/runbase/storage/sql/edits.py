@@ -13,7 +13,7 @@ from msgspec import Struct
 from runbase.errors import UsageError, suggestion
 from runbase.model import Objective
 from runbase.status import Status
-from runbase.storage.sql import experiments, runs, spaces
+from runbase.storage.sql import experiments, runs, search_spaces
 from runbase.storage.sql.session import Session
 from runbase.values import to_seconds
 
@@ -148,9 +148,9 @@ def set_experiment(
     if "objectives" in rest:
         set_objectives(session, experiment, rest.pop("objectives") or [])
     if "space" in rest:
-        spaces.set_space(session, experiment, rest.pop("space") or {})
+        search_spaces.set_space(session, experiment, rest.pop("space") or {})
     if "limits" in rest:
-        spaces.set_limits(session, experiment, rest.pop("limits") or {})
+        search_spaces.set_limits(session, experiment, rest.pop("limits") or {})
     if "parent_id" in rest:
         set_parent(session, experiment, rest.pop("parent_id"))
     _set_columns(session, EXPERIMENTS, experiment, rest, own)

@@ -19,7 +19,7 @@ from runbase.events import (
 )
 from runbase.model import Change
 from runbase.status import Status
-from runbase.storage.sql import experiments, scalars
+from runbase.storage.sql import experiments, typed_values
 from runbase.storage.sql.session import Session
 from runbase.values import flatten
 
@@ -72,7 +72,7 @@ def params(session: Session, run: str, event: Params) -> None:
 def set_params(session: Session, run: str, values: Mapping[str, Any]) -> None:
     """Set or change parameters of a run."""
     session.many(
-        "set_param", [{"run": run, "key": k, **scalars.typed(v)} for k, v in flatten(values)]
+        "set_param", [{"run": run, "key": k, **typed_values.typed(v)} for k, v in flatten(values)]
     )
     settle_config(session, run)
 
@@ -92,7 +92,7 @@ def insert_config(session: Session, run: str) -> str:
 def config(params: Mapping[str, Any]) -> tuple[list[dict[str, Any]], str, str]:
     """Parameters as typed rows, and their hash and document as one set."""
     rows = sorted(
-        ({"key": key, **scalars.typed(value)} for key, value in flatten(params)),
+        ({"key": key, **typed_values.typed(value)} for key, value in flatten(params)),
         key=lambda r: r["key"],
     )
     document = _document(parameters(rows))
@@ -100,7 +100,7 @@ def config(params: Mapping[str, Any]) -> tuple[list[dict[str, Any]], str, str]:
 
 
 def _document(params: Mapping[str, Any]) -> str:
-    return scalars.document(params)
+    return typed_values.document(params)
 
 
 def _digest(document: str) -> str:
@@ -262,7 +262,7 @@ def _find_deleted(session: Session, word: str) -> str:
 
 def parameters(rows: Sequence[Any]) -> dict[str, Any]:
     """Rows of params as key → value, each of the type it was logged as."""
-    return {row["key"]: scalars.value(row["type"], row["number"], row["text"]) for row in rows}
+    return {row["key"]: typed_values.value(row["type"], row["number"], row["text"]) for row in rows}
 
 
 def history(session: Session, run: str) -> list[Change]:

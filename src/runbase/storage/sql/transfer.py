@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from runbase.model import Experiment
-from runbase.storage.sql import edits, points, runs
+from runbase.storage.sql import edits, points_write, runs
 from runbase.storage.sql.session import Session
 
 _TIMES = (
@@ -297,14 +297,14 @@ def _insert_points(session: Session, dump: RunDump) -> None:
     series = dict(
         zip(
             (row["id"] for row in dump.series),
-            points.reserve(session, "reserve_series", len(dump.series)),
+            points_write.reserve(session, "reserve_series", len(dump.series)),
             strict=True,
         )
     )
     groups = dict(
         zip(
             (row["id"] for row in dump.groups),
-            points.reserve(session, "reserve_groups", len(dump.groups)),
+            points_write.reserve(session, "reserve_groups", len(dump.groups)),
             strict=True,
         )
     )

@@ -13,9 +13,9 @@ from msgspec import Struct
 
 from runbase.events import Points
 from runbase.status import Phase, Status
-from runbase.storage.records import Claimed, NewTrial, Observation, Told, TrialRow
-from runbase.storage.sql import attributes, points, runs, scalars
+from runbase.storage.sql import attributes, points_write, runs, typed_values
 from runbase.storage.sql.session import Session
+from runbase.storage.types import Claimed, NewTrial, Observation, Told, TrialRow
 
 
 def add(session: Session, experiment: str, trials: Sequence[NewTrial]) -> Callable[[], int]:
@@ -224,7 +224,7 @@ def end(
 def log(session: Session, run: str, event: Points) -> None:
     """Points of a trial that keeps no journal."""
     session.rows("lock_runs", runs=session.each([run]))
-    points.whole(session, run, f"run:{run}", [event])
+    points_write.whole(session, run, f"run:{run}", [event])
     runs.seen(session, run, max(event.times))
 
 
@@ -364,7 +364,7 @@ def close(session: Session, run: str, ending: Ending) -> bool:
     for scope, values in ending.attributes.items():
         attributes.put(session, "run", run, scope, values)
     if ending.metrics:
-        points.whole(session, run, f"run:{run}", ending.metrics, bare=ending.bare)
+        points_write.whole(session, run, f"run:{run}", ending.metrics, bare=ending.bare)
     return True
 
 
@@ -383,7 +383,7 @@ def told(session: Session, experiment: str, after: int, also: Sequence[str]) -> 
     kept: dict[str, dict[str, dict[str, Any]]] = {}
     for row in attribute_rows():
         scope = kept.setdefault(row["run_id"], {}).setdefault(row["scope"], {})
-        scope[row["key"]] = scalars.value(row["type"], row["number"], row["text"])
+        scope[row["key"]] = typed_values.value(row["type"], row["number"], row["text"])
     return [
         Told(
             id=row["id"],

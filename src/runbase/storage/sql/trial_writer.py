@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, cast
 from runbase.errors import StoreError
 from runbase.events import Points
 from runbase.status import Status
-from runbase.storage.records import NewTrial, Told
-from runbase.storage.sql import scalars, trials
+from runbase.storage.sql import trials, typed_values
 from runbase.storage.sql.driver import Driver, Served
-from runbase.storage.trialprotocol import Lane
+from runbase.storage.trial_protocol import Lane
+from runbase.storage.types import NewTrial, Told
 
 if TYPE_CHECKING:
-    from runbase.storage.sql.trialstore import TrialStore
+    from runbase.storage.sql.trial_verbs import TrialStore
 
 AHEAD = 64
 """Statements on their way at most."""
@@ -113,12 +113,12 @@ class Pipelined:
 
     def suggest(self, run: str, key: str, value: Any, suggested: str) -> None:
         """A parameter that an optimizer chose, and from what."""
-        row = {"of": run, "key": key, **scalars.typed(value), "suggested": suggested}
+        row = {"of": run, "key": key, **typed_values.typed(value), "suggested": suggested}
         self._send(run, "suggest_param", row)
 
     def tell(self, run: str, scope: str, key: str, value: Any) -> None:
         """An attribute."""
-        row = {"of": run, "scope": scope, "key": key, **scalars.typed(value)}
+        row = {"of": run, "scope": scope, "key": key, **typed_values.typed(value)}
         self._send(run, "tell_attribute", row)
 
     def close_trial(

@@ -16,9 +16,9 @@ from sqlglot import exp, parse_one
 from sqlglot.errors import SqlglotError
 
 from runbase.errors import FilterError, suggestion
-from runbase.storage.sql import moments
+from runbase.storage.sql.search import dates
+from runbase.storage.sql.search.fields import Column, Family, Subject
 from runbase.storage.sql.statements import for_dialect
-from runbase.storage.sql.subjects import Column, Family, Subject
 from runbase.values import plain_text, stored_key
 
 Node = Any  # sqlglot does not export the base class of its nodes under one name
@@ -280,7 +280,7 @@ class Compiler:
             case exp.Interval():
                 unit = node.args.get("unit")
                 return Constant(
-                    moments.duration(f"{node.this.name} {unit.name if unit else ''}".strip())
+                    dates.duration(f"{node.this.name} {unit.name if unit else ''}".strip())
                 )
             case exp.Paren():
                 return self._constant(node.this)
@@ -292,7 +292,7 @@ class Compiler:
             case exp.Anonymous() if str(node.this).lower() in _NOW and not node.expressions:
                 return Constant(self._now)
             case exp.Anonymous() if str(node.this).lower() == "ago" and len(node.expressions) == 1:
-                return Constant(self._now - moments.duration(node.expressions[0].name))
+                return Constant(self._now - dates.duration(node.expressions[0].name))
             case exp.Add() | exp.Sub():
                 return self._moved(node)
             case exp.Column() if self._is_quoted_text(node):
@@ -438,9 +438,9 @@ class Compiler:
             case "text", datetime():
                 return value.isoformat()
             case "time", str():
-                return self._time(moments.moment(value).timestamp())
+                return self._time(dates.moment(value).timestamp())
             case "time", int() | float():
-                return self._time(moments.from_number(value).timestamp())
+                return self._time(dates.from_number(value).timestamp())
             case "time", datetime():
                 return self._time(value.timestamp())
             case _:

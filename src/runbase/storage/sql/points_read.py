@@ -8,7 +8,7 @@ import msgspec
 
 from runbase.errors import NotFound, UsageError, suggestion
 from runbase.model import Envelope, Scalar, Series
-from runbase.storage.sql.points import statistics
+from runbase.storage.sql.points_write import statistics
 from runbase.storage.sql.session import Session
 from runbase.values import plain_text, stored_key
 

@@ -5,14 +5,14 @@ from typing import Any, TypeVar
 
 from runbase.events import ArtifactLogged, ArtifactRemoved, Points
 from runbase.status import Status
-from runbase.storage.records import Claimed, Kind, NewTrial, Observation, Told, TrialRow
-from runbase.storage.sql import artifacts, scalars, trials
+from runbase.storage.sql import artifacts, trials, typed_values
 from runbase.storage.sql import attributes as kept
 from runbase.storage.sql.attributes import Sample
 from runbase.storage.sql.driver import Driver
-from runbase.storage.sql.lanes import lane
 from runbase.storage.sql.session import Session
-from runbase.storage.trialprotocol import Lane
+from runbase.storage.sql.trial_writer import lane
+from runbase.storage.trial_protocol import Lane
+from runbase.storage.types import Claimed, Kind, NewTrial, Observation, Told, TrialRow
 
 T = TypeVar("T")
 
@@ -102,14 +102,14 @@ class TrialStore:
 
     def tell(self, run: str, scope: str, key: str, value: Any) -> bool:
         """Set an attribute of a trial; False where it has ended, and then nothing changes."""
-        row = {"of": run, "scope": scope, "key": key, **scalars.typed(value)}
+        row = {"of": run, "scope": scope, "key": key, **typed_values.typed(value)}
         return bool(self._driver.once("tell_attribute", **row))
 
     def assign(self, run: str, scope: str, key: str, value: Any) -> Any:
         """Set an attribute unless it is set and the trial runs or has ended; the value that holds."""
 
         def work(session: Session) -> Any:
-            row = {"of": run, "scope": scope, "key": key, **scalars.typed(value)}
+            row = {"of": run, "scope": scope, "key": key, **typed_values.typed(value)}
             session.run("assign_attribute", **row)
             return kept.get(session, "run", [run], scope)[run][key]
 
@@ -121,7 +121,7 @@ class TrialStore:
 
     def suggest(self, run: str, key: str, value: Any, suggested: str) -> bool:
         """Set a parameter that an optimizer chose, and from what; False where the trial has ended."""
-        row = {"of": run, "key": key, **scalars.typed(value), "suggested": suggested}
+        row = {"of": run, "key": key, **typed_values.typed(value), "suggested": suggested}
         return bool(self._driver.once("suggest_param", **row))
 
     def close_trial(

@@ -7,10 +7,10 @@ from typing import cast
 
 from runbase.events import Process
 from runbase.status import Status
-from runbase.storage.records import LiveRun
 from runbase.storage.sql import runs
 from runbase.storage.sql.session import Session
 from runbase.storage.sql.trials import server_time
+from runbase.storage.types import LiveRun
 
 
 def live_runs(session: Session) -> list[LiveRun]:

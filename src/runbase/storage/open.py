@@ -21,8 +21,8 @@ def open_storage(url: str, *, create: bool = True, timeout: float = 60.0) -> Sto
     if not separator:
         scheme, rest = "sqlite", f"/{url}"
     if scheme.split("+")[0] == "sqlite":
-        from runbase.storage.sql.store import SqlStorage
-        from runbase.storage.sqlite import SqliteDriver
+        from runbase.storage.sql.storage import SqlStorage
+        from runbase.storage.sqlite.driver import SqliteDriver
 
         name = unquote(rest[1:])
         memory = name in ("", ":memory:")
@@ -30,10 +30,10 @@ def open_storage(url: str, *, create: bool = True, timeout: float = 60.0) -> Sto
         return SqlStorage(SqliteDriver(path, create=create, timeout=timeout), create=create)
     if scheme.split("+")[0] in ("postgresql", "postgres"):
         from runbase.storage.address import postgres_address
-        from runbase.storage.sql.store import SqlStorage
+        from runbase.storage.sql.storage import SqlStorage
 
         try:
-            from runbase.storage.postgres import PostgresDriver
+            from runbase.storage.postgres.driver import PostgresDriver
         except ImportError as error:
             raise UsageError(
                 "a PostgreSQL store needs psycopg: pip install 'runbase[postgres]'"

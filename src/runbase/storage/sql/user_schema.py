@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from runbase.errors import NotFound, QueryError, StoreError, UsageError, suggestion
-from runbase.storage.records import Script, Step
 from runbase.storage.sql.session import Session
 from runbase.storage.sql.statements import for_dialect
+from runbase.storage.types import Script, Step
 
 _DIALECTS = {"postgresql": "postgres", "postgres": "postgres", "sqlite": "sqlite"}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")

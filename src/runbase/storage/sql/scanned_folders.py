@@ -3,8 +3,8 @@
 import time as clock
 from collections.abc import Sequence
 
-from runbase.storage.records import Scanned
 from runbase.storage.sql.session import Session
+from runbase.storage.types import Scanned
 
 
 def below(session: Session, root: str) -> dict[str, Scanned]:

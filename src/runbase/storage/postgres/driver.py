@@ -35,10 +35,10 @@ from runbase.errors import (
 )
 from runbase.secrets import mask_text
 from runbase.storage.address import Address
-from runbase.storage.patience import patience
-from runbase.storage.pgtypes import Session, configure
-from runbase.storage.records import Rows
+from runbase.storage.deadlines import patience
+from runbase.storage.postgres.types import Session, configure
 from runbase.storage.sql.statements import bound
+from runbase.storage.types import Rows
 
 OLDEST = 140000
 """PostgreSQL 14, in the server's own numbering."""

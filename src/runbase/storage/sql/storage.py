@@ -23,7 +23,26 @@ from runbase.model import (
     Use,
 )
 from runbase.status import Status
-from runbase.storage.records import (
+from runbase.storage.sql import (
+    apply,
+    artifacts,
+    attributes,
+    edits,
+    experiments,
+    liveness,
+    points_read,
+    runs,
+    schema,
+)
+from runbase.storage.sql import user_schema as user
+from runbase.storage.sql.comments import described
+from runbase.storage.sql.driver import Driver
+from runbase.storage.sql.migrate import migrate, migrations, pending
+from runbase.storage.sql.run_verbs import KeepStore
+from runbase.storage.sql.search import fetch, fields, find
+from runbase.storage.sql.session import Session
+from runbase.storage.sql.trial_verbs import TrialStore
+from runbase.storage.types import (
     Applied,
     Delivery,
     Kind,
@@ -34,27 +53,6 @@ from runbase.storage.records import (
     Script,
     Step,
 )
-from runbase.storage.sql import (
-    apply,
-    artifacts,
-    attributes,
-    curves,
-    edits,
-    experiments,
-    listing,
-    lives,
-    runs,
-    schema,
-    search,
-    subjects,
-)
-from runbase.storage.sql import setup as user
-from runbase.storage.sql.comments import described
-from runbase.storage.sql.driver import Driver
-from runbase.storage.sql.keepstore import KeepStore
-from runbase.storage.sql.migrate import migrate, migrations, pending
-from runbase.storage.sql.session import Session
-from runbase.storage.sql.trialstore import TrialStore
 
 _NOT_DELETED = {"run": "r.deleted_at is null", "experiment": "e.deleted_at is null"}
 _DELETED = {"run": "r.deleted_at is not null", "experiment": "e.deleted_at is not null"}
@@ -133,21 +131,23 @@ class SqlStorage(KeepStore, TrialStore):
     def live_runs(self) -> list[LiveRun]:
         """Runs in an active state, and those taken for lost."""
         with self._driver.read() as session:
-            return lives.live_runs(session)
+            return liveness.live_runs(session)
 
     def beat(self, runs: Sequence[str]) -> None:
         """They live."""
-        self._driver.transact(lambda session: lives.beat(session, runs))
+        self._driver.transact(lambda session: liveness.beat(session, runs))
 
     def mark_lost(
         self, run: str, seen: float, reason: str, status: Status = Status.NODE_FAIL
     ) -> None:
         """No sign of life since `seen`."""
-        self._driver.transact(lambda session: lives.mark_lost(session, run, seen, reason, status))
+        self._driver.transact(
+            lambda session: liveness.mark_lost(session, run, seen, reason, status)
+        )
 
     def mark_alive(self, run: str, seen: float) -> None:
         """It lives after all."""
-        self._driver.transact(lambda session: lives.mark_alive(session, run, seen))
+        self._driver.transact(lambda session: liveness.mark_alive(session, run, seen))
 
     # Experiments
 
@@ -155,8 +155,8 @@ class SqlStorage(KeepStore, TrialStore):
         """Experiments that satisfy a query."""
         with self._driver.read() as session:
             own = self._own_columns(session, "experiments", "e")
-            found = search.search(session, subjects.EXPERIMENTS, _only(query, "experiment"), own)
-            return Page(listing.experiments_of(session, found.ids, list(own)), found.cursor)
+            found = find.search(session, fields.EXPERIMENTS, _only(query, "experiment"), own)
+            return Page(fetch.experiments_of(session, found.ids, list(own)), found.cursor)
 
     def find_experiment(self, word: str, *, deleted: bool = False) -> str:
         """The id of an experiment by name (the newest), id, or unique beginning of an id."""
@@ -167,7 +167,7 @@ class SqlStorage(KeepStore, TrialStore):
         """Experiments by id, in this order; unknown ones are left out."""
         with self._driver.read() as session:
             own = self._own_columns(session, "experiments", "e")
-            return listing.experiments_of(session, ids, list(own))
+            return fetch.experiments_of(session, ids, list(own))
 
     def create_experiment(
         self, name: str, fields: Mapping[str, Any], experiment: str | None = None
@@ -229,31 +229,31 @@ class SqlStorage(KeepStore, TrialStore):
         """Runs that satisfy a query, with everything known of each."""
         with self._driver.read() as session:
             own = self._own_columns(session, "runs", "r")
-            found = search.search(session, subjects.RUNS, _only(query, "run"), own)
-            return Page(listing.runs_of(session, found.ids, list(own)), found.cursor)
+            found = find.search(session, fields.RUNS, _only(query, "run"), own)
+            return Page(fetch.runs_of(session, found.ids, list(own)), found.cursor)
 
     def count_runs(self, query: Query) -> int:
         """How many runs satisfy a query's filter."""
         with self._driver.read() as session:
             own = self._own_columns(session, "runs", "r")
-            return search.count(session, subjects.RUNS, _only(query, "run"), own)
+            return find.count(session, fields.RUNS, _only(query, "run"), own)
 
     def get_runs(self, ids: Sequence[str]) -> list[Run]:
         """Runs by id, in this order; unknown ones are left out."""
         with self._driver.read() as session:
-            return listing.runs_of(session, ids, list(self._own_columns(session, "runs", "r")))
+            return fetch.runs_of(session, ids, list(self._own_columns(session, "runs", "r")))
 
     def whole_run(self, run: str) -> Run | None:
         """A run with its files, states, links and uses; None where there is none of this id."""
         with self._driver.read() as session:
-            found = listing.runs_of(session, [run], list(self._own_columns(session, "runs", "r")))
+            found = fetch.runs_of(session, [run], list(self._own_columns(session, "runs", "r")))
             return (
                 msgspec.structs.replace(
                     found[0],
                     artifacts=artifacts.listing(session, run),
                     history=runs.history(session, run),
                     attributes=attributes.of_run(session, run),
-                    links=listing.links(session, "links_of_run", run),
+                    links=fetch.links(session, "links_of_run", run),
                     uses=artifacts.uses(session, run),
                 )
                 if found
@@ -336,8 +336,8 @@ class SqlStorage(KeepStore, TrialStore):
 
         def work(session: Session) -> None:
             own = list(self._own_columns(session, "runs", "r"))
-            for run, fields in changes.items():
-                edits.set_run(session, run, fields, own)
+            for run, values in changes.items():
+                edits.set_run(session, run, values, own)
 
         if changes:
             self._driver.transact(work)
@@ -378,7 +378,7 @@ class SqlStorage(KeepStore, TrialStore):
         """What an object points to, and what points to it."""
         statement = "links_of_run" if kind == "run" else "links_of_experiment"
         with self._driver.read() as session:
-            return listing.links(session, statement, key)
+            return fetch.links(session, statement, key)
 
     def figures_of_experiments(
         self, ids: Sequence[str]
@@ -404,7 +404,7 @@ class SqlStorage(KeepStore, TrialStore):
     ) -> Series:
         """The points of a metric, by step."""
         with self._driver.read() as session:
-            return curves.series(session, run, key, start, end, every=every, kind=kind)
+            return points_read.series(session, run, key, start, end, every=every, kind=kind)
 
     def envelope(
         self,
@@ -417,14 +417,14 @@ class SqlStorage(KeepStore, TrialStore):
     ) -> Envelope:
         """A metric in at most `resolution` buckets."""
         with self._driver.read() as session:
-            return curves.envelope(session, run, key, start, end, resolution, kind)
+            return points_read.envelope(session, run, key, start, end, resolution, kind)
 
     def points(
         self, runs: Sequence[str], keys: Sequence[str] | None, kind: str = "metric"
     ) -> dict[tuple[str, str], Series]:
         """All points of many metrics of many runs, in one query; by run and key."""
         with self._driver.read() as session:
-            return curves.many(session, runs, keys, kind)
+            return points_read.many(session, runs, keys, kind)
 
     # SQL
 
@@ -507,7 +507,7 @@ class SqlStorage(KeepStore, TrialStore):
             for row in session.rows("columns", schema=session.schema):
                 self._own.setdefault(row["table_name"], []).append(row)
             self._own_until = time.monotonic() + _OWN_FOR
-        return search.own_columns(self._own.get(table, []), _ours(self.dialect, table), alias)
+        return find.own_columns(self._own.get(table, []), _ours(self.dialect, table), alias)
 
 
 @cache
@@ -521,7 +521,7 @@ def _ours(dialect: str, table: str) -> frozenset[str]:
     )
 
 
-def _only(query: Query, kind: Kind) -> search.Query:
+def _only(query: Query, kind: Kind) -> find.Query:
     """A query with the conditions that its own fields stand for."""
     conditions = [(_DELETED if query.deleted else _NOT_DELETED)[kind]]
     values: dict[str, Any] = {}
@@ -530,7 +530,7 @@ def _only(query: Query, kind: Kind) -> search.Query:
             "r.experiment_id = :experiment" if kind == "run" else "e.id = :experiment"
         )
         values["experiment"] = query.experiment
-    return search.Query(
+    return find.Query(
         where=query.where,
         order_by=query.order_by,
         limit=query.limit,

@@ -30,10 +30,10 @@ from runbase.errors import (
     UsageError,
 )
 from runbase.storage.arrays import encode_document, encode_numbers
-from runbase.storage.patience import patience
-from runbase.storage.records import Rows
+from runbase.storage.deadlines import patience
 from runbase.storage.sql.session import fitted, plain_row
 from runbase.storage.sql.statements import statements
+from runbase.storage.types import Rows
 
 try:
     import fcntl

@@ -8,11 +8,11 @@ from typing import Any
 from runbase.errors import StoreError
 from runbase.ids import new_id
 from runbase.model import Experiment
-from runbase.storage.records import Kind, Scanned
-from runbase.storage.sql import scans, transfer, trash
+from runbase.storage.sql import scanned_folders, transfer, trash
 from runbase.storage.sql.driver import Driver
 from runbase.storage.sql.session import Session
 from runbase.storage.sql.transfer import RunDump
+from runbase.storage.types import Kind, Scanned
 
 
 class KeepStore:
@@ -28,15 +28,15 @@ class KeepStore:
     def scans(self, root: str) -> dict[str, Scanned]:
         """What is known of folders at or below a root, by path."""
         with self._driver.read() as session:
-            return scans.below(session, root)
+            return scanned_folders.below(session, root)
 
     def put_scans(self, found: Sequence[Scanned]) -> int:
         """Folders as they were read; how many of their runs had been missing."""
-        return self._driver.transact(lambda session: scans.put(session, found))
+        return self._driver.transact(lambda session: scanned_folders.put(session, found))
 
     def folders_gone(self, missing: Sequence[Scanned]) -> int:
         """Folders that are not there any more; how many runs have none left, and are marked."""
-        return self._driver.transact(lambda session: scans.gone(session, missing))
+        return self._driver.transact(lambda session: scanned_folders.gone(session, missing))
 
     # The bin
 

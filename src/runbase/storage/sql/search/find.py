@@ -14,9 +14,9 @@ import msgspec
 from msgspec import Struct
 
 from runbase.errors import UsageError
+from runbase.storage.sql.search.fields import Column, Subject
 from runbase.storage.sql.session import Session
 from runbase.storage.sql.statements import for_dialect
-from runbase.storage.sql.subjects import Column, Subject
 
 ALL = 2**62
 
@@ -80,7 +80,9 @@ class _Composed:
         self.values: dict[str, Any] = dict(query.values)
         conditions, joins = list(query.conditions), list[str]()
         if query.where or query.order_by:
-            from runbase.storage.sql.filters import Compiler  # a SQL parser: half of a quick start
+            from runbase.storage.sql.search.compiler import (
+                Compiler,  # a SQL parser: half of a quick start
+            )
 
             compiler = Compiler(
                 subject,

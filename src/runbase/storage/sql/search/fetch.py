@@ -7,7 +7,7 @@ from typing import Any, cast
 from runbase.model import Experiment, Link, Metric, Objective, Run
 from runbase.space import Parameter
 from runbase.status import SILENCE, Phase, Status
-from runbase.storage.sql import runs, spaces
+from runbase.storage.sql import runs, search_spaces
 from runbase.storage.sql.session import Session
 
 _MOMENTS = (
@@ -69,7 +69,7 @@ def experiments_of(session: Session, ids: Sequence[str], own: Sequence[str]) -> 
         objectives.setdefault(row["experiment_id"], []).append(made)
     space: dict[str, dict[str, Parameter]] = {}
     for row in session.rows("spaces_of_experiments", experiments=listed):
-        parameter = spaces.parameter(session, row)
+        parameter = search_spaces.parameter(session, row)
         space.setdefault(row["experiment_id"], {})[row["key"]] = parameter
     limits: dict[str, dict[str, tuple[float | None, float | None]]] = {}
     for row in session.rows("limits_of_experiments", experiments=listed):

@@ -1,0 +1,1 @@
+"""PostgreSQL: the driver, and how values become its types."""
