@@ -107,10 +107,10 @@ def fill(store: runbase.Store, found: Iterator[Delivery], batch: int = 200) -> f
     for delivery in found:
         part.append(delivery)
         if len(part) == batch:
-            store._storage.apply(part)
+            store.storage.apply(part)
             part = []
     if part:
-        store._storage.apply(part)
+        store.storage.apply(part)
     tidy(store)
     return time.perf_counter() - began
 

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
         UsageError,
     )
     from runbase.model import Objective
-    from runbase.run.context import current_run
     from runbase.run.fluent import (
+        current_run,
         finish,
         init,
         log,
@@ -63,12 +63,11 @@ __version__ = "0.1.0.dev0"
 
 _HOMES = {
     "store.store": "Experiments Runs Store open",
-    "run.fluent": "finish init log log_artifact log_dict log_figure log_histogram log_image log_metric "
+    "run.fluent": "current_run finish init log log_artifact log_dict log_figure log_histogram log_image log_metric "
     "log_metrics log_param log_params log_table log_telemetry log_text note tag",
     "errors": "Ambiguous FilterError HomeError InvalidValue NotFound QueryError QueryTimeout "
     "RunFinished RunbaseError StoreBusy StoreCorrupt StoreError StoreTooNew StoreUnavailable "
     "UsageError",
-    "run.context": "current_run",
     "store.run_registry": "open_registry",
     "model": "Objective",
     "run.run": "Run",

@@ -18,11 +18,12 @@ from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
 from runbase import model
+from runbase.analysis.listings import Experiments, Runs
 from runbase.model import Run
 from runbase.store import store
-from runbase.store.listings import Experiments, Runs
 from runbase.store.store import Store
-from runbase.trials.experiment import LEASE, Claim, Experiment
+from runbase.trials.claim import LEASE, Claim
+from runbase.trials.experiment import Experiment
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -190,6 +191,7 @@ class AsyncStore:
     gc = _awaited(Store.gc)
     backup = _awaited(Store.backup)
     import_file = _awaited(Store.import_file)
+    import_from = _awaited(Store.import_from)
     salvage = _awaited(Store.salvage)
     keys = _awaited(Store.keys)
     link = _awaited(Store.link)

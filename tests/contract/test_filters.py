@@ -73,7 +73,7 @@ RECORDS = records()
 def fill(store: runbase.Store) -> runbase.Store:
     for record in RECORDS:
         journal = Journal(
-            store._storage, record["id"], name=record["name"], time=T0 + record["number"]
+            store.storage, record["id"], name=record["name"], time=T0 + record["number"]
         )
         events: list[Any] = [Started(time=T0)]
         if record["params"]:

@@ -6,7 +6,8 @@ import pytest
 
 from runbase import aio
 from runbase.testing import TrialContract
-from runbase.trials.experiment import Claim, Experiment
+from runbase.trials.claim import Claim
+from runbase.trials.experiment import Experiment
 
 from .backends import AsyncPostgres, AsyncSqlite, Memory, Postgres, Sqlite
 

@@ -232,8 +232,8 @@ def test_the_slurm_job_and_attributes_of_a_run(
     monkeypatch.delenv("SLURM_JOB_ID")
     runbase.start_run("s", home=home, name="elsewhere").finish()
     store = runbase.open(home=home)
-    store._storage.put_attributes("run", run.id, "sidecar", {"owner": "vision"})
-    store._storage.put_attributes("run", run.id, "_inner", {"hidden": 1})
+    store.storage.put_attributes("run", run.id, "sidecar", {"owner": "vision"})
+    store.storage.put_attributes("run", run.id, "_inner", {"hidden": 1})
     found = [each.id for each in store.runs("slurm.job_id = '4711' and slurm.nodes like 'node%'")]
     assert found == [run.id]
     assert len(store.runs("slurm.job_id is null")) == 1

@@ -40,7 +40,7 @@ def recipes() -> dict[str, list[str]]:
 def fill(store: runbase.Store) -> runbase.Store:
     for experiment, name, day, params, accuracy, loss, status, size in RUNS:
         at = MONDAY + day * DAY
-        journal = Journal(store._storage, experiment=experiment, name=name, time=at)
+        journal = Journal(store.storage, experiment=experiment, name=name, time=at)
         times = [at + 10 * (n + 1) for n in range(3)]
         model = ArtifactLogged(time=at, path="m", kind="model", uri="files/m", size=size)
         error = {"type": "ValueError"} if status is Status.FAILED else None

@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 import runbase
 from runbase.cli.app import app
 from runbase.ids import new_id
-from runbase.ingest.imports import import_from
 from runbase.run import background
 from runbase.trials.worker import Worker
 
@@ -123,7 +122,7 @@ WORKS: dict[str, Any] = {
     "worker": _work_on_trials,
     "sync": lambda at: _ours(at).sync(),
     "scan": lambda at: _team(at).scan(at.cluster, full=True),
-    "import": lambda at: import_from(_team(at), str(at.table), "table"),
+    "import": lambda at: _team(at).import_from(str(at.table), "table"),
     "copy": lambda at: _ours(at).copy_to(_team(at)),
     "backup": lambda at: _ours(at).backup(at.backups),
     "tidy": lambda at: _ours(at).gc(journals=0, files=True),

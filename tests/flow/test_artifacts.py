@@ -254,18 +254,18 @@ def test_training_does_not_wait_for_an_upload(
     """While a place takes its time, `log_artifact` has returned long ago."""
     import threading
 
-    from runbase.artifacts import roots
+    from runbase.artifacts import remote
 
     monkeypatch.setenv("RUNBASE_ARTIFACTS", bucket)
     may_go_on, began = threading.Event(), threading.Event()
-    real = roots.store_file
+    real = remote.store_file
 
     def slow(path: Path, url: str) -> None:
         began.set()
         assert may_go_on.wait(60)
         real(path, url)
 
-    monkeypatch.setattr(roots, "store_file", slow)
+    monkeypatch.setattr(remote, "store_file", slow)
     run = runbase.start_run("slow", home=home, capture=False)
     run.log_artifact(file(tmp_path, "model.pt"))
     assert began.wait(60)

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 import runbase
-from runbase.ingest.imports import import_from
 from tests.flow import faults
 
 ROUNDS = {"sqlite": 77, "postgres": 44}
@@ -97,7 +96,7 @@ def test_a_campaign_of_faults(dialect: str, tmp_path: Path, request: pytest.Fixt
     campaign.train(files_only=False)
     campaign.train(files_only=True)
     with runbase.open(home=campaign.home) as store:  # what no folder holds
-        import_from(store, str(campaign.mine), "table")
+        store.import_from(str(campaign.mine), "table")
         store.note("foreign", "a note")
     with runbase.open(team, home=tmp_path / "workers") as store:
         store.create_experiment(faults.QUEUE).new_trials(

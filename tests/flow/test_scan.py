@@ -294,7 +294,7 @@ def test_tables_that_are_rewritten_while_scanners_read_them(
     assert len(store.runs()) == 2
     for run in store.runs():
         assert set(run.metrics) == {"loss", *(f"new{n}" for n in range(12))}
-        series = store._storage.series(run.id, "loss", every=True)
+        series = store.storage.series(run.id, "loss", every=True)
         assert series.steps.tolist() == list(range(60))
         assert series.values.tolist() == [k / 7 for _ in range(12) for k in range(5)]
         for n in range(12):

@@ -497,7 +497,7 @@ def test_a_resumed_run_is_completed_whatever_the_clock_of_its_first_process_said
     for order in ([first, second], [second, first]):  # a scanner may meet either first
         with runbase.open("sqlite://") as store:
             for path in order:
-                ingest_journal(store._storage, path)
+                ingest_journal(store.storage, path)
             record = store.run(run.id)
             assert (record.status, record.alive) == ("COMPLETED", False)
             assert record.metrics["loss"].last == 0.5

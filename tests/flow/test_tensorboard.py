@@ -240,7 +240,7 @@ def test_a_run_that_nobody_scans_again_ends_by_itself(
     (run,) = store.runs()
     assert run.status is Status.RUNNING
     monkeypatch.setattr(liveness, "SILENCE", 0.0)
-    check_liveness(store._storage, tmp_path)
+    check_liveness(store.storage, tmp_path)
     (run,) = store.runs()
     assert (run.status, run.alive) == (Status.COMPLETED, False)
     assert "does not say how it ended" in (store.run(run.id).history[-1].reason or "")

@@ -88,7 +88,7 @@ def test_a_run_that_may_write_again_is_not_packed(home: Path, script: Script) ->
         (path,) = files(run.folder)
         text = path.read_bytes()
         with runbase.open(home=home) as other:
-            other._storage.mark_lost(run.id, time.time(), "gone")
+            other.storage.mark_lost(run.id, time.time(), "gone")
         assert store.run(run.id).ended
         assert store.gc(journals=0).packed == 0
         assert path.read_bytes() == text

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 import runbase
-from runbase.ingest.imports import import_from
 from runbase.ingest.readers import importer_for
 from runbase.status import Status
 
@@ -108,7 +107,7 @@ def source(tmp_path: Path) -> Path:
 def test_everything_comes_along(source: Path, tmp_path: Path) -> None:
     assert importer_for(str(source)) == "experiment-store"
     with runbase.open(tmp_path / "ours.db") as store:
-        report = import_from(store, str(source), "experiment-store")
+        report = store.import_from(str(source), "experiment-store")
         assert (report.runs, report.new, report.experiments) == (3, 3, 4)
         assert report.points == 43
         assert report.counts == {"parameters": 6, "texts": 2, "documents": 1, "files": 3}
@@ -156,7 +155,7 @@ def test_everything_comes_along(source: Path, tmp_path: Path) -> None:
             "list": ("json", 1, [1, 2.5]),
             "nested/c": ("text", 1, "x"),
         }
-        again = import_from(store, str(source), "experiment-store")
+        again = store.import_from(str(source), "experiment-store")
         assert (again.unchanged, again.experiments, again.counts) == (3, 0, {})
 
 

@@ -17,7 +17,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import runbase
-from runbase.ingest.imports import import_from
 from runbase.ingest.readers import importer_for
 from tests.integrations.test_mlflow_import import mlflow
 from tests.integrations.test_sqltrack_import import source
@@ -60,11 +59,11 @@ def check(source: Source, grown: list[Point], cuts: list[int], *, has_times: boo
             for cut in [*sorted(cut for cut in cuts if cut < len(grown)), len(grown)]:
                 place = source(folder / "record", grown[done:cut])
                 done = cut
-                report = import_from(often, place, system_of(place))
+                report = often.import_from(place, system_of(place))
                 assert report.problems == []
-            import_from(once, place, system_of(place))
+            once.import_from(place, system_of(place))
             assert figures(often, has_times) == figures(once, has_times)
-            again = import_from(often, place, system_of(place))
+            again = often.import_from(place, system_of(place))
             assert (again.points, again.counts) == (0, {})
             assert again.unchanged == again.runs
 
@@ -80,7 +79,7 @@ def figures(store: runbase.Store, has_times: bool = True) -> Any:
     found: list[Any] = []
     for run in sorted(store.runs(), key=lambda run: run.id):
         for key, metric in sorted(run.metrics.items()):
-            series = store._storage.series(run.id, key, every=True)
+            series = store.storage.series(run.id, key, every=True)
             times = series.times.tolist() if has_times else [0.0] * len(series)
             rows = zip(series.steps.tolist(), times, series.values.tolist(), strict=True)
             kept = (metric.count, metric.nans, metric.min, metric.max, metric.last_step)
@@ -302,9 +301,9 @@ def test_wandb(offline: Path, cuts: list[float]) -> None:
             for cut in sorted(cuts):
                 file.write_bytes(whole[: int(cut * len(whole))])
                 if system := importer_for(str(folder)):
-                    import_from(often, str(folder), system)
+                    often.import_from(str(folder), system)
             file.write_bytes(whole)
             for store in (often, once):
-                assert import_from(store, str(folder), "wandb").problems == []
+                assert store.import_from(str(folder), "wandb").problems == []
             assert figures(often) == figures(once)
-            assert import_from(often, str(folder), "wandb").unchanged == 1
+            assert often.import_from(str(folder), "wandb").unchanged == 1

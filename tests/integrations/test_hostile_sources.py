@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 import runbase
 from runbase.errors import NotFound
 from runbase.ids import new_id
-from runbase.ingest.imports import import_from
 from runbase.ingest.untrusted import csv_rows, load_yaml
 from runbase.integrations.tensorboard.tfevents import _masked
 
@@ -105,7 +104,7 @@ def test_links_in_an_mlruns_folder_are_not_followed_out(
     outside.mkdir()
     (outside / "meta.yaml").write_text(json.dumps({"run_id": "b" * 32, "status": 3}))
     (run.parent / ("b" * 32)).symlink_to(outside)
-    report = import_from(store, str(tmp_path / "their" / "mlruns"), "mlflow")
+    report = store.import_from(str(tmp_path / "their" / "mlruns"), "mlflow")
     (found,) = store.runs()
     assert found.params == {}
     (artifact,) = store.artifacts(found)
@@ -145,11 +144,11 @@ def test_odd_runs_of_mlflow_keep_no_others_out(
     )
     (good / "metrics" / "loss").write_text("1700000000000 0.5 0\n1 nan 2\nrubbish\n1 2 3\n")
     (good / "metrics" / "acc").write_text("1700000000000 0.5 0\n")
-    import_from(store, str(tmp_path / "their" / "mlruns"), "mlflow")
+    store.import_from(str(tmp_path / "their" / "mlruns"), "mlflow")
     for run in store.runs():
         store.run(run.id)
         assert all("/etc" not in a.uri for a in store.artifacts(run))
-    import_from(store, str(tmp_path / "their" / "mlruns"), "mlflow")
+    store.import_from(str(tmp_path / "their" / "mlruns"), "mlflow")
 
 
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
@@ -169,7 +168,7 @@ def test_yaml_bombs(store: runbase.Store, tmp_path: Path) -> None:
     assert load_yaml(path)["run"] == {"lr": 0.1, "wd": 2}
     run = mlruns(tmp_path / "their")
     (run / "meta.yaml").write_text(BOMB)
-    report = import_from(store, str(tmp_path / "their" / "mlruns"), "mlflow")
+    report = store.import_from(str(tmp_path / "their" / "mlruns"), "mlflow")
     assert len(report.problems) == 1
     folder = tmp_path / "logs" / "mnist" / "version_0"
     folder.mkdir(parents=True)
@@ -189,14 +188,14 @@ def test_tables_with_odd_rows(store: runbase.Store, tmp_path: Path) -> None:
         writer.writerow(["a", 2, "1e400", 0.3, ""])
         writer.writerow(["a", "1e300", 1_700_000_003, 0.2, ""])
         writer.writerow(["a", 4, 1_700_000_004, 0.1, ""])
-    report = import_from(store, str(path), "table")
+    report = store.import_from(str(path), "table")
     assert store.metrics("a", "loss").values.tolist() == [0.5, 0.1]
     assert len(report.problems) == 3
     path = tmp_path / "t.jsonl"
     deep = '{"run": "b", "x": ' + "[" * 100_000 + "]" * 100_000 + "}"
     many = '{"run": "b", "x": ' + '{"a":' * 200 + "1" + "}" * 200 + "}"
     path.write_text(f'{deep}\n{many}\n5\n{{"run": "b", "step": 1, "loss": 2}}\n')
-    report = import_from(store, str(path), "table")
+    report = store.import_from(str(path), "table")
     assert store.metrics("b", "loss").values.tolist() == [2.0]
     assert len(report.problems) == 3
 
@@ -337,7 +336,7 @@ def test_any_table_at_all(
         for row in rows:
             writer.writerow([f"odd{number}", "1", *row[: len(columns) - ("run" in columns)]])
         writer.writerow([f"good{number}", "2"])
-    report = import_from(store, str(path), "table")
+    report = store.import_from(str(path), "table")
     assert report.runs >= 1
     assert store.run(f"good{number}").metrics["sure"].last == 2.0
     assert store.check() == []
@@ -361,7 +360,7 @@ def test_an_import_makes_no_file_beside_a_database(
         database.close()
     before = {path.name: path.stat().st_size for path in folder.iterdir()}
     assert ("live.db-wal" in before) is crashed
-    assert import_from(store, str(folder / "live.db"), "experiment-store").new == 1
+    assert store.import_from(str(folder / "live.db"), "experiment-store").new == 1
     assert {path.name: path.stat().st_size for path in folder.iterdir()} == before
     database.close()
 
@@ -378,5 +377,5 @@ def test_artifacts_that_are_no_files_are_not_read(store: runbase.Store, tmp_path
     )
     database.commit()
     database.close()
-    import_from(store, str(tmp_path / "e.db"), "experiment-store")
+    store.import_from(str(tmp_path / "e.db"), "experiment-store")
     assert [artifact.sha256 for artifact in store.artifacts("r")] == [None] * 3

@@ -21,7 +21,6 @@ import pytest
 import runbase
 from runbase.errors import StoreUnavailable, UsageError
 from runbase.ingest.foreign import typed
-from runbase.ingest.imports import import_from
 from runbase.ingest.readers import importer_for
 from runbase.status import Status
 from tests.patience import PATIENCE
@@ -141,7 +140,7 @@ def server(uri: str, folder: Path) -> Iterator[str]:
 def test_value_by_value(store: runbase.Store, source: tuple[str, str, list[str]]) -> None:
     path, uri, ids = source
     assert importer_for(path) == importer_for(uri) == "mlflow"
-    report = import_from(store, path, "mlflow")
+    report = store.import_from(path, "mlflow")
     assert (report.runs, report.new, report.problems) == (5, 5, [])
     check(store, ids)
 
@@ -184,13 +183,13 @@ def test_a_running_server(made: dict[str, Any], tmp_path: Path) -> None:
     copy = Path(shutil.copy(path, tmp_path / "mlflow.db"))
     with server(f"sqlite:///{copy}", tmp_path) as address, runbase.open(tmp_path / "c.db") as store:
         assert importer_for(address) == "mlflow"
-        report = import_from(store, address, "mlflow")
+        report = store.import_from(address, "mlflow")
         assert (report.runs, report.new, report.problems) == (5, 5, [])
         check(store, ids)
-        again = import_from(store, address, "mlflow")
+        again = store.import_from(address, "mlflow")
         assert (again.unchanged, again.points) == (5, 0)
         mlflow(MORE, address, ids[0])
-        more = import_from(store, address, "mlflow")
+        more = store.import_from(address, "mlflow")
         assert (more.new, more.updated, more.unchanged, more.points) == (0, 1, 4, 11)
         assert store.metrics(ids[0], "loss").values.tolist() == [1 / (n + 1) for n in range(60)]
         assert store.run(ids[0]).tags["team"] == "other"
@@ -198,14 +197,14 @@ def test_a_running_server(made: dict[str, Any], tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="does not answer as a server"):
             importer_for(wrong)
         with pytest.raises(StoreUnavailable, match="404"):
-            import_from(store, wrong, "mlflow")
+            store.import_from(wrong, "mlflow")
 
 
 def test_artifacts_are_found_where_they_are(
     store: runbase.Store, source: tuple[str, str, list[str]]
 ) -> None:
     path, _, (first, *_) = source
-    import_from(store, str(path), "mlflow")
+    store.import_from(str(path), "mlflow")
     [artifact] = store.artifacts(first)
     assert artifact.path == "conf/x.json"
     assert json.loads(store.download(artifact).read_text()) == {"a": 1}
@@ -213,18 +212,18 @@ def test_artifacts_are_found_where_they_are(
 
 def test_again_brings_what_is_new(store: runbase.Store, source: tuple[str, str, list[str]]) -> None:
     path, uri, (first, *_) = source
-    import_from(store, path, "mlflow")
+    store.import_from(path, "mlflow")
     store.add_to_run(first, tags=["mine"])
-    again = import_from(store, str(path), "mlflow")
+    again = store.import_from(str(path), "mlflow")
     assert (again.new, again.updated, again.unchanged, again.points) == (0, 0, 5, 0)
     mlflow(MORE, uri, first)
-    more = import_from(store, str(path), "mlflow")
+    more = store.import_from(str(path), "mlflow")
     assert (more.new, more.updated, more.unchanged, more.points) == (0, 1, 4, 11)
     run = store.run(first)
     assert store.metrics(run, "loss").values.tolist() == [1 / (n + 1) for n in range(60)]
     assert run.tags["team"] == "other"
     assert "mine" in run.tags
-    assert import_from(store, str(path), "mlflow").points == 0
+    assert store.import_from(str(path), "mlflow").points == 0
 
 
 def test_damage_is_listed_and_the_rest_comes(
@@ -237,7 +236,7 @@ def test_damage_is_listed_and_the_rest_comes(
     one.write_text("")  # an interrupted write
     [two] = copy.glob(f"*/{child}/metrics/loss")
     two.write_text("12 not-a-number 3\n")
-    report = import_from(store, str(copy), "mlflow")
+    report = store.import_from(str(copy), "mlflow")
     assert report.new == 3
     assert len(report.problems) == 2
     assert {broken in text or child in text for text in report.problems} == {True}
@@ -302,7 +301,7 @@ def test_a_damaged_database_gives_what_is_sound(
     for page in range(pages + 40, pages + 60):
         raw[page * size : (page + 1) * size] = b"\x99" * size
     copy.write_bytes(raw)
-    report = import_from(store, str(copy), "mlflow")
+    report = store.import_from(str(copy), "mlflow")
     assert report.new == 5
     assert len(report.problems) == 1
     assert "f" * 32 in report.problems[0]
@@ -333,8 +332,8 @@ def test_images_tables_datasets_and_experiments(
     with server(source, tmp_path) if kind == "server" else nullcontext(source) as address:
         system = importer_for(address)
         assert system is not None
-        report = import_from(store, address, system)
-        again = import_from(store, address, system)
+        report = store.import_from(address, system)
+        again = store.import_from(address, system)
     assert report.problems == []
     assert (again.unchanged, again.counts) == (1, {})
     experiment = store.experiment("pictures")
@@ -342,7 +341,7 @@ def test_images_tables_datasets_and_experiments(
     assert abs(experiment.created_at.timestamp() - time.time()) < PATIENCE
     [run] = store.runs(experiment="pictures")
     assert not [tag for tag in run.tags if tag.startswith("mlflow.logged")]
-    kept = store._storage.attributes("run", [run.id], "mlflow")[run.id]
+    kept = store.storage.attributes("run", [run.id], "mlflow")[run.id]
     assert json.loads(kept["loggedArtifacts"]) == [{"path": "table.json", "type": "table"}]
     [dataset] = kept["datasets"]
     assert (dataset["name"], dataset["context"]) == ("numbers", "training")

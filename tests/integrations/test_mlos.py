@@ -651,7 +651,7 @@ def test_a_claim_is_renewed_while_a_trial_runs(
 ) -> None:
     monkeypatch.setattr("runbase.integrations.mlos.trial.LEASE", 1.0)
     renewed = threading.Event()
-    inner = storage.store._storage.renew_claim
+    inner = storage.store.storage.renew_claim
 
     def renew(*args: Any) -> bool:
         kept = inner(*args)
@@ -659,7 +659,7 @@ def test_a_claim_is_renewed_while_a_trial_runs(
             renewed.set()
         return kept
 
-    monkeypatch.setattr(storage.store._storage, "renew_claim", renew)
+    monkeypatch.setattr(storage.store.storage, "renew_claim", renew)
     experiment = enter(storage, root)
     experiment.new_trial(tunables())
     for trial in experiment.pending_trials(NOW + timedelta(days=1000), running=False):

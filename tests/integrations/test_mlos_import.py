@@ -8,7 +8,6 @@ from mlos_bench.environments.status import Status as Word
 from mlos_bench.storage.sql.storage import SqlStorage
 
 import runbase
-from runbase.ingest.imports import import_from
 from runbase.ingest.readers import importer_for
 from runbase.integrations.mlos import RunbaseStorage
 from tests.integrations.test_mlos import NOW, SECOND, enter, root, tunables, work
@@ -24,9 +23,9 @@ def test_a_database_comes_along_and_goes_on(
     old = enter(theirs, root)
     work(old)
     assert importer_for(str(path)) == "mlos_bench"
-    report = import_from(store, str(path), "mlos_bench")
+    report = store.import_from(str(path), "mlos_bench")
     assert (report.runs, report.new, report.problems) == (6, 6, [])
-    assert import_from(store, str(path), "mlos_bench").unchanged == 6
+    assert store.import_from(str(path), "mlos_bench").unchanged == 6
 
     ours = RunbaseStorage({"store": store.address})
     expected, found = theirs.experiments["tuning"], ours.experiments["tuning"]
@@ -57,7 +56,7 @@ def test_a_database_comes_along_and_goes_on(
 
     [waiting] = old.pending_trials(NOW + 99 * SECOND, running=False)
     waiting.update(Word.SUCCEEDED, NOW + 100 * SECOND, {"latency": 0.5, "throughput": 7})
-    more = import_from(store, str(path), "mlos_bench")
+    more = store.import_from(str(path), "mlos_bench")
     assert (more.new, more.updated, more.points) == (0, 1, 2)
     going_on = enter(ours, root)
     assert going_on.load()[0] == [1, 2, 3, 4, 6]
@@ -77,7 +76,7 @@ def test_numbers_weights_and_runners_come_along(
     with sqlite3.connect(path) as database:
         database.execute("update trial set trial_runner_id = 3 where trial_id = 41")
         database.execute("update objectives set weight = 2.5 where optimization_target = 'latency'")
-    import_from(store, str(path), "mlos_bench")
+    store.import_from(str(path), "mlos_bench")
     experiment = store.experiment("tuning")
     assert {o.metric: o.weight for o in experiment.objectives} == {"latency": 2.5, "throughput": 1}
     ours = RunbaseStorage({"store": store.address})

@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 import pytest
 
 import runbase
-from runbase.ingest.imports import import_from
 from runbase.ingest.readers import importer_for
 from runbase.status import Status
 
@@ -114,7 +113,7 @@ def export(tmp_path: Path) -> Path:
 def test_value_by_value(export: Path, tmp_path: Path) -> None:
     assert importer_for(str(export)) == importer_for(str(export / "data")) == "neptune"
     with runbase.open(tmp_path / "ours.db") as store:
-        report = import_from(store, str(export), "neptune")
+        report = store.import_from(str(export), "neptune")
         assert (report.new, report.points, report.problems) == (2, 310, [])
         run = store.run("LAB-1")
         assert (run.experiment, run.status, run.user) == ("me/lab", Status.COMPLETED, "ada")
@@ -141,14 +140,14 @@ def test_value_by_value(export: Path, tmp_path: Path) -> None:
         (artifact,) = store.artifacts(run)
         assert store.download(artifact).read_text() == "{}"
         assert store.run("LAB-2").status is Status.FAILED
-        again = import_from(store, str(export), "neptune")
+        again = store.import_from(str(export), "neptune")
         assert (again.unchanged, again.points) == (2, 0)
 
 
 def test_damage_is_listed_and_the_rest_comes(export: Path, tmp_path: Path) -> None:
     (export / "data" / "lab_1f" / "LAB-1_part_1.parquet").write_bytes(b"PAR1 nothing")
     with runbase.open(tmp_path / "ours.db") as store:
-        report = import_from(store, str(export), "neptune")
+        report = store.import_from(str(export), "neptune")
         assert (report.new, len(report.problems)) == (2, 1)
         assert "LAB-1_part_1" in report.problems[0]
         assert 0 < store.run("LAB-1").metrics["train/loss"].count < 300
@@ -160,5 +159,5 @@ def test_no_file_outside_of_the_export(export: Path, tmp_path: Path) -> None:
     rows = [row("LAB-9", "f", "file", {"path": "../../../secret"})]
     pq.write_table(pa.Table.from_pylist(rows, SCHEMA), path)
     with runbase.open(tmp_path / "ours.db") as store:
-        import_from(store, str(export), "neptune")
+        store.import_from(str(export), "neptune")
         assert store.artifacts("LAB-9") == []

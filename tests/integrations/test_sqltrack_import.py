@@ -13,7 +13,6 @@ from psycopg.conninfo import conninfo_to_dict
 from sqltrack.commands.setup import setup
 
 import runbase
-from runbase.ingest.imports import import_from
 from runbase.ingest.readers import importer_for
 from runbase.status import Status
 
@@ -81,7 +80,7 @@ def source(postgres: str, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_value_by_value(source: str, tmp_path: Path) -> None:
     assert importer_for(source) == "sqltrack"
     with runbase.open(tmp_path / "ours.db") as store:
-        report = import_from(store, source, "sqltrack")
+        report = store.import_from(source, "sqltrack")
         assert (report.runs, report.new, report.problems) == (4, 4, [])
         assert report.left_out == {
             "links (is) of an experiment to itself": 1,
@@ -98,9 +97,9 @@ def test_value_by_value(source: str, tmp_path: Path) -> None:
         assert run.started_at is not None
         assert run.started_at - run.created_at == timedelta(minutes=90)
         assert first.created_at == datetime(2025, 5, 5, 5, 5, 5, tzinfo=UTC)
-        kept = store._storage.attributes("run", [run.id], "sqltrack")[run.id]
+        kept = store.storage.attributes("run", [run.id], "sqltrack")[run.id]
         assert (kept["id"], kept["cluster"], kept["priority"]) == (1, "alps", 7)
-        kept = store._storage.attributes("experiment", [first.id], "sqltrack")[first.id]
+        kept = store.storage.attributes("experiment", [first.id], "sqltrack")[first.id]
         assert kept == {"id": 1, "owner": "ada", "due": "2026-12-01T00:00:00+00:00"}
         assert store.metrics(run, "loss").values.tolist() == [1 / (n + 1) for n in range(20)]
         assert store.metrics(run, "loss").steps.tolist() == list(range(20))
@@ -127,7 +126,7 @@ def test_value_by_value(source: str, tmp_path: Path) -> None:
         assert links == [(second.id, "follows")]
         [link] = store.sql("select from_id, kind, to_id from experiment_links")
         assert link == (first.id, "leads to", store.experiment("second").id)
-        assert import_from(store, source, "sqltrack").unchanged == 4
+        assert store.import_from(source, "sqltrack").unchanged == 4
 
 
 def test_the_schema_of_0_1_3(source: str, tmp_path: Path) -> None:
@@ -136,22 +135,22 @@ def test_the_schema_of_0_1_3(source: str, tmp_path: Path) -> None:
             db.execute(f"alter table {kind}_links rename to {kind}_relationships")
     assert importer_for(source) == "sqltrack"
     with runbase.open(tmp_path / "ours.db") as store:
-        assert import_from(store, source, "sqltrack").new == 4
+        assert store.import_from(source, "sqltrack").new == 4
         assert store.sql("select kind from run_links") == [("follows",)]
         assert store.sql("select kind from experiment_links") == [("leads to",)]
 
 
 def test_a_value_that_was_changed_is_read_as_it_is_now(source: str, tmp_path: Path) -> None:
     with runbase.open(tmp_path / "ours.db") as store:
-        import_from(store, source, "sqltrack")
+        store.import_from(source, "sqltrack")
         for value in (9.0, 8.0):
             with address(source) as db:
                 db.execute("update metrics set loss = %s where run_id = 1 and step = 4", [value])
                 db.execute("update runs set time_updated = now() where id = 1")
-            assert import_from(store, source, "sqltrack").points == 1
+            assert store.import_from(source, "sqltrack").points == 1
             values = store.metrics("first-1", "loss").values.tolist()
             assert values == [value if n == 4 else 1 / (n + 1) for n in range(20)]
-        assert import_from(store, source, "sqltrack").points == 0
+        assert store.import_from(source, "sqltrack").points == 0
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import pytest
 
 import runbase
 from runbase.errors import UsageError
-from runbase.ingest.imports import Imported, import_from
+from runbase.ingest.imports import ImportReport
 from runbase.ingest.readers import importer_for
 from runbase.status import Status
 
@@ -30,9 +30,9 @@ def store(tmp_path: Path) -> Iterator[runbase.Store]:
         yield opened
 
 
-def take(store: runbase.Store, path: Path, **more: Any) -> Imported:
+def take(store: runbase.Store, path: Path, **more: Any) -> ImportReport:
     assert importer_for(str(path)) == "table"
-    return import_from(store, str(path), "table", **more)
+    return store.import_from(str(path), "table", **more)
 
 
 def test_a_row_a_step(store: runbase.Store, tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_runs_that_have_ended_are_not_running(tmp_path: Path) -> None:
         "running,running,2026-01-03,,1\n"
     )
     with runbase.open(tmp_path / "store.db") as store:
-        import_from(store, str(path), "table")
+        store.import_from(str(path), "table")
         found = {
             run.name: (run.status, run.started_at and run.started_at.day) for run in store.runs()
         }

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import runbase
-from runbase.ingest.imports import Imported, import_from
+from runbase.ingest.imports import ImportReport
 from runbase.ingest.readers import importer_for
 from runbase.status import Status
 from tests.patience import PATIENCE
@@ -121,14 +121,14 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder, first
 
 
-def counts(report: Imported) -> tuple[int, int, int, int]:
+def counts(report: ImportReport) -> tuple[int, int, int, int]:
     return report.new, report.updated, report.unchanged, report.points
 
 
 def test_wandb_value_by_value(store: runbase.Store, offline: tuple[Path, str]) -> None:
     folder, first = offline
     assert importer_for(str(folder)) == importer_for(str(folder / "wandb")) == "wandb"
-    report = import_from(store, str(folder), "wandb")
+    report = store.import_from(str(folder), "wandb")
     assert report.problems == []
     assert report.new == 3
     run = store.run("first")
@@ -191,15 +191,15 @@ def test_wandb_again_resumed_and_damaged(
     folder, first = offline
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy, symlinks=True)
-    before = import_from(store, str(copy), "wandb")
+    before = store.import_from(str(copy), "wandb")
     killed = store.run("killed")
     assert killed.status is Status.RUNNING, "until its file has been still for three minutes"
     assert killed.metrics["loss"].count > 0
-    assert counts(import_from(store, str(copy), "wandb")) == (0, 0, 3, 0)
+    assert counts(store.import_from(str(copy), "wandb")) == (0, 0, 3, 0)
     (log,) = copy.glob("wandb/*-killed/*.wandb")
     os.utime(log, (time.time() - 400, time.time() - 400))
     make(RESUMED, copy, first)
-    again = import_from(store, str(copy), "wandb")
+    again = store.import_from(str(copy), "wandb")
     assert counts(again) == (0, 2, 1, 10)
     killed = store.run("killed")
     assert (killed.status, killed.source_status) == (Status.NODE_FAIL, "crashed")
@@ -211,7 +211,7 @@ def test_wandb_again_resumed_and_damaged(
     raw[40_000] ^= 0xFF  # in the second block
     log.write_bytes(raw)
     with runbase.open(tmp_path / "damaged.db") as other:
-        report = import_from(other, str(copy), "wandb")
+        report = other.import_from(str(copy), "wandb")
         assert report.new == 3
         assert len(report.problems) == 1
         assert f"{log}: damaged at byte" in report.problems[0]
@@ -219,7 +219,7 @@ def test_wandb_again_resumed_and_damaged(
         assert 2000 < count < 3010
     log.write_bytes(b"nonsense")
     with runbase.open(tmp_path / "nonsense.db") as other:
-        report = import_from(other, str(copy), "wandb")
+        report = other.import_from(str(copy), "wandb")
         assert report.new == 3, "its second file is whole"
         assert "names no run" in report.problems[0]
 
@@ -229,7 +229,7 @@ def test_trackio_value_by_value(store: runbase.Store, tmp_path: Path) -> None:
     make(TRACKIO, folder)
     source = str(folder / "trackio")
     assert importer_for(source) == importer_for(f"{source}/digits.db") == "trackio"
-    assert counts(import_from(store, source, "trackio")) == (1, 0, 0, 102)
+    assert counts(store.import_from(source, "trackio")) == (1, 0, 0, 102)
     run = store.run("first")
     assert (run.experiment, run.params) == ("digits", {"lr": 0.1, "opt/name": "sgd"})
     assert run.tags == {"group": "g"}
@@ -242,9 +242,9 @@ def test_trackio_value_by_value(store: runbase.Store, tmp_path: Path) -> None:
     assert store.read_record(kept["t"]) == {"columns": ["a", "b"], "rows": [[1, 2], [3, 4]]}
     assert sum(store.read_record(kept["h"])["counts"]) == 3
     assert store.read_record(kept["img"]).size == (4, 4)
-    assert counts(import_from(store, source, "trackio")) == (0, 0, 1, 0)
+    assert counts(store.import_from(source, "trackio")) == (0, 0, 1, 0)
     make(TRACKIO_MORE, folder)
-    assert counts(import_from(store, source, "trackio")) == (0, 1, 0, 1)
+    assert counts(store.import_from(source, "trackio")) == (0, 1, 0, 1)
     assert store.metrics(run, "loss").steps.tolist() == [*range(50), 60]
     assert [r["value"] for r in store.records(run, "later")] == ["words"]
     assert len(store.records(run, "said")) == 1, "nothing twice"
@@ -255,7 +255,7 @@ def test_goodseed_value_by_value(store: runbase.Store, tmp_path: Path) -> None:
     make(GOODSEED, folder)
     source = folder / "goodseed"
     assert importer_for(str(source)) == "goodseed"
-    assert counts(import_from(store, str(source), "goodseed")) == (1, 0, 0, 50)
+    assert counts(store.import_from(str(source), "goodseed")) == (1, 0, 0, 50)
     (run,) = store.runs()
     assert (run.experiment, run.status, run.source_status) == ("lab", Status.COMPLETED, "finished")
     assert run.params["learning_rate"] == 0.001
@@ -266,7 +266,7 @@ def test_goodseed_value_by_value(store: runbase.Store, tmp_path: Path) -> None:
     assert values == [1 / (step + 1) for step in range(50)]
     assert [r["value"] for r in store.records(run, "said")] == ["line"]
     (source / "projects" / "lab" / "runs" / "odd.sqlite").write_bytes(b"SQLite format 3\0nothing")
-    again = import_from(store, str(source), "goodseed")
+    again = store.import_from(str(source), "goodseed")
     assert counts(again) == (0, 0, 1, 0)
     assert "odd.sqlite" in again.problems[0]
 
@@ -291,15 +291,15 @@ def test_an_import_that_was_stopped_goes_on(
 
     monkeypatch.setattr(imports._Beside, "put", stop)
     with pytest.raises(KeyboardInterrupt):
-        import_from(store, str(offline[0]), "wandb")
+        store.import_from(str(offline[0]), "wandb")
     assert store.run("first").source_status is None
     monkeypatch.undo()
-    import_from(store, str(offline[0]), "wandb")
+    store.import_from(str(offline[0]), "wandb")
     assert store.run("first").source_status == "finished"
     assert store.metrics("first", "loss").steps.tolist() == list(range(3000))
     assert len(store.records("first", "said")) == 1
     store.purge("first")
-    assert counts(import_from(store, str(offline[0]), "wandb"))[3] == 0, "deleted for good"
+    assert counts(store.import_from(str(offline[0]), "wandb"))[3] == 0, "deleted for good"
     assert "first" not in {run.name for run in store.runs()}
 
 
@@ -320,7 +320,7 @@ run.finish()
 
 def test_media_of_wandb(store: runbase.Store, tmp_path: Path) -> None:
     make(MEDIA, tmp_path / "w")
-    report = import_from(store, str(tmp_path / "w"), "wandb")
+    report = store.import_from(str(tmp_path / "w"), "wandb")
     assert report.problems == []
     assert report.counts["images"] == 4
     run = store.run("first")
@@ -340,4 +340,4 @@ def test_media_of_wandb(store: runbase.Store, tmp_path: Path) -> None:
     assert store.read_record(records["clip"]).read_bytes() == b"video"
     assert b"<b>x</b>" in store.download(f"first/{records['page']['path']}").read_bytes()
     assert all(artifact.sha256 for artifact in store.artifacts(run))
-    assert import_from(store, str(tmp_path / "w"), "wandb").unchanged == 1
+    assert store.import_from(str(tmp_path / "w"), "wandb").unchanged == 1

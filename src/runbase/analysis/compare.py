@@ -54,9 +54,25 @@ class Comparison(Struct, frozen=True, kw_only=True):
         return {key: self.params[key] for key in self.differing}
 
     def _repr_html_(self) -> str:
-        from runbase.analysis.html import comparison
+        from runbase.analysis import html  # notebooks only
 
-        return comparison(self)
+        heads = [
+            "",
+            *(
+                f"{html.escape(item.name)}<br><small>{html.escape(item.status)}</small>"
+                for item in self.items
+            ),
+        ]
+        body = [
+            [html.cell(key, None), *(html.cell(value, None) for value in self.params[key])]
+            for key in self.differing
+        ]
+        for key, values in self.metrics.items():
+            places = self.best.get(key, [])
+            cells = [html.cell(v, v if n in places else None) for n, v in enumerate(values)]
+            body.append([html.cell(key, None), *cells])
+        caption = "not found: " + ", ".join(self.missing) if self.missing else ""
+        return html.table(heads, body, caption)
 
 
 def compare(

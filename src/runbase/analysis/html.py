@@ -5,14 +5,11 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from runbase.analysis.directions import best_of, lower_is_better
-
-if TYPE_CHECKING:
-    from runbase.analysis.compare import Comparison
 
 MOST_ROWS = 50
 MOST_RECORDS = 24
@@ -56,39 +53,21 @@ def listing(rows: Sequence[Mapping[str, Any]]) -> str:
         for name in names
         if name.startswith("metrics.")
     }
-    body = [[_cell(row.get(name), best.get(name)) for name in names] for row in shown]
+    body = [[cell(row.get(name), best.get(name)) for name in names] for row in shown]
     caption = f"{len(rows)} rows" + (
         f", the first {MOST_ROWS} shown" if len(rows) > MOST_ROWS else ""
     )
-    return _table([_heading(name) for name in names], body, caption)
-
-
-def comparison(found: "Comparison") -> str:
-    """A comparison: a column an item, parameters that differ above metrics."""
-    heads = [
-        "",
-        *(f"{escape(item.name)}<br><small>{escape(item.status)}</small>" for item in found.items),
-    ]
-    body = [
-        [_cell(key, None), *(_cell(value, None) for value in found.params[key])]
-        for key in found.differing
-    ]
-    for key, values in found.metrics.items():
-        places = found.best.get(key, [])
-        cells = [_cell(v, v if n in places else None) for n, v in enumerate(values)]
-        body.append([_cell(key, None), *cells])
-    caption = "not found: " + ", ".join(found.missing) if found.missing else ""
-    return _table(heads, body, caption)
+    return table([_heading(name) for name in names], body, caption)
 
 
 def fields(title: str, values: Mapping[str, Any]) -> str:
     """One record: names and values, empty ones left out."""
     body = [
-        [_cell(name, None), _cell(value, None)]
+        [cell(name, None), cell(value, None)]
         for name, value in values.items()
         if value not in (None, "", {}, [])
     ]
-    return _table([escape(title), ""], body, "")
+    return table([escape(title), ""], body, "")
 
 
 def records(found: Sequence[Mapping[str, Any]], read: Callable[[Any], Any]) -> str:
@@ -111,10 +90,10 @@ def _record(record: Mapping[str, Any], value: Any) -> str:
         case "image":
             return f'<img style="max-width:24em" src="{_data_url(value)}">'
         case "table":
-            rows = [[_cell(cell, None) for cell in row] for row in value["rows"][:MOST_ROWS]]
+            rows = [[cell(cell, None) for cell in row] for row in value["rows"][:MOST_ROWS]]
             more = len(value["rows"]) - len(rows)
             said = f"{more} more rows" if more > 0 else ""
-            return _table([escape(str(name)) for name in value["columns"]], rows, said)
+            return table([escape(str(name)) for name in value["columns"]], rows, said)
         case "histogram":
             return _bars(value["counts"], value["edges"])
         case "text":
@@ -144,7 +123,7 @@ def _bars(counts: Sequence[float], edges: Sequence[float], width: int = 320) -> 
     return f'<svg width="{width}" height="80">{bars}</svg>{axis}'
 
 
-def _table(heads: Sequence[str], body: Sequence[Sequence[str]], caption: str) -> str:
+def table(heads: Sequence[str], body: Sequence[Sequence[str]], caption: str) -> str:
     head = "".join(f"<th>{name}</th>" for name in heads)
     rows = "".join(f"<tr>{''.join(cells)}</tr>" for cells in body)
     said = f"<caption>{escape(caption)}</caption>" if caption else ""
@@ -156,7 +135,7 @@ def _heading(name: str) -> str:
     return f"<small>{escape(family)}</small> {escape(key)}" if dot else escape(name)
 
 
-def _cell(value: Any, best: float | None) -> str:
+def cell(value: Any, best: float | None) -> str:
     number = _number(value)
     if number is not None:
         mark = ' class="n best"' if best is not None and number == best else ' class="n"'

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from runbase.artifacts import roots
+from runbase.artifacts import remote
 from runbase.errors import RunbaseError
 from runbase.events import ArtifactLogged, Opened
 from runbase.ids import new_id
@@ -124,11 +124,11 @@ def carry(folder: Path, path: Path, logged: Callable[[ArtifactLogged], None]) ->
         return
     file = folder / ticket.artifact.uri
     if ticket.remove:
-        roots.remove(ticket.url)
+        remote.remove(ticket.url)
     elif file.exists():
-        roots.store_file(file, ticket.url)
+        remote.store_file(file, ticket.url)
         if not path.exists():  # it was let go of meanwhile
-            roots.remove(ticket.url)
+            remote.remove(ticket.url)
             return
         logged(msgspec.structs.replace(ticket.artifact, uri=ticket.url))
     path.unlink(missing_ok=True)

@@ -211,7 +211,7 @@ def _role(store: Store) -> str:
 
 
 def _waiting(store: Store | None, settings: Settings) -> tuple[str, str]:
-    count, size = waiting(None if store is None else store._storage, settings.home)  # pyright: ignore[reportPrivateUsage]
+    count, size = waiting(None if store is None else store.storage, settings.home)
     return f"{count:,}", common.size(size)
 
 

@@ -7,8 +7,8 @@ import typer
 
 from runbase.analysis.directions import lower_is_better
 from runbase.analysis.frames import run_row
+from runbase.analysis.listings import Runs
 from runbase.cli import common
-from runbase.store.listings import Runs
 
 EXAMPLES = (
     "Examples: runbase runs · runbase runs 'params.lr < 0.01' · runbase runs -c lr,tags.stage,slurm.job_id · "

@@ -72,7 +72,7 @@ def _plan(settings: Settings, *, rebuild: bool, json: bool) -> None:
         count, size = waiting(None, settings.home)
     else:
         with open_store(settings.store, home=settings.home, sync=False) as store:
-            count, size = waiting(store._storage, settings.home)  # pyright: ignore[reportPrivateUsage]
+            count, size = waiting(store.storage, settings.home)
     if json:
         common.print_json({"journals": count, "bytes": size, "rebuild": old, "dry_run": True})
         return

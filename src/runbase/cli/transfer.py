@@ -10,7 +10,6 @@ import typer
 from runbase.cli import common
 from runbase.cli.scan import command as scan
 from runbase.errors import NotFound, UsageError
-from runbase.ingest.imports import import_from
 from runbase.ingest.readers import (
     KNOWN,
     SYSTEMS,
@@ -167,8 +166,8 @@ def _import_from(
 ) -> None:
     with common.store_to_fill(home, url) as store:
         with common.progress(f"importing from {system}") as step:
-            report = import_from(
-                store, source, system, columns=columns, experiment=experiment, progress=step
+            report = store.import_from(
+                source, system, columns=columns, experiment=experiment, progress=step
             )
         if json:
             common.print_json(report)

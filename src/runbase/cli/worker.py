@@ -10,7 +10,7 @@ import typer
 
 from runbase.cli import common
 from runbase.errors import UsageError
-from runbase.trials.experiment import LEASE
+from runbase.trials.claim import LEASE
 from runbase.trials.worker import Limits, Outcome, Worker
 
 EXAMPLES = (

@@ -13,7 +13,7 @@ from runbase.status import Status
 _NUMBER = re.compile(r"[+-]?(0|[1-9]\d*)(\.\d*)?([eE][+-]?\d+)?|[+-]?\.\d+|nan|[+-]?inf")
 
 
-class Asked(Struct, frozen=True, kw_only=True):
+class ImportRequest(Struct, frozen=True, kw_only=True):
     """What an importer is asked for."""
 
     source: str
@@ -44,7 +44,7 @@ class Artifact(Struct, frozen=True, kw_only=True):
     sha256: str | None = None
 
 
-class Kept(Struct, frozen=True, kw_only=True):
+class ImportedRecord(Struct, frozen=True, kw_only=True):
     """What is no number, at a step: of a kind that `RecordLogged` knows, inline or as the artifact `path`."""
 
     time: float
@@ -55,7 +55,7 @@ class Kept(Struct, frozen=True, kw_only=True):
     path: str | None = None
 
 
-class Foreign(Struct, kw_only=True):
+class ImportedRun(Struct, kw_only=True):
     """A run as another system has it. Times are seconds since the epoch."""
 
     id: str
@@ -102,7 +102,7 @@ class Foreign(Struct, kw_only=True):
     """Metric → bool or time, where its values are no plain numbers."""
     texts: list[tuple[float, int | float, str, Any]] = []
     """(time, step, key, value) of what is no number."""
-    records: list[Kept] = []
+    records: list[ImportedRecord] = []
     """The same with its kind: images, tables, histograms."""
     artifacts: list[Artifact] = []
     attributes: dict[str, dict[str, Any]] = {}
@@ -112,7 +112,7 @@ class Foreign(Struct, kw_only=True):
     deleted: bool = False
 
 
-class Told(Struct, kw_only=True):
+class ImportedExperiment(Struct, kw_only=True):
     """What another system says of an experiment."""
 
     name: str

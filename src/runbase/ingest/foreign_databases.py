@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlparse, urlsplit, urlunsplit
 
 from runbase.errors import StoreUnavailable
-from runbase.ingest.foreign import Foreign
+from runbase.ingest.foreign import ImportedRun
 
 Ask = Callable[..., list[Any]]
 """A query with `?` for each value behind it; the rows."""
@@ -130,8 +130,8 @@ def _open_file(path: Path) -> sqlite3.Connection:
 
 
 def each(
-    rows: Iterable[Any], make: Callable[..., Foreign], problems: list[str]
-) -> Iterator[Foreign]:
+    rows: Iterable[Any], make: Callable[..., ImportedRun], problems: list[str]
+) -> Iterator[ImportedRun]:
     """A run of each row, whose first value names it; one that cannot be read is named in `problems` and left out."""
     for row in rows:
         try:

@@ -7,16 +7,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runbase.ingest.foreign import Foreign
+from runbase.ingest.foreign import ImportedRun
 from runbase.model import Run, Series
-from runbase.store.store import Store
+from runbase.storage.protocol import Storage
 from runbase.values import plain_text, plain_texts
 
 Point = tuple[float, int | float, float]
 """(time in seconds since the epoch, step, value)"""
 
 
-def with_stored_keys(run: Foreign) -> None:
+def with_stored_keys(run: ImportedRun) -> None:
     """Spell all keys of a run as the database does, so that they can be compared with those it has."""
     run.metrics = {plain_text(key): rows for key, rows in run.metrics.items()}
     run.progress = {plain_text(key): shares for key, shares in run.progress.items()}
@@ -27,12 +27,12 @@ def with_stored_keys(run: Foreign) -> None:
 
 
 def new_points(
-    store: Store, run: Foreign, known: Run | None, *, changed: bool = False
+    storage: Storage, run: ImportedRun, known: Run | None, *, changed: bool = False
 ) -> dict[str, list[int]]:
     """The points of each metric that the store does not have, as places in the lists of `run.metrics`.
 
     Args:
-        store: where the run goes.
+        storage: where the run goes.
         run: the run as the source has it now.
         known: the run as the store has it; None: not yet.
         changed: whether the source says that values of the run may have changed.
@@ -47,7 +47,6 @@ def new_points(
         elif run.by_step or changed or len(rows) > metric.count:
             compared.append(key)
     if compared:
-        storage = store._storage  # pyright: ignore[reportPrivateUsage]
         for key in compared:
             series = storage.series(run.id, key, every=True)
             rows = run.metrics[key]
@@ -123,10 +122,9 @@ def _content(time: float, value: float) -> tuple[int, float | None]:
 class Held:
     """What the store has of some runs besides points: how many of each."""
 
-    def __init__(self, store: Store, runs: Sequence[Foreign]) -> None:
+    def __init__(self, storage: Storage, runs: Sequence[ImportedRun]) -> None:
         self._counts: Counter[tuple[Any, ...]] = Counter()
         self._attributes: dict[tuple[str, str], dict[str, Any]] = {}
-        storage = store._storage  # pyright: ignore[reportPrivateUsage]
         ids = [run.id for run in runs]
         for scope in {scope for run in runs for scope in run.attributes}:
             for run, values in storage.attributes("run", ids, scope).items():
@@ -143,7 +141,7 @@ class Held:
             f"union all select 'sample', run_id, '', 0.0, count(*) from samples "
             f"where run_id in ({among}) group by 2"
         )
-        for kind, run, name, figure, count in store.sql(query, names):
+        for kind, run, name, figure, count in storage.sql(query, names):
             self._counts[(kind, run) if kind == "sample" else (kind, run, name, figure)] = count
 
     def takes(self, kind: str, run: str, name: str, figure: float) -> bool:
@@ -154,7 +152,7 @@ class Held:
             return True
         return False
 
-    def new_attributes(self, run: Foreign) -> Mapping[str, dict[str, Any]]:
+    def new_attributes(self, run: ImportedRun) -> Mapping[str, dict[str, Any]]:
         """What tools keep about a run that the store does not have, or has otherwise: scope → key → value."""
         found: dict[str, dict[str, Any]] = {}
         for scope, values in run.attributes.items():
@@ -164,7 +162,7 @@ class Held:
                 found[scope] = new
         return found
 
-    def has_more_samples(self, run: Foreign) -> bool:
+    def has_more_samples(self, run: ImportedRun) -> bool:
         """Whether a run has telemetry that is not in the store."""
         return len({sample[:2] for sample in run.samples}) > self._counts["sample", run.id]
 

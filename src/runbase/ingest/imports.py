@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from runbase.coerce import as_tags
 from runbase.errors import NotFound, QueryError, StoreError
 from runbase.events import (
     ArtifactLogged,
@@ -26,22 +27,22 @@ from runbase.events import (
     Tags,
     Types,
 )
-from runbase.ingest.foreign import Asked, Foreign, Kept, Told
+from runbase.ingest.foreign import ImportedExperiment, ImportedRecord, ImportedRun, ImportRequest
 from runbase.ingest.foreign_databases import path_of
 from runbase.ingest.growth import Held, new_points, with_stored_keys
 from runbase.ingest.readers import importer, is_address
 from runbase.journal import VERSION
-from runbase.model import Run
+from runbase.model import Experiment, Run
 from runbase.status import Phase
+from runbase.storage.protocol import Storage
 from runbase.storage.types import Delivery
-from runbase.store.store import Store
 from runbase.values import plain_text
 
 BATCH = 50
 """Runs in one transaction."""
 
 
-class Imported(Struct, kw_only=True):
+class ImportReport(Struct, kw_only=True):
     """What an import did."""
 
     source: str
@@ -72,27 +73,27 @@ class Imported(Struct, kw_only=True):
 
 
 def import_from(
-    store: Store,
+    storage: Storage,
     source: str,
     system: str,
     *,
     columns: Mapping[str, str] | None = None,
     experiment: str | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Imported:
+) -> ImportReport:
     """Bring another system's record into a store. Once more brings what is new since then, and nothing twice.
 
     `columns` and `experiment` are for tables: see `runbase.integrations.tables.reader`.
     """
     reader = importer(system, source)
-    report = Imported(source=source, system=system)
+    report = ImportReport(source=source, system=system)
     experiments = getattr(reader, "experiments", None)
     if experiments is not None:
-        about(store, experiments(source), report)
-    asked = Asked(
+        import_experiments(storage, experiments(source), report)
+    asked = ImportRequest(
         source=source,
         problems=report.problems,
-        known=lambda ids: known(store, ids),
+        known=lambda ids: known(storage, ids),
         columns=dict(columns or {}),
         experiment=experiment,
         left_out=report.left_out,
@@ -100,24 +101,22 @@ def import_from(
     found = reader.runs(asked)
     if not is_address(source) and "://" not in source:
         path = path_of(source).resolve()
-        store._storage.add_artifact_root(  # pyright: ignore[reportPrivateUsage]
-            str(path if path.is_dir() else path.parent)
-        )
-    return take(store, found, report, total=reader.count(source), progress=progress)
+        storage.add_artifact_root(str(path if path.is_dir() else path.parent))
+    return import_runs(storage, found, report, total=reader.count(source), progress=progress)
 
 
-def take(
-    store: Store,
-    runs: Iterable[Foreign],
-    report: Imported,
+def import_runs(
+    storage: Storage,
+    runs: Iterable[ImportedRun],
+    report: ImportReport,
     *,
     total: int = 0,
     progress: Callable[[int, int], None] | None = None,
-) -> Imported:
+) -> ImportReport:
     """Bring runs into a store; those that are there already get what is new of them.
 
     Args:
-        store: where they go.
+        storage: where they go.
         runs: runs as another system has them now.
         report: the report, which is filled in and returned.
         total: how many runs there are, where that is known.
@@ -126,20 +125,19 @@ def take(
     left = iter(runs)
     links: list[tuple[str, str, str]] = []
     while part := list(islice(left, BATCH)):
-        _take_part(store, part, report)
+        _import_part(storage, part, report)
         links += [(run.id, kind, other) for run in part for kind, other in run.links]
         if progress:
             progress(report.runs, max(total, report.runs))
-    _link(store, links, report)
+    _link(storage, links, report)
     return report
 
 
-def _take_part(store: Store, part: Sequence[Foreign], report: Imported) -> None:
-    storage = store._storage  # pyright: ignore[reportPrivateUsage]
+def _import_part(storage: Storage, part: Sequence[ImportedRun], report: ImportReport) -> None:
     ids = [run.id for run in part]
     known = {run.id: run for run in storage.get_runs(ids)}
     reached = storage.offsets([f"import-{key}" for key in ids])
-    held = Held(store, [run for run in part if run.id in known])
+    held = Held(storage, [run for run in part if run.id in known])
     deliveries: list[Delivery] = []
     beside: dict[str, _Beside] = {}
     for run in part:
@@ -149,7 +147,7 @@ def _take_part(store: Store, part: Sequence[Foreign], report: Imported) -> None:
         with _fenced(report, run):
             with_stored_keys(run)
             beside[run.id] = aside = _Beside(run, held)
-            fresh = new_points(store, run, known.get(run.id), changed=aside.is_new)
+            fresh = new_points(storage, run, known.get(run.id), changed=aside.is_new)
             events = list(_events(run, known.get(run.id), start, held, fresh))
         if events:
             delivery = Delivery(
@@ -192,7 +190,7 @@ def _take_part(store: Store, part: Sequence[Foreign], report: Imported) -> None:
     storage.update_runs({run.id: {"source_status": run.source_status} for run in fresh_runs})
 
 
-def _count(report: Imported, events: Sequence[Any]) -> None:
+def _count(report: ImportReport, events: Sequence[Any]) -> None:
     """Count what came in."""
     kinds: Counter[str] = Counter()
     for event in events:
@@ -223,7 +221,7 @@ _PLURALS = {
 
 
 @contextmanager
-def _fenced(report: Imported, run: Foreign) -> Generator[None]:
+def _fenced(report: ImportReport, run: ImportedRun) -> Generator[None]:
     """Keep what is odd about one run from stopping the import of all others: it is a problem."""
     try:
         yield
@@ -233,9 +231,8 @@ def _fenced(report: Imported, run: Foreign) -> Generator[None]:
         report.problems.append(f"{report.source}, run {plain_text(run.name)}: {error}")
 
 
-def _link(store: Store, links: Sequence[tuple[str, str, str]], report: Imported) -> None:
+def _link(storage: Storage, links: Sequence[tuple[str, str, str]], report: ImportReport) -> None:
     """Links between runs, once all runs are there."""
-    storage = store._storage  # pyright: ignore[reportPrivateUsage]
     here = {run.id for run in storage.get_runs([other for _, _, other in links])}
     there = {
         (run, link.kind, link.to_id)
@@ -252,21 +249,22 @@ def _link(store: Store, links: Sequence[tuple[str, str, str]], report: Imported)
             report.count("links")
 
 
-def known(store: Store, ids: Sequence[str]) -> dict[str, Run]:
+def known(storage: Storage, ids: Sequence[str]) -> dict[str, Run]:
     """Of some runs, those that are here."""
-    return {run.id: run for run in store._storage.get_runs(ids)}  # pyright: ignore[reportPrivateUsage]
+    return {run.id: run for run in storage.get_runs(ids)}
 
 
 # Experiments
 
 
-def about(store: Store, told: Iterable[Told], report: Imported) -> None:
+def import_experiments(
+    storage: Storage, told: Iterable[ImportedExperiment], report: ImportReport
+) -> None:
     """What is said of experiments, where nobody here has said something else."""
-    storage = store._storage  # pyright: ignore[reportPrivateUsage]
     links: list[tuple[str, str, str]] = []
     ids: dict[str, str] = {}
     for each in told:
-        experiment, made = _experiment(store, each, ids)
+        experiment, made = _experiment(storage, each, ids)
         ids[each.id or each.name] = experiment.id
         links += [(experiment.id, kind, other) for kind, other in each.links]
         report.experiments += made
@@ -276,7 +274,7 @@ def about(store: Store, told: Iterable[Told], report: Imported) -> None:
         if each.objectives and not experiment.objectives:
             changes["objectives"] = each.objectives
         if changes:
-            store.update_experiment(experiment, **changes)
+            storage.update("experiment", experiment.id, changes)
         for scope, values in each.attributes.items():
             storage.put_attributes("experiment", experiment.id, scope, values)
         if made and each.created is not None:
@@ -289,21 +287,23 @@ def about(store: Store, told: Iterable[Told], report: Imported) -> None:
             storage.link("experiment", origin, kind, goal)
 
 
-def _experiment(store: Store, told: Told, ids: dict[str, str]) -> tuple[Any, bool]:
+def _experiment(
+    storage: Storage, told: ImportedExperiment, ids: dict[str, str]
+) -> tuple[Experiment, bool]:
     """The experiment that is here, or a new one with all that is said of it; and whether it is new."""
     try:
-        return store.experiment(told.id or told.name), False
+        found = storage.find_experiment(told.id or told.name, deleted=False)
+        return storage.get_experiments([found])[0], False
     except NotFound:
         pass
-    fields = dict(told.fields)
-    checkpoint = fields.pop("checkpoint", None)
+    fields = {**told.fields, "tags": as_tags(told.fields.get("tags"))}
     parent = ids.get(told.parent) if told.parent else None
-    made = store.create_experiment(told.name, parent=parent, experiment_id=told.id, **fields)
+    if parent is not None:
+        fields["parent_id"] = parent
+    made = storage.create_experiment(told.name.strip() or "unnamed", fields, told.id)
     if told.parent and parent is None:
-        store._storage.add_ancestor(made.id, told.parent, told.parent)  # pyright: ignore[reportPrivateUsage]
-    if checkpoint:
-        store.update_experiment(made, checkpoint=checkpoint)
-    return made, True
+        storage.add_ancestor(made, told.parent, told.parent)
+    return storage.get_experiments([made])[0], True
 
 
 # A run
@@ -312,13 +312,13 @@ def _experiment(store: Store, told: Told, ids: dict[str, str]) -> tuple[Any, boo
 class _Beside:
     """What of a run is no event: attributes, telemetry, its place in a queue."""
 
-    def __init__(self, run: Foreign, held: Held) -> None:
+    def __init__(self, run: ImportedRun, held: Held) -> None:
         self._run = run
         self._attributes = held.new_attributes(run)
         self._samples = run.samples if held.has_more_samples(run) else []
         self.is_new = bool(self._attributes or self._samples)
 
-    def put(self, storage: Any, report: Imported) -> None:
+    def put(self, storage: Any, report: ImportReport) -> None:
         """Put it into the store."""
         run = self._run
         for scope, values in self._attributes.items():
@@ -331,7 +331,7 @@ class _Beside:
 
 
 def _events(
-    run: Foreign, known: Run | None, start: int, held: Held, fresh: dict[str, list[int]]
+    run: ImportedRun, known: Run | None, start: int, held: Held, fresh: dict[str, list[int]]
 ) -> Iterator[Any]:
     """What is new of a run; nothing where that is nothing."""
     if known is None or start == 0:
@@ -360,7 +360,7 @@ def _events(
         yield from _state(run, known)
 
 
-def _opening(run: Foreign) -> Iterator[Any]:
+def _opening(run: ImportedRun) -> Iterator[Any]:
     """How a run begins."""
     created = run.started if run.created is None else min(run.created, run.started)
     yield Opened(
@@ -387,7 +387,7 @@ def _opening(run: Foreign) -> Iterator[Any]:
         )
 
 
-def _points(run: Foreign, key: str, places: Sequence[int]) -> Points:
+def _points(run: ImportedRun, key: str, places: Sequence[int]) -> Points:
     rows, shares = run.metrics[key], run.progress.get(key)
     times, steps, values = zip(*(rows[place] for place in places), strict=True)
     return Points(
@@ -399,10 +399,12 @@ def _points(run: Foreign, key: str, places: Sequence[int]) -> Points:
     )
 
 
-def _files(run: Foreign, held: Held) -> Iterator[Any]:
+def _files(run: ImportedRun, held: Held) -> Iterator[Any]:
     """What is no number and not here yet."""
     kept = [
-        Kept(time=time, step=step, key=key, kind="text" if isinstance(v, str) else "json", value=v)
+        ImportedRecord(
+            time=time, step=step, key=key, kind="text" if isinstance(v, str) else "json", value=v
+        )
         for time, step, key, v in run.texts
     ]
     for one in kept + run.records:
@@ -439,7 +441,7 @@ def _digest(uri: str) -> str | None:
         return None
 
 
-def _state(run: Foreign, known: Run | None) -> Iterator[Any]:
+def _state(run: ImportedRun, known: Run | None) -> Iterator[Any]:
     times = [rows[-1][0] for rows in run.metrics.values() if rows]
     waited = known is not None and known.started_at is None
     if waited and run.status.phase is not Phase.WAITING:
@@ -460,6 +462,3 @@ def _state(run: Foreign, known: Run | None) -> Iterator[Any]:
 
 
 _NONE = object()
-
-
-__all__ = ["Imported", "about", "take"]

@@ -28,7 +28,7 @@ from typing import Protocol, cast
 from runbase.errors import NotFound, UsageError
 from runbase.ingest import journal_folders
 from runbase.ingest.folders import Format
-from runbase.ingest.foreign import Asked, Foreign
+from runbase.ingest.foreign import ImportedRun, ImportRequest
 from runbase.ingest.foreign_databases import is_database
 from runbase.ingest.foreign_databases import tables as database_tables
 
@@ -44,7 +44,7 @@ class Importer(Protocol):
         """How many runs it has."""
         ...
 
-    def runs(self, asked: Asked) -> Iterator[Foreign]:
+    def runs(self, asked: ImportRequest) -> Iterator[ImportedRun]:
         """All of them."""
         ...
 
@@ -103,6 +103,16 @@ def importer_for(source: str, system: str | None = None) -> str | None:
         raise UsageError(
             f"{source} does not answer as a server of {', '.join(_SERVERS)}; is it running, and are you let in?"
         )
+    return found
+
+
+def check_known(source: str, system: str | None = None) -> str:
+    """The tool whose record a source is; NotFound or UsageError where that is none that is known."""
+    found = importer_for(source, system)
+    if found is None:
+        if "://" not in source and not Path(source).expanduser().exists():
+            raise NotFound(f"there is no {source} to import")
+        raise UsageError(f"{source} is not a record that runbase knows; known: {KNOWN}")
     return found
 
 

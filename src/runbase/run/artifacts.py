@@ -4,7 +4,7 @@ import hashlib
 import os
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,13 +118,16 @@ class ArtifactLog(Recorder):
         `artifact` is a record of one, ``name`` (the newest version), ``name:v3``, or ``RUN/path``. Asks
         the database, unlike `log`. With `download` false, only the use is noted. Raises NotFound.
         """
-        from runbase.store import store
-
         home = self.folder.parents[2]
-        with store.open(self._care.store, home=home, sync=False) as store:
-            found = store.artifact(artifact)
+        # Late: training that uses no artifacts needs neither a driver nor NumPy for it.
+        from runbase.artifacts import resolve
+        from runbase.settings import database
+        from runbase.storage.open import open_storage
+
+        with closing(open_storage(self._care.store or f"sqlite:///{database(home)}")) as storage:
+            found = resolve.find(storage, artifact)
             self._append(ArtifactUsed(time=time.time(), owner=found.run_id, path=found.path))
-            return store.download(found) if download else None
+            return resolve.download(storage, home, found) if download else None
 
     def _log_file(self, file: Path, label: str, **rest: Any) -> ArtifactLogged | None:
         """A file, copied and logged; None where the disk did not take it."""

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runbase.errors import InvalidValue, RunFinished
 from runbase.events import ArtifactLogged, JournalEvent, Scalar
@@ -28,7 +28,8 @@ class Recorder:
     @property
     def finished(self) -> bool:
         """Whether it has ended."""
-        return self not in context.runs
+        held: list[Any] = list(context.runs)
+        return self not in held
 
     def _append(self, event: JournalEvent) -> None:
         self._journal.append(event)

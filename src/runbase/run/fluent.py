@@ -2,12 +2,30 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
-from runbase.run.context import current_run, required_run
+from runbase.errors import UsageError
+from runbase.run import context
 from runbase.run.run import Run
 from runbase.run.start import start_run
 from runbase.status import Status
+
+
+def current_run() -> "Run | None":
+    """The current run of this thread or task; in one that began none, the process's only run."""
+    return cast("Run | None", context.active_run())
+
+
+def required_run(what: str) -> "Run":
+    """The current run; UsageError says how to begin one."""
+    run = current_run()
+    if run is None:
+        several = (
+            f"{len(context.runs)} runs are active and none is this thread's own; use run.{what}"
+        )
+        none = f"there is no run to {what} to; begin one: runbase.start_run('my-experiment')"
+        raise UsageError(several if context.runs else none)
+    return run
 
 
 def log(values: Mapping[str, Any], step: Any = None, *, progress: float | None = None) -> None:

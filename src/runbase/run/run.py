@@ -121,7 +121,7 @@ class Run(MediaLog, ArtifactLog):
         self._ending = threading.RLock()
         self._is_ending = False
         self.capturing: threading.Thread | None = None
-        self._entered: contextvars.Token[Run | None] | None = None
+        self._entered: contextvars.Token[context.ActiveRun | None] | None = None
         self.nests = False
         self._before = context.current.get()
         context.runs.append(self)

@@ -17,7 +17,7 @@ from runbase.events import Captured, Noted, Started, Tags
 from runbase.journal import JournalWriter
 from runbase.run import background, exit_hooks, slurm_requeue
 from runbase.run.background import Care, beat
-from runbase.run.context import enclosing_run
+from runbase.run.context import OpenStore, enclosing_run
 from runbase.run.lease import Held, Lease
 from runbase.run.resolve import ATTEMPT, next_step, nowhere, open_run
 from runbase.run.run import Run
@@ -28,7 +28,6 @@ from runbase.storage.address import without_password
 if TYPE_CHECKING:
     import inspect
 
-    from runbase.store.store import Store
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,7 +42,7 @@ def start_run(
     params: Mapping[str, Any] | None = None,
     tags: str | Iterable[str] | Mapping[str, Any] | None = None,
     notes: str | None = None,
-    store: "Store | str | None" = None,
+    store: "OpenStore | str | None" = None,
     home: str | os.PathLike[str] | None = None,
     resume: str | None = None,
     parent: "Run | str | bool | None" = None,
@@ -97,7 +96,7 @@ def begin(
     params: Mapping[str, Any] | None = None,
     tags: str | Iterable[str] | Mapping[str, Any] | None = None,
     notes: str | None = None,
-    store: "Store | str | None" = None,
+    store: "OpenStore | str | None" = None,
     home: str | os.PathLike[str] | None = None,
     resume: str | None = None,
     parent: "Run | str | bool | None" = None,

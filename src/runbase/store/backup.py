@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from runbase.errors import UsageError
-from runbase.store.base import Shelf
+from runbase.store.base import StoreBase
 
 _OURS = re.compile(r"runbase-\d{8}-\d{6}(-\d+)?\.(db|dump)")
 
@@ -23,7 +23,7 @@ class Backup(Struct, frozen=True, kw_only=True):
     removed: list[Path]
 
 
-class BackupShelf(Shelf):
+class BackupMethods(StoreBase):
     """Backups."""
 
     def backup(
@@ -47,7 +47,7 @@ class BackupShelf(Shelf):
         where the file is there already, or pg_dump is not.
         """
         began = time.perf_counter()
-        suffix = "dump" if self._storage.dialect == "postgres" else "db"
+        suffix = "dump" if self.storage.dialect == "postgres" else "db"
         path = Path(target).expanduser().absolute()
         folder = path.is_dir()
         if keep is not None and (keep < 1 or not folder):
@@ -60,7 +60,7 @@ class BackupShelf(Shelf):
             raise UsageError(f"there is no folder {path.parent} for the backup")
         old = [] if keep is None else _ours(path.parent, suffix)[: -keep + 1 or None]
         if not dry_run:
-            self._storage.backup(path, progress)
+            self.storage.backup(path, progress)
             for each in old:
                 each.unlink(missing_ok=True)
         return Backup(

@@ -15,22 +15,23 @@ ExperimentLike = Any
 """An experiment's name, its id, the beginning of one, or a record of it."""
 
 
-class Shelf:
+class StoreBase:
     """A part of a store."""
 
-    _storage: Storage
+    storage: Storage
     home: Path | None
+    address: str
 
     def _run_id(self, run: RunLike, experiment: str | None = None, *, deleted: bool = False) -> str:
         if isinstance(run, Experiment):
             raise UsageError(f"{run.name!r} is an experiment, and a run is needed")
         if isinstance(run, str):
-            return self._storage.find_run(run, experiment, deleted=deleted)
+            return self.storage.find_run(run, experiment, deleted=deleted)
         return str(run.id)
 
     def _experiment_id(self, experiment: ExperimentLike, *, deleted: bool = False) -> str:
         if isinstance(experiment, str):
-            return self._storage.find_experiment(experiment, deleted=deleted)
+            return self.storage.find_experiment(experiment, deleted=deleted)
         if isinstance(experiment, Experiment):
             return experiment.id
         raise UsageError(f"{experiment!r} is no experiment; give its name, its id or its record")
@@ -64,7 +65,7 @@ class Shelf:
         return found[0]
 
     def _runs_by_id(self, ids: Sequence[str]) -> list[Run]:
-        return self._storage.get_runs(ids)
+        return self.storage.get_runs(ids)
 
 
 def given(**fields: Any) -> dict[str, Any]:

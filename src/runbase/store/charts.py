@@ -6,14 +6,14 @@ from typing import Any, cast
 from runbase.errors import NotFound, suggestion
 from runbase.model import Envelope, Run
 from runbase.store.base import ExperimentLike, RunLike
-from runbase.store.metrics import PointShelf
-from runbase.store.runs import RunShelf
+from runbase.store.metrics import PointMethods
+from runbase.store.runs import RunMethods
 
 NEWEST = 200
 """How many of the newest runs are looked at for some that have the metric."""
 
 
-class ChartShelf(RunShelf, PointShelf):
+class ChartMethods(RunMethods, PointMethods):
     """Charts of a store's runs."""
 
     def curves(

@@ -4,20 +4,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import EllipsisType
 from typing import Any, cast
 
+from runbase.analysis.listings import Experiments
 from runbase.errors import UsageError
 from runbase.model import Ancestor, Link, Objective
 from runbase.space import Parameter, check
 from runbase.storage.types import Query
-from runbase.store.base import ExperimentLike, Shelf, given, labels
-from runbase.store.listings import Experiments
-from runbase.trials.experiment import Experiment, bound
+from runbase.store.base import ExperimentLike, StoreBase, given, labels
+from runbase.trials.experiment import Experiment, attach
 
 Objectives = Mapping[str, str] | Iterable[Objective]
 Limits = Mapping[str, tuple[float | None, float | None]]
 Unset = EllipsisType
 
 
-class ExperimentShelf(Shelf):
+class ExperimentMethods(StoreBase):
     """The experiments of a store."""
 
     def create_experiment(
@@ -77,9 +77,9 @@ class ExperimentShelf(Shelf):
         if parent is not None:
             fields["parent_id"] = self._experiment_id(parent)
         if exist_ok and experiment_id is None:
-            found = self._storage.get_or_create_experiment(name, fields)
+            found = self.storage.get_or_create_experiment(name, fields)
         else:
-            found = self._storage.create_experiment(name, fields, experiment_id)
+            found = self.storage.create_experiment(name, fields, experiment_id)
         return self._experiment_of(found)
 
     def experiment(self, experiment: ExperimentLike) -> Experiment:
@@ -105,8 +105,8 @@ class ExperimentShelf(Shelf):
         query = Query(
             where=where, order_by=order_by, limit=limit, offset=offset, after=after, deleted=deleted
         )
-        page = self._storage.experiments(query)
-        return Experiments([bound(self, record) for record in page], page.cursor)
+        page = self.storage.experiments(query)
+        return Experiments([attach(self, record) for record in page], page.cursor)
 
     def update_experiment(
         self,
@@ -156,7 +156,7 @@ class ExperimentShelf(Shelf):
             changes["space"] = check(space or {})
         if parent is not ...:
             changes["parent_id"] = None if parent is None else self._experiment_id(parent)
-        self._storage.update("experiment", key, changes)
+        self.storage.update("experiment", key, changes)
         return self._experiment_of(key)
 
     def add_to_experiment(
@@ -166,7 +166,7 @@ class ExperimentShelf(Shelf):
         key = self._experiment_id(experiment)
         if "tags" in documents:
             documents["tags"] = labels(documents["tags"])
-        self._storage.add("experiment", key, documents)
+        self.storage.add("experiment", key, documents)
         return self._experiment_of(key)
 
     def remove_from_experiment(
@@ -174,7 +174,7 @@ class ExperimentShelf(Shelf):
     ) -> Experiment:
         """Take keys out of `config`, `metrics` or `tags`; those that are not there do not matter."""
         key = self._experiment_id(experiment)
-        self._storage.remove("experiment", key, {name: _names(v) for name, v in keys.items()})
+        self.storage.remove("experiment", key, {name: _names(v) for name, v in keys.items()})
         return self._experiment_of(key)
 
     def fork(
@@ -207,26 +207,26 @@ class ExperimentShelf(Shelf):
             parent=parent,
             **{k: v for k, v in parent.columns.items() if v is not None},
         )
-        self._storage.link("experiment", made.id, "fork", parent.id)
+        self.storage.link("experiment", made.id, "fork", parent.id)
         if runs:
             query = Query(where=runs if isinstance(runs, str) else None, experiment=parent.id)
-            self._storage.fork_runs([run.id for run in self._storage.runs(query)], made.id)
+            self.storage.fork_runs([run.id for run in self.storage.runs(query)], made.id)
         return self._experiment_of(made.id)
 
     def _experiment_of(self, key: str) -> Experiment:
-        return bound(self, self._storage.get_experiments([key])[0])
+        return attach(self, self.storage.get_experiments([key])[0])
 
     def ancestors(self, experiment: ExperimentLike) -> list[Ancestor]:
         """Its line of descent, nearest first; also what was deleted or purged since."""
-        return self._storage.lineage(self._experiment_id(experiment))[0]
+        return self.storage.lineage(self._experiment_id(experiment))[0]
 
     def descendants(self, experiment: ExperimentLike) -> list[Ancestor]:
         """What was forked from it, and from that, nearest first."""
-        return self._storage.lineage(self._experiment_id(experiment))[1]
+        return self.storage.lineage(self._experiment_id(experiment))[1]
 
     def experiment_links(self, experiment: ExperimentLike) -> list[Link]:
         """What an experiment points to, and what points to it."""
-        return self._storage.links("experiment", self._experiment_id(experiment))
+        return self.storage.links("experiment", self._experiment_id(experiment))
 
 
 def _objectives(objectives: Objectives) -> list[Objective]:

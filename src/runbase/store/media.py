@@ -10,7 +10,7 @@ import msgspec
 
 from runbase.errors import NotFound, suggestion
 from runbase.storage.types import Query
-from runbase.store.artifacts import ArtifactShelf
+from runbase.store.artifacts import ArtifactMethods
 from runbase.store.base import ExperimentLike, RunLike
 
 
@@ -30,7 +30,7 @@ class Records(list[dict[str, Any]]):
         return records(self, self._read)
 
 
-class RecordShelf(ArtifactShelf):
+class RecordMethods(ArtifactMethods):
     """The records of a store's runs."""
 
     def records(self, run: RunLike, key: str | None = None, *, kind: str | None = None) -> Records:
@@ -40,9 +40,9 @@ class RecordShelf(ArtifactShelf):
         `read_record` gives what it holds. Raises NotFound for an unknown key.
         """
         found = self._run_id(run)
-        rows = self._storage.records(found, key)
+        rows = self.storage.records(found, key)
         if key is not None and not rows:
-            keys = {row["key"] for row in self._storage.records(found)}
+            keys = {row["key"] for row in self.storage.records(found)}
             raise NotFound(f"the run has no record {key!r}{suggestion(key, keys)}")
         kept = [{"run_id": found, **row} for row in rows if kind in (None, row["kind"])]
         return Records(kept, self.read_record)
@@ -78,7 +78,7 @@ class RecordShelf(ArtifactShelf):
         that of the file for images, audio and video.
         """
         found = None if experiment is None else self._experiment_id(experiment)
-        runs = self._storage.runs(Query(where=where, experiment=found))
+        runs = self.storage.runs(Query(where=where, experiment=found))
         count = 0
         for number, run in enumerate(runs):
             for record in self.records(run.id):

@@ -6,11 +6,11 @@ from typing import Any, Literal, cast, overload
 from runbase.analysis.frames import Axis, Layout
 from runbase.errors import UsageError
 from runbase.model import Envelope, Scalar, Series
-from runbase.store.base import RunLike, Shelf
+from runbase.store.base import RunLike, StoreBase
 from runbase.values import Moment, to_seconds
 
 
-class PointShelf(Shelf):
+class PointMethods(StoreBase):
     """The points of a store's runs."""
 
     @overload
@@ -53,14 +53,14 @@ class PointShelf(Shelf):
         """
         found = self._run_id(run)
         if resolution is not None:
-            return self._storage.envelope(found, key, start, end, resolution)
-        return self._storage.series(found, key, start, end, every=every)
+            return self.storage.envelope(found, key, start, end, resolution)
+        return self.storage.series(found, key, start, end, every=every)
 
     def telemetry(self, run: RunLike, key: str) -> Series:
         """Figures that the run logged about the machine; their times matter, not their steps. Those brought
         in from elsewhere are in `telemetry_frame`.
         """
-        return self._storage.series(self._run_id(run), key, every=True, kind="telemetry")
+        return self.storage.series(self._run_id(run), key, every=True, kind="telemetry")
 
     def add_telemetry(self, run: RunLike, samples: Iterable[tuple[Moment, str, Any]]) -> None:
         """Figures about the system under test that were measured elsewhere: (time, name, value) each, the
@@ -68,7 +68,7 @@ class PointShelf(Shelf):
         bringing them in twice does no harm.
         """
         rows = [(to_seconds(time), str(key), value) for time, key, value in samples]
-        self._storage.add_samples(self._run_id(run), rows)
+        self.storage.add_samples(self._run_id(run), rows)
 
     def telemetry_frame(self, runs: "Sequence[RunLike] | RunLike", key: str | None = None) -> Any:
         """Figures by time, those that were logged and those that were brought in: a pandas DataFrame with the
@@ -80,9 +80,9 @@ class PointShelf(Shelf):
         wanted: list[RunLike] = list(cast("Sequence[RunLike]", runs)) if many else [runs]
         ids = [self._run_id(run) for run in wanted]
         rows: list[tuple[str, float, str, Any]] = [
-            (run, *sample) for run, sample in self._storage.samples(ids, key)
+            (run, *sample) for run, sample in self.storage.samples(ids, key)
         ]
-        logged = self._storage.points(ids, None if key is None else [key], kind="telemetry")
+        logged = self.storage.points(ids, None if key is None else [key], kind="telemetry")
         for (run, name), series in logged.items():
             pairs = zip(series.times, series.values, strict=True)
             rows += [(run, time, name, value) for time, value in pairs]
@@ -90,7 +90,7 @@ class PointShelf(Shelf):
 
     def keys(self, run: RunLike, kind: str = "metric") -> list[str]:
         """The names of the metrics (or of the `telemetry`) that a run has logged."""
-        rows = self._storage.sql(
+        rows = self.storage.sql(
             "select key from series where run_id = :run and kind = :kind order by key",
             {"run": self._run_id(run), "kind": kind},
         )
@@ -129,8 +129,8 @@ class PointShelf(Shelf):
         many: list[Any] = [runs] if single else [*cast("Sequence[Any]", runs)]
         wanted = [keys] if isinstance(keys, str) else keys
         ids = [self._run_id(run) for run in many]
-        names = {record.id: record.name for record in self._storage.get_runs(ids)}
-        points = self._storage.points(ids, wanted)
+        names = {record.id: record.name for record in self.storage.get_runs(ids)}
+        points = self.storage.points(ids, wanted)
         ordered = {
             (r, k): points[r, k] for r, k in sorted(points, key=lambda p: (ids.index(p[0]), p[1]))
         }

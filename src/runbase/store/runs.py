@@ -6,19 +6,19 @@ from typing import Any
 
 from runbase.analysis.compare import Comparison, compare
 from runbase.analysis.directions import lower_is_better
+from runbase.analysis.listings import Runs
 from runbase.errors import NotFound, UsageError
 from runbase.model import Artifact, Experiment, Run
 from runbase.status import Status
 from runbase.storage.types import Query
-from runbase.store.base import ExperimentLike, RunLike, Shelf, given, labels
-from runbase.store.experiments import ExperimentShelf
-from runbase.store.listings import Runs
+from runbase.store.base import ExperimentLike, RunLike, StoreBase, given, labels
+from runbase.store.experiments import ExperimentMethods
 from runbase.values import Moment, to_seconds
 
 Unset = EllipsisType
 
 
-class RunShelf(ExperimentShelf):
+class RunMethods(ExperimentMethods):
     """The runs of a store."""
 
     def runs(
@@ -51,13 +51,13 @@ class RunShelf(ExperimentShelf):
             experiment=None if experiment is None else self._experiment_id(experiment),
             deleted=deleted,
         )
-        page = self._storage.runs(query)
+        page = self.storage.runs(query)
         return Runs(page, page.cursor)
 
     def count(self, where: str | None = None, *, experiment: ExperimentLike | None = None) -> int:
         """How many runs satisfy a filter."""
         found = None if experiment is None else self._experiment_id(experiment)
-        return self._storage.count_runs(Query(where=where, experiment=found))
+        return self.storage.count_runs(Query(where=where, experiment=found))
 
     def run(self, run: RunLike, experiment: ExperimentLike | None = None) -> Run:
         """One run by id, unique id prefix or name, with its artifacts, links and status history.
@@ -66,7 +66,7 @@ class RunShelf(ExperimentShelf):
         """
         name = experiment.name if isinstance(experiment, Experiment) else experiment
         found = self._run_id(run, name)
-        record = self._storage.whole_run(found)
+        record = self.storage.whole_run(found)
         if record is None:
             raise NotFound(f"there is no run {found!r}")
         return record
@@ -87,7 +87,7 @@ class RunShelf(ExperimentShelf):
         environment has `RUNBASE_RUN_ID`; its experiment is made where there is none of the name.
         """
         if isinstance(experiment, str):
-            found = self._storage.get_or_create_experiment(experiment, {})
+            found = self.storage.get_or_create_experiment(experiment, {})
         else:
             found = self._experiment_id(experiment)
         rest: dict[str, Any] = {**fields, "notes": notes}
@@ -97,7 +97,7 @@ class RunShelf(ExperimentShelf):
             rest["tags"] = labels(tags)
         if parent is not None:
             rest["parent_id"] = self._run_id(parent)
-        made = self._storage.create_run(found, name, rest, run_id)
+        made = self.storage.create_run(found, name, rest, run_id)
         return self.run(made)
 
     def update_run(
@@ -139,7 +139,7 @@ class RunShelf(ExperimentShelf):
             changes["tags"] = labels(tags)
         if parent is not ...:
             changes["parent_id"] = None if parent is None else self._run_id(parent)
-        self._storage.update("run", key, changes)
+        self.storage.update("run", key, changes)
         return self.run(key)
 
     def add_to_run(self, run: RunLike, **documents: Mapping[str, Any]) -> Run:
@@ -147,14 +147,14 @@ class RunShelf(ExperimentShelf):
         key = self._run_id(run)
         if "tags" in documents:
             documents["tags"] = labels(documents["tags"])
-        self._storage.add("run", key, documents)
+        self.storage.add("run", key, documents)
         return self.run(key)
 
     def remove_from_run(self, run: RunLike, **keys: Sequence[str]) -> Run:
         """Take keys out of `params`, `tags`, `args`, `env`, `git` or `system`."""
         key = self._run_id(run)
         names = {field: [k] if isinstance(k, str) else list(k) for field, k in keys.items()}
-        self._storage.remove("run", key, names)
+        self.storage.remove("run", key, names)
         return self.run(key)
 
     def set_status(
@@ -166,7 +166,7 @@ class RunShelf(ExperimentShelf):
     ) -> Run:
         """Report a run's state, with a reason and a moment (now); it joins the run's history."""
         key = self._run_id(run)
-        self._storage.set_status(key, status, reason, None if at is None else to_seconds(at))
+        self.storage.set_status(key, status, reason, None if at is None else to_seconds(at))
         return self.run(key)
 
     def best(
@@ -240,38 +240,38 @@ class RunShelf(ExperimentShelf):
         records: dict[str, Any] = {}
         run_ids = [key for kind, key in found if kind == "run"]
         experiment_ids = [key for kind, key in found if kind == "experiment"]
-        records |= {run.id: run for run in self._storage.get_runs(run_ids)}
+        records |= {run.id: run for run in self.storage.get_runs(run_ids)}
         if experiment_ids:
-            records |= {e.id: e for e in self._storage.get_experiments(experiment_ids)}
-        figures = self._storage.figures_of_experiments(experiment_ids) if experiment_ids else {}
+            records |= {e.id: e for e in self.storage.get_experiments(experiment_ids)}
+        figures = self.storage.figures_of_experiments(experiment_ids) if experiment_ids else {}
         items = [records[key] for _, key in found if key in records]
         missing += [key for _, key in found if key not in records]
         return compare(items, figures, missing)
 
 
-class LabelShelf(Shelf):
+class LabelMethods(StoreBase):
     """What people add to runs and experiments alike: tags, notes, names, links."""
 
     def tag(self, target: Any, *tags: str | Mapping[str, Any], **more: Any) -> None:
         """Add tags to a run or an experiment: plain ones, or with values (`tag(x, stage="test")`)."""
         kind, key = self._target(target)
         found: dict[str, Any] = {**labels(list(tags) if tags else None), **more}
-        self._storage.add(kind, key, {"tags": found})
+        self.storage.add(kind, key, {"tags": found})
 
     def untag(self, target: Any, *keys: str) -> None:
         """Take tags away."""
         kind, key = self._target(target)
-        self._storage.remove(kind, key, {"tags": list(keys)})
+        self.storage.remove(kind, key, {"tags": list(keys)})
 
     def note(self, target: Any, text: str) -> None:
         """Set the notes of a run or an experiment; empty text clears them."""
         kind, key = self._target(target)
-        self._storage.update(kind, key, {"notes": text})
+        self.storage.update(kind, key, {"notes": text})
 
     def rename(self, target: Any, name: str) -> None:
         """Give a run or an experiment another name; its id stays."""
         kind, key = self._target(target)
-        self._storage.update(kind, key, {"name": name})
+        self.storage.update(kind, key, {"name": name})
 
     def link(self, source: Any, kind: str, target: Any) -> None:
         """Point from one run to another, or from one experiment to another; `kind` says how."""
@@ -279,9 +279,9 @@ class LabelShelf(Shelf):
         other, to_id = self._target(target)
         if what != other:
             raise UsageError("links are between two runs or between two experiments")
-        self._storage.link(what, from_id, kind, to_id)
+        self.storage.link(what, from_id, kind, to_id)
 
     def unlink(self, source: Any, target: Any, kind: str | None = None) -> int:
         """Take such links away (of every kind, where none is named); how many there were."""
         what, from_id = self._target(source)
-        return self._storage.unlink(what, from_id, kind, self._target(target)[1])
+        return self.storage.unlink(what, from_id, kind, self._target(target)[1])

@@ -6,21 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from runbase.storage.types import Script, Step
-from runbase.store.base import Shelf
+from runbase.store.base import StoreBase
 
 ScriptLike = str | os.PathLike[str] | tuple[str, str]
 
 
-class SchemaShelf(Shelf):
+class SchemaMethods(StoreBase):
     """A store's schema."""
 
     def schema(self) -> str:
         """The schema as SQL, with what each column means."""
-        return self._storage.schema()
+        return self.storage.schema()
 
     def tables(self) -> list[dict[str, Any]]:
         """Each table and view: kind, name, comment, and its columns with type and comment."""
-        return self._storage.objects()
+        return self.storage.objects()
 
     def setup(self, *scripts: ScriptLike, dry_run: bool = False) -> list[Step]:
         """Apply SQL scripts of your own to the schema, each once, in order, in one transaction.
@@ -34,11 +34,11 @@ class SchemaShelf(Shelf):
         Raises UsageError for a changed or missing script, QueryError (with the script's name) for
         one that fails, in which case none of them is applied.
         """
-        return self._storage.setup(read_scripts(scripts, self._storage.dialect), dry_run=dry_run)
+        return self.storage.setup(read_scripts(scripts, self.storage.dialect), dry_run=dry_run)
 
     def setup_status(self) -> list[dict[str, Any]]:
         """The ledger: every step of the schema, runbase's own and yours, with checksum and time."""
-        return self._storage.ledger()
+        return self.storage.ledger()
 
     def create_view(self, name: str, metrics: Sequence[str]) -> dict[str, str]:
         """A wide view in the database: one row per run and step, one column per metric.
@@ -47,15 +47,15 @@ class SchemaShelf(Shelf):
         with `_` for what is no letter or digit; the names are returned: column → metric. Of several
         points at one step the latest is shown.
         """
-        return self._storage.create_view(name, list(metrics))
+        return self.storage.create_view(name, list(metrics))
 
     def views(self) -> dict[str, dict[str, str]]:
         """The wide views there are: name → column → metric."""
-        return self._storage.views()
+        return self.storage.views()
 
     def drop_view(self, name: str) -> None:
         """Drop a wide view; NotFound where there is none of that name."""
-        self._storage.drop_view(name)
+        self.storage.drop_view(name)
 
 
 def read_scripts(scripts: Sequence[ScriptLike], dialect: str) -> list[Script]:

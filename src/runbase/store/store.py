@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from runbase.analysis.listings import Experiments, Runs
 from runbase.events import Problem
 from runbase.ingest.journals import Report
 from runbase.ingest.liveness import check_liveness
@@ -20,20 +21,21 @@ from runbase.storage.open import open_storage
 from runbase.storage.protocol import Storage
 from runbase.storage.types import Rows
 from runbase.store import rebuild
-from runbase.store.backup import BackupShelf
+from runbase.store.backup import BackupMethods
 from runbase.store.base import RunLike
-from runbase.store.charts import ChartShelf
-from runbase.store.listings import Experiments, Runs
-from runbase.store.runs import LabelShelf
-from runbase.store.schema import SchemaShelf
-from runbase.store.transfer import Salvaged, TransferShelf
-from runbase.store.trash import TrashShelf
+from runbase.store.charts import ChartMethods
+from runbase.store.runs import LabelMethods
+from runbase.store.schema import SchemaMethods
+from runbase.store.transfer import Salvaged, TransferMethods
+from runbase.store.trash import TrashMethods
 
 PATIENCE = 1.0
 """Seconds for which opening a store waits for other writers before it goes on with what is there."""
 
 
-class Store(TransferShelf, LabelShelf, ChartShelf, TrashShelf, BackupShelf, SchemaShelf):
+class Store(
+    TransferMethods, LabelMethods, ChartMethods, TrashMethods, BackupMethods, SchemaMethods
+):
     """A database of runs, at a URL; made by `runbase.open`.
 
     May be used from several threads. Reading never waits for runs that are being written; `sync`
@@ -42,7 +44,7 @@ class Store(TransferShelf, LabelShelf, ChartShelf, TrashShelf, BackupShelf, Sche
     """
 
     def __init__(self, storage: Storage, home: Path | None, address: str | None = None) -> None:
-        self._storage = storage
+        self.storage = storage
         self.home = home
         self.url = storage.url
         """Where it is, without a password."""
@@ -70,10 +72,10 @@ class Store(TransferShelf, LabelShelf, ChartShelf, TrashShelf, BackupShelf, Sche
         if self.home is None:  # a database without a folder of runs: what this process writes to it
             return flush_into(self.address)
         if patience is None:
-            report = sync(self._storage, self.home, progress=progress)
+            report = sync(self.storage, self.home, progress=progress)
         else:
             with until(time.monotonic() + patience):
-                report = sync(self._storage, self.home, progress=progress, give_way=True)
+                report = sync(self.storage, self.home, progress=progress, give_way=True)
             if report.late:
                 return report
         aside = rebuild.pending(self.url)
@@ -102,10 +104,10 @@ class Store(TransferShelf, LabelShelf, ChartShelf, TrashShelf, BackupShelf, Sche
         for path in paths:
             root = Path(path).expanduser().resolve()
             if root.is_dir():
-                self._storage.add_artifact_root(str(root))
+                self.storage.add_artifact_root(str(root))
             report.add(
                 scan(
-                    self._storage,
+                    self.storage,
                     root,
                     full=full,
                     place=self._placed,
@@ -113,9 +115,9 @@ class Store(TransferShelf, LabelShelf, ChartShelf, TrashShelf, BackupShelf, Sche
                     progress=progress,
                 )
             )
-            report.lost += check_liveness(self._storage, root).lost
+            report.lost += check_liveness(self.storage, root).lost
         if files is not None and files.is_dir():
-            self._storage.add_artifact_root(str(files))
+            self.storage.add_artifact_root(str(files))
         return report
 
     def _files(self) -> Path | None:
@@ -148,17 +150,17 @@ class Store(TransferShelf, LabelShelf, ChartShelf, TrashShelf, BackupShelf, Sche
         Reads only, unless `write` is true. `params` fill `:name` or `?`. A query that runs longer
         than `timeout` seconds is cancelled with QueryTimeout.
         """
-        return self._storage.sql(query, params, write=write, timeout=timeout)
+        return self.storage.sql(query, params, write=write, timeout=timeout)
 
     def connect(self) -> Any:
         """A database connection of your own, for transactions, cursors and COPY: sqlite3's or psycopg's,
         in the store's schema. Close it when done.
         """
-        return self._storage.connect()
+        return self.storage.connect()
 
     def totals(self) -> dict[str, int]:
         """How many experiments, runs, points, journals, lines and damaged lines it holds."""
-        return self._storage.totals()
+        return self.storage.totals()
 
     def problems(self, run: RunLike | None = None, limit: int = 100) -> list[Problem]:
         """Lines and events that could not be stored, of a run or of all runs (the newest first).
@@ -167,11 +169,11 @@ class Store(TransferShelf, LabelShelf, ChartShelf, TrashShelf, BackupShelf, Sche
         them is in the store.
         """
         found = None if run is None else self._run_id(run)
-        return [problem for _, problem in self._storage.problems(found, limit)]
+        return [problem for _, problem in self.storage.problems(found, limit)]
 
     def check(self) -> list[str]:
         """What is wrong with the database; empty when it is sound."""
-        return self._storage.check()
+        return self.storage.check()
 
     def folder(self, run: Run) -> Path | None:
         """Where a run's files are on this machine; None where they are not here."""
@@ -182,7 +184,7 @@ class Store(TransferShelf, LabelShelf, ChartShelf, TrashShelf, BackupShelf, Sche
 
     def close(self) -> None:
         """Let go of the database; the store is not used after that."""
-        self._storage.close()
+        self.storage.close()
 
     def __enter__(self) -> Self:
         return self

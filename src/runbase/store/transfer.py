@@ -1,23 +1,23 @@
 """Records on the move: copied between stores, exported to files."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
-
-from runbase.errors import NotFound, StoreError, UsageError
-from runbase.storage.types import Query
+from runbase.errors import UsageError
+from runbase.ingest import transfer
+from runbase.ingest.transfer import Copied, Salvaged
 from runbase.store.base import ExperimentLike
-from runbase.store.media import RecordShelf
-from runbase.store.runs import RunShelf
+from runbase.store.media import RecordMethods
+from runbase.store.runs import RunMethods
 
 if TYPE_CHECKING:
-    import os
+    from runbase.ingest.imports import ImportReport
 
 BATCH = 20
-"""Runs in one transaction of a copy."""
-
+"""Runs that are read and written at a time."""
 FORMATS = {
     ".parquet": "parquet",
     ".csv": "csv",
@@ -29,35 +29,7 @@ FORMATS = {
 }
 
 
-class Copied(Struct, kw_only=True):
-    """What a copy did. `runs` were asked for, `new` were not there before, `fuller` had points that
-    were not there."""
-
-    experiments: int = 0
-    runs: int = 0
-    new: int = 0
-    fuller: int = 0
-    points: int = 0
-
-
-class Salvaged(Struct, kw_only=True):
-    """What was taken over from a damaged database: runs that were read, and those that could not be."""
-
-    runs: int = 0
-    new: int = 0
-    """Runs that no folder holds."""
-    unreadable: list[str] = []
-
-    def with_(self, other: "Salvaged") -> "Salvaged":
-        """Both together."""
-        return Salvaged(
-            runs=self.runs + other.runs,
-            new=self.new + other.new,
-            unreadable=[*self.unreadable, *other.unreadable],
-        )
-
-
-class TransferShelf(RunShelf, RecordShelf):
+class TransferMethods(RunMethods, RecordMethods):
     """Copying and exporting."""
 
     def copy_to(
@@ -76,30 +48,15 @@ class TransferShelf(RunShelf, RecordShelf):
         that is there, unless `by_name` is false, when it keeps an id of its own. Files stay where they
         are. It may be interrupted at any moment and begun again.
         """
-        storage = target._storage  # pyright: ignore
-        query = Query(
-            where=where,
-            experiment=None if experiment is None else self._experiment_id(experiment),
-            order_by="created_at asc",
+        found = None if experiment is None else self._experiment_id(experiment)
+        return transfer.copy(
+            self.storage,
+            target.storage,
+            where,
+            experiment=found,
+            by_name=by_name,
+            progress=progress,
         )
-        runs = self._storage.runs(query)
-        wanted = {run.experiment_id for run in runs}
-        everything = where is None and experiment is None
-        known = self._storage.experiments(Query())
-        records = [e for e in known if everything or e.id in wanted]
-        report = Copied(experiments=len(records), runs=len(runs))
-        places = storage.load_experiments(records, by_name=by_name)
-        storage.load_around(self._storage.dump_around([e.id for e in records]), places)
-        ids = [run.id for run in runs]
-        for start in range(0, len(ids), BATCH):
-            dumps = self._storage.dump(ids[start : start + BATCH])
-            new, fuller = storage.load(dumps, places)
-            report.new += new
-            report.fuller += fuller
-            report.points += sum(row["count"] for dump in dumps for row in dump.series)
-            if progress is not None:
-                progress(min(start + BATCH, len(ids)), len(ids))
-        return report
 
     def salvage(
         self,
@@ -111,38 +68,7 @@ class TransferShelf(RunShelf, RecordShelf):
         Ids stay, and what is here already stays as it is; notes, tags, links and imported runs come along, and what was
         deleted there is deleted here. Raises NotFound where there is no such file.
         """
-        from runbase.storage.open import open_storage
-
-        file = Path(path)
-        if not file.is_file():
-            raise NotFound(f"there is no file {file} to take anything over from")
-        report = Salvaged()
-        storage = self._storage
-        try:
-            source = open_storage(f"sqlite:///{file.absolute()}", create=False)
-            told = [*source.experiments(Query()), *source.experiments(Query(deleted=True))]
-            places = storage.load_experiments(told, by_name=True)
-            ids = [str(row[0]) for row in source.sql("select id from runs order by id")]
-        except StoreError as wrong:
-            return Salvaged(unreadable=[f"{file}: {wrong}"])
-        for number, run in enumerate(ids, 1):
-            try:
-                dumps = source.dump([run])
-                report.new += storage.load(dumps, places)[0]
-                report.runs += 1
-            except StoreError as wrong:
-                report.unreadable = [*report.unreadable, f"run {run}: {wrong}"]
-            if progress:
-                progress(number, len(ids))
-        try:
-            storage.load_around(source.dump_around(list(places)), places)
-            gone = "select id from runs where deleted_at is not null"
-            storage.delete("run", [str(row[0]) for row in source.sql(gone)])
-            storage.purge("run", [str(row[0]) for row in source.sql("select id from purged")])
-        except StoreError as wrong:
-            report.unreadable = [*report.unreadable, f"{file}: {wrong}"]
-        source.close()
-        return report
+        return transfer.salvage(self.storage, Path(path), progress)
 
     def import_file(
         self,
@@ -158,12 +84,52 @@ class TransferShelf(RunShelf, RecordShelf):
         """
         from runbase.ingest.readers import check_store_file
         from runbase.storage.open import open_storage
-        from runbase.store.store import Store
 
         file = Path(path).expanduser()
         check_store_file(file)
-        with Store(open_storage(f"sqlite:///{file.absolute()}", create=False), None) as source:
-            return source.copy_to(self, where, experiment=experiment, progress=progress)
+        with closing(open_storage(f"sqlite:///{file.absolute()}", create=False)) as source:
+            found = (
+                None if experiment is None else source.find_experiment(experiment, deleted=False)
+            )
+            return transfer.copy(source, self.storage, where, experiment=found, progress=progress)
+
+    def import_from(
+        self,
+        source: "str | os.PathLike[str]",
+        system: str | None = None,
+        *,
+        columns: Mapping[str, str] | None = None,
+        experiment: str | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> "ImportReport":
+        """Import the record of another tool: MLflow, W&B, Trackio, Neptune, GoodSeed, mlos_bench, SQLTrack, tables, …
+
+        Import the same source again to add what it gained since then; nothing is added twice. Run folders of other
+        formats are imported by `scan`, stores of runbase by `import_file`.
+
+        Args:
+            source: a folder, a file, a database URL, or the address of a server.
+            system: the tool, such as ``"mlflow"``; None: found out from the source.
+            columns: of a table, column → role, such as ``{"epoch": "step"}``.
+            experiment: of a table, the experiment of runs that name none.
+            progress: called with how many runs are done, and of how many.
+
+        Raises:
+            UsageError: the source is not a record that runbase knows.
+            NotFound: there is no such file or folder.
+        """
+        from runbase.ingest.imports import import_from  # the readers are not needed otherwise
+        from runbase.ingest.readers import check_known
+
+        found = check_known(os.fspath(source), system)
+        return import_from(
+            self.storage,
+            os.fspath(source),
+            found,
+            columns=columns,
+            experiment=experiment,
+            progress=progress,
+        )
 
     def export(
         self,
@@ -222,7 +188,7 @@ class TransferShelf(RunShelf, RecordShelf):
                 "time": time,
                 "value": value,
             }
-            for (run, key), series in self._storage.points(list(names), None).items()
+            for (run, key), series in self.storage.points(list(names), None).items()
             for step, time, value in zip(
                 series.steps.tolist(), series.times.tolist(), series.values.tolist(), strict=True
             )
@@ -247,10 +213,9 @@ class TransferShelf(RunShelf, RecordShelf):
 
     def _export_store(self, path: Path, where: str | None, experiment: Any, progress: Any) -> int:
         from runbase.storage.open import open_storage
-        from runbase.store.store import Store
 
-        with Store(open_storage(f"sqlite:///{path.absolute()}"), None) as target:
-            copied = self.copy_to(
-                target, where, experiment=experiment, by_name=False, progress=progress
-            )
-        return copied.runs
+        found = None if experiment is None else self._experiment_id(experiment)
+        with closing(open_storage(f"sqlite:///{path.absolute()}")) as target:
+            return transfer.copy(
+                self.storage, target, where, experiment=found, by_name=False, progress=progress
+            ).runs

@@ -7,11 +7,11 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from runbase.artifacts import roots
+from runbase.artifacts import remote
 from runbase.errors import UsageError
 from runbase.ingest.cleanup import Tidied, leftovers, loose_files, pack_journals
 from runbase.storage.types import Kind, Query
-from runbase.store.base import Shelf
+from runbase.store.base import StoreBase
 
 
 class Purged(Struct, frozen=True, kw_only=True):
@@ -36,7 +36,7 @@ class Purged(Struct, frozen=True, kw_only=True):
     problems: list[str] = []
 
 
-class TrashShelf(Shelf):
+class TrashMethods(StoreBase):
     """Deleting in two steps."""
 
     def delete(self, *targets: Any, purge: bool = False) -> int:
@@ -47,12 +47,12 @@ class TrashShelf(Shelf):
         if purge:
             done = self._purge(found)
             return done.runs + done.experiments
-        return sum(self._storage.delete(kind, ids) for kind, ids in found.items() if ids)
+        return sum(self.storage.delete(kind, ids) for kind, ids in found.items() if ids)
 
     def restore(self, *targets: Any) -> int:
         """Bring runs and experiments back from the bin; how many."""
         found = self._sorted(targets, deleted=True)
-        return sum(self._storage.delete(kind, ids, back=True) for kind, ids in found.items() if ids)
+        return sum(self.storage.delete(kind, ids, back=True) for kind, ids in found.items() if ids)
 
     def purge(self, *targets: Any, dry_run: bool = False) -> Purged:
         """Delete for good: rows, points, links, and the files in the runs' folders.
@@ -88,19 +88,19 @@ class TrashShelf(Shelf):
         """
         if (files or journals is not None) and self.home is None:
             raise UsageError("files and journals are a home's, and this store was opened without")
-        runs, experiments = self._storage.in_the_bin(time.time() - older_than)
+        runs, experiments = self.storage.in_the_bin(time.time() - older_than)
         if where is not None:
-            runs = [*runs, *(run.id for run in self._storage.runs(Query(where=where)) if run.ended)]
+            runs = [*runs, *(run.id for run in self.storage.runs(Query(where=where)) if run.ended)]
         found: dict[Kind, list[str]] = {"run": runs, "experiment": experiments}
         done = self._purge(found, dry_run)
         tidied: list[Tidied] = []
         if files and self.home is not None:
-            tidied += [loose_files(self._storage, self.home, dry_run=dry_run)]
+            tidied += [loose_files(self.storage, self.home, dry_run=dry_run)]
             tidied += [leftovers(self.home, dry_run=dry_run)]
         if journals is not None and self.home is not None:
             tidied.append(
                 pack_journals(
-                    self._storage,
+                    self.storage,
                     self.home,
                     older_than=journals,
                     dry_run=dry_run,
@@ -117,14 +117,14 @@ class TrashShelf(Shelf):
         )
 
     def _purge(self, found: dict[Kind, list[str]], dry_run: bool = False) -> Purged:
-        runs = dict.fromkeys([*found["run"], *self._storage.below(found["experiment"])])
-        folders = self._storage.folders(list(runs))
-        uploads = self._storage.uploads(list(runs))
+        runs = dict.fromkeys([*found["run"], *self.storage.below(found["experiment"])])
+        folders = self.storage.folders(list(runs))
+        uploads = self.storage.uploads(list(runs))
         size = sum(self._size(folder) for folder in folders)
         if not dry_run:
             for kind, ids in found.items():
                 if ids:
-                    self._storage.purge(kind, ids)
+                    self.storage.purge(kind, ids)
             for folder in folders:
                 self._remove(folder)
         left = [] if dry_run else [url for url in uploads if not _gone(url)]
@@ -174,7 +174,7 @@ class TrashShelf(Shelf):
 
 def _gone(url: str) -> bool:
     try:
-        roots.remove(url)
+        remote.remove(url)
     except Exception:  # whatever a network has to say: the answer names what is left
         return False
     return True

@@ -703,7 +703,7 @@ class StoreContract:
 
     def storage(self, store: Any) -> Any:
         """What takes in deliveries."""
-        return self.sync(store)._storage
+        return self.sync(store).storage
 
     def logged(self, store: Any, **more: Any) -> str:
         """A finished run's id."""

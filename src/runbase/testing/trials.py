@@ -419,7 +419,7 @@ class TrialContract:
             queue.new_trial({"x": n, "y": "a"}, at=datetime(2026, 1, n, tzinfo=UTC))
         claim = queue.claim_trial("me", lease=60)
         sync = self.sync(store)
-        storage, experiment = sync._storage, sync.experiment("tuning").id
+        storage, experiment = sync.storage, sync.experiment("tuning").id
         rows = storage.trial_rows(experiment)
         assert [(row.number, row.status) for row in rows] == [
             (1, Status.RUNNING),
@@ -448,7 +448,7 @@ class TrialContract:
         self.expire(queue, trial.id)
         queue.claim_trial("second")
         now = time.time()
-        storage = self.sync(queue.store)._storage
+        storage = self.sync(queue.store).storage
         old = Journal(storage, trial.id, experiment="tuning", time=now, attempt=1)
         old.write(
             Started(time=now + 50), points([1.0, 2.0]), Ended(time=now + 60, status=Status.FAILED)
@@ -466,7 +466,7 @@ class TrialContract:
     def test_a_trial_whose_process_died_waits_again(self, queue: "Queue") -> None:
         trial = queue.new_trial(retries=1)
         queue.claim_trial("first")
-        storage = self.sync(queue.store)._storage
+        storage = self.sync(queue.store).storage
         storage.mark_lost(trial.id, time.time(), "its process is gone")
         run = queue.store.run(trial.id)
         assert (run.status, run.attempt) == (Status.PENDING, 2)

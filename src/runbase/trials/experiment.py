@@ -7,41 +7,38 @@ with experiment.claim() as trial:
         trial.log({"loss": train(**trial.params)})
 """
 
-import functools
-import os
-import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from runbase import model
-from runbase.errors import UsageError
-from runbase.events import Points
+from runbase.analysis.listings import Runs
+from runbase.coerce import as_params, as_tags
+from runbase.errors import NotFound, RunbaseError, UsageError
 from runbase.ids import name_for, new_id
-from runbase.run.lease import Held, Lease
+from runbase.run.context import OpenStore
+from runbase.run.lease import Held
 from runbase.status import Status
-from runbase.storage.types import NewTrial
-from runbase.store.base import labels
-from runbase.store.listings import Runs
-from runbase.trials.results import Learner
+from runbase.storage.types import NewTrial, Query
+from runbase.trials import ranking, results
+from runbase.trials.claim import LEASE, Claim, Claiming, this_runner
+from runbase.trials.groups import Group, group
+from runbase.trials.observations import ENDED, Observations
+from runbase.trials.ranking import Scored
 from runbase.trials.sampling import Suggestion
-from runbase.values import Moment, flatten, to_scalar, to_seconds
+from runbase.values import Moment, to_seconds
 
 if TYPE_CHECKING:
     from runbase.run.run import Run
-    from runbase.store.store import Store
 
 RETRIES = 2
 """How often a trial is tried again when the machine it runs on is lost."""
-LEASE = 60.0
-"""Seconds after which a claim that nobody renews is given to another."""
 
 
-class Experiment(Learner, frozen=True, kw_only=True, dict=True):
+class Experiment(model.Experiment, frozen=True, kw_only=True, dict=True):
     """A named group of runs, as it stood when it was read, and its queue of trials.
 
     A trial is a run that waits in the queue until somebody claims it. Numbers are the runs' numbers in the
@@ -82,7 +79,7 @@ class Experiment(Learner, frozen=True, kw_only=True, dict=True):
             runner=runner,
             config=config,
         )
-        [record] = self._store._storage.get_runs([found])  # pyright: ignore[reportPrivateUsage]
+        [record] = self._store.storage.get_runs([found])
         return record
 
     def new_trials(
@@ -98,13 +95,11 @@ class Experiment(Learner, frozen=True, kw_only=True, dict=True):
         config: Mapping[str, Any] | None = None,
     ) -> list[str]:
         """Queue many at once, in one transaction; their ids, in order. Arguments as for `new_trial`."""
-        from runbase.coerce import as_params
-
         if retries < 0:
             raise UsageError(f"retries is {retries}; 0 is the least")
         more = _plain(config or {})
         due = None if at is None else to_seconds(at)
-        given: Mapping[str, str | None] = {} if tags is None else labels(tags)
+        given: Mapping[str, str | None] = {} if tags is None else as_tags(tags)
         new: list[NewTrial] = []
         for number, one in enumerate(params):
             key = new_id()
@@ -123,25 +118,21 @@ class Experiment(Learner, frozen=True, kw_only=True, dict=True):
                 )
             )
         if new:
-            self._store._storage.add_trials(self.id, new)  # pyright: ignore[reportPrivateUsage]
+            self._store.storage.add_trials(self.id, new)
         return [trial.id for trial in new]
 
     def trials(self, where: str | None = None, **options: Any) -> Runs:
         """Its trials, in any state, by number; `where` and the options are those of `Store.runs`."""
         options.setdefault("order_by", "number")
         trials = "queued_at is not null"
-        return self._store.runs(
-            trials if where is None else f"{trials} and ({where})", experiment=self, **options
-        )
+        return self._runs(trials if where is None else f"{trials} and ({where})", **options)
 
     def trial(self, number: int) -> model.Run:
         """The trial of a number; NotFound where there is none."""
-        from runbase.errors import NotFound
-
         found = self.trials(f"number = {int(number)}")
         if not found:
             raise NotFound(f"experiment {self.name!r} has no trial {number}")
-        return self._store.run(found[0])
+        return self._run(found[0].id)
 
     def pending_trials(
         self,
@@ -176,7 +167,7 @@ class Experiment(Learner, frozen=True, kw_only=True, dict=True):
         if lease < 1:
             raise UsageError(f"a lease of {lease} s is too short; 1 is the least")
         name = runner or this_runner()
-        storage = self._store._storage  # pyright: ignore[reportPrivateUsage]
+        storage = self._store.storage
         claimed = storage.claim_trial(self.id, name, lease)
         if claimed is None:
             return None
@@ -189,7 +180,7 @@ class Experiment(Learner, frozen=True, kw_only=True, dict=True):
         """Claim a trial and run it: ``with experiment.claim() as trial:`` gives a `Run`, or None when nothing
         waits. The options are those of `start_run` (`capture`, `tags`, `ends`, `home`, …).
         """
-        return _Claiming(self, runner, lease, options)
+        return Claiming(lambda: self.claim_trial(runner, lease=lease), options)
 
     # Changes
 
@@ -197,17 +188,125 @@ class Experiment(Learner, frozen=True, kw_only=True, dict=True):
         """End a trial that waits or runs, as CANCELLED; False where it has ended. A runner that works on
         it finds out within a third of its lease (`Run.should_stop`).
         """
-        return self._store._storage.cancel_trial(self._id(trial), reason)  # pyright: ignore[reportPrivateUsage]
+        return self._store.storage.cancel_trial(self._id(trial), reason)
 
     def requeue(self, trial: Any, reason: str = "requeued") -> model.Run:
         """Put a trial, or any run, into the queue (again), as its next attempt; what it logged stays."""
         key = self._id(trial)
-        self._store._storage.requeue_trial(key, reason)  # pyright: ignore[reportPrivateUsage]
-        return self._store.run(key)
+        self._store.storage.requeue_trial(key, reason)
+        return self._run(key)
 
     def prune(self, trial: Any, reason: str = "pruned") -> model.Run:
         """End a trial as PRUNED: it was not worth going on with."""
-        return self._store.set_status(self._id(trial), Status.PRUNED, reason)
+        key = self._id(trial)
+        self._store.storage.set_status(key, Status.PRUNED, reason, None)
+        return self._run(key)
+
+    # Results
+
+    def load(
+        self,
+        after: "int | Mapping[str, int]" = 0,
+        *,
+        metrics: Sequence[str] | None = None,
+        merged: bool = True,
+    ) -> Observations:
+        """Every trial that has ended, for an optimizer to begin from, in two queries.
+
+        Args:
+            after: only those with a greater number; or the `after` of an earlier result, which goes on from
+                there in merged experiments as well.
+            metrics: which metrics are the scores; default: the objectives.
+            merged: also those of merged experiments, with the parameters they lack imputed and marked.
+
+        Raises UsageError where there are neither objectives nor `metrics`.
+        """
+        others = self.merged() if merged else []
+        return results.load(self, self._store.storage, after, metrics, others)
+
+    def merge(self, *others: Any) -> list["Experiment"]:
+        """Learn from other experiments as well: `load` includes their trials from now on.
+
+        Raises UsageError, with the reason, for one that is not compatible: an objective with the opposite
+        direction, a parameter of another type, no common parameter.
+        """
+        storage = self._store.storage
+        found = [self._other(other) for other in others]
+        results.check_mergeable(self, storage, found)
+        for other in found:
+            storage.link("experiment", self.id, "merges", other.id)
+        return self.merged()
+
+    def merged(self) -> list["Experiment"]:
+        """The experiments whose trials `load` includes."""
+        return [self._other(key) for key in results.merged_ids(self, self._store.storage)]
+
+    def suggest(
+        self, *, sampler: Any = "random", seed: int | None = None, **options: Any
+    ) -> Suggestion | None:
+        """What to try next, from the search space: parameters for `new_trial`. None when a grid is used up.
+
+        Args:
+            sampler: ``"random"``; ``"grid"``, in the order of the space, without what has been tried or waits; or
+                one of Optuna's, ``"optuna:TPESampler"`` (short: ``"optuna:tpe"``), or an object of
+                `optuna.samplers`. Those learn from all trials that `load` gives, merged ones too, spare what
+                still runs, and keep what they note in this record, so that any process goes on from it.
+            seed: for the same suggestions from the same record.
+            options: of Optuna's sampler, such as ``n_startup_trials=20``.
+
+        Raises UsageError where the experiment has no search space, or an optimizer has no objectives.
+        """
+        return results.suggest(self, self._store.storage, sampler, seed, options, self.merged())
+
+    def best_trials(self, count: int = 1) -> list[Scored]:
+        """The best trials within the limits, by the weighted sum of the objectives."""
+        return ranking.best(results.scored(self, self._store.storage), count)
+
+    def pareto_front(self) -> list[Scored]:
+        """The trials within the limits that no other beats in every objective, by number."""
+        return ranking.pareto_front(self.objectives, results.scored(self, self._store.storage))
+
+    def progress(self) -> list[tuple[int, float]]:
+        """(number, the best so far) over the trials within the limits; the best is the least weighted sum of the
+        objectives, with the sign of those turned of which more is better.
+        """
+        return ranking.progress(results.scored(self, self._store.storage))
+
+    def groups(
+        self, metrics: Sequence[str] | None = None, *, confidence: float = 0.95
+    ) -> list[Group]:
+        """Repeated measurements: the trials that share parameters, with count, mean, standard deviation and
+        Student's confidence interval of each metric (default: the objectives), and the share that failed.
+        """
+        wanted = results.objective_metrics(self) if metrics is None else list(metrics)
+        found = self._store.storage.observations({self.id: 0}, ENDED, wanted)
+        return group(found, confidence)
+
+    @property
+    def _store(self) -> OpenStore:
+        try:
+            return vars(self)["_store"]
+        except KeyError:
+            raise RunbaseError(
+                f"experiment {self.name!r} is detached; load it with store.experiment(…)"
+            ) from None
+
+    def _other(self, experiment: Any) -> "Experiment":
+        """Another experiment of the same store, by its name, id or record."""
+        storage = self._store.storage
+        key = experiment if isinstance(experiment, str) else str(experiment.id)
+        found = storage.find_experiment(key, deleted=False)
+        return attach(self._store, storage.get_experiments([found])[0])
+
+    def _runs(self, where: str, **options: Any) -> Runs:
+        page = self._store.storage.runs(Query(where=where, experiment=self.id, **options))
+        return Runs(page, page.cursor)
+
+    def _run(self, key: str) -> model.Run:
+        record = self._store.storage.whole_run(key)
+        if record is None:
+            raise NotFound(f"there is no run {key!r}")
+        return record
 
     def _id(self, trial: Any) -> str:
         if isinstance(trial, int):
@@ -215,125 +314,12 @@ class Experiment(Learner, frozen=True, kw_only=True, dict=True):
         return trial if isinstance(trial, str) else str(trial.id)
 
 
-class Claim:
-    """A trial that is this runner's, until it is ended, given back, or not renewed in time.
-
-    Attributes: `id`, `attempt` (from 1), `runner`, `lease` (seconds).
-    """
-
-    def __init__(self, store: "Store", experiment: str, held: Held) -> None:
-        self._store, self._experiment, self._held = store, experiment, held
-        self._lease = Lease(held)
-        self.id, self.attempt, self.runner, self.lease = (
-            held.run,
-            held.attempt,
-            held.runner,
-            held.seconds,
-        )
-
-    @functools.cached_property
-    def run(self) -> model.Run:
-        """Its record, as it was when it was first asked for."""
-        return self._store._storage.get_runs([self.id])[0]  # pyright: ignore[reportPrivateUsage]
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """Its parameters."""
-        return self.run.params
-
-    @functools.cached_property
-    def config(self) -> dict[str, Any]:
-        """What else was said with it, and is no parameter."""
-        storage = self._store._storage  # pyright: ignore[reportPrivateUsage]
-        return storage.attributes("run", [self.id], "config")[self.id]
-
-    @property
-    def number(self) -> int:
-        """Its number in the experiment."""
-        return self.run.number
-
-    def start(self, **options: Any) -> "Run":
-        """Begin to run it: a `Run` that renews the claim by itself; the options are those of `start_run`."""
-        from runbase.run.start import begin
-
-        options.setdefault("store", self._store)
-        return begin(self._held, run_id=self.id, **options)
-
-    def renew(self) -> bool:
-        """Keep it for another `lease` seconds; False where it is lost."""
-        return self._lease.renew(self._store._storage)  # pyright: ignore[reportPrivateUsage]
-
-    def release(self, reason: str = "given back") -> bool:
-        """Give it back to the queue, without using up a retry; False where it is lost."""
-        return self._store._storage.release_claim(self.id, self.attempt, reason)  # pyright: ignore[reportPrivateUsage]
-
-    def finish(
-        self,
-        status: Status | str = Status.COMPLETED,
-        *,
-        metrics: Mapping[str, Any] | None = None,
-        error: str | None = None,
-    ) -> bool:
-        """End it without a `Run`, with its last metrics; False where the claim is lost, and then nothing
-        changes. Raises UsageError for a status that is no end.
-        """
-        try:
-            parsed = Status.parse(status)
-        except ValueError as wrong:
-            raise UsageError(str(wrong)) from None
-        if parsed.phase != "ended":
-            raise UsageError(f"a trial cannot end as {parsed.value}, which is no end")
-        document = None if error is None else {"type": "error", "message": error, "traceback": ""}
-        storage = self._store._storage  # pyright: ignore[reportPrivateUsage]
-        points = None if not metrics else _points(metrics)
-        return storage.end_trial(self.id, self.attempt, parsed, error=document, metrics=points)
-
-    def __repr__(self) -> str:
-        return f"<Claim of {self.runner} on {self.id}, attempt {self.attempt}>"
-
-
-class _Claiming:
-    """`with experiment.claim() as trial`."""
-
-    def __init__(
-        self, experiment: Experiment, runner: str | None, lease: float, options: Mapping[str, Any]
-    ) -> None:
-        self._experiment, self._runner, self._lease = experiment, runner, lease
-        self._options = options
-        self._run: Run | None = None
-
-    def __enter__(self) -> "Run | None":
-        claim = self._experiment.claim_trial(self._runner, lease=self._lease)
-        if claim is None:
-            return None
-        try:
-            self._run = claim.start(**self._options)
-        except BaseException:
-            claim.release("could not be started")
-            raise
-        return self._run.__enter__()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._run is not None:
-            self._run.__exit__(kind, error, trace)
-
-
-def bound(store: Any, record: model.Experiment) -> Experiment:
-    """A record as an object of its store."""
+def attach(store: OpenStore, record: model.Experiment) -> Experiment:
+    """Attach a record to the store that it was read from."""
     fields = {name: getattr(record, name) for name in record.__struct_fields__}
     made = Experiment(**fields)
     vars(made)["_store"] = store
     return made
-
-
-def this_runner() -> str:
-    """This host and process."""
-    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def _scopes(params: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -352,14 +338,3 @@ def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
                 f"the config's {key!r} is a {type(value).__name__}; it is to be plain data"
             ) from None
     return dict(config)
-
-
-def _points(metrics: Mapping[str, Any]) -> Points:
-    plain = {key: to_scalar(key, value)[0] for key, value in flatten(metrics)}
-    now = time.time()
-    return Points(
-        keys=tuple(plain), steps=[0], times=[now], columns=[[value] for value in plain.values()]
-    )
-
-
-__all__ = ["Claim", "Experiment", "bound", "this_runner"]

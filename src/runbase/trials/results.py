@@ -1,166 +1,121 @@
-"""What an experiment's trials teach: warm-up for optimizers, ranking, groups, and what to try next."""
+"""What the trials of an experiment show: observations for optimizers, ranking, groups, and what to try next.
+
+Functions of an experiment's record and a storage; `runbase.trials.experiment.Experiment` has them as methods.
+"""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from runbase import model
-from runbase.errors import RunbaseError, UsageError
+from runbase.errors import UsageError
+from runbase.model import Experiment, Run
 from runbase.status import ACTIVE, WAITING
-from runbase.storage.types import Observation
+from runbase.storage.protocol import Storage
+from runbase.storage.types import Query
 from runbase.trials import observations, ranking, sampling
-from runbase.trials.groups import Group, group
-from runbase.trials.observations import ENDED, Observations
+from runbase.trials.observations import Observations
 from runbase.trials.ranking import Scored
 from runbase.trials.sampling import Suggestion
 
-_UNDER_WAY = ", ".join(f"'{status}'" for status in sorted({*WAITING, *ACTIVE}))
-
-if TYPE_CHECKING:
-    from runbase.store.store import Store
-    from runbase.trials.experiment import Experiment
+_UNFINISHED = ", ".join(f"'{status}'" for status in sorted({*WAITING, *ACTIVE}))
 
 
-class Learner(model.Experiment, frozen=True, kw_only=True, dict=True):
-    """The reading side of `runbase.trials.experiment.Experiment`."""
+def load(
+    record: Experiment,
+    storage: Storage,
+    after: int | Mapping[str, int],
+    metrics: Sequence[str] | None,
+    others: Sequence[Experiment],
+) -> Observations:
+    """Load every trial that has ended.
 
-    def load(
-        self,
-        after: "int | Mapping[str, int]" = 0,
-        *,
-        metrics: Sequence[str] | None = None,
-        merged: bool = True,
-    ) -> Observations:
-        """Every trial that has ended, for an optimizer to begin from, in two queries.
+    Args:
+        record: the experiment.
+        storage: where it is.
+        after: only trials with a greater number; or the `after` of an earlier result, for each experiment.
+        metrics: the metrics that are the scores; None: the objectives.
+        others: the experiments that were merged into it.
 
-        Args:
-            after: only those with a greater number; or the `after` of an earlier result, which goes on from
-                there in merged experiments as well.
-            metrics: which metrics are the scores; default: the objectives.
-            merged: also those of merged experiments, with the parameters they lack imputed and marked.
+    Raises:
+        UsageError: there are neither objectives nor `metrics`.
+    """
+    given = after if isinstance(after, Mapping) else {record.id: after}
+    since = {each.id: given.get(each.id, 0) for each in (record, *others)}
+    if not isinstance(after, Mapping) and after > 0:  # the others were loaded with the first
+        others, since = (), {record.id: after}
+    wanted = objective_metrics(record) if metrics is None else list(metrics)
+    return observations.assemble(
+        record, others, storage.observations(since, observations.ENDED, wanted)
+    )
 
-        Raises UsageError where there are neither objectives nor `metrics`.
-        """
-        others = self.merged() if merged else []
-        given = after if isinstance(after, Mapping) else {self.id: after}
-        since = {each.id: given.get(each.id, 0) for each in (self, *others)}
-        if not isinstance(after, Mapping) and after > 0:  # the others' were taken in with the first
-            others, since = [], {self.id: after}
-        wanted = self._objective_metrics() if metrics is None else list(metrics)
-        found = self._observations(since, wanted)
-        return observations.assemble(self, others, found)
 
-    def merge(self, *others: Any) -> list["Experiment"]:
-        """Learn from other experiments as well: `load` includes their trials from now on.
+def check_mergeable(record: Experiment, storage: Storage, others: Sequence[Experiment]) -> None:
+    """Raise UsageError, with the reason, where an experiment cannot be merged into another."""
+    own = storage.observations({record.id: 0}, observations.ENDED, [])
+    for other in others:
+        if other.id == record.id:
+            raise UsageError(f"experiment {record.name!r} cannot be merged into itself")
+        theirs = storage.observations({other.id: 0}, observations.ENDED, [])
+        observations.check_compatible(record, other, own, theirs)
 
-        Raises UsageError, with the reason, for one that is not compatible: an objective with the opposite
-        direction, a parameter of another type, no common parameter.
-        """
-        own = self._observations({self.id: 0}, [])
-        found = [self._store.experiment(other) for other in others]
-        for other in found:
-            if other.id == self.id:
-                raise UsageError(f"experiment {self.name!r} cannot be merged into itself")
-            theirs = self._observations({other.id: 0}, [])
-            observations.check_compatible(self, other, own, theirs)
-        for other in found:
-            self._store._storage.link("experiment", self.id, "merges", other.id)  # pyright: ignore[reportPrivateUsage]
-        return self.merged()
 
-    def merged(self) -> list["Experiment"]:
-        """The experiments whose trials `load` includes."""
-        links = self._store.experiment_links(self)
-        ids = [link.to_id for link in links if (link.from_id, link.kind) == (self.id, "merges")]
-        return [self._store.experiment(each) for each in ids]
+def merged_ids(record: Experiment, storage: Storage) -> list[str]:
+    """The ids of the experiments that were merged into one."""
+    links = storage.links("experiment", record.id)
+    return [link.to_id for link in links if (link.from_id, link.kind) == (record.id, "merges")]
 
-    def suggest(
-        self, *, sampler: Any = "random", seed: int | None = None, **options: Any
-    ) -> Suggestion | None:
-        """What to try next, from the search space: parameters for `new_trial`. None when a grid is used up.
 
-        Args:
-            sampler: ``"random"``; ``"grid"``, in the order of the space, without what has been tried or waits; or
-                one of Optuna's, ``"optuna:TPESampler"`` (short: ``"optuna:tpe"``), or an object of
-                `optuna.samplers`. Those learn from all trials that `load` gives, merged ones too, spare what
-                still runs, and keep what they note in this record, so that any process goes on from it.
-            seed: for the same suggestions from the same record.
-            options: of Optuna's sampler, such as ``n_startup_trials=20``.
-
-        Raises UsageError where the experiment has no search space, or an optimizer has no objectives.
-        """
-        if not self.space:
-            raise UsageError(
-                f"experiment {self.name!r} has no search space; set one with "
-                "store.update_experiment(…, space={'lr': Float(1e-5, 1e-1, log=True)})"
-            )
-        if sampler in ("random", "grid"):
-            if options:
-                raise UsageError(f"the sampler {sampler!r} takes no {', '.join(sorted(options))}")
-            tried = self._store.runs(experiment=self)
-            if sampler == "random":
-                return sampling.random(self.space, None if seed is None else (seed, len(tried)))
-            return sampling.grid(self.space, [run.params for run in tried])
-        from runbase.trials import optuna_samplers
-
-        waiting = self._store.runs(f"status in ({_UNDER_WAY})", experiment=self)
-        seen = self.load(metrics=[*self._objective_metrics(), *self.limits])
-        storage = self._store._storage  # pyright: ignore[reportPrivateUsage]
-        notes = optuna_samplers.Notes(
-            study=storage.attributes("experiment", [self.id], optuna_samplers.SCOPE)[self.id],
-            runs=storage.attributes("run", seen.runs, optuna_samplers.SCOPE),
+def suggest(
+    record: Experiment,
+    storage: Storage,
+    sampler: Any,
+    seed: int | None,
+    options: Mapping[str, Any],
+    others: Sequence[Experiment],
+) -> Suggestion | None:
+    """Suggest parameters of the next trial; None when a grid is used up. Arguments as for `Experiment.suggest`."""
+    if not record.space:
+        raise UsageError(
+            f"experiment {record.name!r} has no search space; set one with "
+            "store.update_experiment(…, space={'lr': Float(1e-5, 1e-1, log=True)})"
         )
-        found = optuna_samplers.suggest(
-            self, seen, [r.params for r in waiting], notes, sampler, seed, options
+    if sampler in ("random", "grid"):
+        if options:
+            raise UsageError(f"the sampler {sampler!r} takes no {', '.join(sorted(options))}")
+        tried = _runs(record, storage)
+        if sampler == "random":
+            return sampling.random(record.space, None if seed is None else (seed, len(tried)))
+        return sampling.grid(record.space, [run.params for run in tried])
+    from runbase.trials import optuna_samplers  # needs Optuna
+
+    waiting = _runs(record, storage, f"status in ({_UNFINISHED})")
+    seen = load(record, storage, 0, [*objective_metrics(record), *record.limits], others)
+    notes = optuna_samplers.Notes(
+        study=storage.attributes("experiment", [record.id], optuna_samplers.SCOPE)[record.id],
+        runs=storage.attributes("run", seen.runs, optuna_samplers.SCOPE),
+    )
+    found = optuna_samplers.suggest(
+        record, seen, [run.params for run in waiting], notes, sampler, seed, dict(options)
+    )
+    if notes.changed:
+        storage.put_attributes("experiment", record.id, optuna_samplers.SCOPE, notes.changed)
+    return found
+
+
+def scored(record: Experiment, storage: Storage) -> list[Scored]:
+    """The completed trials with the values of the objectives and limits."""
+    wanted = [*objective_metrics(record), *record.limits]
+    return ranking.score(record, storage.observations({record.id: 0}, ("COMPLETED",), wanted))
+
+
+def objective_metrics(record: Experiment) -> list[str]:
+    """The metrics of the objectives; UsageError where there are none."""
+    if not record.objectives:
+        raise UsageError(
+            f"experiment {record.name!r} has no objectives; name the metrics, or set them with "
+            "store.update_experiment(…, objectives={'loss': 'min'})"
         )
-        if notes.changed:
-            storage.put_attributes("experiment", self.id, optuna_samplers.SCOPE, notes.changed)
-        return found
+    return [objective.metric for objective in record.objectives]
 
-    def best_trials(self, count: int = 1) -> list[Scored]:
-        """The best trials within the limits, by the weighted sum of the objectives."""
-        return ranking.best(self._scored(), count)
 
-    def pareto_front(self) -> list[Scored]:
-        """The trials within the limits that no other beats in every objective, by number."""
-        return ranking.pareto_front(self.objectives, self._scored())
-
-    def progress(self) -> list[tuple[int, float]]:
-        """(number, the best so far) over the trials within the limits; the best is the least weighted sum of the
-        objectives, with the sign of those turned of which more is better.
-        """
-        return ranking.progress(self._scored())
-
-    def groups(
-        self, metrics: Sequence[str] | None = None, *, confidence: float = 0.95
-    ) -> list[Group]:
-        """Repeated measurements: the trials that share parameters, with count, mean, standard deviation and
-        Student's confidence interval of each metric (default: the objectives), and the share that failed.
-        """
-        wanted = self._objective_metrics() if metrics is None else list(metrics)
-        return group(self._observations({self.id: 0}, wanted), confidence)
-
-    def _scored(self) -> list[Scored]:
-        wanted = [*self._objective_metrics(), *self.limits]
-        found = self._observations({self.id: 0}, wanted, ("COMPLETED",))
-        return ranking.score(self, found)
-
-    def _observations(
-        self, after: Mapping[str, int], metrics: Sequence[str], statuses: Sequence[str] = ENDED
-    ) -> list[Observation]:
-        return self._store._storage.observations(after, statuses, metrics)  # pyright: ignore[reportPrivateUsage]
-
-    def _objective_metrics(self) -> list[str]:
-        if not self.objectives:
-            raise UsageError(
-                f"experiment {self.name!r} has no objectives; name the metrics, or set them with "
-                "store.update_experiment(…, objectives={'loss': 'min'})"
-            )
-        return [objective.metric for objective in self.objectives]
-
-    @property
-    def _store(self) -> "Store":
-        try:
-            return vars(self)["_store"]
-        except KeyError:
-            raise RunbaseError(
-                f"this record of experiment {self.name!r} has lost its store; use store.experiment(…)"
-            ) from None
+def _runs(record: Experiment, storage: Storage, where: str | None = None) -> list[Run]:
+    return list(storage.runs(Query(where=where, experiment=record.id)))

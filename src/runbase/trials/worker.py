@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from runbase.errors import UsageError
+from runbase.run.context import OpenStore
 from runbase.run.resolve import ATTEMPT
 from runbase.status import Status
-from runbase.trials.experiment import LEASE, Claim, Experiment
+from runbase.trials.claim import LEASE, Claim
+from runbase.trials.experiment import Experiment
 
 if TYPE_CHECKING:
     from runbase.run.run import Run
-    from runbase.store.store import Store
 
 GRACE = 10.0
 """Seconds between asking a command to end and killing it."""
@@ -72,7 +73,7 @@ class Worker:
 
     def __init__(
         self,
-        store: "Store",
+        store: OpenStore,
         experiment: Experiment,
         command: Sequence[str],
         *,

@@ -6,7 +6,13 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from runbase.ids import derived_id
-from runbase.ingest.foreign import Artifact, Asked, Foreign, Kept, Told
+from runbase.ingest.foreign import (
+    Artifact,
+    ImportedExperiment,
+    ImportedRecord,
+    ImportedRun,
+    ImportRequest,
+)
 from runbase.ingest.foreign_databases import Ask, database, each, is_database, tables
 from runbase.status import Status
 from runbase.values import flatten
@@ -34,7 +40,7 @@ def count(source: str) -> int:
         return int(ask("select count(*) from runs")[0][0])
 
 
-def experiments(source: str) -> list[Told]:
+def experiments(source: str) -> list[ImportedExperiment]:
     """All that it records about experiments. Several may have one name, here as there."""
     with database(source, NAME) as ask:
         rows = ask(
@@ -43,7 +49,7 @@ def experiments(source: str) -> list[Told]:
         )
         known = {row[0] for row in rows}
         return [
-            Told(
+            ImportedExperiment(
                 id=_experiment_id(key),
                 name=name,
                 created=_seconds(created),
@@ -66,12 +72,12 @@ def experiments(source: str) -> list[Told]:
         ]
 
 
-def runs(asked: Asked) -> Iterator[Foreign]:
+def runs(asked: ImportRequest) -> Iterator[ImportedRun]:
     """Every run with its steps; a step whose values are no document is named in `asked.problems`."""
     with database(asked.source, NAME) as ask:
         names = dict(ask("select id, name from experiments"))
 
-        def run_of(key: str, experiment: str, *told: Any) -> Foreign:
+        def run_of(key: str, experiment: str, *told: Any) -> ImportedRun:
             run = _run(ask, asked.problems, key, str(names.get(experiment, experiment)), *told)
             if experiment in names:
                 run.experiment_id = _experiment_id(experiment)
@@ -100,9 +106,9 @@ def _run(
     error: str | None,
     began: Any,
     ended: Any,
-) -> Foreign:
+) -> ImportedRun:
     points: dict[str, list[tuple[float, int | float, float]]] = {}
-    records: list[Kept] = []
+    records: list[ImportedRecord] = []
     types: dict[str, str] = {}
     for number, step, stamp, values in ask(
         "select id, step, timestamp, metrics from metrics_log where run_id = ? order by step, id",
@@ -119,10 +125,12 @@ def _run(
                 points.setdefault(name, []).append((when, step, float(value)))
             elif value is not None:
                 kind = "text" if isinstance(value, str) else "json"
-                records.append(Kept(time=when, step=step, key=name, kind=kind, value=value))
+                records.append(
+                    ImportedRecord(time=when, step=step, key=name, kind=kind, value=value)
+                )
     times = [rows[0][0] for rows in points.values()] + [record.time for record in records]
     started = _seconds(began)
-    return Foreign(
+    return ImportedRun(
         id=derived_id(NAME, str(key)),
         name=str(key),
         experiment=experiment,

@@ -8,9 +8,9 @@ from typing import Any
 
 from runbase.errors import StoreUnavailable
 from runbase.ids import derived_id
-from runbase.ingest.foreign import Asked, Foreign
+from runbase.ingest.foreign import ImportedRun, ImportRequest
 from runbase.ingest.foreign_databases import database, path_of, tables
-from runbase.integrations.neptune.terms import attributes
+from runbase.ingest.neptune_terms import attributes
 
 NAME = "goodseed"
 _TABLES = {"run_meta", "configs", "metric_series", "metric_points", "string_points"}
@@ -26,7 +26,7 @@ def count(source: str) -> int:
     return len(_files(source))
 
 
-def runs(asked: Asked) -> Iterator[Foreign]:
+def runs(asked: ImportRequest) -> Iterator[ImportedRun]:
     """Every run, by project and name; a file that cannot be read is named in `asked.problems`."""
     for path in _files(asked.source):
         try:
@@ -45,7 +45,7 @@ def _files(source: str) -> list[Path]:
     return sorted(file for way in ways for file in path.glob(way))
 
 
-def _run(path: Path) -> Foreign:
+def _run(path: Path) -> ImportedRun:
     metrics: dict[str, list[tuple[float, int | float, float]]] = {}
     texts: list[tuple[float, int | float, str, Any]] = []
     with database(str(path), NAME) as ask:

@@ -14,7 +14,14 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from runbase.errors import UsageError
-from runbase.ingest.foreign import Artifact, Asked, Foreign, Kept, Told, typed
+from runbase.ingest.foreign import (
+    Artifact,
+    ImportedExperiment,
+    ImportedRecord,
+    ImportedRun,
+    ImportRequest,
+    typed,
+)
 from runbase.ingest.foreign_databases import (
     Ask,
     columns,
@@ -77,7 +84,7 @@ def count(source: str) -> int:
         return int(ask("select count(*) from runs")[0][0])
 
 
-def experiments(source: str) -> list[Told]:
+def experiments(source: str) -> list[ImportedExperiment]:
     """Experiments with their tags, descriptions and times."""
     if _is_folder(source):
         return [*_experiments_of_folder(_root(source))]
@@ -104,7 +111,7 @@ def experiments(source: str) -> list[Told]:
 
 def about_experiment(
     key: str, name: Any, stage: Any, created: Any, updated: Any, tags: Mapping[str, Any]
-) -> Told | None:
+) -> ImportedExperiment | None:
     """What MLflow says of an experiment; None for one in the bin, and for the one that it makes by itself.
 
     Args:
@@ -119,7 +126,7 @@ def about_experiment(
         return None
     said = {str(tag): str(value) for tag, value in tags.items()}
     note = said.pop("mlflow.note.content", "")
-    return Told(
+    return ImportedExperiment(
         name=str(name or key),
         created=int(created) / 1000 if created else None,
         updated=int(updated) / 1000 if updated else None,
@@ -129,7 +136,7 @@ def about_experiment(
     )
 
 
-def _experiments_of_folder(root: Path) -> Iterator[Told]:
+def _experiments_of_folder(root: Path) -> Iterator[ImportedExperiment]:
     for place in sorted(root.glob("*/meta.yaml")):
         told = _yaml(place, [])
         if told is None:
@@ -147,7 +154,7 @@ def _experiments_of_folder(root: Path) -> Iterator[Told]:
             yield found
 
 
-def runs(asked: Asked) -> Iterator[Foreign]:
+def runs(asked: ImportRequest) -> Iterator[ImportedRun]:
     """Every run, with all that is known of it; what cannot be read is named in `asked.problems`."""
     source = asked.source
     return (
@@ -160,7 +167,7 @@ def runs(asked: Asked) -> Iterator[Foreign]:
 # A folder
 
 
-def _of_folder(root: Path, problems: list[str]) -> Iterator[Foreign]:
+def _of_folder(root: Path, problems: list[str]) -> Iterator[ImportedRun]:
     for place in sorted(root.glob("*/meta.yaml")) + sorted(root.glob(".trash/*/meta.yaml")):
         experiment = _yaml(place, problems)
         if experiment is None:
@@ -183,7 +190,7 @@ def _of_folder(root: Path, problems: list[str]) -> Iterator[Foreign]:
             yield run
 
 
-def _of_files(folder: Path, told: Mapping[str, Any], experiment: str) -> Foreign:
+def _of_files(folder: Path, told: Mapping[str, Any], experiment: str) -> ImportedRun:
     metrics: dict[str, list[tuple[float, int | float, float]]] = {}
     for path, key in _files(folder / "metrics"):
         rows = [line.split() for line in path.read_text().splitlines() if line.strip()]
@@ -242,7 +249,7 @@ def _yaml(path: Path, problems: list[str]) -> dict[str, Any] | None:
 # A database
 
 
-def _of_database(source: str, asked: Asked) -> Iterator[Foreign]:
+def _of_database(source: str, asked: ImportRequest) -> Iterator[ImportedRun]:
     there = tables(source)
     with database(source, NAME) as ask:
         names = dict(ask("select experiment_id, name from experiments"))
@@ -253,7 +260,7 @@ def _of_database(source: str, asked: Asked) -> Iterator[Foreign]:
 
         def run_of(
             run: str, name: Any, user: Any, word: str, start: Any, end: Any, *rest: Any
-        ) -> Foreign:
+        ) -> ImportedRun:
             lifecycle, uri, experiment = rest
             told = {
                 "run_id": run,
@@ -332,7 +339,7 @@ def foreign(
     metrics: dict[str, list[tuple[float, int | float, float]]],
     artifacts: Sequence[Artifact],
     datasets: Sequence[Mapping[str, Any]] = (),
-) -> Foreign:
+) -> ImportedRun:
     """A run of MLflow's, from what is told of it in its own terms.
 
     Args:
@@ -364,7 +371,7 @@ def foreign(
     }
     if datasets:
         kept["datasets"] = [*map(dict, datasets)]
-    return Foreign(
+    return ImportedRun(
         id=key,
         name=str(told.get("run_name") or label or key[:8]),
         experiment=experiment,
@@ -387,12 +394,12 @@ def foreign(
     )
 
 
-def _records(artifacts: Sequence[Artifact], listed: Any) -> Iterator[Kept]:
+def _records(artifacts: Sequence[Artifact], listed: Any) -> Iterator[ImportedRecord]:
     """Images of `log_image` with a key and a step, which stand in the name of the file; tables of `log_table`."""
     for artifact in artifacts:
         named = _IMAGE.fullmatch(artifact.path)
         if named is not None:
-            yield Kept(
+            yield ImportedRecord(
                 time=int(named["time"]) / 1000,
                 step=int(named["step"]),
                 key=named["key"].replace("~" if named["mark"] == "+" else "#", "/"),
@@ -412,7 +419,7 @@ def _records(artifacts: Sequence[Artifact], listed: Any) -> Iterator[Kept]:
             except (OSError, ValueError, KeyError, TypeError):
                 continue  # a table in Parquet, or a damaged one: it is among the files
             changed = Path(artifact.uri).stat().st_mtime
-            yield Kept(time=changed, step=0, key=artifact.path, kind="table", value=value)
+            yield ImportedRecord(time=changed, step=0, key=artifact.path, kind="table", value=value)
 
 
 def artifacts_at(uri: str, beside: Path | None, run: str) -> list[Artifact]:

@@ -16,7 +16,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 from urllib.request import Request, urlopen
 
 from runbase.errors import StoreUnavailable
-from runbase.ingest.foreign import Asked, Foreign, Told
+from runbase.ingest.foreign import ImportedExperiment, ImportedRun, ImportRequest
 from runbase.integrations.mlflow.reader import about_experiment, artifacts_at, foreign
 from runbase.model import Run
 
@@ -44,9 +44,9 @@ def count(source: str) -> int:
     return 0
 
 
-def experiments(source: str) -> list[Told]:
+def experiments(source: str) -> list[ImportedExperiment]:
     """Experiments with their tags, descriptions and times."""
-    found: list[Told] = []
+    found: list[ImportedExperiment] = []
     for one in _Server(source).experiments():
         tags: list[dict[str, Any]] = one.get("tags") or []
         told = about_experiment(
@@ -62,7 +62,7 @@ def experiments(source: str) -> list[Told]:
     return found
 
 
-def runs(asked: Asked) -> Iterator[Foreign]:
+def runs(asked: ImportRequest) -> Iterator[ImportedRun]:
     """Every run, by experiment; those that cannot be read are named in `asked.problems`."""
     server = _Server(asked.source)
     for experiment in server.experiments():
@@ -81,7 +81,9 @@ def runs(asked: Asked) -> Iterator[Foreign]:
                 yield found
 
 
-def _run(server: "_Server", told: Mapping[str, Any], experiment: str, known: Run | None) -> Foreign:
+def _run(
+    server: "_Server", told: Mapping[str, Any], experiment: str, known: Run | None
+) -> ImportedRun:
     info: dict[str, Any] = told["info"]
     data: dict[str, list[dict[str, Any]]] = told.get("data") or {}
     settled = _is_settled(info, known)

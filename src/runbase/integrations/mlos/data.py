@@ -55,7 +55,7 @@ class Access:
     @property
     def storage(self) -> Any:
         """The storage below the store."""
-        return self.store._storage  # pyright: ignore[reportPrivateUsage]
+        return self.store.storage
 
     def given(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Values as the storage returns them: with their types, or as text."""

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from runbase.ids import derived_id
-from runbase.ingest.foreign import Asked, Foreign, Told, typed
+from runbase.ingest.foreign import ImportedExperiment, ImportedRun, ImportRequest, typed
 from runbase.ingest.foreign_databases import Ask, columns, database, each, is_database, tables
 from runbase.model import Objective
 from runbase.status import Status
@@ -47,7 +47,7 @@ def count(source: str) -> int:
         return int(ask("select count(*) from trial")[0][0])
 
 
-def experiments(source: str) -> list[Told]:
+def experiments(source: str) -> list[ImportedExperiment]:
     """What it says of experiments."""
     with database(source, NAME) as ask:
         objectives: dict[str, list[Objective]] = {}
@@ -61,7 +61,7 @@ def experiments(source: str) -> list[Told]:
             objectives.setdefault(key, []).append(one)
         first = dict(ask("select exp_id, min(trial_id) from trial group by exp_id"))
         return [
-            Told(
+            ImportedExperiment(
                 name=key,
                 description=description or "",
                 objectives=objectives.get(key, []),
@@ -80,7 +80,7 @@ def experiments(source: str) -> list[Told]:
         ]
 
 
-def runs(asked: Asked) -> Iterator[Foreign]:
+def runs(asked: ImportRequest) -> Iterator[ImportedRun]:
     """Every trial, by experiment and number."""
     with database(asked.source, NAME) as ask:  # whole, or not at all
         has_runners = "trial_runner_id" in columns(asked.source, ask, "trial")
@@ -90,7 +90,7 @@ def runs(asked: Asked) -> Iterator[Foreign]:
 
         def trial_of(
             name: str, trial: int, config: int, start: Any, end: Any, word: str, runner: int | None
-        ) -> Foreign:
+        ) -> ImportedRun:
             experiment = name.rpartition(":")[0]
             params = configs.get(config, {})
             found = _trial(ask, experiment, trial, params, start, end, word)
@@ -108,7 +108,7 @@ def runs(asked: Asked) -> Iterator[Foreign]:
 
 def _trial(
     ask: Ask, experiment: str, trial: int, params: dict[str, Any], start: Any, end: Any, word: str
-) -> Foreign:
+) -> ImportedRun:
     results = _pairs(
         ask(
             "select metric_id, metric_value from trial_result where exp_id = ? and trial_id = ?",
@@ -119,7 +119,7 @@ def _trial(
     began = _seconds(start)
     ended = None if end is None else _seconds(end)
     numbers = {key: v for key, v in results.items() if isinstance(v, int | float)}
-    return Foreign(
+    return ImportedRun(
         id=derived_id(NAME, experiment, str(trial)),
         name=f"{experiment}:{trial}",
         experiment=experiment,

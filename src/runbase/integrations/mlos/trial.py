@@ -12,7 +12,7 @@ from mlos_bench.storage.base_storage import Storage
 from runbase.integrations.mlos import terms
 from runbase.integrations.mlos.data import KEPT, RESULT, Access
 from runbase.run.lease import Held, Keeper, Lease
-from runbase.trials.experiment import LEASE, this_runner
+from runbase.trials.claim import LEASE, this_runner
 
 _LOG = logging.getLogger(__name__)
 _ACCEPTED = frozenset(inspect.signature(Storage.Trial.__init__).parameters)

@@ -11,9 +11,9 @@ from typing import Any, cast
 
 from runbase.errors import UsageError
 from runbase.ids import derived_id
-from runbase.ingest.foreign import Artifact, Asked, Foreign, Kept
+from runbase.ingest.foreign import Artifact, ImportedRecord, ImportedRun, ImportRequest
 from runbase.ingest.foreign_databases import path_of
-from runbase.integrations.neptune.terms import attributes
+from runbase.ingest.neptune_terms import attributes
 
 NAME = "neptune"
 _COLUMNS = {"project_id", "run_id", "attribute_path", "attribute_type", "step", "timestamp"}
@@ -48,7 +48,7 @@ def count(source: str) -> int:
     return len(_runs(source))
 
 
-def runs(asked: Asked) -> Iterator[Foreign]:
+def runs(asked: ImportRequest) -> Iterator[ImportedRun]:
     """Every run; a file that cannot be read is named in `asked.problems`."""
     parquet = _parquet()
     for files in _runs(asked.source).values():
@@ -65,11 +65,11 @@ def runs(asked: Asked) -> Iterator[Foreign]:
             yield _run(project, run, mine, files[0])
 
 
-def _run(project: str, run: str, rows: list[dict[str, Any]], path: Path) -> Foreign:
+def _run(project: str, run: str, rows: list[dict[str, Any]], path: Path) -> ImportedRun:
     said: dict[str, Any] = {}
     metrics: dict[str, list[tuple[float, int | float, float]]] = {}
     texts: list[tuple[float, int | float, str, Any]] = []
-    records: list[Kept] = []
+    records: list[ImportedRecord] = []
     artifacts: list[Artifact] = []
     for row in rows:
         kind, key = str(row["attribute_type"]), str(row["attribute_path"])
@@ -86,7 +86,7 @@ def _run(project: str, run: str, rows: list[dict[str, Any]], path: Path) -> Fore
             case "histogram_series":
                 document = {"counts": value["values"], "edges": value["edges"], "not_finite": 0}
                 records.append(
-                    Kept(time=when, step=step, key=key, kind="histogram", value=document)
+                    ImportedRecord(time=when, step=step, key=key, kind="histogram", value=document)
                 )
             case "file" | "file_series":
                 artifacts += _file(path, key, step, str(value["path"]), kind == "file_series")

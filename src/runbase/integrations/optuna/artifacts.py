@@ -17,7 +17,7 @@ import os
 import re
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from optuna.artifacts.exceptions import ArtifactNotFound
 
@@ -25,8 +25,15 @@ import runbase
 from runbase.errors import UsageError
 from runbase.events import ArtifactLogged, ArtifactRemoved
 
-if TYPE_CHECKING:
-    from runbase.integrations.optuna import RunbaseStorage
+
+class _HasStore(Protocol):
+    """`RunbaseStorage`."""
+
+    @property
+    def store(self) -> runbase.Store:
+        """The store below it."""
+        ...
+
 
 FOLDER = "optuna-artifacts"
 _KEY = "artifacts:"
@@ -44,7 +51,7 @@ class RunbaseArtifactStore:
 
     def __init__(
         self,
-        store: "RunbaseStorage | runbase.Store",
+        store: "_HasStore | runbase.Store",
         folder: "str | os.PathLike[str] | None" = None,
     ) -> None:
         self._store = store if isinstance(store, runbase.Store) else store.store
@@ -109,7 +116,7 @@ class RunbaseArtifactStore:
 
     @property
     def _storage(self) -> Any:
-        return self._store._storage  # pyright: ignore[reportPrivateUsage]
+        return self._store.storage
 
     def _place(self, artifact_id: str) -> Path:
         if not _ID.fullmatch(artifact_id):

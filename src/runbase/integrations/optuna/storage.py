@@ -379,7 +379,7 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
 
     @property
     def _storage(self) -> Storage:
-        return self._store._storage  # pyright: ignore[reportPrivateUsage]
+        return self._store.storage
 
     def _study(self, study_id: int) -> Known:
         study = self._studies.get(study_id)

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any, cast
 
 from runbase.ids import derived_id
-from runbase.ingest.foreign import Asked, Foreign, Told
+from runbase.ingest.foreign import ImportedExperiment, ImportedRun, ImportRequest
 from runbase.ingest.foreign_databases import Ask, columns, database, each, is_database, tables
 from runbase.secrets import allowed
 from runbase.status import Status
@@ -62,7 +62,7 @@ def count(source: str) -> int:
         return int(ask("select count(*) from runs")[0][0])
 
 
-def experiments(source: str) -> list[Told]:
+def experiments(source: str) -> list[ImportedExperiment]:
     """Names, comments, tags, links, columns of users' own."""
     with database(source, NAME) as ask:
         own = _own(source, ask, "experiments", _EXPERIMENTS)
@@ -76,7 +76,7 @@ def experiments(source: str) -> list[Told]:
         ):
             links.setdefault(origin, []).append((str(kind), names[goal]))
         return [
-            Told(
+            ImportedExperiment(
                 name=name,
                 created=created.timestamp(),
                 updated=created.timestamp(),
@@ -89,7 +89,7 @@ def experiments(source: str) -> list[Told]:
         ]
 
 
-def runs(asked: Asked) -> Iterator[Foreign]:
+def runs(asked: ImportRequest) -> Iterator[ImportedRun]:
     """Every run, with its points in the order of their steps."""
     source = asked.source
     with database(source, NAME) as ask:  # whole, or not at all
@@ -116,13 +116,13 @@ def runs(asked: Asked) -> Iterator[Foreign]:
             args: Any,
             env: Any,
             *values: Any,
-        ) -> Foreign:
+        ) -> ImportedRun:
             variables = cast("dict[str, str]", env or {})
             kept = allowed(variables)
             asked.leave_out(
                 "environment variables that are not on the allow-list", len(variables) - len(kept)
             )
-            run = Foreign(
+            run = ImportedRun(
                 id=derived_id(NAME, host, str(key)),
                 name=f"{experiment}-{key}",
                 experiment=experiment,
@@ -226,7 +226,7 @@ def _tags(told: Any) -> dict[str, str | None]:
     }
 
 
-def _keep(run: Foreign, name: str, when: float, step: int, value: Any) -> bool:
+def _keep(run: ImportedRun, name: str, when: float, step: int, value: Any) -> bool:
     """A value of a row; whether it is a point of a metric."""
     match value:
         case None:

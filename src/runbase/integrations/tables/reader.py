@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from runbase.errors import UsageError, suggestion
 from runbase.ids import derived_id
-from runbase.ingest.foreign import Asked, Foreign, typed
+from runbase.ingest.foreign import ImportedRun, ImportRequest, typed
 from runbase.ingest.foreign_databases import path_of
 from runbase.ingest.untrusted import csv_rows
 from runbase.status import Status
@@ -106,7 +106,7 @@ def count(source: str) -> int:
     return 0
 
 
-def runs(asked: Asked) -> Iterator[Foreign]:
+def runs(asked: ImportRequest) -> Iterator[ImportedRun]:
     """Every run; rows that cannot be read are named in `asked.problems`. Raises UsageError for columns that there are not."""
     path = path_of(asked.source)
     rows = list(_rows(path, asked.problems))
@@ -129,7 +129,7 @@ class _Table:
         self._path, self._experiment = path, experiment
         self._families = [(name, *role) for name, role in roles.items() if role[0] in _FAMILIES]
         self._one = {role: name for name, (role, _) in roles.items() if role not in _FAMILIES}
-        self._found: dict[str, Foreign] = {}
+        self._found: dict[str, ImportedRun] = {}
         self._steps: dict[str, int] = {}
         self._began: dict[str, float] = {}
         self._changed = path.stat().st_mtime
@@ -156,7 +156,7 @@ class _Table:
             if (value := row.get(column)) not in (None, ""):
                 self._keep(run, role, name, value, when, step)
 
-    def runs(self) -> Iterable[Foreign]:
+    def runs(self) -> Iterable[ImportedRun]:
         """What was gathered."""
         for run in self._found.values():
             if run.ended is None and run.status is not Status.RUNNING:
@@ -164,7 +164,7 @@ class _Table:
                 run.ended = max([*last, run.started])
             yield run
 
-    def _run(self, number: int, row: Mapping[str, Any]) -> Foreign:
+    def _run(self, number: int, row: Mapping[str, Any]) -> ImportedRun:
         said = self._cell(row, "run")
         many = "step" in self._one or "key" in self._one
         key = str(said) if said is not None else "" if many else str(number)
@@ -177,7 +177,7 @@ class _Table:
         end = _moment(self._cell(row, "ended"))
         place = "" if said is not None else str(self._path.absolute())
         own = len(key) == 32 and key.isalnum()
-        made = Foreign(
+        made = ImportedRun(
             id=key if own else derived_id(NAME, "\0".join((place, experiment, key))),
             name=str(self._cell(row, "name") or key or self._path.stem),
             experiment=experiment,
@@ -200,7 +200,7 @@ class _Table:
         return made
 
     def _keep(
-        self, run: Foreign, role: str, name: str, value: Any, when: float, step: int | float
+        self, run: ImportedRun, role: str, name: str, value: Any, when: float, step: int | float
     ) -> None:
         if role == "param":
             run.params[name] = typed(value) if isinstance(value, str) else value

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from runbase.ids import derived_id
-from runbase.ingest.foreign import Artifact, Asked, Foreign, Kept
+from runbase.ingest.foreign import Artifact, ImportedRecord, ImportedRun, ImportRequest
 from runbase.ingest.foreign_databases import Ask, database, each, path_of, tables
 from runbase.status import SILENCE, Status
 from runbase.values import flatten
@@ -36,7 +36,7 @@ def count(source: str) -> int:
     return found
 
 
-def runs(asked: Asked) -> Iterator[Foreign]:
+def runs(asked: ImportRequest) -> Iterator[ImportedRun]:
     """Every run of every project, by its first log call."""
     for path in _projects(asked.source):
         with database(str(path), NAME) as ask:
@@ -50,7 +50,7 @@ def runs(asked: Asked) -> Iterator[Foreign]:
                 ask: Ask = ask,
                 path: Path = path,
                 problems: list[str] = asked.problems,
-            ) -> Foreign:
+            ) -> ImportedRun:
                 return _run(ask, path, str(run), str(name), problems)
 
             yield from each(found, run_of, asked.problems)
@@ -64,7 +64,7 @@ def _projects(source: str) -> list[Path]:
     return [file for file in files if tables(str(file)) >= _TABLES]
 
 
-def _run(ask: Ask, path: Path, run: str, name: str, problems: list[str]) -> Foreign:
+def _run(ask: Ask, path: Path, run: str, name: str, problems: list[str]) -> ImportedRun:
     config = _config(ask, run, problems)
     told = _Told(path.parent / "media", path.stem)
     last = 0.0
@@ -85,7 +85,7 @@ def _run(ask: Ask, path: Path, run: str, name: str, problems: list[str]) -> Fore
     alive = time.time() - last < SILENCE
     group = config.pop("_Group", None)
     user = config.pop("_Username", None)
-    return Foreign(
+    return ImportedRun(
         id=run if len(run) == 32 and run.isalnum() else derived_id(NAME, f"{path.stem}\0{run}"),
         name=name,
         experiment=path.stem,
@@ -131,7 +131,7 @@ class _Told:
         self.metrics: dict[str, list[tuple[float, int | float, float]]] = {}
         self.types: dict[str, str] = {}
         self.texts: list[tuple[float, int | float, str, Any]] = []
-        self.records: list[Kept] = []
+        self.records: list[ImportedRecord] = []
         self.artifacts: list[Artifact] = []
 
     def keep(self, key: str, value: Any, when: float, step: int) -> None:
@@ -181,4 +181,6 @@ class _Told:
         value: Any = None,
         path: str | None = None,
     ) -> None:
-        self.records.append(Kept(time=when, step=step, key=key, kind=kind, value=value, path=path))
+        self.records.append(
+            ImportedRecord(time=when, step=step, key=key, kind=kind, value=value, path=path)
+        )

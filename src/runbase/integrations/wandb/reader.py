@@ -16,7 +16,7 @@ from typing import Any, cast
 from msgspec import Struct
 
 from runbase.ids import derived_id
-from runbase.ingest.foreign import Artifact, Asked, Foreign
+from runbase.ingest.foreign import Artifact, ImportedRun, ImportRequest
 from runbase.ingest.foreign_databases import path_of
 from runbase.ingest.protobuf import fields, signed
 from runbase.integrations.wandb.rows import Rows
@@ -48,7 +48,7 @@ def count(source: str) -> int:
     return len(_files(source))
 
 
-def runs(asked: Asked) -> Iterator[Foreign]:
+def runs(asked: ImportRequest) -> Iterator[ImportedRun]:
     """Every run; what of its files cannot be read is named in `asked.problems`."""
     parts: dict[tuple[str, ...], list[_Part]] = {}
     for path in _files(asked.source):
@@ -137,7 +137,7 @@ class _Told:
         self.latest = max(self.latest, moment)
 
 
-def _run(key: tuple[str, ...], parts: Sequence[_Part], problems: list[str]) -> Foreign:
+def _run(key: tuple[str, ...], parts: Sequence[_Part], problems: list[str]) -> ImportedRun:
     entity, project, name = key
     told = _Told()
     artifacts: list[Artifact] = []
@@ -158,7 +158,7 @@ def _run(key: tuple[str, ...], parts: Sequence[_Part], problems: list[str]) -> F
     metadata = _metadata(parts[-1].path.parent / "files" / "wandb-metadata.json")
     status, word = _status(told, parts[-1].path)
     latest = max(told.latest, told.rows.latest, told.began[-1])
-    return Foreign(
+    return ImportedRun(
         id=derived_id(NAME, "\0".join(key)),
         name=_text(facts.get(8)) or name,
         experiment=project or "uncategorized",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from runbase.events import Scalar
-from runbase.ingest.foreign import Kept
+from runbase.ingest.foreign import ImportedRecord
 from runbase.ingest.protobuf import fields
 
 _MEDIA = {"image-file": "image", "audio-file": "audio", "video-file": "video"}
@@ -23,7 +23,7 @@ class Rows:
     def __init__(self) -> None:
         self.types: dict[str, str] = {}
         self.texts: list[tuple[float, Scalar, str, Any]] = []
-        self.records: list[Kept] = []
+        self.records: list[ImportedRecord] = []
         self.latest = 0.0
         self._step: Scalar = 0
         self._metrics: dict[str, list[tuple[float, Scalar, float]]] = {}
@@ -120,7 +120,9 @@ class Rows:
     ) -> None:
         if value is not None or path is not None:
             self.records.append(
-                Kept(time=when, step=self._step, key=key, kind=kind, value=value, path=path)
+                ImportedRecord(
+                    time=when, step=self._step, key=key, kind=kind, value=value, path=path
+                )
             )
 
 

@@ -10,24 +10,21 @@ import os
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from runbase.errors import StoreError
 from runbase.events import Points
 from runbase.status import Status
 from runbase.storage.sql import trials, typed_values
 from runbase.storage.sql.driver import Driver, Served
-from runbase.storage.trial_protocol import Lane
+from runbase.storage.trial_protocol import Lane, TrialStorage
 from runbase.storage.types import NewTrial, Told
-
-if TYPE_CHECKING:
-    from runbase.storage.sql.trial_verbs import TrialStore
 
 AHEAD = 64
 """Statements on their way at most."""
 
 
-def lane(store: "TrialStore", driver: Driver) -> Lane:
+def lane(store: TrialStorage, driver: Driver) -> Lane:
     """The lane that fits a driver."""
     if driver.dialect != "postgres":
         return Direct(store)
@@ -37,7 +34,7 @@ def lane(store: "TrialStore", driver: Driver) -> Lane:
 class Direct:
     """One statement after the other: where the database is a file, there is nothing to wait for but the disk."""
 
-    def __init__(self, store: "TrialStore") -> None:
+    def __init__(self, store: TrialStorage) -> None:
         self._store = store
         self.lost: set[str] = set()
 
@@ -85,7 +82,7 @@ class Direct:
 class Pipelined:
     """Statements that are sent, and waited for when an answer is needed."""
 
-    def __init__(self, store: "TrialStore", driver: Served) -> None:
+    def __init__(self, store: TrialStorage, driver: Served) -> None:
         self._store, self._driver = store, driver
         self.lost: set[str] = set()
         self._guard = threading.RLock()

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, cast
 
-from runbase.ingest.foreign import Artifact, Foreign, Kept
+from runbase.ingest.foreign import Artifact, ImportedRecord, ImportedRun
 from runbase.status import Status
 
 _TIMES = ("creation_time", "modification_time", "ping_time", "closed_time")
@@ -29,9 +29,9 @@ def attributes(
     said: Mapping[str, Any],
     metrics: dict[str, list[tuple[float, int | float, float]]],
     texts: list[tuple[float, int | float, str, Any]],
-    records: list[Kept] | None = None,
+    records: list[ImportedRecord] | None = None,
     artifacts: list[Artifact] | None = None,
-) -> Foreign:
+) -> ImportedRun:
     """A run, from the values of its attributes by path and from its series."""
     system = {key.removeprefix("sys/"): v for key, v in said.items() if key.startswith("sys/")}
     times = {key: moment for key in _TIMES if (moment := _moment(system.get(key))) is not None}
@@ -53,7 +53,7 @@ def attributes(
     }
     rest |= {k: v for k, v in said.items() if not k.startswith(("sys/", _MACHINE))}
     machine = {key for key in metrics if key.startswith(_MACHINE)}
-    return Foreign(
+    return ImportedRun(
         id=run,
         name=name,
         experiment=project,

@@ -1,0 +1,176 @@
+"""Where the bytes of artifacts are, and how they get to this machine.
+
+Functions of a storage and a home; a run and a store use the same.
+"""
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+from runbase.artifacts import remote
+from runbase.artifacts.files import digest
+from runbase.errors import NotFound, StoreError, UsageError, suggestion
+from runbase.ingest.untrusted import is_inside
+from runbase.model import Artifact, Run
+from runbase.settings import load
+from runbase.storage.protocol import Storage
+
+ArtifactLike = Artifact | str
+"""A record of one; ``name`` for the newest version, ``name:v3`` for that one; ``RUN/path``."""
+
+
+def find(storage: Storage, what: ArtifactLike, experiment: str | None = None) -> Artifact:
+    """Find an artifact.
+
+    Args:
+        storage: the database.
+        what: its record; ``name`` or ``name:latest`` (the newest version), ``name:v3``, or ``RUN/path``.
+        experiment: the id of the experiment that names are looked up in; None: all.
+
+    Raises:
+        NotFound: there is none.
+        UsageError: the name is empty.
+    """
+    if isinstance(what, Artifact):
+        return what
+    named = re.fullmatch(r"(.+?)(?::(?:v?(\d+)|latest))?", what, re.DOTALL)
+    if named is None:
+        raise UsageError("an artifact is named by its name, name:v3, or RUN/path, not by nothing")
+    try:
+        versions = storage.artifact_versions(named[1], experiment)
+    except NotFound:
+        found = _by_path(storage, what)
+        if found is None:
+            raise
+        return found
+    if named[2] is None:
+        return versions[-1]
+    for artifact in versions:
+        if artifact.version == int(named[2]):
+            return artifact
+    newest = versions[-1].version
+    raise NotFound(f"{named[1]!r} has no version {named[2]}; its newest is v{newest}")
+
+
+def locate(storage: Storage, home: Path | None, artifact: Artifact) -> str:
+    """Where its bytes are: a path on this machine if they are here, else a URL.
+
+    A path lies in the run's folder, below the setting `artifacts`, or in a folder that was imported
+    or scanned: a record that somebody else wrote cannot point at other files. Raises NotFound where
+    the bytes were removed, are in a folder of another machine, or outside of all of these.
+    """
+    found = artifact
+    if found.removed_at is not None:
+        raise NotFound(f"the bytes of {found.path!r} were removed at {found.removed_at:%c}")
+    run = storage.get_runs([found.run_id])[0]
+    folder = None if home is None or run.folder is None else home / run.folder
+    if folder is not None:
+        for local in (found.uri, f"artifacts/{found.path}", found.path):
+            place = folder / local
+            if "://" not in local and place.exists() and is_inside(place, folder):
+                return str(place)
+    path = _local_path(found.uri)
+    if path is None:
+        return found.uri
+    if path.is_absolute() and path.exists():
+        if _may_read(storage, home, path, run):
+            return str(path)
+        raise NotFound(
+            f"{found.path!r} of run {run.name} is said to be {path}, which lies outside of the home and "
+            "of every folder that was imported or scanned; set `artifacts` to a folder above it to allow it"
+        )
+    raise NotFound(
+        f"{found.path!r} of run {run.name} is not on this machine: it is in {run.folder} of the home "
+        f"on {run.host or 'another host'}; set `artifacts` to a URL that all can reach"
+    )
+
+
+def _may_read(storage: Storage, home: Path | None, path: Path, run: Run) -> bool:
+    """Whether a file that a record names lies where files of runs do."""
+    places = [*storage.artifact_roots()]
+    if home is not None:
+        places.append(str(home))
+    if (setting := load().text("artifacts")) and "://" not in setting:
+        places.append(str(Path(setting).expanduser().absolute()))
+    if any(is_inside(path, Path(root)) for root in places):
+        return True
+    # Our own uploads, and MLflow's files, are in a folder that has the run's id as its name.
+    return run.id in path.resolve().parts
+
+
+def download(
+    storage: Storage,
+    home: Path | None,
+    artifact: Artifact,
+    to: "str | os.PathLike[str] | None" = None,
+) -> Path:
+    """Its bytes as a file (or a folder of files) on this machine, checked against their SHA-256.
+
+    Without `to`, files that are here are given as they are, and others kept in the user's cache.
+    Raises NotFound, and StoreError where the bytes are not those that were logged.
+    """
+    found = artifact
+    if found.path.endswith("/"):
+        return _download_folder(storage, home, found, to)
+    place = locate(storage, home, found)
+    if to is None and "://" not in place:
+        _check(Path(place), found)
+        return Path(place)
+    target = remote.cached(found.sha256, found.path) if to is None else Path(to)
+    if target.is_dir():
+        target /= Path(found.path).name
+    if to is None and target.exists() and digest(target) == found.sha256:
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        remote.fetch(place, partial)
+        _check(partial, found)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return target
+
+
+def _download_folder(
+    storage: Storage, home: Path | None, found: Artifact, to: "str | os.PathLike[str] | None"
+) -> Path:
+    """Every file of a folder that was logged as one."""
+    target = remote.cached(found.sha256, found.path) if to is None else Path(to)
+    for part in storage.artifacts(found.run_id):
+        inner = part.path.removeprefix(found.path)
+        if inner and inner != part.path and part.removed_at is None:
+            download(storage, home, part, target / inner)
+    return target
+
+
+def _by_path(storage: Storage, what: str) -> Artifact | None:
+    word, slash, path = what.partition("/")
+    if not slash:
+        return None
+    try:
+        artifacts = storage.artifacts(storage.find_run(word, None, deleted=False))
+    except NotFound:
+        return None
+    for artifact in artifacts:
+        if artifact.path == path:
+            return artifact
+    raise NotFound(
+        f"run {word!r} has no artifact {path!r}{suggestion(path, [a.path for a in artifacts])}"
+    )
+
+
+def _local_path(uri: str) -> Path | None:
+    """The path that a URI names on this machine; None for one of another place."""
+    scheme, separator, rest = uri.rpartition("::")[2].partition("://")
+    if not separator:
+        return Path(uri)
+    return Path(unquote(rest)) if scheme in ("file", "local") else None
+
+
+def _check(path: Path, artifact: Artifact) -> None:
+    if artifact.sha256 is not None and digest(path) != artifact.sha256:
+        raise StoreError(
+            f"the bytes of {artifact.path!r} are not those that were logged: {path} has another SHA-256"
+        )
