@@ -29,7 +29,7 @@ check: $(VENV)/.ready
 
 ## The command line of mlos_bench, which needs an older pandas, in an environment of its own.
 test-mlos: .venv-mlos/.ready
-	.venv-mlos/bin/python -m pytest -o addopts="" -q tests/mlos tests/integrations/test_mlos.py
+	.venv-mlos/bin/python -m pytest -o addopts="" -q tests/environments/mlos tests/integrations/test_mlos.py
 
 .venv-mlos/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv-mlos
@@ -41,7 +41,7 @@ test-frameworks:
 	$(PYTHON) -m venv .venv-frameworks
 	.venv-frameworks/bin/python -m pip install --no-compile --quiet --disable-pip-version-check -e . pytest pyyaml torch==2.13.0 jax lightning loguru omegaconf
 	.venv-frameworks/bin/python -m pip install --no-compile --quiet --disable-pip-version-check --no-deps stable-pretraining
-	.venv-frameworks/bin/python -m pytest -o addopts="" -q tests/frameworks
+	.venv-frameworks/bin/python -m pytest -o addopts="" -q tests/environments/frameworks
 
 ## One table: runbase beside the limits of this machine.
 bench: $(VENV)/.ready

@@ -8,7 +8,7 @@ from pathlib import Path
 import runbase
 from runbase.storage.sql.migrate import migrations
 
-FIXTURES = Path(__file__).parents[1] / "tests" / "migrations" / "fixtures"
+FIXTURES = Path(__file__).parents[1] / "tests" / "migration" / "fixtures"
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from runbase.ids import new_id
 from runbase.run import background
 from runbase.trials.worker import Worker
 
-OLD = Path(__file__).parents[1] / "migrations" / "fixtures" / "0001_first.db.gz"
+OLD = Path(__file__).parents[1] / "migration" / "fixtures" / "0001_first.db.gz"
 """A database of the first schema there was."""
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import runbase
-from tests.flow import faults
+from tests.integration import faults
 
 ROUNDS = {"sqlite": 77, "postgres": 44}
 IMPORTED, POINTS = 60, 200
@@ -35,7 +35,7 @@ class Campaign:
         self.everywhere: dict[str, Counter[str]] = {}
         self._children = multiprocessing.get_context("forkserver")
         self._children.set_forkserver_preload(
-            ["tests.flow.faults", "runbase.storage.postgres.driver"]
+            ["tests.integration.faults", "runbase.storage.postgres.driver"]
         )
         self.mine = folder / "mine.csv"
         self.mine.write_text("run,step,loss\nforeign,0,1\nforeign,1,2\n")

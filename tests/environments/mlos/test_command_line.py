@@ -18,7 +18,7 @@ import runbase
 import runbase.integrations.mlos.storage
 from tests.patience import PATIENCE
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "sqlite-pragmas"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "sqlite-pragmas"
 OURS = "runbase.integrations.mlos.RunbaseStorage"
 THEIRS = "mlos_bench.storage.sql.storage.SqlStorage"
 SCRIPT = """

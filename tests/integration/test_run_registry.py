@@ -8,7 +8,7 @@ import pytest
 
 import runbase
 from runbase.store.run_registry import Registry
-from tests.flow.test_scan import LONG_AGO, own, sidecar, table
+from tests.integration.test_scan import LONG_AGO, own, sidecar, table
 
 
 @pytest.fixture

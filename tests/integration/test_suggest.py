@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from runbase.errors import UsageError
 from runbase.space import Categorical, Float, Int, applies
 from runbase.trials import sampling
-from tests.contract.backends import AsyncPostgres, AsyncSqlite, Postgres, Sqlite
+from tests.integration.backends import AsyncPostgres, AsyncSqlite, Postgres, Sqlite
 
 SPACE = {
     "x": Float(-5, 5),
