@@ -93,17 +93,17 @@ class Storage(TrialStorage, Protocol):
         """Runs in an active state, and those taken for lost."""
         ...
 
-    def beat(self, runs: Sequence[str]) -> None:
+    def beat(self, alive: Sequence[str]) -> None:
         """They live: a sign of it by the database's clock; those that were taken for lost are found again."""
         ...
 
     def mark_lost(
-        self, run: str, seen: float, reason: str, status: Status = Status.NODE_FAIL
+        self, run: str, seen_at: float, reason: str, status: Status = Status.NODE_FAIL
     ) -> None:
-        """No sign of life since `seen`: it gets this status, if it is still in an active state."""
+        """No sign of life since `seen_at`: it gets this status, if it is still in an active state."""
         ...
 
-    def mark_alive(self, run: str, seen: float) -> None:
+    def mark_alive(self, run: str, seen_at: float) -> None:
         """It lives after all: back to what it reported last."""
         ...
 
@@ -145,7 +145,7 @@ class Storage(TrialStorage, Protocol):
         ...
 
     # Runs
-    def find_run(self, run: str, experiment: str | None = None, *, deleted: bool = False) -> str:
+    def find_run(self, word: str, experiment: str | None = None, *, deleted: bool = False) -> str:
         """The id of the run with this id, unique prefix, or name (the newest of that name)."""
         ...
 
@@ -267,7 +267,7 @@ class Storage(TrialStorage, Protocol):
         """What these runs uploaded and nobody else refers to: URLs."""
         ...
 
-    def below(self, experiments_: Sequence[str]) -> list[str]:
+    def below(self, experiments: Sequence[str]) -> list[str]:
         """The ids of the runs of experiments, the deleted ones too."""
         ...
 
@@ -286,7 +286,7 @@ class Storage(TrialStorage, Protocol):
         """Experiments from elsewhere; by the id that each had, the one that it has here."""
         ...
 
-    def dump_around(self, experiments_: Sequence[str]) -> Any:
+    def dump_around(self, experiments: Sequence[str]) -> Any:
         """Links of experiments, and what tools keep about them, as plain data."""
         ...
 

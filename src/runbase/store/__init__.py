@@ -1,1 +1,1 @@
-"""The store that people and programs read and change: `Store`, `open`, `open_registry`."""
+"""The store API: read and change recorded runs (`Store`, `open`, `open_registry`)."""

@@ -1,4 +1,4 @@
-"""What every shelf has: the storage, the home, and how a word finds a run or an experiment."""
+"""The base class of all parts of a store: its storage and home, and how arguments name a run or an experiment."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,9 +10,9 @@ from runbase.storage.protocol import Storage
 from runbase.storage.types import Kind
 
 RunLike = Any
-"""A run's id, the beginning of one, its name, a record of it, or the Run being written."""
+"""A run: its id, a unique prefix of the id, its name, a run record, or an active `Run`."""
 ExperimentLike = Any
-"""An experiment's name, its id, the beginning of one, or a record of it."""
+"""An experiment: its name, its id, a unique prefix of the id, or an experiment record."""
 
 
 class StoreBase:
@@ -24,7 +24,7 @@ class StoreBase:
 
     def _run_id(self, run: RunLike, experiment: str | None = None, *, deleted: bool = False) -> str:
         if isinstance(run, Experiment):
-            raise UsageError(f"{run.name!r} is an experiment, and a run is needed")
+            raise UsageError(f"{run.name!r} is an experiment; pass a run")
         if isinstance(run, str):
             return self.storage.find_run(run, experiment, deleted=deleted)
         return str(run.id)
@@ -34,47 +34,48 @@ class StoreBase:
             return self.storage.find_experiment(experiment, deleted=deleted)
         if isinstance(experiment, Experiment):
             return experiment.id
-        raise UsageError(f"{experiment!r} is no experiment; give its name, its id or its record")
+        raise UsageError(f"{experiment!r} is not an experiment; pass its name, id or record")
 
     def _target(self, target: Any, *, deleted: bool = False) -> tuple[Kind, str]:
-        """What a word means: a run or an experiment. A word for both is refused."""
+        """Return the kind and the id of a run or an experiment; raise Ambiguous for a name of both."""
         if isinstance(target, Experiment):
             return "experiment", target.id
         if not isinstance(target, str):
             return "run", str(target.id)
         kinds: tuple[Literal["run", "experiment"], ...] = ("run", "experiment")
-        found: list[tuple[Kind, str]] = []
+        matches: list[tuple[Kind, str]] = []
         reasons: list[NotFound] = []
         for kind in kinds:
             find = self._run_id if kind == "run" else self._experiment_id
             try:
-                found.append((kind, find(target, deleted=deleted)))
+                matches.append((kind, find(target, deleted=deleted)))
             except Ambiguous:
                 raise
             except NotFound as reason:
                 reasons.append(reason)
-        if len(found) == 2:
-            exact = [item for item in found if item[1] == target]
+        if len(matches) == 2:
+            exact = [match for match in matches if match[1] == target]
             if len(exact) != 1:
                 raise Ambiguous(
-                    f"{target!r} is a run ({found[0][1]}) and an experiment ({found[1][1]}); give the id"
+                    f"{target!r} is both a run ({matches[0][1]}) and an experiment ({matches[1][1]}); "
+                    "pass the id"
                 )
-            found = exact
-        if not found:
+            matches = exact
+        if not matches:
             raise NotFound("; ".join(str(reason) for reason in reasons))
-        return found[0]
+        return matches[0]
 
     def _runs_by_id(self, ids: Sequence[str]) -> list[Run]:
         return self.storage.get_runs(ids)
 
 
 def given(**fields: Any) -> dict[str, Any]:
-    """The keyword arguments that were given at all: `...` stands for those that were not."""
+    """Return the keyword arguments that were passed: the value `...` marks one that was not."""
     return {name: value for name, value in fields.items() if value is not ...}
 
 
 def labels(tags: Any) -> Mapping[str, str | None]:
-    """Tags, however they are given."""
+    """Return tags as a mapping of tag to value, from any accepted form."""
     from runbase.coerce import as_tags
 
     return as_tags(tags)

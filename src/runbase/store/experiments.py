@@ -1,4 +1,4 @@
-"""Experiments: made, found, changed, forked."""
+"""Experiment methods of a store: create, list, change, fork."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from types import EllipsisType
@@ -40,26 +40,37 @@ class ExperimentMethods(StoreBase):
         experiment_id: str | None = None,
         **columns: Any,
     ) -> Experiment:
-        """A new experiment. `start_run` makes one by itself where there is none of a name.
+        """Create an experiment.
+
+        `start_run` creates an experiment automatically if none has the name.
 
         Args:
-            name: what people call it; the newest of a name is the one that is found by it.
-            description: what it is about.
+            name: the display name. A name finds the newest experiment that has it.
+            description: what the experiment is about.
             base_model: the model it starts from.
             method: how it trains or searches.
             tags: plain tags, or a mapping of tag to value.
-            config: what its runs have in common, a nested document.
-            metrics: headline figures of its own.
-            objectives: metric → ``"min"`` or ``"max"``, or Objective records.
-            limits: metric → what it must be, from and to (None: unbounded), for a trial to be feasible.
-            space: parameter → `Int`, `Float` or `Categorical` of `runbase.space`: what it may be.
-            parent: the experiment it descends from; `fork` copies its fields as well.
-            exist_ok: return the newest of this name instead, where there is one.
-            experiment_id: an id made elsewhere.
+            config: settings that its runs share, as a nested document.
+            metrics: summary metrics of the experiment itself.
+            objectives: metric → ``"min"`` or ``"max"``, or `Objective` records.
+            limits: metric → (low, high), the range in which a trial is feasible; None is unbounded.
+            space: parameter → `Int`, `Float` or `Categorical` of `runbase.space`, its possible values.
+            notes: free text.
+            status: a name of your choice.
+            parent: the experiment it descends from. `fork` copies its fields as well.
+            exist_ok: return the newest experiment of this name if there is one.
+            experiment_id: an id created elsewhere.
             columns: values of columns that you added to the table.
+
+        Returns:
+            The experiment.
+
+        Raises:
+            UsageError: the name is empty, or an objective, a limit or a parameter is not valid.
+            NotFound: the parent does not exist.
         """
         if not name.strip():
-            raise UsageError("an experiment's name cannot be empty")
+            raise UsageError("the name of an experiment is empty; pass a name")
         fields: dict[str, Any] = {
             "description": description,
             "base_model": base_model,
@@ -77,13 +88,18 @@ class ExperimentMethods(StoreBase):
         if parent is not None:
             fields["parent_id"] = self._experiment_id(parent)
         if exist_ok and experiment_id is None:
-            found = self.storage.get_or_create_experiment(name, fields)
+            created = self.storage.get_or_create_experiment(name, fields)
         else:
-            found = self.storage.create_experiment(name, fields, experiment_id)
-        return self._experiment_of(found)
+            created = self.storage.create_experiment(name, fields, experiment_id)
+        return self._experiment_of(created)
 
     def experiment(self, experiment: ExperimentLike) -> Experiment:
-        """The newest experiment of a name, or the one with an id; NotFound otherwise."""
+        """Return the experiment with an id, or the newest one with a name.
+
+        Raises:
+            NotFound: no experiment has this id or name.
+            Ambiguous: several ids begin with the prefix.
+        """
         return self._experiment_of(self._experiment_id(experiment))
 
     def experiments(
@@ -96,11 +112,22 @@ class ExperimentMethods(StoreBase):
         after: str | None = None,
         deleted: bool = False,
     ) -> Experiments:
-        """Experiments that satisfy a filter, newest first unless ordered.
+        """Return the experiments that match a filter, newest first by default.
 
-        `where` and `order_by` are as for `runs`, over `name`, `status`, `method`, `base_model`,
-        `tags.k`, `config.k`, `metrics.k`, `runs` (how many), `created_at`, `updated_at`. `after` is the
-        `cursor` of the page before; `deleted` lists the bin instead.
+        Args:
+            where: a filter as for `runs`, over `name`, `status`, `method`, `base_model`, `tags.k`,
+                `config.k`, `metrics.k`, `runs` (the number of runs), `created_at`, `updated_at`.
+            order_by: expressions to sort by, as for `runs`.
+            limit: the maximum number of experiments.
+            offset: the number of experiments to skip.
+            after: the `cursor` of the previous page.
+            deleted: list the trash instead.
+
+        Returns:
+            A list of experiments with the `cursor` of the next page.
+
+        Raises:
+            FilterError: a filter or a sort key is not valid; the message shows the position.
         """
         query = Query(
             where=where, order_by=order_by, limit=limit, offset=offset, after=after, deleted=deleted
@@ -128,10 +155,23 @@ class ExperimentMethods(StoreBase):
         parent: ExperimentLike | None = ...,
         **columns: Any,
     ) -> Experiment:
-        """Set fields; what is given replaces what was there, and None or an empty value clears it.
+        """Set fields of an experiment.
 
-        `columns` are those that you added to the table, and `created_at`, `updated_at`. Raises
-        UsageError for a field there is not.
+        A value replaces the stored one, tags and documents as a whole. None or an empty value
+        clears the field. Fields that are not passed stay unchanged. The arguments are those of
+        `create_experiment`, and:
+
+        Args:
+            experiment: the experiment.
+            checkpoint: the checkpoint to use for it.
+            columns: values of columns that you added to the table, `created_at`, `updated_at`.
+
+        Returns:
+            The changed experiment.
+
+        Raises:
+            UsageError: a field does not exist, or a value is not valid.
+            NotFound: the experiment or its parent does not exist.
         """
         key = self._experiment_id(experiment)
         changes = given(
@@ -162,7 +202,11 @@ class ExperimentMethods(StoreBase):
     def add_to_experiment(
         self, experiment: ExperimentLike, **documents: Mapping[str, Any]
     ) -> Experiment:
-        """Merge keys into `config`, `metrics` or `tags`: `add_to_experiment("x", metrics={"acc": 1})`."""
+        """Merge keys into `config`, `metrics` or `tags`, for example `metrics={"acc": 1}`.
+
+        Returns:
+            The changed experiment.
+        """
         key = self._experiment_id(experiment)
         if "tags" in documents:
             documents["tags"] = labels(documents["tags"])
@@ -172,7 +216,11 @@ class ExperimentMethods(StoreBase):
     def remove_from_experiment(
         self, experiment: ExperimentLike, **keys: Sequence[str]
     ) -> Experiment:
-        """Take keys out of `config`, `metrics` or `tags`; those that are not there do not matter."""
+        """Remove keys from `config`, `metrics` or `tags`. Keys that do not exist are ignored.
+
+        Returns:
+            The changed experiment.
+        """
         key = self._experiment_id(experiment)
         self.storage.remove("experiment", key, {name: _names(v) for name, v in keys.items()})
         return self._experiment_of(key)
@@ -186,15 +234,23 @@ class ExperimentMethods(StoreBase):
         runs: bool | str = False,
         description: str | None = None,
     ) -> Experiment:
-        """A new experiment that descends from another one.
+        """Create an experiment that descends from another one.
 
-        It has the other's model, method, tags, objectives and own columns, and its configuration
-        overlaid with `overrides` (nested documents merge). `name` defaults to ``<name>-fork``. With
-        `runs` true, or a filter, the runs come along as copies with ids of their own, each linked to
-        the one it was copied from (kind ``fork``).
+        It gets the model, method, tags, objectives, limits, space and your own columns of its parent.
+
+        Args:
+            experiment: the parent.
+            name: the name of the fork. Default: ``<name>-fork``.
+            overrides: changes to the parent's `config`; nested documents are merged.
+            runs: True to copy all runs, or a filter for those to copy. Copies get ids of their own,
+                and each has a link of the kind ``fork`` to its original.
+            description: Default: ``Forked from <name>``.
+
+        Returns:
+            The new experiment.
         """
         parent = self.experiment(experiment)
-        made = self.create_experiment(
+        fork = self.create_experiment(
             name or f"{parent.name}-fork",
             description=f"Forked from {parent.name}" if description is None else description,
             base_model=parent.base_model,
@@ -207,47 +263,49 @@ class ExperimentMethods(StoreBase):
             parent=parent,
             **{k: v for k, v in parent.columns.items() if v is not None},
         )
-        self.storage.link("experiment", made.id, "fork", parent.id)
+        self.storage.link("experiment", fork.id, "fork", parent.id)
         if runs:
             query = Query(where=runs if isinstance(runs, str) else None, experiment=parent.id)
-            self.storage.fork_runs([run.id for run in self.storage.runs(query)], made.id)
-        return self._experiment_of(made.id)
+            self.storage.fork_runs([run.id for run in self.storage.runs(query)], fork.id)
+        return self._experiment_of(fork.id)
 
     def _experiment_of(self, key: str) -> Experiment:
         return attach(self, self.storage.get_experiments([key])[0])
 
     def ancestors(self, experiment: ExperimentLike) -> list[Ancestor]:
-        """Its line of descent, nearest first; also what was deleted or purged since."""
+        """Return the experiments that it descends from, nearest first, deleted and purged ones included."""
         return self.storage.lineage(self._experiment_id(experiment))[0]
 
     def descendants(self, experiment: ExperimentLike) -> list[Ancestor]:
-        """What was forked from it, and from that, nearest first."""
+        """Return the experiments that were forked from it, directly or not, nearest first."""
         return self.storage.lineage(self._experiment_id(experiment))[1]
 
     def experiment_links(self, experiment: ExperimentLike) -> list[Link]:
-        """What an experiment points to, and what points to it."""
+        """Return the links from and to an experiment."""
         return self.storage.links("experiment", self._experiment_id(experiment))
 
 
 def _objectives(objectives: Objectives) -> list[Objective]:
-    found: list[Objective] = []
+    checked: list[Objective] = []
     if isinstance(objectives, Mapping):
         named = cast("Mapping[str, str]", objectives)
-        found = [Objective(metric=key, direction=value) for key, value in named.items()]
+        checked = [Objective(metric=key, direction=value) for key, value in named.items()]
     else:
-        found = list(objectives)
-    for objective in found:
+        checked = list(objectives)
+    for objective in checked:
         if objective.direction not in ("min", "max"):
             raise UsageError(
                 f"the direction of {objective.metric!r} is {objective.direction!r}; use 'min' or 'max'"
             )
-    return found
+    return checked
 
 
 def _limits(limits: Limits) -> dict[str, tuple[float | None, float | None]]:
     for metric, (low, high) in limits.items():
         if (low is None and high is None) or (low is not None and high is not None and low > high):
-            raise UsageError(f"the limits of {metric!r} are {low} and {high}")
+            raise UsageError(
+                f"the limits of {metric!r} are {low} and {high}; pass (low, high) with low ≤ high"
+            )
     return dict(limits)
 
 

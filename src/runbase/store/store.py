@@ -1,4 +1,7 @@
-"""The store: experiments, runs, metrics, SQL, and everything people do with a record."""
+"""`Store`, the public API to a database of runs, and `open`, which returns one.
+
+The methods are grouped by topic in the other modules of this package; `Store` inherits all of them.
+"""
 
 import os
 import time
@@ -30,28 +33,28 @@ from runbase.store.transfer import Salvaged, TransferMethods
 from runbase.store.trash import TrashMethods
 
 PATIENCE = 1.0
-"""Seconds for which opening a store waits for other writers before it goes on with what is there."""
+"""Seconds for which `open` waits for other writers before it continues without their journals."""
 
 
 class Store(
     TransferMethods, LabelMethods, ChartMethods, TrashMethods, BackupMethods, SchemaMethods
 ):
-    """A database of runs, at a URL; made by `runbase.open`.
+    """A database of runs, opened by `runbase.open`.
 
-    May be used from several threads. Reading never waits for runs that are being written; `sync`
-    brings in what journals hold and the database does not. Wherever a run or an experiment is asked
-    for, its id, the beginning of one, its name, or a record of it will do.
+    A store can be used from several threads. Reads never wait for active runs. `sync` ingests new
+    journal entries. Methods that take a run or an experiment accept its id, a unique prefix of the
+    id, its name, or a record of it.
     """
 
     def __init__(self, storage: Storage, home: Path | None, address: str | None = None) -> None:
         self.storage = storage
         self.home = home
         self.url = storage.url
-        """Where it is, without a password."""
+        """The URL of the database, without a password."""
         self.salvaged: Salvaged | None = None
-        """What the latest rebuild took over from a database that was set aside, if there was one."""
+        """What the last `sync` recovered from a database that `runbase sync --rebuild` set aside, if any."""
         self.address = address or storage.url
-        """What opens it anew: its URL as it was given, perhaps with a password. Not to be printed."""
+        """The URL as it was passed to `open`; it may contain a password, so do not print it."""
 
     def sync(
         self,
@@ -59,17 +62,21 @@ class Store(
         *,
         patience: float | None = None,
     ) -> Report:
-        """Take in what the home's journals hold, and mark runs that died without a word.
+        """Ingest new journal entries of the home, and mark runs whose process exited without closing them.
 
-        Of a store without a home, which was opened by its database alone, take in what runs of this process have
-        logged.
+        For a store without a home (opened by its database alone), ingest what the runs of this
+        process have logged. An interrupted rebuild is resumed: what the old database contains and
+        no run folder does is recovered from it.
 
-        Goes on with a rebuild that was stopped: what the old database holds and no folder does is taken over.
-        `progress` is called with how many run folders are done, and of how many. While other writers keep
-        the database busy for more than `patience` seconds together, it stops, and the report is `late`;
-        without it, it waits as long as the database's own timeout.
+        Args:
+            progress: called with the number of run folders done and the total.
+            patience: seconds to wait in total for other writers. After that, ingestion stops and
+                the report has `late` set. Default: wait as long as the database's own timeout.
+
+        Returns:
+            A report of what was ingested.
         """
-        if self.home is None:  # a database without a folder of runs: what this process writes to it
+        if self.home is None:  # opened by its database alone: only the runs of this process write to it
             return flush_into(self.address)
         if patience is None:
             report = sync(self.storage, self.home, progress=progress)
@@ -93,12 +100,19 @@ class Store(
         full: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> ScanReport:
-        """Take in run folders at and below some folders: runbase's own, stable-pretraining's, Lightning's CSV,
-        TensorBoard's.
+        """Ingest the run folders at and below some paths.
 
-        Only what changed since the last scan is read (`full`: all of it), and nothing is written there. Runs
-        whose folder is gone are marked (`missing_at`), and those that died without a word. `progress` is called
-        with how many changed folders are done, and of how many, for each path.
+        Known formats are those of runbase, stable-pretraining, Lightning's CSV logger and
+        TensorBoard. Nothing is written to the folders. Runs whose folder no longer exists are marked
+        (`missing_at`), and so are runs whose process exited without closing them.
+
+        Args:
+            paths: folders, searched at any depth.
+            full: read everything, not only what changed since the last scan.
+            progress: called for each path with the number of changed folders done and the total.
+
+        Returns:
+            A report of what was ingested.
         """
         report, files = ScanReport(), self._files()
         for path in paths:
@@ -121,7 +135,7 @@ class Store(
         return report
 
     def _files(self) -> Path | None:
-        """The folder for files that are made from what stands inside others; None: there is no place for them."""
+        """Return the folder for files extracted from other files (images in event files), or None if there is none."""
         if self.home is not None:
             return self.home.resolve() / "imported"
         if not self.url.startswith("sqlite:///"):
@@ -130,7 +144,7 @@ class Store(
         return database.with_name(f"{database.stem}-files")
 
     def _placed(self, folder: str) -> str:
-        """A run's folder as the store names it: below its home, or absolute."""
+        """Return a run folder as stored: relative to the home if it is inside it, else absolute."""
         home = None if self.home is None else self.home.resolve()
         place = Path(folder)
         if home is not None and place.is_relative_to(home):
@@ -145,45 +159,62 @@ class Store(
         write: bool = False,
         timeout: float | None = None,
     ) -> Rows:
-        """The rows of a SQL query: tuples, with their `columns`, and `.to_pandas()`.
+        """Run a SQL query and return its rows.
 
-        Reads only, unless `write` is true. `params` fill `:name` or `?`. A query that runs longer
-        than `timeout` seconds is cancelled with QueryTimeout.
+        Args:
+            query: one SQL statement in the dialect of the database.
+            params: values for the placeholders `:name` (a mapping) or `?` (a sequence).
+            write: allow statements that change data. Default: read only.
+            timeout: seconds after which the query is cancelled. Default: no limit.
+
+        Returns:
+            A list of tuples with the attribute `columns` and the method `to_pandas()`.
+
+        Raises:
+            QueryError: the database refused the statement.
+            QueryTimeout: the query took longer than `timeout`.
         """
         return self.storage.sql(query, params, write=write, timeout=timeout)
 
     def connect(self) -> Any:
-        """A database connection of your own, for transactions, cursors and COPY: sqlite3's or psycopg's,
-        in the store's schema. Close it when done.
+        """Return a new connection of sqlite3 or psycopg, for your own transactions, cursors and COPY.
+
+        It uses the schema of the store. The caller closes it.
         """
         return self.storage.connect()
 
     def totals(self) -> dict[str, int]:
-        """How many experiments, runs, points, journals, lines and damaged lines it holds."""
+        """Return the number of experiments, runs, points, journals, lines and damaged lines."""
         return self.storage.totals()
 
     def problems(self, run: RunLike | None = None, limit: int = 100) -> list[Problem]:
-        """Lines and events that could not be stored, of a run or of all runs (the newest first).
+        """Return journal lines and events that could not be stored, newest first.
 
-        Each has `file`, `offset` (bytes), `reason` and the beginning of its `line`. Everything beside
-        them is in the store.
+        Everything else in these journals is in the store.
+
+        Args:
+            run: a run; None for all runs.
+            limit: the maximum number of problems.
+
+        Returns:
+            Problems with `file`, `offset` (bytes), `reason` and the beginning of the `line`.
         """
-        found = None if run is None else self._run_id(run)
-        return [problem for _, problem in self.storage.problems(found, limit)]
+        run_id = None if run is None else self._run_id(run)
+        return [problem for _, problem in self.storage.problems(run_id, limit)]
 
     def check(self) -> list[str]:
-        """What is wrong with the database; empty when it is sound."""
+        """Check the database and return a description of each fault; empty if there is none."""
         return self.storage.check()
 
     def folder(self, run: Run) -> Path | None:
-        """Where a run's files are on this machine; None where they are not here."""
+        """Return the folder of a run on this machine, or None if it is not here."""
         if self.home is None or run.folder is None:
             return None
         folder = self.home / run.folder
         return folder if folder.is_dir() else None
 
     def close(self) -> None:
-        """Let go of the database; the store is not used after that."""
+        """Close the database connections. The store cannot be used afterwards."""
         self.storage.close()
 
     def __enter__(self) -> Self:
@@ -208,15 +239,27 @@ def open(
     sync: bool = True,
     create: bool = True,
 ) -> Store:
-    """Open a store: the home's own, or the one at a URL or path.
+    """Open a store: that of the home, or the one at a URL or path.
 
-    URLs are `sqlite:///path/runbase.db` and `postgresql://user@host/database?schema=lab`, for which
-    libpq's own variables, password and service files count. Takes up what the home's journals hold
-    and marks runs that died, unless `sync` is False. Raises StoreUnavailable, StoreCorrupt, StoreTooNew.
+    Args:
+        url: `sqlite:///path/runbase.db`, `postgresql://user@host/database?schema=lab` (libpq's
+            environment variables, password file and service file apply), or a path of a SQLite
+            file. Default: the setting `store`, else the database of the home.
+        home: the folder with the runs. Default: the setting `home`.
+        sync: ingest new journal entries and mark runs whose process exited without closing them.
+        create: create the database if it does not exist.
+
+    Returns:
+        The store. Use it in a `with` statement, or call `close`.
+
+    Raises:
+        StoreUnavailable: the database cannot be opened or reached.
+        StoreCorrupt: the database file is damaged.
+        StoreTooNew: the database was written by a newer runbase.
     """
     settings = load(home=home, store=None if url is None else os.fspath(url))
     address = settings.store
-    if address.lower() == "none":  # files only: they are read into the home's own database
+    if address.lower() == "none":  # journals only: read them into the database of the home
         address = f"sqlite:///{database(settings.home)}"
     storage = open_storage(address, create=create)
     store = Store(storage, _home_of(settings.home, url, home), address)
@@ -225,10 +268,10 @@ def open(
     return store
 
 
-def _home_of(found: Path, url: Any, home: Any) -> Path | None:
-    """The home that a store's runs are in; a URL given alone belongs to the folder it lies in."""
+def _home_of(configured: Path, url: Any, home: Any) -> Path | None:
+    """Return the home of a store's runs; for a URL passed without a home, the folder that contains it."""
     if url is None or home is not None:
-        return found
+        return configured
     scheme, separator, rest = str(url).partition("://")
     if separator and not scheme.startswith("sqlite"):
         return None

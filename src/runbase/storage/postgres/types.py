@@ -128,6 +128,7 @@ class Session:
 
     dialect = "postgres"
     for_update = " for update"
+    own: Any = None
 
     def __init__(
         self,

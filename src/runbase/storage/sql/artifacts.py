@@ -1,5 +1,6 @@
 """Artifacts: logged, versioned by name, used by other runs, let go of."""
 
+import time
 from typing import Any, cast
 
 from runbase.errors import NotFound, suggestion
@@ -47,7 +48,7 @@ def listing(session: Session, run: str) -> list[Artifact]:
     return [record(session, row) for row in session.rows("artifacts_of_run", run=run)]
 
 
-def versions(session: Session, name: str, experiment: str | None) -> list[Artifact]:
+def versions(session: Session, name: str, experiment: str | None = None) -> list[Artifact]:
     """The versions of a name, oldest first."""
     rows = session.rows("artifact_versions", name=name, experiment=experiment)
     if not rows:
@@ -67,6 +68,16 @@ def uses(session: Session, run: str) -> list[Use]:
         )
         for row in session.rows("uses_of_run", run=run)
     ]
+
+
+def roots(session: Session) -> list[str]:
+    """The folders below which files of imported and scanned runs may be read."""
+    return [row["path"] for row in session.rows("artifact_roots")]
+
+
+def add_root(session: Session, path: str) -> None:
+    """Allow files of imported and scanned runs to be read below a folder."""
+    session.run("add_artifact_root", path=path, time=session.time(time.time()))
 
 
 def record(session: Session, row: Any) -> Artifact:

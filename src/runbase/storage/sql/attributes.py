@@ -17,13 +17,13 @@ def put(session: Session, kind: Kind, key: str, scope: str, values: Mapping[str,
 
 
 def put_all(
-    session: Session, kind: Kind, scope: str, attributes: Mapping[str, Mapping[str, Any]]
+    session: Session, kind: Kind, scope: str, values: Mapping[str, Mapping[str, Any]]
 ) -> None:
     """The same of many: id → key → value."""
     rows = [
         {"of": of, "scope": scope, "key": key, **typed_values.typed(value)}
-        for of, values in attributes.items()
-        for key, value in values.items()
+        for of, told in values.items()
+        for key, value in told.items()
     ]
     session.many("set_attribute" if kind == "run" else "set_experiment_attribute", rows)
 
@@ -64,7 +64,9 @@ def add_samples(session: Session, run: str, samples: Iterable[Sample]) -> None:
     )
 
 
-def samples(session: Session, runs: Sequence[str], key: str | None) -> list[tuple[str, Sample]]:
+def samples(
+    session: Session, runs: Sequence[str], key: str | None = None
+) -> list[tuple[str, Sample]]:
     """Figures of runs, of one key or all, by time."""
     rows = session.rows("samples_by_time", runs=session.each(runs), key=key)
     return [

@@ -5,16 +5,18 @@ SQL unchecked, values are always bound.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
 
 from runbase.errors import UsageError, suggestion
+from runbase.ids import name_for, new_id
 from runbase.model import Objective
 from runbase.status import Status
 from runbase.storage.sql import experiments, runs, search_spaces
 from runbase.storage.sql.session import Session
+from runbase.storage.types import Kind
 from runbase.values import to_seconds
 
 
@@ -67,7 +69,7 @@ EXPERIMENTS = Table(
 )
 
 
-def set_run(session: Session, run: str, changes: Mapping[str, Any], own: Sequence[str]) -> None:
+def set_run(session: Session, run: str, changes: Mapping[str, Any]) -> None:
     """Set fields of a run; parameters, tags and documents are replaced as a whole."""
     rest = dict(changes)
     given = {name: rest.pop(name) for name in ("status", "params", "tags") if name in rest}
@@ -79,7 +81,7 @@ def set_run(session: Session, run: str, changes: Mapping[str, Any], own: Sequenc
         _tags(session, "set_tag", {"run": run}, given["tags"] or {})
     if "status" in given:
         set_status(session, run, given["status"])
-    _set_columns(session, RUNS, run, rest, own)
+    _set_columns(session, RUNS, run, rest, session.own.of(session, "runs"))
 
 
 def add_to_run(session: Session, run: str, more: Mapping[str, Mapping[str, Any]]) -> None:
@@ -123,22 +125,69 @@ def create_experiment(
     session: Session,
     name: str,
     fields: Mapping[str, Any],
-    own: Sequence[str],
+    experiment: str | None = None,
     *,
     created: float | None = None,
-    id: str | None = None,
 ) -> str:
-    """A new experiment's id. `fields` are as `set_experiment` takes them."""
-    experiment = experiments.create(session, name, created, id)
+    """Create an experiment; its id. `fields` are those of `set_experiment`."""
+    key = experiments.create(session, name, created, experiment)
     if fields:
         began = time.time() if created is None else created
-        set_experiment(session, experiment, {"created_at": began, **fields}, own)
-    return experiment
+        set_experiment(session, key, {"created_at": began, **fields})
+    return key
 
 
-def set_experiment(
-    session: Session, experiment: str, changes: Mapping[str, Any], own: Sequence[str]
-) -> None:
+def get_or_create_experiment(
+    session: Session, name: str, fields: Mapping[str, Any], experiment: str | None = None
+) -> str:
+    """The id of the newest experiment of a name; the other arguments are for one that has to be created."""
+    session.rows("lock_name", name=name)
+    row = session.row("experiment_by_name", name=name)
+    return row["id"] if row else create_experiment(session, name, fields, experiment)
+
+
+def create_run(
+    session: Session,
+    experiment: str,
+    name: str | None,
+    fields: Mapping[str, Any],
+    run: str | None = None,
+) -> str:
+    """Create a run that waits for its start; its id."""
+    key = run or new_id()
+    runs.create(session, experiment, name or name_for(key), fields, key)
+    rest = {
+        field: value
+        for field, value in fields.items()
+        if field not in ("parent_id", "user", "notes")
+    }
+    if rest:
+        set_run(session, key, rest)
+    return key
+
+
+def update(session: Session, kind: Kind, key: str, changes: Mapping[str, Any]) -> None:
+    """Set fields; tags, parameters, objectives and documents are replaced as a whole."""
+    (set_run if kind == "run" else set_experiment)(session, key, changes)
+
+
+def update_runs(session: Session, changes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Set fields of many runs."""
+    for run, values in changes.items():
+        set_run(session, run, values)
+
+
+def add(session: Session, kind: Kind, key: str, more: Mapping[str, Mapping[str, Any]]) -> None:
+    """Merge keys into tags, parameters and documents."""
+    (add_to_run if kind == "run" else add_to_experiment)(session, key, more)
+
+
+def remove(session: Session, kind: Kind, key: str, keys: Mapping[str, Sequence[str]]) -> None:
+    """Remove keys from tags, parameters and documents."""
+    (remove_from_run if kind == "run" else remove_from_experiment)(session, key, keys)
+
+
+def set_experiment(session: Session, experiment: str, changes: Mapping[str, Any]) -> None:
     """Set fields of an experiment; tags, objectives and documents are replaced as a whole."""
     rest = dict(changes)
     session.rows("lock_experiment", id=experiment)  # two that replace a list would both add theirs
@@ -153,6 +202,7 @@ def set_experiment(
         search_spaces.set_limits(session, experiment, rest.pop("limits") or {})
     if "parent_id" in rest:
         set_parent(session, experiment, rest.pop("parent_id"))
+    own = session.own.of(session, "experiments")
     _set_columns(session, EXPERIMENTS, experiment, rest, own)
 
 
@@ -221,7 +271,7 @@ def parse_status(status: Status | str) -> Status:
 
 
 def _set_columns(
-    session: Session, table: Table, key: str, changes: Mapping[str, Any], own: Sequence[str]
+    session: Session, table: Table, key: str, changes: Mapping[str, Any], own: Collection[str]
 ) -> None:
     columns: dict[str, Any] = {}
     for field, value in changes.items():

@@ -1,6 +1,7 @@
 """Experiments: found by name or id, made when first named, forked, listed with their descent."""
 
 import time as clock
+from collections.abc import Sequence
 
 from runbase.errors import Ambiguous, NotFound, suggestion
 from runbase.ids import new_id
@@ -54,3 +55,29 @@ def ancestors(session: Session, experiment: str) -> list[Ancestor]:
 def descendants(session: Session, experiment: str) -> list[Ancestor]:
     """What was forked from it, nearest first."""
     return [Ancestor(**dict(row)) for row in session.rows("descendants", id=experiment)]
+
+
+def lineage(session: Session, experiment: str) -> tuple[list[Ancestor], list[Ancestor]]:
+    """The ancestors of an experiment and its descendants, nearest first."""
+    return ancestors(session, experiment), descendants(session, experiment)
+
+
+def set_dates(session: Session, experiment: str, created: float, updated: float) -> None:
+    """Set when it was created and last changed, in seconds since the epoch: an import keeps its source's times."""
+    times = {"created": session.time(created), "updated": session.time(updated)}
+    session.run("date_experiment", id=experiment, **times)
+
+
+def add_ancestor(session: Session, experiment: str, ancestor: str, name: str) -> None:
+    """Record that it descends from an experiment that is not in this database."""
+    session.run("add_ancestor", id=experiment, ancestor=ancestor, ancestor_name=name)
+
+
+def figures(
+    session: Session, ids: Sequence[str]
+) -> dict[str, dict[str, tuple[float | None, float | None]]]:
+    """The least and greatest last value of each metric over each experiment's runs."""
+    found: dict[str, dict[str, tuple[float | None, float | None]]] = {}
+    for row in session.rows("figures_of_experiments", ids=session.each(ids)):
+        found.setdefault(row["experiment_id"], {})[row["key"]] = (row["low"], row["high"])
+    return found

@@ -27,11 +27,11 @@ def series(
     session: Session,
     run: str,
     key: str,
-    start: Scalar | None,
-    end: Scalar | None,
+    start: Scalar | None = None,
+    end: Scalar | None = None,
     *,
-    every: bool,
-    kind: str,
+    every: bool = False,
+    kind: str = "metric",
 ) -> Series:
     """The points of a metric between two steps, both included, in the order of their steps.
 
@@ -43,7 +43,7 @@ def series(
 
 
 def many(
-    session: Session, runs: Sequence[str], keys: Sequence[str] | None, kind: str
+    session: Session, runs: Sequence[str], keys: Sequence[str] | None, kind: str = "metric"
 ) -> dict[tuple[str, str], Series]:
     """All points of many metrics of many runs, in one query; by run and key."""
     rows = session.arrays(
@@ -88,10 +88,10 @@ def envelope(
     session: Session,
     run: str,
     key: str,
-    start: Scalar | None,
-    end: Scalar | None,
-    resolution: int,
-    kind: str,
+    start: Scalar | None = None,
+    end: Scalar | None = None,
+    resolution: int = 1000,
+    kind: str = "metric",
 ) -> Envelope:
     """Least, greatest and mean value in at most `resolution` buckets of consecutive points.
 

@@ -212,7 +212,6 @@ def create(
     name: str,
     fields: Mapping[str, Any],
     run: str,
-    own: Sequence[str],
 ) -> None:
     """A run that waits for its start."""
     now = clock.time()
@@ -278,7 +277,7 @@ def history(session: Session, run: str) -> list[Change]:
     ]
 
 
-def records(session: Session, run: str, key: str | None) -> list[dict[str, Any]]:
+def records(session: Session, run: str, key: str | None = None) -> list[dict[str, Any]]:
     """A run's records, by key and step."""
     return [
         {**dict(row), "value": session.document(row["value"]), "time": session.moment(row["time"])}

@@ -15,6 +15,11 @@ def statements(session: Session) -> list[str]:
     return list(_described(session))
 
 
+def text(session: Session) -> str:
+    """The schema as it is now, as SQL with its comments."""
+    return "\n\n".join(statements(session)) + "\n"
+
+
 def objects(session: Session) -> list[dict[str, Any]]:
     """Each table and view: kind, name, comment, and its columns with type and comment."""
     said = {

@@ -20,6 +20,9 @@ class Session(Protocol):
     stock: dict[str, list[int]] | None
     """Numbers for new rows, fetched ahead; None: none are."""
 
+    own: Any
+    """The columns that users added: `runbase.storage.sql.own_columns.OwnColumns`. The storage sets it."""
+
     def run(self, name: str, /, **params: Any) -> None: ...
     def changed(self, name: str, /, **params: Any) -> int: ...
     def many(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None: ...

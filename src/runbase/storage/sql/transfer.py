@@ -109,8 +109,9 @@ def load_around(session: Session, around: Around, places: Mapping[str, str]) -> 
     )
 
 
-def dump_runs(session: Session, ids: Sequence[str], own: Sequence[str]) -> list[RunDump]:
+def dump_runs(session: Session, ids: Sequence[str]) -> list[RunDump]:
     """Runs as plain data, in a fixed number of queries."""
+    own = list(session.own.of(session, "runs"))
     listed = session.each(ids)
     found: dict[str, RunDump] = {}
     for row in session.rows("runs_by_id", runs=listed):
@@ -139,9 +140,7 @@ def dump_runs(session: Session, ids: Sequence[str], own: Sequence[str]) -> list[
     return [found[run] for run in ids if run in found]
 
 
-def load_run(
-    session: Session, dump: RunDump, experiment: str, own: Sequence[str]
-) -> tuple[bool, bool]:
+def load_run(session: Session, dump: RunDump, experiment: str) -> tuple[bool, bool]:
     """A run put in; whether it is new here, and whether points of it were."""
     there = session.row("run_of_id", run=dump.id)
     if there is None:
@@ -154,18 +153,17 @@ def load_run(
             _clear_points(session, dump.id)
         _insert_points(session, dump)
     _insert_around(session, dump, new=there is None)
+    own = session.own.of(session, "runs")
     values = {name: value for name, value in dump.own.items() if name in own}
     if values and there is None:
         from runbase.storage.sql import edits
 
         fields = {**values, "updated_at": dump.fields["updated_at"]}
-        edits.set_run(session, dump.id, fields, own)
+        edits.set_run(session, dump.id, fields)
     return there is None, fuller
 
 
-def load_experiment(
-    session: Session, record: Experiment, own: Sequence[str], *, by_name: bool
-) -> tuple[str, bool]:
+def load_experiment(session: Session, record: Experiment, *, by_name: bool) -> tuple[str, bool]:
     """The id that an experiment has here, and whether it is new; `by_name`: one of its name will do."""
     if session.row("experiment_of_id", id=record.id) is not None:
         return record.id, False
@@ -192,12 +190,44 @@ def load_experiment(
             "updated_at",
         )
     }
+    own = session.own.of(session, "experiments")
     fields |= {
         name: value for name, value in record.columns.items() if name in own and value is not None
     }
     created = record.created_at.timestamp()
-    edits.create_experiment(session, record.name, fields, own, created=created, id=record.id)
+    edits.create_experiment(session, record.name, fields, record.id, created=created)
     return record.id, True
+
+
+def load_experiments(
+    session: Session, records: Sequence[Experiment], *, by_name: bool
+) -> dict[str, str]:
+    """Store experiments of another database; by the id that each has there, the one that it has here."""
+    placed = [
+        (record, *load_experiment(session, record, by_name=by_name))
+        for record in sorted(records, key=lambda record: record.created_at)
+    ]
+    for record, here, new in placed:
+        if new and record.parent_id is not None:
+            load_descent(session, here, record.parent_id)
+    return {record.id: here for record, here, _ in placed}
+
+
+def load(session: Session, dumps: Sequence[RunDump], places: Mapping[str, str]) -> tuple[int, int]:
+    """Store runs of another database.
+
+    Args:
+        session: a session that writes.
+        dumps: the runs.
+        places: by the id of an experiment there, its id here.
+
+    Returns:
+        How many runs are new, and how many had points that were not here.
+    """
+    session.rows("lock_runs", runs=session.each(sorted(dump.id for dump in dumps)))
+    done = [load_run(session, dump, places[dump.experiment_id]) for dump in dumps]
+    load_links(session, dumps)
+    return sum(new for new, _ in done), sum(fuller for _, fuller in done)
 
 
 def load_descent(session: Session, experiment: str, parent: str) -> None:

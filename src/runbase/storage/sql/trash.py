@@ -51,3 +51,29 @@ def old(session: Session, before: float) -> tuple[list[str], list[str]]:
     runs = [row["id"] for row in session.rows("runs_in_the_bin", before=moment)]
     experiments = [row["id"] for row in session.rows("experiments_in_the_bin", before=moment)]
     return runs, experiments
+
+
+def purge(session: Session, kind: str, ids: Sequence[str]) -> list[str]:
+    """Delete permanently, with all that belongs to it; the folders that held the runs' files."""
+    return (purge_runs if kind == "run" else purge_experiments)(session, ids)
+
+
+def purged(session: Session, ids: Sequence[str]) -> set[str]:
+    """Which of some runs were deleted permanently."""
+    return {row["id"] for row in session.rows("purged_of", ids=session.each(ids))}
+
+
+def folders(session: Session, ids: Sequence[str]) -> list[str]:
+    """The folders that only these runs have files in."""
+    return [row["folder"] for row in session.rows("folders_of_runs", ids=session.each(ids))]
+
+
+def uploads(session: Session, ids: Sequence[str]) -> list[str]:
+    """The URLs of what these runs uploaded and no other run refers to."""
+    return [row["uri"] for row in session.rows("uploads_of_runs", ids=session.each(ids))]
+
+
+def runs_of_experiments(session: Session, experiments: Sequence[str]) -> list[str]:
+    """The ids of the runs of experiments, deleted ones included."""
+    rows = session.rows("runs_of_experiments", ids=session.each(experiments))
+    return [row["id"] for row in rows]

@@ -221,6 +221,51 @@ def end(
     return True
 
 
+def finish(
+    session: Session,
+    run: str,
+    attempt: int,
+    status: Status,
+    *,
+    error: Mapping[str, Any] | None = None,
+    metrics: Points | None = None,
+) -> bool:
+    """Record the last metrics of a claimed trial and its end; False where the claim is lost: nothing changes."""
+    if not end(session, run, attempt, status, error):
+        return False
+    if metrics is not None:
+        log(session, run, metrics)
+    return True
+
+
+def add_one(session: Session, experiment: str, new: NewTrial) -> int:
+    """Queue a trial; its number."""
+    return add(session, experiment, [new])()
+
+
+def enqueue(session: Session, run: str, due: float) -> None:
+    """Make a run that waits a trial of its experiment's queue, due at a time in seconds since the epoch."""
+    session.run("enqueue_run", run=run, due=session.time(due))
+
+
+def set_attribute_once(session: Session, run: str, scope: str, key: str, value: Any) -> Any:
+    """Set an attribute unless it is set and the trial runs or has ended; the value that holds."""
+    row = {"of": run, "scope": scope, "key": key, **typed_values.typed(value)}
+    session.run("assign_attribute", **row)
+    return attributes.get(session, "run", [run], scope)[run][key]
+
+
+def expire_and_list_due(session: Session, experiment: str, by: float) -> list[TrialRow]:
+    """Return the claims that ran out to the queue, and list the trials that are due."""
+    expire(session, experiment, server_time(session))
+    return due(session, experiment, by)[0]
+
+
+def count_on(session: Session, name: str) -> int:
+    """A number that this counter never gave before, from 1."""
+    return session.row("count_on", name=name)["value"]
+
+
 def log(session: Session, run: str, event: Points) -> None:
     """Points of a trial that keeps no journal."""
     session.rows("lock_runs", runs=session.each([run]))
@@ -368,7 +413,7 @@ def close(session: Session, run: str, ending: Ending) -> bool:
     return True
 
 
-def told(session: Session, experiment: str, after: int, also: Sequence[str]) -> list[Told]:
+def told(session: Session, experiment: str, after: int, also: Sequence[str] = ()) -> list[Told]:
     """Runs with all that tools keep about them, by number, in three queries, which are sent together."""
     # States are asked for first: what a trial that had ended by then has, it has for good.
     which = {"experiment": experiment, "after": after, "also": session.each(also)}

@@ -73,6 +73,7 @@ class Session:
 
     schema: str | None = "main"
     stock: dict[str, list[int]] | None = None
+    own: Any = None
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection

@@ -4,11 +4,15 @@ import math
 from collections.abc import Sequence
 from typing import Any, cast
 
-from runbase.model import Experiment, Link, Metric, Objective, Run
+from msgspec.structs import replace
+
+from runbase.model import Experiment, Metric, Objective, Run
 from runbase.space import Parameter
 from runbase.status import SILENCE, Phase, Status
-from runbase.storage.sql import runs, search_spaces
+from runbase.storage.sql import artifacts, attributes, links, runs, search_spaces
+from runbase.storage.sql.search import fields, find
 from runbase.storage.sql.session import Session
+from runbase.storage.types import Kind, Page, Query
 
 _MOMENTS = (
     "created_at",
@@ -22,11 +26,15 @@ _MOMENTS = (
     "due_at",
     "lease_until",
 )
+_NOT_DELETED = {"run": "r.deleted_at is null", "experiment": "e.deleted_at is null"}
+_DELETED = {"run": "r.deleted_at is not null", "experiment": "e.deleted_at is not null"}
+EVERYTHING = Query()
 _DOCUMENTS = ("git", "args", "env", "system")
 
 
-def runs_of(session: Session, ids: Sequence[str], own: Sequence[str]) -> list[Run]:
+def runs_of(session: Session, ids: Sequence[str]) -> list[Run]:
     """The runs of these ids, in their order; five queries in all."""
+    own = list(session.own.of(session, "runs"))
     listed = session.each(ids)
     names = ("runs_by_id", "params_of_runs", "tags_of_runs", "series_of_runs")
     run_rows, param_rows, tag_rows, series_rows = (
@@ -56,8 +64,9 @@ def runs_of(session: Session, ids: Sequence[str], own: Sequence[str]) -> list[Ru
     ]
 
 
-def experiments_of(session: Session, ids: Sequence[str], own: Sequence[str]) -> list[Experiment]:
+def experiments_of(session: Session, ids: Sequence[str]) -> list[Experiment]:
     """The experiments of these ids, in their order; five queries in all."""
+    own = list(session.own.of(session, "experiments"))
     listed = session.each(ids)
     rows = {row["id"]: row for row in session.rows("experiments_by_id", experiments=listed)}
     tags: dict[str, dict[str, str | None]] = {}
@@ -89,12 +98,60 @@ def experiments_of(session: Session, ids: Sequence[str], own: Sequence[str]) -> 
     ]
 
 
-def links(session: Session, statement: str, key: str) -> list[Link]:
-    """What an object points to, and what points to it."""
-    return [
-        Link(from_id=row["from_id"], kind=row["kind"], to_id=row["to_id"])
-        for row in session.rows(statement, id=key)
-    ]
+def search_runs(session: Session, query: Query = EVERYTHING) -> Page[Run]:
+    """The runs that match a query, newest first unless ordered."""
+    page = find.search(
+        session, fields.RUNS, _conditions(query, "run"), session.own.of(session, "runs")
+    )
+    return Page(runs_of(session, page.ids), page.cursor)
+
+
+def search_experiments(session: Session, query: Query = EVERYTHING) -> Page[Experiment]:
+    """The experiments that match a query, newest first unless ordered."""
+    own = session.own.of(session, "experiments")
+    page = find.search(session, fields.EXPERIMENTS, _conditions(query, "experiment"), own)
+    return Page(experiments_of(session, page.ids), page.cursor)
+
+
+def count_runs(session: Session, query: Query) -> int:
+    """How many runs match a query's filter."""
+    own = session.own.of(session, "runs")
+    return find.count(session, fields.RUNS, _conditions(query, "run"), own)
+
+
+def whole_run(session: Session, run: str) -> Run | None:
+    """A run with its artifacts, states, attributes, links and uses; None where there is none of this id."""
+    records = runs_of(session, [run])
+    if not records:
+        return None
+    return replace(
+        records[0],
+        artifacts=artifacts.listing(session, run),
+        history=runs.history(session, run),
+        attributes=attributes.of_run(session, run),
+        links=links.of(session, "run", run),
+        uses=artifacts.uses(session, run),
+    )
+
+
+def _conditions(query: Query, kind: Kind) -> find.Query:
+    """A query with the conditions that its own fields stand for."""
+    conditions = [(_DELETED if query.deleted else _NOT_DELETED)[kind]]
+    values: dict[str, Any] = {}
+    if query.experiment is not None:
+        conditions.append(
+            "r.experiment_id = :experiment" if kind == "run" else "e.id = :experiment"
+        )
+        values["experiment"] = query.experiment
+    return find.Query(
+        where=query.where,
+        order_by=query.order_by,
+        limit=query.limit,
+        offset=query.offset,
+        after=query.after,
+        conditions=tuple(conditions),
+        values=values,
+    )
 
 
 def _experiment(

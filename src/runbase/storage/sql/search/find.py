@@ -157,22 +157,6 @@ def known(session: Session, subject: Subject, family: str) -> list[str]:
     return [row[0] for row in session.query(query, {})] if query else []
 
 
-def own_columns(rows: list[Any], names: frozenset[str], alias: str) -> dict[str, Column]:
-    """Columns that users added to a table, as filters may name them."""
-    found: dict[str, Column] = {}
-    for row in rows:
-        if row["name"] not in names:
-            found[row["name"]] = Column(f'{alias}."{row["name"]}"', _kind(row["type"]))
-    return found
-
-
-def _kind(declared: str) -> Any:
-    words = declared.lower()
-    if any(word in words for word in ("int", "real", "floa", "doub", "num", "dec", "serial")):
-        return "number"
-    return "time" if words.startswith("timestamp with time") else "text"
-
-
 def _check(query: Query) -> None:
     if query.limit is not None and query.limit < 0:
         raise UsageError(f"limit is {query.limit}, and a page has no fewer than 0 rows")

@@ -1,0 +1,31 @@
+"""How far journals have been ingested, and what of them could not be stored."""
+
+from collections.abc import Sequence
+
+from runbase.events import Problem
+from runbase.storage.sql.session import Session
+
+
+def problems(
+    session: Session, run: str | None = None, limit: int = 100
+) -> list[tuple[str, Problem]]:
+    """What could not be stored, of a run or of all (the newest first): the run's id, and the problem."""
+    if run is None:
+        rows = session.rows("newest_problems", limit=limit)
+    else:
+        rows = session.rows("problems_of_run", run=run)[:limit]
+    return [
+        (row["run_id"], Problem(row["file"], row["offset"], row["reason"], row["line"]))
+        for row in rows
+    ]
+
+
+def offsets(session: Session, journals: Sequence[str]) -> dict[str, int]:
+    """How many bytes of each journal have been ingested; unknown journals are left out."""
+    rows = session.rows("journal_offsets", journals=session.each(journals))
+    return {row["id"]: row["offset"] for row in rows}
+
+
+def totals(session: Session) -> dict[str, int]:
+    """How many experiments, runs, points, journals, lines and damaged lines there are."""
+    return dict(session.row("totals")) | dict(session.row("journal_totals"))

@@ -1,0 +1,29 @@
+"""Links between runs, and between experiments."""
+
+from runbase.errors import UsageError
+from runbase.model import Link
+from runbase.storage.sql.session import Session
+from runbase.storage.types import Kind
+
+
+def link(session: Session, kind: Kind, from_id: str, name: str, to_id: str) -> None:
+    """Link one run or experiment to another; the same link twice is one."""
+    if from_id == to_id:
+        raise UsageError(f"a {kind} cannot link to itself")
+    statement = "link_runs" if kind == "run" else "link_experiments"
+    session.run(statement, from_id=from_id, kind=name, to_id=to_id)
+
+
+def unlink(session: Session, kind: Kind, from_id: str, name: str | None, to_id: str) -> int:
+    """Remove links; how many there were."""
+    statement = "unlink_runs" if kind == "run" else "unlink_experiments"
+    return session.changed(statement, from_id=from_id, kind=name, to_id=to_id)
+
+
+def of(session: Session, kind: Kind, key: str) -> list[Link]:
+    """The links that begin or end at a run or an experiment."""
+    statement = "links_of_run" if kind == "run" else "links_of_experiment"
+    return [
+        Link(from_id=row["from_id"], kind=row["kind"], to_id=row["to_id"])
+        for row in session.rows(statement, id=key)
+    ]
