@@ -12,38 +12,12 @@ from typing import Any, cast
 import msgspec
 
 from runbase.errors import UsageError, suggestion
+from runbase.filesystems import on_network
 from runbase.secrets import mask_text
 from runbase.storage.address import without_password
 
 HOME_NAME = ".runbase"
 DATABASE_NAME = "runbase.db"
-NETWORK_FILE_SYSTEMS = frozenset(
-    [
-        "nfs",
-        "nfs4",
-        "cifs",
-        "smb",
-        "smb3",
-        "smbfs",
-        "ncpfs",
-        "afs",
-        "lustre",
-        "gpfs",
-        "beegfs",
-        "ceph",
-        "glusterfs",
-        "fuse.glusterfs",
-        "fuse.sshfs",
-        "fuse.s3fs",
-        "orangefs",
-        "pvfs2",
-        "panfs",
-        "9p",
-        "wekafs",
-        "vboxsf",
-    ]
-)
-
 DESCRIPTIONS = {
     "home": "folder with run folders and, by default, the database",
     "store": "database URL, or none: runs write files only",
@@ -57,6 +31,7 @@ DESCRIPTIONS = {
     "mode": "online, offline (files only) or disabled (nothing is kept)",
     "quiet": "do not print the line at a run's start",
     "finish_timeout": "seconds that finish() waits for the database",
+    "log": "what runbase reports of itself on standard error: debug, info, warning or error",
 }
 
 
@@ -107,6 +82,8 @@ def load(
         *_files(),
     ]
     values = {name: _first(name, layers) for name in DESCRIPTIONS}
+    if values["log"].value:
+        _report_to_stderr(str(values["log"].value))
     found = values["home"].value
     place = Path(found).expanduser().absolute() if found else find_home()
     if not found:
@@ -116,6 +93,22 @@ def load(
         url = f"sqlite:///{database(place)}"
         values["store"] = Setting(url, values["store"].source)
     return Settings(place, str(url), values)
+
+
+def _report_to_stderr(level: str) -> None:
+    """Send runbase's log to standard error, from a level on; the program's own logging stays as it is."""
+    import logging  # most programs do not ask for it
+
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        raise UsageError(f"the setting log is {level!r}; use debug, info, warning or error")
+    logger = logging.getLogger("runbase")
+    logger.setLevel(number)
+    if not any(handler.get_name() == "runbase" for handler in logger.handlers):
+        handler = logging.StreamHandler()
+        handler.set_name("runbase")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        logger.addHandler(handler)
 
 
 def find_home(start: Path | None = None) -> Path:
@@ -138,28 +131,6 @@ def database(home: Path) -> Path:
 def cache_folder() -> Path:
     """The user's cache, ours of it."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "runbase"
-
-
-def on_network(path: Path) -> bool:
-    """Whether a path lies on a network file system, where SQLite's locks do not hold."""
-    return file_system(path) in NETWORK_FILE_SYSTEMS
-
-
-def file_system(path: Path) -> str | None:
-    """The type of the file system that a path is on (or would be); None where it cannot be told."""
-    try:
-        mounts = Path("/proc/self/mounts").read_text("utf-8").splitlines()
-    except OSError:
-        return None
-    place = str(path.absolute())
-    best, kind = "", None
-    for line in mounts:
-        _, point, name, *_ = line.split(" ")
-        point = point.replace("\\040", " ")
-        inside = place == point or place.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= len(best):
-            best, kind = point, name
-    return kind
 
 
 def user_file() -> Path:

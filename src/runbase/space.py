@@ -64,13 +64,13 @@ def check(space: Mapping[str, Any]) -> dict[str, Parameter]:
                 raise UsageError(f"parameter {key!r} has no choices")
             if parameter.default is not None and parameter.default not in parameter.choices:
                 raise UsageError(
-                    f"the default of {key!r}, {parameter.default!r}, is no choice of it"
+                    f"the default of {key!r}, {parameter.default!r}, is not one of its choices"
                 )
         else:
             raise UsageError(f"parameter {key!r} is {parameter!r}; use Int, Float or Categorical")
         for other, values in parameter.when.items():
             if other == key or other not in space:
-                raise UsageError(f"{key!r} depends on {other!r}, which is no other parameter")
+                raise UsageError(f"{key!r} depends on {other!r}, which is not another parameter")
             if not values:
                 raise UsageError(f"{key!r} depends on no value of {other!r}")
     return dict(space)

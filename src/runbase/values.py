@@ -263,7 +263,7 @@ def to_seconds(value: Any) -> float:
         try:
             value = dt.datetime.fromisoformat(value)
         except ValueError as error:
-            raise UsageError(f"{value!r} is no date or time") from error
+            raise UsageError(f"{value!r} is not a date or time") from error
     if isinstance(value, dt.datetime):
         return (value if value.tzinfo else value.replace(tzinfo=dt.UTC)).timestamp()
     try:

@@ -332,7 +332,7 @@ def test_a_data_row_is_never_taken_for_the_header(store: runbase.Store, tree: Pa
     sidecar(folder)
     (folder / "metrics.csv").write_text("0,0.0\n1,0.5\n2,0.25\n")
     report = store.scan(tree)
-    assert "the first row of metrics.csv is no header: 0, 0.0" in report.problems[0]
+    assert "the first row of metrics.csv is not a header: 0, 0.0" in report.problems[0]
     [run] = store.runs()
     assert run.metrics == {}
     table(folder / "metrics.csv", [{"step": 0, "loss": 1.0}])
@@ -445,4 +445,4 @@ def test_the_command(tree: Path, tmp_path: Path) -> None:
     assert json.loads(done.stdout)["unchanged"] == 1
     done = subprocess.run([*command, "nowhere"], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "there is no folder" in done.stderr
+    assert "is not a folder" in done.stderr

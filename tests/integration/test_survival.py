@@ -214,7 +214,7 @@ def test_runs_out_of_reach_by_the_database(
         if dialect == "sqlite":  # a server that began a moment ago has heard of nobody yet
             assert store.sync().lost == 1
             assert store.run(run.id).status.value == "NODE_FAIL"
-            assert "no sign of life for" in (store.run(run.id).history[-1].reason or "")
+            assert "no heartbeat for" in (store.run(run.id).history[-1].reason or "")
         run._care.tell()
         assert store.run(run.id).status.value == "RUNNING"
         assert store.sync().lost == 0

@@ -29,7 +29,7 @@ LAYERS = """
     ingest settings
     storage analysis
     journal
-    capture coerce errors events ids model secrets space status values
+    capture coerce errors events filesystems ids model secrets space status values
 """
 """Packages and modules from top to bottom: an import goes down, or stays in its line. Late and type-only ones count."""
 LAYER = {

@@ -90,7 +90,7 @@ def _record(record: Mapping[str, Any], value: Any) -> str:
         case "image":
             return f'<img style="max-width:24em" src="{_data_url(value)}">'
         case "table":
-            rows = [[cell(cell, None) for cell in row] for row in value["rows"][:MOST_ROWS]]
+            rows = [[cell(item, None) for item in row] for row in value["rows"][:MOST_ROWS]]
             more = len(value["rows"]) - len(rows)
             said = f"{more} more rows" if more > 0 else ""
             return table([escape(str(name)) for name in value["columns"]], rows, said)

@@ -30,7 +30,7 @@ def safe_name(name: str) -> str:
     path = PurePosixPath(plain.replace("\\udc", "%").replace("\\", "%"))
     if path.is_absolute() or ".." in path.parts or not path.parts:
         raise InvalidValue(
-            f"{name!r} is no name for an artifact: it must stay below the run's folder"
+            f"{name!r} is not a valid name of an artifact: it must be a path below the run's folder"
         )
     return path.as_posix()
 
@@ -46,7 +46,7 @@ def sources(path: Path, name: str) -> Iterator[tuple[Path, str]]:
     elif path.exists():
         raise InvalidValue(f"{path} is neither a file nor a folder, and cannot be an artifact")
     else:
-        raise InvalidValue(f"there is no file {path} to log as an artifact")
+        raise InvalidValue(f"{path} does not exist and cannot be logged as an artifact")
 
 
 def copy(source: Path, target_folder: Path, name: str) -> Copied:

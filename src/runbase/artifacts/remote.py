@@ -56,5 +56,5 @@ def _system(url: str) -> tuple[Any, str]:
     except ImportError as error:  # it names the package that is missing, such as s3fs
         raise UsageError(f"{url} cannot be reached: {error}") from error
     except ValueError as error:
-        raise UsageError(f"{url} is no place that fsspec knows: {error}") from error
+        raise UsageError(f"{url} is not a location that fsspec supports: {error}") from error
     return found

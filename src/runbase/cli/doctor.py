@@ -12,9 +12,10 @@ import typer
 from runbase import __version__
 from runbase.cli import common
 from runbase.errors import RunbaseError, StoreCorrupt, UsageError
+from runbase.filesystems import file_system, on_network
 from runbase.ingest.cleanup import leftovers
 from runbase.ingest.sync import waiting
-from runbase.settings import DESCRIPTIONS, Settings, file_system, load, on_network
+from runbase.settings import DESCRIPTIONS, Settings, load
 from runbase.store.rebuild import set_aside
 from runbase.store.store import Store
 from runbase.store.store import open as open_store

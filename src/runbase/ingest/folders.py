@@ -116,7 +116,9 @@ def read_table(path: Path, known: int, *, over: bool) -> Table:
         rows.pop()  # a quoted cell with an end of line in it is still being written
     header = list(rows[0]) if rows else []
     if header and all(number_of(name) is not None for name in header):
-        raise Unreadable(f"the first row of {path.name} is no header: {', '.join(header[:3])}, …")
+        raise Unreadable(
+            f"the first row of {path.name} is not a header: {', '.join(header[:3])}, …"
+        )
     count, mark = divmod(known, 2**32)
     first = count
     if count and (over or len(rows) >= count):

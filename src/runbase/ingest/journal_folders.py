@@ -26,7 +26,7 @@ def read(folder: Path, names: Sequence[str], reached: Reached, keep: Keep) -> Fo
     heads = [(folder / name, opened(folder / name)) for name in names]
     known = [(path, head) for path, head in heads if head is not None]
     if not known:
-        raise Unreadable("its first line is damaged or not complete yet")
+        raise Unreadable("its first line is damaged or incomplete")
 
     def deliveries() -> Iterator[Delivery]:
         for path, head in known:

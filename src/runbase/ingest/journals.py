@@ -4,6 +4,7 @@ Keeps no state of its own: where to go on stands in the store, and moves with th
 transaction. Losing a race costs a read, never a point.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from functools import partial
@@ -21,6 +22,9 @@ FIRST_PIECE, LEAST_PIECE = 2**16, 2**12
 """Bytes of a journal that are read at once where there is a deadline: at first, and at least."""
 LARGEST_DELIVERY = 4 * 2**20
 """How many bytes of journals one transaction takes; short ones let other writers in."""
+
+
+_LOG = logging.getLogger(__name__)
 
 
 class Report(Struct):
@@ -71,7 +75,7 @@ def ingest_journal(
     head = opened(path)
     if head is None:
         if journal_size(path):
-            report.unreadable = [f"{path}: its first line is damaged or not complete yet"]
+            report.unreadable = [f"{path}: its first line is damaged or incomplete"]
         report.late = False
         return report
     offset = storage.offsets([head.journal]).get(head.journal, 0)
@@ -89,6 +93,7 @@ def ingest_journal(
         (applied,) = storage.apply([delivery_of(head, path, folder, batch)])
         rate = (batch.offset - batch.start) / max(time.perf_counter() - began, 1e-6)
         if applied.taken:
+            _LOG.debug("ingested %d lines of %s up to byte %d", batch.lines, path, batch.offset)
             report.lines += batch.lines
             report.problems = [*report.problems, *applied.problems]
             offset = batch.offset
@@ -97,6 +102,7 @@ def ingest_journal(
             report.late = False
             break
         else:  # another ingester was first: go on from where it has come to
+            _LOG.debug("another process ingested %s first", path)
             reached = storage.offsets([head.journal]).get(head.journal, 0)
             if reached <= offset:
                 report.late = False

@@ -1,12 +1,12 @@
-"""Tells runs that died without a word from runs that live.
+"""Finds runs whose processes are gone, and marks them as lost; finds lost runs that are alive.
 
-On the run's own host a process is looked for by pid and by when it began, so a paused process lives
-and a reused pid does not count. On other hosts the heartbeat file decides: its age is measured
-against a file that is touched beside it, by the file server's own clock, so no host's clock matters.
-Where that is out of reach too, the database tells: a running process gives it a sign of life once a
-minute, by the database's clock, and whoever looks at a run passes on what they found.
+On the run's own host, its process is looked up by pid and start time: a paused process is alive, and a reused pid does
+not count. On other hosts, the age of the heartbeat file decides, measured against a file that is touched beside it: by the
+file server's clock, so that no host's clock matters. Where the folder cannot be reached either, the heartbeat in the database
+decides, which a running process records once a minute by the database's clock.
 """
 
+import logging
 import os
 import time
 from contextlib import suppress
@@ -22,6 +22,7 @@ from runbase.status import SILENCE, Status
 from runbase.storage.protocol import Storage
 from runbase.storage.types import LiveRun
 
+_LOG = logging.getLogger(__name__)
 HEARTBEAT = "heartbeat"
 BEATS = 60.0
 """Seconds between two signs of life that the database is given of a run."""
@@ -51,18 +52,21 @@ def check_liveness(storage: Storage, home: Path, report: Report | None = None) -
             told, alive = True, run.silent < SILENCE
         seen = max(run.seen, beat or 0.0)
         if alive and run.lost:
+            _LOG.info("run %s is alive again", run.id)
             storage.mark_alive(run.id, time.time())
             report.found_alive += 1
         elif alive and not told and (run.silent is None or run.silent > BEATS):
             living.append(run.id)
         elif not alive and not run.lost and not (folder and is_written(folder)):
-            storage.mark_lost(run.id, seen, _reason(run, told))
+            reason = _reason(run, told)
+            _LOG.info("run %s is lost: %s", run.id, reason)
+            storage.mark_lost(run.id, seen, reason)
             report.lost += 1
             if folder is not None and not told:
                 with suppress(OSError):  # what the run itself does at its end
                     mask_file(folder / "output.log")
     if living:
-        storage.beat(living)
+        storage.heartbeat(living)
     return report
 
 
@@ -192,8 +196,10 @@ def _reason(run: LiveRun, told: bool) -> str:
     process = run.processes[0]
     if told:
         minutes = (run.silent or 0) / 60
-        return f"process {process.pid} on {process.host} gave no sign of life for {minutes:.0f} minutes"
-    return f"process {process.pid} on {process.host} is gone and left no word"
+        return (
+            f"process {process.pid} on {process.host} sent no heartbeat for {minutes:.0f} minutes"
+        )
+    return f"process {process.pid} on {process.host} exited without closing the run"
 
 
 def _started_by_psutil(pid: int) -> str | None:

@@ -95,7 +95,7 @@ def importer_for(source: str, system: str | None = None) -> str | None:
     """The system whose record a source is; None where none of them knows it."""
     if system is not None:
         if system not in _RECORDS:
-            raise UsageError(f"there is no importer {system!r}; there are {', '.join(SYSTEMS)}")
+            raise UsageError(f"no importer is named {system!r}; known: {', '.join(SYSTEMS)}")
         return system
     systems = _SERVERS if is_address(source) else _RECORDS
     found = next((name for name in systems if importer(name, source).recognises(source)), None)
@@ -111,7 +111,7 @@ def check_known(source: str, system: str | None = None) -> str:
     found = importer_for(source, system)
     if found is None:
         if "://" not in source and not Path(source).expanduser().exists():
-            raise NotFound(f"there is no {source} to import")
+            raise NotFound(f"{source} does not exist")
         raise UsageError(f"{source} is not a record that runbase knows; known: {KNOWN}")
     return found
 
@@ -119,7 +119,7 @@ def check_known(source: str, system: str | None = None) -> str:
 def check_store_file(path: Path) -> None:
     """Check that a file may be a store of runbase: NotFound, or UsageError that names what can be imported."""
     if not path.is_file():
-        raise NotFound(f"there is no file {path} to import")
+        raise NotFound(f"{path} does not exist")
     if is_database(str(path)):
         found = database_tables(str(path))
         if not found or "series" in found:  # none: a damaged database, which opening it says better

@@ -96,7 +96,7 @@ def scan(
     """
     began = time.perf_counter()
     if not root.is_dir():
-        raise UsageError(f"there is no folder {root} to scan")
+        raise UsageError(f"{root} is not a folder")
     report = ScanReport()
     known = storage.scans(str(root))
     problems: list[str] = []
@@ -120,7 +120,7 @@ def scan(
             progress(done, len(changed))
     if settled:
         storage.put_scans([replace(known[f.path], stamp=f.stamp) for f in settled])
-    report.missing = storage.folders_gone(gone) if gone else 0
+    report.missing = storage.mark_missing(gone) if gone else 0
     report.seconds = time.perf_counter() - began
     return report
 
@@ -172,7 +172,7 @@ def _take(
     storage.update_runs(changes)
     living = [one.folder.run for one in read if one.folder.live]
     if living:
-        storage.beat(living)
+        storage.heartbeat(living)
     # Last: where a scan was stopped before this, the next one reads these folders again.
     scanned = [_kept(one, place) for one in read]
     report.returned += storage.put_scans(scanned) if scanned else 0

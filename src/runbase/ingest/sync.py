@@ -63,7 +63,7 @@ def _sync(
             head = opened(path)
             if head is None:
                 if _size(path):
-                    reason = "its first line is damaged or not complete yet"
+                    reason = "its first line is damaged or incomplete"
                     report.unreadable = [*report.unreadable, f"{path}: {reason}"]
                 continue
             left = _size(path) - known.get(head.journal, 0)

@@ -73,7 +73,7 @@ def copy(
     records = [e for e in known if everything or e.id in wanted]
     report = Copied(experiments=len(records), runs=len(runs))
     places = target.load_experiments(records, by_name=by_name)
-    target.load_around(source.dump_around([e.id for e in records]), places)
+    target.load_related(source.dump_related([e.id for e in records]), places)
     ids = [run.id for run in runs]
     for start in range(0, len(ids), BATCH):
         dumps = source.dump(ids[start : start + BATCH])
@@ -97,7 +97,7 @@ def salvage(
         NotFound: there is no such file.
     """
     if not file.is_file():
-        raise NotFound(f"there is no file {file} to take anything over from")
+        raise NotFound(f"{file} does not exist")
     report = Salvaged()
     try:
         source = open_storage(f"sqlite:///{file.absolute()}", create=False)
@@ -116,7 +116,7 @@ def salvage(
         if progress:
             progress(number, len(ids))
     try:
-        target.load_around(source.dump_around(list(places)), places)
+        target.load_related(source.dump_related(list(places)), places)
         gone = "select id from runs where deleted_at is not null"
         target.delete("run", [str(row[0]) for row in source.sql(gone)])
         target.purge("run", [str(row[0]) for row in source.sql("select id from purged")])

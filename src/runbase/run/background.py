@@ -92,7 +92,7 @@ class Care:
         """A sign of life to the database."""
         if self.store is not None:
             self._told = time.monotonic()
-            storage_for(self.store).beat([self.run])
+            storage_for(self.store).heartbeat([self.run])
 
     def _yield_to_training(self, took: float) -> bool:
         """Sleep; False when the run has ended, and its own thread does the rest at full speed."""

@@ -14,6 +14,7 @@ from runbase.capture import facts, output, slurm
 from runbase.coerce import as_params, as_tags
 from runbase.errors import UsageError
 from runbase.events import Captured, Noted, Started, Tags
+from runbase.filesystems import on_network
 from runbase.journal import JournalWriter
 from runbase.run import background, exit_hooks, slurm_requeue
 from runbase.run.background import Care, beat
@@ -21,7 +22,7 @@ from runbase.run.context import OpenStore, enclosing_run
 from runbase.run.lease import Held, Lease
 from runbase.run.resolve import ATTEMPT, next_step, nowhere, open_run
 from runbase.run.run import Run
-from runbase.settings import Settings, load, on_network
+from runbase.settings import Settings, load
 from runbase.status import Status
 from runbase.storage.address import without_password
 

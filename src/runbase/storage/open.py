@@ -41,6 +41,6 @@ def open_storage(url: str, *, create: bool = True, timeout: float = 60.0) -> Sto
         driver = PostgresDriver(postgres_address(url), create=create, timeout=timeout)
         return SqlStorage(driver, create=create)
     raise UsageError(
-        f"{mask_text(without_password(url))!r} is no database runbase knows; use sqlite:///path/runbase.db, a path to "
+        f"{mask_text(without_password(url))!r} is not a database that runbase supports; use sqlite:///path/runbase.db, a path to "
         "a file, or postgresql://user@host/database"
     )

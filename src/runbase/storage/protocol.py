@@ -84,7 +84,7 @@ class Storage(TrialStorage, Protocol):
         """Folders as they were read; how many of their runs had been missing."""
         ...
 
-    def folders_gone(self, missing: Sequence[Scanned]) -> int:
+    def mark_missing(self, missing: Sequence[Scanned]) -> int:
         """Folders that are not there any more; how many runs have none left, and are marked."""
         ...
 
@@ -93,7 +93,7 @@ class Storage(TrialStorage, Protocol):
         """Runs in an active state, and those taken for lost."""
         ...
 
-    def beat(self, alive: Sequence[str]) -> None:
+    def heartbeat(self, alive: Sequence[str]) -> None:
         """They live: a sign of it by the database's clock; those that were taken for lost are found again."""
         ...
 
@@ -255,7 +255,7 @@ class Storage(TrialStorage, Protocol):
         """
         ...
 
-    def in_the_bin(self, before: float) -> tuple[list[str], list[str]]:
+    def deleted_before(self, before: float) -> tuple[list[str], list[str]]:
         """Ids of runs, and of experiments, that were deleted before a moment."""
         ...
 
@@ -267,7 +267,7 @@ class Storage(TrialStorage, Protocol):
         """What these runs uploaded and nobody else refers to: URLs."""
         ...
 
-    def below(self, experiments: Sequence[str]) -> list[str]:
+    def runs_of_experiments(self, experiments: Sequence[str]) -> list[str]:
         """The ids of the runs of experiments, the deleted ones too."""
         ...
 
@@ -286,11 +286,11 @@ class Storage(TrialStorage, Protocol):
         """Experiments from elsewhere; by the id that each had, the one that it has here."""
         ...
 
-    def dump_around(self, experiments: Sequence[str]) -> Any:
+    def dump_related(self, experiments: Sequence[str]) -> Any:
         """Links of experiments, and what tools keep about them, as plain data."""
         ...
 
-    def load_around(self, around: Any, places: Mapping[str, str]) -> None:
+    def load_related(self, around: Any, places: Mapping[str, str]) -> None:
         """They put in, by the ids that the experiments have here; what is here already stays."""
         ...
 

@@ -14,7 +14,7 @@ from runbase.status import Status
 from runbase.storage.types import Claimed, Kind, NewTrial, Observation, Told, TrialRow
 
 
-class Lane(Protocol):
+class TrialWriter(Protocol):
     """A way for trials that one process makes, runs and ends. What it is told is on its way to the database
     when a call returns, in order, and survives the end of the process; `settle` waits for it.
     """
@@ -26,15 +26,15 @@ class Lane(Protocol):
         """Make one that runs; its number."""
         ...
 
-    def suggest(self, run: str, key: str, value: Any, suggested: str) -> None:
+    def set_param(self, run: str, key: str, value: Any, suggested: str) -> None:
         """A parameter that an optimizer chose, and from what."""
         ...
 
-    def tell(self, run: str, scope: str, key: str, value: Any) -> None:
+    def set_attribute(self, run: str, scope: str, key: str, value: Any) -> None:
         """An attribute."""
         ...
 
-    def close_trial(
+    def finish_trial(
         self,
         run: str,
         status: Status,
@@ -47,11 +47,11 @@ class Lane(Protocol):
         """Its end; False where it has ended."""
         ...
 
-    def told(self, experiment: str, after: int, also: Sequence[str] = ()) -> list[Told]:
+    def trial_updates(self, experiment: str, after: int, also: Sequence[str] = ()) -> list[Told]:
         """As `Storage.told`, behind all that was said here."""
         ...
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Wait until the database has all of it."""
         ...
 
@@ -71,11 +71,11 @@ class TrialStorage(Protocol):
         """The next one that waits, for this runner alone, until `lease` seconds have gone by."""
         ...
 
-    def take_trial(self, run: str, runner: str, lease: float) -> Claimed | None:
+    def claim_trial_by_id(self, run: str, runner: str, lease: float) -> Claimed | None:
         """A certain one, if it waits, for this runner alone."""
         ...
 
-    def untake_trial(self, run: str, attempt: int) -> bool:
+    def undo_claim(self, run: str, attempt: int) -> bool:
         """A claim is to have been none: it leaves no trace; False where it is lost."""
         ...
 
@@ -119,23 +119,23 @@ class TrialStorage(Protocol):
         """One that waits runs; False where it does not wait (any more)."""
         ...
 
-    def tell(self, run: str, scope: str, key: str, value: Any) -> bool:
+    def set_attribute(self, run: str, scope: str, key: str, value: Any) -> bool:
         """Set an attribute of a trial; False where it has ended, and then nothing changes."""
         ...
 
-    def assign(self, run: str, scope: str, key: str, value: Any) -> Any:
+    def set_attribute_once(self, run: str, scope: str, key: str, value: Any) -> Any:
         """Set an attribute unless it is set and the trial runs or has ended; the value that holds."""
         ...
 
-    def tell_status(self, run: str, status: Status, time: float, source: str) -> bool:
+    def set_trial_status(self, run: str, status: Status, time: float, source: str) -> bool:
         """A state on the way, with the tool's own word; False where it said so of RUNNING, or it has ended."""
         ...
 
-    def suggest(self, run: str, key: str, value: Any, suggested: str) -> bool:
+    def set_param(self, run: str, key: str, value: Any, suggested: str) -> bool:
         """Set a parameter that an optimizer chose, and from what; False where the trial has ended."""
         ...
 
-    def close_trial(
+    def finish_trial(
         self,
         run: str,
         status: Status,
@@ -152,11 +152,11 @@ class TrialStorage(Protocol):
         """
         ...
 
-    def lane(self) -> Lane:
+    def trial_writer(self) -> TrialWriter:
         """A way for one process's own trials, on which it need not wait for each statement."""
         ...
 
-    def told(self, experiment: str, after: int, also: Sequence[str] = ()) -> list[Told]:
+    def trial_updates(self, experiment: str, after: int, also: Sequence[str] = ()) -> list[Told]:
         """An experiment's runs behind a number, and these, with what tools keep about them, by number."""
         ...
 
@@ -175,7 +175,7 @@ class TrialStorage(Protocol):
         """Number of a configuration → its parameters."""
         ...
 
-    def silent(self, experiment: str, seconds: float) -> list[int]:
+    def stale_trials(self, experiment: str, seconds: float) -> list[int]:
         """The numbers of trials that run, and gave no sign of life for so long."""
         ...
 
@@ -191,7 +191,7 @@ class TrialStorage(Protocol):
         """
         ...
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Wait for all that is on its way, on every lane."""
         ...
 

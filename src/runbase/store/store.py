@@ -76,7 +76,9 @@ class Store(
         Returns:
             A report of what was ingested.
         """
-        if self.home is None:  # opened by its database alone: only the runs of this process write to it
+        if (
+            self.home is None
+        ):  # opened by its database alone: only the runs of this process write to it
             return flush_into(self.address)
         if patience is None:
             report = sync(self.storage, self.home, progress=progress)

@@ -88,7 +88,7 @@ class TrashMethods(StoreBase):
         """
         if (files or journals is not None) and self.home is None:
             raise UsageError("files and journals are a home's, and this store was opened without")
-        runs, experiments = self.storage.in_the_bin(time.time() - older_than)
+        runs, experiments = self.storage.deleted_before(time.time() - older_than)
         if where is not None:
             runs = [*runs, *(run.id for run in self.storage.runs(Query(where=where)) if run.ended)]
         found: dict[Kind, list[str]] = {"run": runs, "experiment": experiments}
@@ -117,7 +117,9 @@ class TrashMethods(StoreBase):
         )
 
     def _purge(self, found: dict[Kind, list[str]], dry_run: bool = False) -> Purged:
-        runs = dict.fromkeys([*found["run"], *self.storage.below(found["experiment"])])
+        runs = dict.fromkeys(
+            [*found["run"], *self.storage.runs_of_experiments(found["experiment"])]
+        )
         folders = self.storage.folders(list(runs))
         uploads = self.storage.uploads(list(runs))
         size = sum(self._size(folder) for folder in folders)

@@ -396,7 +396,7 @@ class StorageContract:
         assert not any(run.alive for run in storage.runs())
         assert storage.live_runs()[0].silent is None
 
-        storage.beat([first, ended])
+        storage.heartbeat([first, ended])
         assert {run.id: run.alive for run in storage.runs()} == {
             first: True,
             second: False,
@@ -417,7 +417,7 @@ class StorageContract:
         journal = Journal(storage)
         journal.write(Started(time=T0))
         storage.mark_lost(journal.run, T0, "gone")
-        storage.beat([journal.run, "0" * 32])
+        storage.heartbeat([journal.run, "0" * 32])
         assert storage.runs()[0].status is Status.RUNNING
         assert storage.runs()[0].alive
 

@@ -101,14 +101,14 @@ class Trial(Storage.Trial):
                 "they come with the status that ends it"
             )
         ours = terms.STATUSES[status]
-        if self._access.storage.tell_status(self.run, ours, when, status.name):
+        if self._access.storage.set_trial_status(self.run, ours, when, status.name):
             return True
         _LOG.warning("Trial %s: it runs or has ended, and cannot be %s", self, status.name)
         return False
 
     def _complete(self, status: Word, when: float, metrics: Mapping[str, Any]) -> None:
         told = {key: terms.plain(value) for key, value in metrics.items()}
-        closed = self._access.storage.close_trial(
+        closed = self._access.storage.finish_trial(
             self.run,
             terms.STATUSES[status],
             attributes={RESULT: told} if told else None,
@@ -137,7 +137,7 @@ class Trial(Storage.Trial):
         super().update_telemetry(status, timestamp, metrics)
         if not status.is_completed():  # `update` records the end
             when, ours = terms.utc(timestamp).timestamp(), terms.STATUSES[status]
-            self._access.storage.tell_status(self.run, ours, when, status.name)
+            self._access.storage.set_trial_status(self.run, ours, when, status.name)
         samples = [
             (terms.utc(when).timestamp(), key, terms.plain(value)) for when, key, value in metrics
         ]
@@ -155,7 +155,7 @@ class Trial(Storage.Trial):
             trial_runner_id: the runner's number, or a TrialRunner.
         """
         wanted = int(getattr(trial_runner_id, "trial_runner_id", trial_runner_id))
-        held = self._access.storage.assign(self.run, KEPT, "trial_runner", wanted)
+        held = self._access.storage.set_attribute_once(self.run, KEPT, "trial_runner", wanted)
         if held != wanted:
             _LOG.warning("Trial %s stays with runner %s; %s asked for it", self, held, wanted)
         self._trial_runner_id = int(held)
@@ -179,7 +179,7 @@ class Trial(Storage.Trial):
     def claim(self, keeper: Keeper) -> bool:
         """Claim it for this process; False where it does not wait any more."""
         runner = this_runner()
-        claimed = self._access.storage.take_trial(self.run, runner, LEASE)
+        claimed = self._access.storage.claim_trial_by_id(self.run, runner, LEASE)
         if claimed is None:
             return False
         held = Held(run=self.run, attempt=claimed.attempt, runner=runner, seconds=LEASE)
@@ -195,7 +195,7 @@ class Trial(Storage.Trial):
     def untake(self) -> None:
         """Undo the claim without a trace: the scheduler only looked at the trial."""
         if self._lease is not None:
-            self._access.storage.untake_trial(self.run, self._lease.held.attempt)
+            self._access.storage.undo_claim(self.run, self._lease.held.attempt)
             self._attempt = None
             self._let_go()
 

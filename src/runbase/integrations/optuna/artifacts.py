@@ -125,7 +125,7 @@ class RunbaseArtifactStore:
 
     def _told(self, artifact_id: str) -> tuple[str | None, dict[str, Any]]:
         """The run that an artifact belongs to, and what Optuna says of it."""
-        self._storage.settle()
+        self._storage.flush()
         rows = self._store.sql(
             "select run_id, text from attributes where scope = 'system' and key = :key",
             {"key": f"{_KEY}{artifact_id}"},

@@ -12,7 +12,6 @@ Finished trials never change, so each process reads them once; only what is new 
 """
 
 import json
-import uuid
 from collections.abc import Callable, Container, Sequence
 from copy import deepcopy as copied
 from datetime import datetime
@@ -23,17 +22,15 @@ from optuna.distributions import (
     check_distribution_compatibility,
     json_to_distribution,
 )
-from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
-from optuna.storages import BaseStorage
-from optuna.storages._base import DEFAULT_STUDY_NAME_PREFIX
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages._heartbeat import BaseHeartbeat
-from optuna.study import Study, StudyDirection
-from optuna.study._frozen import FrozenStudy
+from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 import runbase
 from runbase.ids import name_for, new_id
 from runbase.integrations.optuna.artifacts import RunbaseArtifactStore
+from runbase.integrations.optuna.studies import Studies
 from runbase.integrations.optuna.trials import (
     NUMBERS,
     STATES,
@@ -45,16 +42,14 @@ from runbase.integrations.optuna.trials import (
     is_native,
     local,
     new_trial,
-    objectives_of,
     scopes_of,
     suggestion,
     suggestions,
 )
-from runbase.storage.protocol import Storage
 from runbase.storage.types import NewTrial
 
 
-class RunbaseStorage(BaseStorage, BaseHeartbeat):
+class RunbaseStorage(Studies, BaseHeartbeat):
     """A store as Optuna's storage. Thread-safe; pickles, and is opened anew in the other process.
 
     Args:
@@ -83,96 +78,7 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
         self._address = store if isinstance(store, str) or store is None else store.address
         self._store = store if isinstance(store, runbase.Store) else runbase.open(store, sync=False)
         self._studies: dict[int, Known] = {}
-        self._lane = self._storage.lane()
-
-    # Studies
-
-    def create_new_study(
-        self, directions: Sequence[StudyDirection], study_name: str | None = None
-    ) -> int:
-        """A new experiment; DuplicatedStudyError where there is one of the name."""
-        name = study_name
-        if name is None:
-            name = f"{DEFAULT_STUDY_NAME_PREFIX}{uuid.uuid4()}"
-        number = self._storage.count_on("optuna")
-        experiment = new_id()
-        fields = {"objectives": objectives_of(directions), "method": "optuna"}
-        found = self._storage.get_or_create_experiment(name, fields, experiment)
-        if found != experiment:
-            raise DuplicatedStudyError(
-                f"there is an experiment {name!r} already; another name, or load_if_exists=True"
-            )
-        self._adopt(experiment, number, directions)
-        return number
-
-    def delete_study(self, study_id: int) -> None:
-        """The experiment goes into the bin, from where it can be restored."""
-        study = self._study(study_id)
-        self._storage.delete("experiment", [study.experiment])
-        del self._studies[study_id]
-
-    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
-        """Set one."""
-        self._put_study(study_id, "user", key, value)
-
-    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
-        """Set one."""
-        self._put_study(study_id, "system", key, value)
-
-    def get_study_id_from_name(self, study_name: str) -> int:
-        """An experiment that is no study yet, and has objectives, becomes one."""
-        rows = self._store.sql(
-            "select e.id, a.number from experiments e left join experiment_attributes a "
-            "on a.experiment_id = e.id and a.scope = '_optuna' and a.key = 'id' "
-            "where e.name = :name and e.deleted_at is null order by e.created_at desc limit 1",
-            {"name": study_name},
-        )
-        if not rows:
-            raise KeyError(f"there is no study {study_name!r}")
-        experiment, number = rows[0]
-        if number is None:
-            return self._adopt_experiment(experiment)
-        return int(number)
-
-    def get_study_name_from_id(self, study_id: int) -> str:
-        """The experiment's name."""
-        return self._study(study_id).name
-
-    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
-        """As they were given."""
-        return self._directions(self._study(study_id).experiment)
-
-    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
-        """All of them."""
-        return self._study_attributes(study_id, "user")
-
-    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
-        """All of them."""
-        return self._study_attributes(study_id, "system")
-
-    def get_all_studies(self) -> list[FrozenStudy]:
-        """Every experiment that is a study."""
-        rows = self._store.sql(
-            "select e.id, e.name, a.number from experiments e join experiment_attributes a "
-            "on a.experiment_id = e.id and a.scope = '_optuna' and a.key = 'id' "
-            "where e.deleted_at is null order by a.number"
-        )
-        ids = [row[0] for row in rows]
-        user, system, own = (
-            self._storage.attributes("experiment", ids, scope)
-            for scope in ("user", "system", "optuna")
-        )
-        return [
-            FrozenStudy(
-                study_name=name,
-                direction=None,
-                directions=[StudyDirection[word] for word in own[key]["directions"]],
-                user_attrs=user[key],
-                system_attrs=system[key],
-                study_id=int(number),
-            )
-            for key, name, number in rows
-        ]
+        self._writer = self._storage.trial_writer()
 
     # Trials
 
@@ -192,7 +98,7 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
             attributes={} if template_trial is None else scopes_of(template_trial),
         )
         if template_trial is None:
-            number = self._lane.add_trial(study.experiment, new) - 1
+            number = self._writer.add_trial(study.experiment, new) - 1
             study.running[number] = new_trial(number, study_id << NUMBERS | number, now)
         else:
             number = self._storage.add_trial(study.experiment, new) - 1
@@ -217,9 +123,9 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
         suggested = suggestion(distribution, param_value_internal)
         own = study.running.get(number)
         if own is not None:
-            self._lane.suggest(run, param_name, value, suggested)
+            self._writer.set_param(run, param_name, value, suggested)
             own.distributions[param_name], own.params[param_name] = distribution, value
-        elif not self._storage.suggest(run, param_name, value, suggested):
+        elif not self._storage.set_param(run, param_name, value, suggested):
             raise self._ended(study, number)
         study.distributions.setdefault(param_name, distribution)
 
@@ -244,11 +150,11 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
         if own is None:
             kept = self._storage.attributes("run", [run], "intermediate")[run]
             metrics = final_values(values) + curve({int(step): v for step, v in kept.items()})
-            closed = self._storage.close_trial(
+            closed = self._storage.finish_trial(
                 run, STATES[state], attributes=told, metrics=metrics, ended=now.timestamp()
             )
         else:
-            closed = self._lane.close_trial(
+            closed = self._writer.finish_trial(
                 run,
                 STATES[state],
                 params=own.params,
@@ -334,13 +240,13 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
 
     def remove_session(self) -> None:
         """Wait until the database has all that was said."""
-        self._lane.settle()
+        self._writer.flush()
 
     # Signs of life
 
     def record_heartbeat(self, trial_id: int) -> None:
         """A sign of life, by the database's clock."""
-        self._storage.beat([self._trial(trial_id)[2]])
+        self._storage.heartbeat([self._trial(trial_id)[2]])
 
     def get_heartbeat_interval(self) -> int | None:
         """Seconds, or None."""
@@ -355,20 +261,20 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
     def _get_stale_trial_ids(self, study_id: int) -> list[int]:
         study = self._study(study_id)
         grace = self._grace if self._grace is not None else 2 * (self._interval or 30)
-        silent = self._storage.silent(study.experiment, grace)
+        silent = self._storage.stale_trials(study.experiment, grace)
         return [study_id << NUMBERS | number - 1 for number in silent]
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         state["_address"] = self._store.address
-        del state["_store"], state["_studies"], state["_lane"]
+        del state["_store"], state["_studies"], state["_writer"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._store = runbase.open(self._address, sync=False)
         self._studies = {}
-        self._lane = self._storage.lane()
+        self._writer = self._storage.trial_writer()
 
     # How it is done
 
@@ -377,29 +283,10 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
         """The store below."""
         return self._store
 
-    @property
-    def _storage(self) -> Storage:
-        return self._store.storage
-
-    def _study(self, study_id: int) -> Known:
-        study = self._studies.get(study_id)
-        if study is None:
-            rows = self._store.sql(
-                "select e.id, e.name from experiment_attributes a "
-                "join experiments e on e.id = a.experiment_id "
-                "where a.scope = '_optuna' and a.key = 'id' and a.number = :id "
-                "and e.deleted_at is null",
-                {"id": study_id},
-            )
-            if not rows:
-                raise KeyError(f"there is no study of id {study_id}")
-            study = self._studies.setdefault(study_id, Known(study_id, *rows[0]))
-        return study
-
     def _written(self, trial_id: int) -> tuple[Known, int, str]:
         """A trial's study, number and run, before something of it changes."""
         study, number, run = self._trial(trial_id)
-        if run in self._lane.lost:  # it has ended by others' hands
+        if run in self._writer.lost:  # it has ended by others' hands
             study.running.pop(number, None)
         if number in study.finished or number in study.ended:
             raise self._ended(study, number)
@@ -421,47 +308,13 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
             run = study.runs.setdefault(number, rows[0][0])
         return study, number, run
 
-    def _adopt(self, experiment: str, number: int, directions: Sequence[StudyDirection]) -> None:
-        words = [direction.name for direction in directions]
-        self._storage.put_attributes("experiment", experiment, "optuna", {"directions": words})
-        self._storage.put_attributes("experiment", experiment, "_optuna", {"id": number})
-
-    def _adopt_experiment(self, experiment: str) -> int:
-        record = self._store.experiment(experiment)
-        known = self._storage.attributes("experiment", [experiment], "optuna")[experiment]
-        if "directions" in known:  # a study of another store, that was copied into this one
-            number = self._storage.count_on("optuna")
-            self._storage.put_attributes("experiment", experiment, "_optuna", {"id": number})
-            return number
-        if not record.objectives:
-            raise KeyError(f"experiment {record.name!r} is no study: it has no objectives")
-        number = self._storage.count_on("optuna")
-        directions = [
-            StudyDirection.MAXIMIZE if o.direction == "max" else StudyDirection.MINIMIZE
-            for o in record.objectives
-        ]
-        self._adopt(experiment, number, directions)
-        return number
-
-    def _directions(self, experiment: str) -> list[StudyDirection]:
-        own = self._storage.attributes("experiment", [experiment], "optuna")[experiment]
-        return [StudyDirection[word] for word in own["directions"]]
-
-    def _put_study(self, study_id: int, scope: str, key: str, value: Any) -> None:
-        experiment = self._study(study_id).experiment
-        self._storage.put_attributes("experiment", experiment, scope, {key: value})
-
-    def _study_attributes(self, study_id: int, scope: str) -> dict[str, Any]:
-        experiment = self._study(study_id).experiment
-        return self._storage.attributes("experiment", [experiment], scope)[experiment]
-
     def _tell(self, trial_id: int, scope: str, key: str, value: Any) -> FrozenTrial | None:
         """Keep something about a trial; the trial, as this process has it, where it runs here."""
         study, number, run = self._written(trial_id)
         own = study.running.get(number)
         if own is not None:
-            self._lane.tell(run, scope, key, value)
-        elif not self._storage.tell(run, scope, key, value):
+            self._writer.set_attribute(run, scope, key, value)
+        elif not self._storage.set_attribute(run, scope, key, value):
             raise self._ended(study, number)
         return own
 
@@ -489,7 +342,7 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
         """A template's end."""
         metrics = final_values(template.values) + curve(template.intermediate_values)
         status, ended = STATES[template.state], epoch(template.datetime_complete)
-        self._storage.close_trial(run, status, metrics=metrics, ended=ended)
+        self._storage.finish_trial(run, status, metrics=metrics, ended=ended)
 
     def _read(
         self, study: Known, numbers: Sequence[int] = (), *, after: int | None = None
@@ -498,7 +351,7 @@ class RunbaseStorage(BaseStorage, BaseHeartbeat):
         behind = 2**31 - 1 if after is None else after + 1
         runs = [study.runs[number] for number in numbers]
         trials: list[FrozenTrial] = []
-        found = self._lane.told(study.experiment, behind, runs)
+        found = self._writer.trial_updates(study.experiment, behind, runs)
         native = {each.id for each in found if is_native(each)}
         space = self._store.experiment(study.experiment).space if native else {}
         figures = self._figures(study, min(t.number for t in found) - 1) if native else {}

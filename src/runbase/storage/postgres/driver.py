@@ -5,6 +5,7 @@ options count here as in `psql`; only `schema=` of the URL is ours: the search p
 schema is made when it is not there. Nothing crosses a fork: a child opens a pool of its own.
 """
 
+import logging
 import os
 import re
 import shutil
@@ -57,6 +58,7 @@ _SETUP_LOCK = 0x72756E62  # "runb": who makes or migrates a schema holds it
 
 Connection = psycopg.Connection[Any]
 T = TypeVar("T")
+_LOG = logging.getLogger(__name__)
 
 
 class PostgresDriver:
@@ -163,12 +165,12 @@ class PostgresDriver:
                 connection.pgconn.exec_(b"rollback")
 
     @contextmanager
-    def look(self) -> Generator[Session]:
+    def autocommit(self) -> Generator[Session]:
         """The database as each query finds it, without a transaction around them."""
         with self.errors(), self._connection() as connection:
             yield Session(connection, self.schema)
 
-    def once(self, name: str, /, **params: Any) -> int:
+    def execute_once(self, name: str, /, **params: Any) -> int:
         """One named statement as a transaction of its own, in one exchange; how many rows it changed."""
         if not self._prepared:
             with self.write() as session:
@@ -186,6 +188,7 @@ class PostgresDriver:
                 crossed = isinstance(error.__cause__, _CROSSED)
                 if not crossed or attempt == ATTEMPTS - 1 or self._inside():
                     raise
+                _LOG.debug("transaction %d of %d lost a race: %s", attempt + 1, ATTEMPTS, error)
         raise AssertionError("the loop returns or raises")
 
     def _inside(self) -> bool:
@@ -218,7 +221,7 @@ class PostgresDriver:
         word = _first_word(text)
         if word not in _QUERIES:
             raise QueryError(
-                f"sql() only reads unless told otherwise, and {word!r} is no query; it takes select, "
+                f"sql() only reads unless told otherwise, and {word!r} is not a query; it accepts select, "
                 "with, values, table, show and explain; pass write=True to change the database"
             )
         with (
@@ -333,10 +336,10 @@ class PostgresDriver:
             return self._connect()
 
     def session(
-        self, connection: Connection, pipeline: "psycopg.Pipeline", stock: dict[str, list[int]]
+        self, connection: Connection, pipeline: "psycopg.Pipeline", id_pool: dict[str, list[int]]
     ) -> Session:
         """Named statements on a connection beside the pool, in its pipeline."""
-        return Session(connection, self.schema, pipeline, stock)
+        return Session(connection, self.schema, pipeline, id_pool)
 
     def _connect(self) -> Connection:
         connection: Connection = psycopg.connect(self._conninfo, autocommit=True)
@@ -402,7 +405,7 @@ def _conninfo(address: Address) -> str:
     try:
         given = conninfo_to_dict(address.libpq)
     except psycopg.ProgrammingError as error:
-        raise UsageError(f"{address.shown!r} is no database URL: {_said(error)}") from error
+        raise UsageError(f"{address.shown!r} is not a database URL: {_said(error)}") from error
     defaults = {"connect_timeout": 10, "application_name": "runbase", "keepalives_idle": 30}
     environment = {"connect_timeout": "PGCONNECT_TIMEOUT", "application_name": "PGAPPNAME"}
     missing = {

@@ -135,12 +135,12 @@ class Session:
         connection: Connection,
         schema: str | None,
         pipeline: "psycopg.Pipeline | None" = None,
-        stock: dict[str, list[int]] | None = None,
+        id_pool: dict[str, list[int]] | None = None,
     ) -> None:
         self._connection = connection
         self.schema = schema
         self._pipeline = pipeline
-        self.stock = stock
+        self.id_pool = id_pool
         """Numbers for new rows, fetched ahead: name of the statement → those that are left."""
 
     def run(self, name: str, /, **params: Any) -> None:
@@ -170,7 +170,7 @@ class Session:
         if rows:
             self._cursor().executemany(_text(name), [fitted(statement, row) for row in rows])
 
-    def pour(
+    def bulk_insert(
         self, name: str, table: str, rows: Sequence[Mapping[str, Any]], *, fresh: bool = False
     ) -> None:
         """Insert many rows, by COPY; those that are there already stay as they are (`fresh`: none is)."""
@@ -204,7 +204,7 @@ class Session:
         """A named query's first row, or None."""
         return self._execute(name, params).fetchone()
 
-    def later(self, name: str, /, **params: Any) -> Callable[[], list[Any]]:
+    def send(self, name: str, /, **params: Any) -> Callable[[], list[Any]]:
         """The same, to be called for once other statements have been sent: in a pipeline, one wait for all."""
         return self._execute(name, params).fetchall
 
@@ -255,7 +255,7 @@ class Session:
         return value
 
     @staticmethod
-    def each(values: Sequence[Any]) -> Any:
+    def as_list(values: Sequence[Any]) -> Any:
         """Values to look for with `= any(:values)`."""
         return [*values]
 
@@ -265,12 +265,12 @@ class Session:
         return "{" + text[1:-1] + "}"
 
     @staticmethod
-    def reals(values: Sequence[Any]) -> str:
+    def floats(values: Sequence[Any]) -> str:
         """An array of numbers; NaN stays NaN here, and None is null."""
         return f"{{{encode_numbers(values, nan='NaN', infinity='Infinity')[1:-1]}}}"
 
     @staticmethod
-    def reals_of(text: str) -> str:
+    def floats_of(text: str) -> str:
         """An array of numbers, given as JSON with null for NaN and 9e999 for an infinity."""
         exact = text.replace("null", "NaN").replace("9e999", "Infinity")
         return "{" + exact[1:-1] + "}"

@@ -119,7 +119,7 @@ class Careful:
 
 def _lock(session: Session, deliveries: Sequence[Delivery]) -> set[str]:
     """Keep others from adding to the same runs; those of the runs that were purged."""
-    ids = session.each(sorted({delivery.run for delivery in deliveries}))
+    ids = session.as_list(sorted({delivery.run for delivery in deliveries}))
     session.rows("lock_runs", runs=ids)
     return {row["id"] for row in session.rows("purged_of", ids=ids)}
 

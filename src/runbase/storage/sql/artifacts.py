@@ -53,7 +53,7 @@ def versions(session: Session, name: str, experiment: str | None = None) -> list
     rows = session.rows("artifact_versions", name=name, experiment=experiment)
     if not rows:
         names = [row["name"] for row in session.rows("artifact_names")]
-        raise NotFound(f"there is no artifact named {name!r}{suggestion(name, names)}")
+        raise NotFound(f"no artifact is named {name!r}{suggestion(name, names)}")
     return [record(session, row) for row in rows]
 
 

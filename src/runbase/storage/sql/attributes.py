@@ -32,7 +32,7 @@ def get(session: Session, kind: Kind, keys: Sequence[str], scope: str) -> dict[s
     """Attributes in a scope, of several runs or experiments: id → key → value."""
     statement = "attributes_in_scope" if kind == "run" else "experiment_attributes_in_scope"
     found: dict[str, dict[str, Any]] = {key: {} for key in keys}
-    for row in session.rows(statement, ids=session.each(keys), scope=scope):
+    for row in session.rows(statement, ids=session.as_list(keys), scope=scope):
         value = typed_values.value(row["type"], row["number"], row["text"])
         found[row["of"]][row["key"]] = value
     return found
@@ -49,11 +49,11 @@ def of_run(session: Session, run: str) -> dict[str, dict[str, Any]]:
 
 def add_samples(session: Session, run: str, samples: Iterable[Sample]) -> None:
     """Figures by time; one that is there already stays as it is."""
-    session.rows("lock_runs", runs=session.each([run]))
+    session.rows("lock_runs", runs=session.as_list([run]))
     first: dict[tuple[str, float], Any] = {}
     for time, key, value in samples:
         first.setdefault((key, time), value)
-    session.pour(
+    session.bulk_insert(
         "set_sample",
         "samples",
         [
@@ -68,7 +68,7 @@ def samples(
     session: Session, runs: Sequence[str], key: str | None = None
 ) -> list[tuple[str, Sample]]:
     """Figures of runs, of one key or all, by time."""
-    rows = session.rows("samples_by_time", runs=session.each(runs), key=key)
+    rows = session.rows("samples_by_time", runs=session.as_list(runs), key=key)
     return [
         (
             row["run_id"],

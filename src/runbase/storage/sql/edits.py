@@ -101,7 +101,7 @@ def remove_from_run(session: Session, run: str, keys: Mapping[str, Sequence[str]
     for field, names in keys.items():
         if field == "params":
             session.many("remove_param", [{"run": run, "key": key} for key in names])
-            runs.settle_config(session, run)
+            runs.store_config(session, run)
         elif field == "tags":
             session.many("remove_tag", [{"run": run, "key": key} for key in names])
         else:

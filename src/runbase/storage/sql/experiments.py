@@ -43,7 +43,7 @@ def find(session: Session, word: str, *, deleted: bool = False) -> str:
     names = dict.fromkeys(row["name"] for row in session.rows("names_of_experiments"))
     where = " in the bin" if deleted else ""
     raise NotFound(
-        f"there is no experiment {word!r}{where}{'' if deleted else suggestion(word, names)}"
+        f"no experiment matches {word!r}{where}{'' if deleted else suggestion(word, names)}"
     )
 
 
@@ -78,6 +78,6 @@ def figures(
 ) -> dict[str, dict[str, tuple[float | None, float | None]]]:
     """The least and greatest last value of each metric over each experiment's runs."""
     found: dict[str, dict[str, tuple[float | None, float | None]]] = {}
-    for row in session.rows("figures_of_experiments", ids=session.each(ids)):
+    for row in session.rows("figures_of_experiments", ids=session.as_list(ids)):
         found.setdefault(row["experiment_id"], {})[row["key"]] = (row["low"], row["high"])
     return found

@@ -22,7 +22,7 @@ def problems(
 
 def offsets(session: Session, journals: Sequence[str]) -> dict[str, int]:
     """How many bytes of each journal have been ingested; unknown journals are left out."""
-    rows = session.rows("journal_offsets", journals=session.each(journals))
+    rows = session.rows("journal_offsets", journals=session.as_list(journals))
     return {row["id"]: row["offset"] for row in rows}
 
 

@@ -39,7 +39,7 @@ def live_runs(session: Session) -> list[LiveRun]:
 def beat(session: Session, alive: Sequence[str]) -> None:
     """They live: a sign of it by the database's clock; those that were taken for lost are found again."""
     now = server_time(session)
-    found = session.rows("beat_runs", runs=session.each(alive), now=session.time(now))
+    found = session.rows("beat_runs", runs=session.as_list(alive), now=session.time(now))
     for row in found:
         if row["lost_at"] is not None:
             mark_alive(session, row["id"], clock.time())
@@ -93,8 +93,8 @@ def mark_alive(session: Session, run: str, seen_at: float) -> None:
         run=run,
         time=session.time(seen_at),
         status="RUNNING",
-        reason="it lives after all",
+        reason="heartbeat received; the run is alive",
         inferred=1,
         attempt=None,
     )
-    runs.settle(session, run)
+    runs.refresh_status(session, run)

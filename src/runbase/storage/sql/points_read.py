@@ -48,9 +48,9 @@ def many(
     """All points of many metrics of many runs, in one query; by run and key."""
     rows = session.arrays(
         "blocks_of_runs",
-        runs=session.each(runs),
+        runs=session.as_list(runs),
         kind=kind,
-        keys=session.each([stored_key(plain_text(key)) for key in keys or []]),
+        keys=session.as_list([stored_key(plain_text(key)) for key in keys or []]),
         all=int(keys is None),
     )
     blocks: dict[tuple[str, str], list[Any]] = {}

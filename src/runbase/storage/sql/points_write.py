@@ -21,7 +21,7 @@ from runbase.values import plain_text
 BLOCK = 1024
 """Log calls in a full group."""
 STOCK = 128
-"""Numbers for rows that a session with a stock of them fetches ahead."""
+"""Numbers for rows that a session with a id_pool of them fetches ahead."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -146,11 +146,11 @@ def reserve(session: Session, statement: str, count: int) -> list[int]:
     """Numbers for new rows."""
     if not count:
         return []
-    if session.stock is not None:
-        held = session.stock.setdefault(statement, [])
+    if session.id_pool is not None:
+        held = session.id_pool.setdefault(statement, [])
         if len(held) < count:
             held += [row[0] for row in session.rows(statement, count=count + STOCK)]
-        taken, session.stock[statement] = held[:count], held[count:]
+        taken, session.id_pool[statement] = held[:count], held[count:]
         return taken
     rows = session.rows(statement, count=count)
     if len(rows) == count:
@@ -202,7 +202,7 @@ def _axis(session: Session, event: Points) -> dict[str, Any]:
         "highest_step": max(event.steps),
         "first_time": origin,
         "times": session.array(_offsets(event.times, origin)),
-        "progress": None if event.progress is None else session.reals(event.progress),
+        "progress": None if event.progress is None else session.floats(event.progress),
     }
 
 
@@ -225,9 +225,9 @@ def _extend(session: Session, head: Any, ids: list[int], event: Points) -> None:
         steps=None if steps is None else session.array(_encode(steps).decode()),
         all_steps=all_steps,
         times=session.array(_offsets(event.times, head["first_time"])),
-        progress=None if event.progress is None else session.reals(event.progress),
-        no_progress_before=session.reals([None] * count),
-        no_progress_now=session.reals([None] * len(event.steps)),
+        progress=None if event.progress is None else session.floats(event.progress),
+        no_progress_before=session.floats([None] * count),
+        no_progress_now=session.floats([None] * len(event.steps)),
         lowest_step=min(event.steps),
         highest_step=max(event.steps),
     )
@@ -240,7 +240,7 @@ def _blocks(session: Session, group: int, ids: list[int], event: Points) -> list
             "series": series,
             "group": group,
             **statistics(column),
-            "numbers": session.reals(column),
+            "numbers": session.floats(column),
         }
         for series, column in zip(ids, event.columns, strict=True)
     ]

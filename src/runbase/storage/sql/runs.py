@@ -74,10 +74,10 @@ def set_params(session: Session, run: str, values: Mapping[str, Any]) -> None:
     session.many(
         "set_param", [{"run": run, "key": k, **typed_values.typed(v)} for k, v in flatten(values)]
     )
-    settle_config(session, run)
+    store_config(session, run)
 
 
-def settle_config(session: Session, run: str) -> None:
+def store_config(session: Session, run: str) -> None:
     """The run's set of parameters, as it now is, stored once by content."""
     session.run("set_config", run=run, hash=insert_config(session, run))
 
@@ -183,10 +183,10 @@ def report(
         inferred=0,
         attempt=attempt,
     )
-    settle(session, run)
+    refresh_status(session, run)
 
 
-def settle(session: Session, run: str) -> None:
+def refresh_status(session: Session, run: str) -> None:
     """Its state, as its history has it."""
     last = session.row("last_status", run=run)
     if last is None:
@@ -217,7 +217,7 @@ def create(
     now = clock.time()
     if session.row("run_of_id", run=run) is not None:
         raise UsageError(f"there is a run {run} already")
-    session.run("unbury", id=run)
+    session.run("forget_purged", id=run)
     session.rows("lock_experiment", id=experiment)
     session.run(
         "make_run",
@@ -246,16 +246,16 @@ def find(
         return by_prefix[0]["id"]
     if by_prefix:
         fits = ", ".join(f"{row['id'][:16]}… ({row['name']})" for row in by_prefix[:5])
-        raise Ambiguous(f"the id prefix {word!r} fits several runs: {fits}; give more of it")
+        raise Ambiguous(f"the id prefix {word!r} matches several runs: {fits}; give more of it")
     names = [row["name"] for row in session.rows("names_of_runs")]
-    raise NotFound(f"there is no run {word!r}{suggestion(word, names)}")
+    raise NotFound(f"no run matches {word!r}{suggestion(word, names)}")
 
 
 def _find_deleted(session: Session, word: str) -> str:
     rows = session.rows("deleted_runs_of_word", word=word, low=word, high=word + "\U0010ffff")
     if len(rows) != 1:
-        what = "is no run" if not rows else "fits several runs"
-        raise NotFound(f"{word!r} {what} in the bin")
+        what = "is not a run" if not rows else "matches several runs"
+        raise NotFound(f"{word!r} {what} in the trash")
     return rows[0]["id"]
 
 

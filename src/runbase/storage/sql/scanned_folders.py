@@ -30,7 +30,7 @@ def put(session: Session, found: Sequence[Scanned]) -> int:
         ],
     )
     session.many("place_run", [{"run": f.run, "folder": f.place} for f in found if f.place])
-    runs = session.each(sorted({each.run for each in found}))
+    runs = session.as_list(sorted({each.run for each in found}))
     return session.changed("folder_found", runs=runs)
 
 

@@ -32,9 +32,9 @@ from runbase.storage.sql.driver import Driver
 from runbase.storage.sql.migrate import migrate, migrations, pending
 from runbase.storage.sql.own_columns import OwnColumns
 from runbase.storage.sql.search import fetch
-from runbase.storage.sql.trial_writer import lane
-from runbase.storage.sql.verbs import looks, reads, writes
-from runbase.storage.trial_protocol import Lane
+from runbase.storage.sql.trial_writer import trial_writer
+from runbase.storage.sql.verbs import autocommits, reads, writes
+from runbase.storage.trial_protocol import TrialWriter
 from runbase.storage.types import Applied, Delivery, NewTrial, Rows, Script, Step, TrialRow
 
 
@@ -46,7 +46,7 @@ class SqlStorage:
         self.own = OwnColumns(driver.dialect)
         self.url = driver.url
         self.dialect = driver.dialect
-        self._lanes: list[Lane] = []
+        self._trial_writers: list[TrialWriter] = []
         driver.prepare = migrate
         if not create and (driver.new() or self._is_empty()):
             driver.close()
@@ -79,19 +79,19 @@ class SqlStorage:
         )
 
     problems = reads(journals.problems)
-    offsets = looks(journals.offsets)
+    offsets = autocommits(journals.offsets)
     totals = reads(journals.totals)
 
     # Scanned folders
 
     scans = reads(scanned_folders.below)
     put_scans = writes(scanned_folders.put)
-    folders_gone = writes(scanned_folders.gone)
+    mark_missing = writes(scanned_folders.gone)
 
     # Liveness
 
     live_runs = reads(liveness.live_runs)
-    beat = writes(liveness.beat)
+    heartbeat = writes(liveness.beat)
     mark_lost = writes(liveness.mark_lost)
     mark_alive = writes(liveness.mark_alive)
 
@@ -149,17 +149,17 @@ class SqlStorage:
     delete = writes(trash.put)
     purge = writes(trash.purge)
     purged = reads(trash.purged)
-    in_the_bin = reads(trash.old)
+    deleted_before = reads(trash.old)
     folders = reads(trash.folders)
     uploads = reads(trash.uploads)
-    below = reads(trash.runs_of_experiments)
+    runs_of_experiments = reads(trash.runs_of_experiments)
 
     # Copies
 
     dump = reads(transfer.dump_runs)
-    dump_around = reads(transfer.dump_around)
+    dump_related = reads(transfer.dump_around)
     load_experiments = writes(transfer.load_experiments)
-    load_around = writes(transfer.load_around)
+    load_related = writes(transfer.load_around)
     load = writes(transfer.load, bulk=True)
 
     def fork_runs(self, ids: Sequence[str], experiment: str) -> list[str]:
@@ -195,8 +195,8 @@ class SqlStorage:
     # Trials
 
     add_trial = writes(trials.add_one, bulk=True)
-    take_trial = writes(trials.take)
-    untake_trial = writes(trials.untake)
+    claim_trial_by_id = writes(trials.take)
+    undo_claim = writes(trials.untake)
     renew_claim = writes(trials.renew)
     release_claim = writes(trials.release)
     end_trial = writes(trials.finish, bulk=True)
@@ -204,18 +204,18 @@ class SqlStorage:
     enqueue = writes(trials.enqueue)
     cancel_trial = writes(trials.cancel)
     begin_trial = writes(trials.begin)
-    assign = writes(trials.set_attribute_once)
-    tell_status = writes(trials.tell)
+    set_attribute_once = writes(trials.set_attribute_once)
+    set_trial_status = writes(trials.tell)
     _close = writes(trials.close, bulk=True)
-    told = looks(trials.told)
-    trial_rows = looks(trials.rows)
-    configs = looks(trials.configs)
-    silent = reads(trials.silent)
+    trial_updates = autocommits(trials.told)
+    trial_rows = autocommits(trials.rows)
+    configs = autocommits(trials.configs)
+    stale_trials = reads(trials.silent)
     count_on = writes(trials.count_on)
     observations = reads(trials.observations)
     _claim = writes(trials.claim)
-    _has_work = looks(trials.has_work)
-    _due = looks(trials.due)
+    _has_work = autocommits(trials.has_work)
+    _due = autocommits(trials.due)
     _expire_and_list_due = writes(trials.expire_and_list_due)
 
     def add_trials(self, experiment: str, new: Sequence[NewTrial]) -> None:
@@ -238,7 +238,7 @@ class SqlStorage:
         rows, expired = self._due(experiment, by)
         return self._expire_and_list_due(experiment, by) if expired else rows
 
-    def close_trial(
+    def finish_trial(
         self,
         run: str,
         status: Status,
@@ -260,26 +260,26 @@ class SqlStorage:
         )
         return self._close(run, ending)
 
-    def tell(self, run: str, scope: str, key: str, value: Any) -> bool:
+    def set_attribute(self, run: str, scope: str, key: str, value: Any) -> bool:
         """Set an attribute of a trial; False where it has ended, and then nothing changes."""
         row = {"of": run, "scope": scope, "key": key, **typed_values.typed(value)}
-        return bool(self.driver.once("tell_attribute", **row))
+        return bool(self.driver.execute_once("tell_attribute", **row))
 
-    def suggest(self, run: str, key: str, value: Any, suggested: str) -> bool:
+    def set_param(self, run: str, key: str, value: Any, suggested: str) -> bool:
         """Set a parameter that an optimizer chose, and from what; False where the trial has ended."""
         row = {"of": run, "key": key, **typed_values.typed(value), "suggested": suggested}
-        return bool(self.driver.once("suggest_param", **row))
+        return bool(self.driver.execute_once("suggest_param", **row))
 
-    def lane(self) -> Lane:
+    def trial_writer(self) -> TrialWriter:
         """The writer of this process's own trials, which does not wait for each statement."""
-        if not self._lanes:
-            self._lanes.append(lane(self, self.driver))
-        return self._lanes[0]
+        if not self._trial_writers:
+            self._trial_writers.append(trial_writer(self, self.driver))
+        return self._trial_writers[0]
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Wait until all that was sent is stored."""
-        for writer in self._lanes:
-            writer.settle()
+        for writer in self._trial_writers:
+            writer.flush()
 
     # Attributes and telemetry
 
@@ -328,7 +328,7 @@ class SqlStorage:
     def close(self) -> None:
         """Wait for what was sent, and close the connections."""
         try:
-            for writer in self._lanes:
+            for writer in self._trial_writers:
                 writer.end()
         finally:
             self.driver.close()

@@ -84,7 +84,7 @@ class Around(Struct, kw_only=True):
 
 def dump_around(session: Session, experiments: Sequence[str]) -> Around:
     """It as plain data."""
-    ids = session.each(experiments)
+    ids = session.as_list(experiments)
     return Around(
         links=[
             (r["from_id"], r["kind"], r["to_id"])
@@ -97,7 +97,7 @@ def dump_around(session: Session, experiments: Sequence[str]) -> Around:
 def load_around(session: Session, around: Around, places: Mapping[str, str]) -> None:
     """It put in; what is here already stays. `places`: the id that each experiment has here."""
     links = [(places.get(a, a), kind, places.get(b, b)) for a, kind, b in around.links]
-    ids = session.each(sorted({end for a, _, b in links for end in (a, b)}))
+    ids = session.as_list(sorted({end for a, _, b in links for end in (a, b)}))
     there = {row["id"] for row in session.rows("experiments_there", ids=ids)}
     rows = [
         {"from_id": a, "kind": k, "to_id": b} for a, k, b in links if a != b and {a, b} <= there
@@ -112,7 +112,7 @@ def load_around(session: Session, around: Around, places: Mapping[str, str]) -> 
 def dump_runs(session: Session, ids: Sequence[str]) -> list[RunDump]:
     """Runs as plain data, in a fixed number of queries."""
     own = list(session.own.of(session, "runs"))
-    listed = session.each(ids)
+    listed = session.as_list(ids)
     found: dict[str, RunDump] = {}
     for row in session.rows("runs_by_id", runs=listed):
         fields: dict[str, Any] = {name: row[name] for name in _PLAIN}
@@ -224,7 +224,7 @@ def load(session: Session, dumps: Sequence[RunDump], places: Mapping[str, str]) 
     Returns:
         How many runs are new, and how many had points that were not here.
     """
-    session.rows("lock_runs", runs=session.each(sorted(dump.id for dump in dumps)))
+    session.rows("lock_runs", runs=session.as_list(sorted(dump.id for dump in dumps)))
     done = [load_run(session, dump, places[dump.experiment_id]) for dump in dumps]
     load_links(session, dumps)
     return sum(new for new, _ in done), sum(fuller for _, fuller in done)
@@ -274,10 +274,10 @@ def _insert_run(session: Session, dump: RunDump, experiment: str) -> None:
             for name in _DOCUMENTS
         },
     )
-    session.run("unbury", id=dump.id)
+    session.run("forget_purged", id=dump.id)
     session.many("add_param", [{"run_id": dump.id, **row} for row in dump.params])
     if dump.params:
-        runs.settle_config(session, dump.id)
+        runs.store_config(session, dump.id)
 
 
 def _complete_run(session: Session, dump: RunDump) -> None:
@@ -286,7 +286,7 @@ def _complete_run(session: Session, dump: RunDump) -> None:
     new = [{"run_id": dump.id, **row} for row in dump.params if row["key"] not in have]
     if new:
         session.many("add_param", new)
-        runs.settle_config(session, dump.id)
+        runs.store_config(session, dump.id)
     fields = dump.fields
     session.run(
         "complete_run",
@@ -311,7 +311,7 @@ def _is_fuller(session: Session, dump: RunDump) -> bool:
 
 
 def _clear_points(session: Session, run: str) -> None:
-    ids = session.each([run])
+    ids = session.as_list([run])
     for statement in (
         "purge_blocks",
         "purge_groups",
@@ -362,7 +362,7 @@ def _insert_points(session: Session, dump: RunDump) -> None:
                 **_but(row, "series_id", "group_id"),
                 "series": series[row["series_id"]],
                 "group": groups[row["group_id"]],
-                "numbers": session.reals_of(row["numbers"]),
+                "numbers": session.floats_of(row["numbers"]),
             }
             for row in dump.blocks
         ],
@@ -403,7 +403,7 @@ def _insert_around(session: Session, dump: RunDump, *, new: bool) -> None:
     have = (
         set[str]()
         if new
-        else {row["key"] for row in session.rows("tags_of_runs", runs=session.each([dump.id]))}
+        else {row["key"] for row in session.rows("tags_of_runs", runs=session.as_list([dump.id]))}
     )
     tags = [{"run": dump.id, "key": k, "value": v} for k, v in dump.tags.items() if k not in have]
     session.many("set_tag", tags)
@@ -412,7 +412,7 @@ def _insert_around(session: Session, dump: RunDump, *, new: bool) -> None:
         [{**row, "run": dump.id, "time": _moment(session, row["time"])} for row in dump.history],
     )
     if not new and dump.history:
-        runs.settle(session, dump.id)
+        runs.refresh_status(session, dump.id)
     session.many(
         "set_artifact",
         [
@@ -446,7 +446,7 @@ def load_links(session: Session, dumps: Sequence[RunDump]) -> None:
     wanted = [link for dump in dumps for link in dump.links]
     if not wanted:
         return
-    ids = session.each(sorted({end for a, _, b in wanted for end in (a, b)}))
+    ids = session.as_list(sorted({end for a, _, b in wanted for end in (a, b)}))
     there = {row["id"] for row in session.rows("runs_there", ids=ids)}
     rows = [
         {"from_id": a, "kind": k, "to_id": b} for a, k, b in wanted if a in there and b in there

@@ -11,12 +11,12 @@ def put(session: Session, kind: str, ids: Sequence[str], *, back: bool = False) 
 
     An experiment takes those of its runs along that are not there yet, and brings just them back.
     """
-    statement = {"run": "bin_runs", "experiment": "bin_experiments"}[kind]
+    statement = {"run": "trash_runs", "experiment": "trash_experiments"}[kind]
     moment = None if back else session.time(time.time())
     if kind == "experiment":
-        below = "unbin_runs_below" if back else "bin_runs_below"
-        session.run(below, ids=session.each(ids), **({} if back else {"time": moment}))
-    return session.changed(statement, ids=session.each(ids), time=moment)
+        below = "restore_runs_of_experiments" if back else "trash_runs_of_experiments"
+        session.run(below, ids=session.as_list(ids), **({} if back else {"time": moment}))
+    return session.changed(statement, ids=session.as_list(ids), time=moment)
 
 
 def purge_runs(session: Session, ids: Sequence[str]) -> list[str]:
@@ -24,7 +24,7 @@ def purge_runs(session: Session, ids: Sequence[str]) -> list[str]:
 
     Children and whoever used their artifacts stay as they are.
     """
-    listed = session.each(ids)
+    listed = session.as_list(ids)
     there = [row["id"] for row in session.rows("runs_there", ids=listed)]
     folders = [row["folder"] for row in session.rows("folders_of_runs", ids=listed)]
     # Blocks first and by their series: the cascade would look for each group's blocks one by one.
@@ -32,13 +32,13 @@ def purge_runs(session: Session, ids: Sequence[str]) -> list[str]:
     session.run("purge_groups", ids=listed)
     session.run("purge_runs", ids=listed)
     now = session.time(time.time())
-    session.many("bury", [{"id": id, "time": now} for id in there])
+    session.many("record_purged", [{"id": id, "time": now} for id in there])
     return folders
 
 
 def purge_experiments(session: Session, ids: Sequence[str]) -> list[str]:
     """Experiments for good, with all their runs; the folders that held the runs' files."""
-    listed = session.each(ids)
+    listed = session.as_list(ids)
     below = [row["id"] for row in session.rows("runs_of_experiments", ids=listed)]
     folders = purge_runs(session, below) if below else []
     session.run("purge_experiments", ids=listed)
@@ -48,8 +48,8 @@ def purge_experiments(session: Session, ids: Sequence[str]) -> list[str]:
 def old(session: Session, before: float) -> tuple[list[str], list[str]]:
     """Ids of runs, and of experiments, that went into the bin before a moment."""
     moment = session.time(before)
-    runs = [row["id"] for row in session.rows("runs_in_the_bin", before=moment)]
-    experiments = [row["id"] for row in session.rows("experiments_in_the_bin", before=moment)]
+    runs = [row["id"] for row in session.rows("runs_deleted_before", before=moment)]
+    experiments = [row["id"] for row in session.rows("experiments_deleted_before", before=moment)]
     return runs, experiments
 
 
@@ -60,20 +60,20 @@ def purge(session: Session, kind: str, ids: Sequence[str]) -> list[str]:
 
 def purged(session: Session, ids: Sequence[str]) -> set[str]:
     """Which of some runs were deleted permanently."""
-    return {row["id"] for row in session.rows("purged_of", ids=session.each(ids))}
+    return {row["id"] for row in session.rows("purged_of", ids=session.as_list(ids))}
 
 
 def folders(session: Session, ids: Sequence[str]) -> list[str]:
     """The folders that only these runs have files in."""
-    return [row["folder"] for row in session.rows("folders_of_runs", ids=session.each(ids))]
+    return [row["folder"] for row in session.rows("folders_of_runs", ids=session.as_list(ids))]
 
 
 def uploads(session: Session, ids: Sequence[str]) -> list[str]:
     """The URLs of what these runs uploaded and no other run refers to."""
-    return [row["uri"] for row in session.rows("uploads_of_runs", ids=session.each(ids))]
+    return [row["uri"] for row in session.rows("uploads_of_runs", ids=session.as_list(ids))]
 
 
 def runs_of_experiments(session: Session, experiments: Sequence[str]) -> list[str]:
     """The ids of the runs of experiments, deleted ones included."""
-    rows = session.rows("runs_of_experiments", ids=session.each(experiments))
+    rows = session.rows("runs_of_experiments", ids=session.as_list(experiments))
     return [row["id"] for row in rows]

@@ -17,21 +17,21 @@ from runbase.events import Points
 from runbase.status import Status
 from runbase.storage.sql import trials, typed_values
 from runbase.storage.sql.driver import Driver, Served
-from runbase.storage.trial_protocol import Lane, TrialStorage
+from runbase.storage.trial_protocol import TrialStorage, TrialWriter
 from runbase.storage.types import NewTrial, Told
 
 AHEAD = 64
 """Statements on their way at most."""
 
 
-def lane(store: TrialStorage, driver: Driver) -> Lane:
+def trial_writer(store: TrialStorage, driver: Driver) -> TrialWriter:
     """The lane that fits a driver."""
     if driver.dialect != "postgres":
-        return Direct(store)
-    return Pipelined(store, cast("Served", driver))
+        return DirectTrialWriter(store)
+    return PipelinedTrialWriter(store, cast("Served", driver))
 
 
-class Direct:
+class DirectTrialWriter:
     """One statement after the other: where the database is a file, there is nothing to wait for but the disk."""
 
     def __init__(self, store: TrialStorage) -> None:
@@ -42,17 +42,17 @@ class Direct:
         """Make one that runs; its number."""
         return self._store.add_trial(experiment, new)
 
-    def suggest(self, run: str, key: str, value: Any, suggested: str) -> None:
+    def set_param(self, run: str, key: str, value: Any, suggested: str) -> None:
         """A parameter that an optimizer chose, and from what."""
-        if not self._store.suggest(run, key, value, suggested):
+        if not self._store.set_param(run, key, value, suggested):
             self.lost.add(run)
 
-    def tell(self, run: str, scope: str, key: str, value: Any) -> None:
+    def set_attribute(self, run: str, scope: str, key: str, value: Any) -> None:
         """An attribute."""
-        if not self._store.tell(run, scope, key, value):
+        if not self._store.set_attribute(run, scope, key, value):
             self.lost.add(run)
 
-    def close_trial(
+    def finish_trial(
         self,
         run: str,
         status: Status,
@@ -64,22 +64,22 @@ class Direct:
     ) -> bool:
         """Its end; False where it has ended."""
         del params  # they are read where that costs no exchange
-        return self._store.close_trial(
+        return self._store.finish_trial(
             run, status, attributes=attributes, metrics=metrics, ended=ended
         )
 
-    def told(self, experiment: str, after: int, also: Sequence[str] = ()) -> list[Told]:
+    def trial_updates(self, experiment: str, after: int, also: Sequence[str] = ()) -> list[Told]:
         """As the store has it."""
-        return self._store.told(experiment, after, also)
+        return self._store.trial_updates(experiment, after, also)
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Everything has been waited for."""
 
     def end(self) -> None:
         """Nothing is held."""
 
 
-class Pipelined:
+class PipelinedTrialWriter:
     """Statements that are sent, and waited for when an answer is needed."""
 
     def __init__(self, store: TrialStorage, driver: Served) -> None:
@@ -108,17 +108,17 @@ class Pipelined:
             self._settled()
             return found
 
-    def suggest(self, run: str, key: str, value: Any, suggested: str) -> None:
+    def set_param(self, run: str, key: str, value: Any, suggested: str) -> None:
         """A parameter that an optimizer chose, and from what."""
         row = {"of": run, "key": key, **typed_values.typed(value), "suggested": suggested}
         self._send(run, "suggest_param", row)
 
-    def tell(self, run: str, scope: str, key: str, value: Any) -> None:
+    def set_attribute(self, run: str, scope: str, key: str, value: Any) -> None:
         """An attribute."""
         row = {"of": run, "scope": scope, "key": key, **typed_values.typed(value)}
         self._send(run, "tell_attribute", row)
 
-    def close_trial(
+    def finish_trial(
         self,
         run: str,
         status: Status,
@@ -131,7 +131,7 @@ class Pipelined:
         """Its end; False where it has ended. Waits for that, and not for what else is kept of it."""
 
         def plainly() -> bool:
-            return self._store.close_trial(
+            return self._store.finish_trial(
                 run, status, attributes=attributes, metrics=metrics, ended=ended
             )
 
@@ -155,7 +155,7 @@ class Pipelined:
                 self._sent.append(_Sent(run, plainly))
             return closed
 
-    def told(self, experiment: str, after: int, also: Sequence[str] = ()) -> list[Told]:
+    def trial_updates(self, experiment: str, after: int, also: Sequence[str] = ()) -> list[Told]:
         """As `Storage.told`, behind all that was said here."""
         with self._guard:
             try:
@@ -163,11 +163,11 @@ class Pipelined:
                     found = trials.told(self._session(), experiment, after, also)
             except StoreError:
                 self._again()
-                return self._store.told(experiment, after, also)
+                return self._store.trial_updates(experiment, after, also)
             self._settled()
             return found
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Wait until the database has all of it."""
         with self._guard:
             if not self._sent:
@@ -183,7 +183,7 @@ class Pipelined:
         """Settle, and let go of the connection."""
         with self._guard:
             try:
-                self.settle()
+                self.flush()
             finally:
                 self._drop()
 
@@ -193,7 +193,7 @@ class Pipelined:
         """One statement as a transaction of its own."""
 
         def plainly() -> bool:
-            return bool(self._driver.once(name, **row))
+            return bool(self._driver.execute_once(name, **row))
 
         with self._guard:
             sent = _Sent(run, plainly)
@@ -204,7 +204,7 @@ class Pipelined:
             except StoreError:
                 self._again()
             if len(self._sent) >= AHEAD:
-                self.settle()
+                self.flush()
 
     @contextmanager
     def _transaction(self) -> Generator[Any]:

@@ -38,7 +38,7 @@ def add(session: Session, experiment: str, trials: Sequence[NewTrial]) -> Callab
     if configs:
         session.many("insert_config", [{"hash": h, "params": d} for h, d in configs.items()])
     first = _insert(session, experiment, rows)
-    session.pour("add_param", "params", params)
+    session.bulk_insert("add_param", "params", params)
     tags = [{"run": t.id, "key": k, "value": v} for t in trials for k, v in t.tags.items()]
     session.many("set_tag", tags)
     session.many(
@@ -65,7 +65,7 @@ def add(session: Session, experiment: str, trials: Sequence[NewTrial]) -> Callab
 def _insert(session: Session, experiment: str, rows: list[dict[str, Any]]) -> Callable[[], int]:
     """The runs themselves; one needs no answer before the next statement."""
     if len(rows) == 1:
-        found = session.later("insert_next_trial", **rows[0])
+        found = session.send("insert_next_trial", **rows[0])
         return lambda: found()[0]["number"]
     first = session.row("next_number", experiment=experiment)["number"]
     session.many("insert_trial", [{**row, "number": n} for n, row in enumerate(rows, first)])
@@ -123,7 +123,7 @@ def claim(session: Session, experiment: str, runner: str, lease: float) -> Claim
 def expire(session: Session, experiment: str, now: float) -> None:
     """Trials whose claim ran out wait again, or are lost for good when their retries are used up."""
     for row in session.rows("expired_trials", experiment=experiment, now=session.time(now)):
-        reason = f"{row['runner']} was not heard of any more"
+        reason = f"{row['runner']}'s lease expired"
         if row["attempt"] <= row["retries"]:
             runs.requeue(session, row["id"], clock.time(), reason)
         else:
@@ -143,7 +143,7 @@ def untake(session: Session, run: str, attempt: int) -> bool:
     if not session.changed("untake_trial", run=run, attempt=attempt):
         return False
     session.run("forget_claim", run=run, attempt=attempt)
-    runs.settle(session, run)
+    runs.refresh_status(session, run)
     return True
 
 
@@ -206,7 +206,7 @@ def end(
     time: float | None = None,
 ) -> bool:
     """Bring a claimed trial to its end; False where the claim is lost, and then nothing changes."""
-    session.rows("lock_runs", runs=session.each([run]))
+    session.rows("lock_runs", runs=session.as_list([run]))
     state = session.row("run_state", run=run)
     if state is None or state["attempt"] != attempt:
         return False
@@ -268,7 +268,7 @@ def count_on(session: Session, name: str) -> int:
 
 def log(session: Session, run: str, event: Points) -> None:
     """Points of a trial that keeps no journal."""
-    session.rows("lock_runs", runs=session.each([run]))
+    session.rows("lock_runs", runs=session.as_list([run]))
     points_write.whole(session, run, f"run:{run}", [event])
     runs.seen(session, run, max(event.times))
 
@@ -280,8 +280,8 @@ def observations(
     found: dict[str, Observation] = {}
     params: dict[int | None, dict[str, Any]] = {}
     given = {
-        "experiments": session.each(list(after)),
-        "statuses": session.each(statuses),
+        "experiments": session.as_list(list(after)),
+        "statuses": session.as_list(statuses),
         "least": min(after.values(), default=0),
     }
     for row in session.rows("observed_runs", **given):
@@ -297,7 +297,7 @@ def observations(
             params=dict(params[row["config_id"]]),
             metrics={},
         )
-    ids, keys = session.each(list(found)), session.each(metrics)
+    ids, keys = session.as_list(list(found)), session.as_list(metrics)
     for row in session.rows("observed_metrics", runs=ids, keys=keys):
         found[row["run_id"]].metrics[row["key"]] = row["last"]
     return list(found.values())
@@ -339,7 +339,7 @@ def configs(session: Session, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
     """Number of a configuration → its parameters."""
     return {
         row["id"]: session.document(row["params"]) or {}
-        for row in session.rows("configs_by_id", ids=session.each(ids))
+        for row in session.rows("configs_by_id", ids=session.as_list(ids))
     }
 
 
@@ -416,10 +416,10 @@ def close(session: Session, run: str, ending: Ending) -> bool:
 def told(session: Session, experiment: str, after: int, also: Sequence[str] = ()) -> list[Told]:
     """Runs with all that tools keep about them, by number, in three queries, which are sent together."""
     # States are asked for first: what a trial that had ended by then has, it has for good.
-    which = {"experiment": experiment, "after": after, "also": session.each(also)}
-    rows = session.later("trials_behind", **which)
-    param_rows = session.later("params_behind", **which)
-    attribute_rows = session.later("attributes_behind", **which)
+    which = {"experiment": experiment, "after": after, "also": session.as_list(also)}
+    rows = session.send("trials_behind", **which)
+    param_rows = session.send("params_behind", **which)
+    attribute_rows = session.send("attributes_behind", **which)
     session.wait()
     found = rows()
     params: dict[str, list[Any]] = {}

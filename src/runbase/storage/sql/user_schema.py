@@ -42,7 +42,9 @@ def ledger(session: Session) -> list[dict[str, Any]]:
 def create_view(session: Session, name: str, metrics: Sequence[str]) -> dict[str, str]:
     """A view with a row per run and step and a column per metric: column → metric."""
     if not _NAME.fullmatch(name):
-        raise UsageError(f"{name!r} is no name for a view: letters, digits and _, a letter first")
+        raise UsageError(
+            f"{name!r} is not a valid name of a view: use letters, digits and _, and begin with a letter"
+        )
     if not metrics:
         raise UsageError("a view needs at least one metric")
     if session.row("has_object", schema=session.schema, name=name) is not None:
@@ -81,7 +83,7 @@ def drop_view(session: Session, name: str) -> None:
     """Drop a wide view."""
     known = views(session)
     if name not in known:
-        raise NotFound(f"there is no view {name!r} of runbase's making{suggestion(name, known)}")
+        raise NotFound(f"no view {name!r} that runbase created{suggestion(name, known)}")
     session.script(f"drop view if exists {_quoted(name)};")
     session.run("delete_view", name=name)
 

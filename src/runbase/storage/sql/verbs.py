@@ -33,12 +33,12 @@ def reads(verb: Verb[P, T]) -> Method[P, T]:
     return method
 
 
-def looks(verb: Verb[P, T]) -> Method[P, T]:
+def autocommits(verb: Verb[P, T]) -> Method[P, T]:
     """A method that calls `verb` without a transaction: for a single statement, the quickest way."""
 
     @wraps(verb)
     def method(self: HasDriver, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        with self.driver.look() as session:
+        with self.driver.autocommit() as session:
             session.own = self.own
             return verb(session, *args, **kwargs)
 

@@ -5,19 +5,15 @@ SQLite's own busy wait starves writers, a lock file that the kernel queues for d
 connections of their own, opened read-only, and wait for nobody (write-ahead log).
 """
 
-import errno
+import logging
 import os
-import re
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast
-
-import msgspec
 
 from runbase.errors import (
     QueryError,
@@ -29,16 +25,10 @@ from runbase.errors import (
     StoreUnavailable,
     UsageError,
 )
-from runbase.storage.arrays import encode_document, encode_numbers
 from runbase.storage.deadlines import patience
-from runbase.storage.sql.session import fitted, plain_row
-from runbase.storage.sql.statements import statements
+from runbase.storage.sqlite.locking import lock_file
+from runbase.storage.sqlite.session import Session
 from runbase.storage.types import Rows
-
-try:
-    import fcntl
-except ImportError:  # Windows has no flock; there SQLite's own wait has to do
-    fcntl = None  # type: ignore[assignment]
 
 OLDEST = (3, 38, 0)
 """The first SQLite with the ->> operator, which the views use."""
@@ -46,14 +36,13 @@ CACHE = 2**17
 """KiB of pages that a reading connection keeps at most."""
 
 T = TypeVar("T")
+_LOG = logging.getLogger(__name__)
 _STEPS_BETWEEN_CHECKS = 5_000
 _LIMITS = {
     sqlite3.SQLITE_LIMIT_LENGTH: 2**28,
     sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 1000,
 }
 """What a user's query may make: texts of so many bytes, patterns of so many."""
-_HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EINTR)
-"""What a lock file says that another process has locked."""
 _PAGES = 4096
 """How many pages a backup copies before it says how far it has come."""
 _UNAVAILABLE = (
@@ -63,135 +52,6 @@ _UNAVAILABLE = (
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_READONLY,
 )
-
-
-class Session:
-    """Named statements on one connection, inside whatever transaction it is in."""
-
-    dialect = "sqlite"
-    for_update = ""
-
-    schema: str | None = "main"
-    stock: dict[str, list[int]] | None = None
-    own: Any = None
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    @property
-    def connection(self) -> sqlite3.Connection:
-        """The connection, for what is not said in SQL."""
-        return self._connection
-
-    def run(self, name: str, /, **params: Any) -> None:
-        """Execute a named statement."""
-        self._execute(name, params)
-
-    def changed(self, name: str, /, **params: Any) -> int:
-        """Execute a named statement; how many rows it changed."""
-        return self._execute(name, params).rowcount
-
-    def many(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Execute a named statement once per row."""
-        statement = statements("sqlite")[name]
-        if rows:
-            self._connection.executemany(
-                statement.text, [plain_row(fitted(statement, row)) for row in rows]
-            )
-
-    def pour(
-        self, name: str, table: str, rows: Sequence[Mapping[str, Any]], *, fresh: bool = False
-    ) -> None:
-        """Insert many rows, all at once; those that are there already stay as they are."""
-        del table, fresh  # a statement a row is as quick as it gets here
-        self.many(name, rows)
-
-    def rows(self, name: str, /, **params: Any) -> list[Any]:
-        """A named query's rows; each answers to column names."""
-        return self._execute(name, params).fetchall()
-
-    def row(self, name: str, /, **params: Any) -> Any:
-        """A named query's first row, or None."""
-        return self._execute(name, params).fetchone()
-
-    def wait(self) -> None:
-        """Every statement has been waited for."""
-
-    def later(self, name: str, /, **params: Any) -> Callable[[], list[Any]]:
-        """The same, to be called for once other statements have been sent."""
-        found = self.rows(name, **params)
-        return lambda: found
-
-    arrays = rows
-
-    def query(self, text: str, params: Mapping[str, Any]) -> list[Any]:
-        """The rows of a query that was composed from a filter; its values are bound."""
-        return self._connection.execute(text, plain_row(params)).fetchall()
-
-    def script(self, text: str) -> None:
-        """Several statements, in the transaction under way (`executescript` would end it)."""
-        for statement in _split(text):
-            self._connection.execute(statement)
-
-    @contextmanager
-    def savepoint(self) -> Generator[None]:
-        """A part of the transaction that is undone alone where it fails."""
-        self._connection.execute("savepoint part")
-        try:
-            yield
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("rollback to part")
-                self._connection.execute("release part")
-            raise
-        self._connection.execute("release part")
-
-    def _execute(self, name: str, params: Mapping[str, Any]) -> sqlite3.Cursor:
-        statement = statements("sqlite")[name]
-        return self._connection.execute(statement.text, plain_row(fitted(statement, params)))
-
-    # How this dialect writes what SQL has no common form for.
-
-    @staticmethod
-    def time(seconds: float) -> str:
-        """A moment, from seconds since the epoch, as the tables hold it."""
-        moment = datetime.fromtimestamp(seconds, UTC)
-        return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-    @staticmethod
-    def moment(value: Any) -> datetime | None:
-        """A moment of a table, as an aware datetime."""
-        return None if value is None else datetime.fromisoformat(value)
-
-    @staticmethod
-    def json(value: Any) -> str:
-        """A document as the tables hold it."""
-        return encode_document(value)
-
-    @staticmethod
-    def document(value: Any) -> Any:
-        """A document of a table."""
-        return None if value is None else msgspec.json.decode(value)
-
-    @staticmethod
-    def each(values: Sequence[Any]) -> str:
-        """Values to look for with `= any(:values)`."""
-        return encode_document([*values])
-
-    @staticmethod
-    def array(text: str) -> str:
-        """An array of integers or steps, given as JSON."""
-        return text
-
-    @staticmethod
-    def reals(values: Sequence[Any]) -> str:
-        """An array of numbers; NaN is null here, and an infinity overflows to one."""
-        return encode_numbers(values)
-
-    @staticmethod
-    def reals_of(text: str) -> str:
-        """An array of numbers, given as JSON with null for NaN and 9e999 for an infinity."""
-        return text
 
 
 class SqliteDriver:
@@ -245,7 +105,7 @@ class SqliteDriver:
             if self._depth:  # inside another one: a part of it
                 yield Session(self._connect_writer())
                 return
-            with self._lock_file(), self.errors():
+            with lock_file(self.path, self.timeout), self.errors():
                 self._check_file()
                 connection = self._connect_writer()
                 connection.execute("begin immediate")
@@ -297,11 +157,11 @@ class SqliteDriver:
             connection.execute("pragma foreign_keys = on")
         return connection
 
-    def look(self) -> AbstractContextManager[Session]:
+    def autocommit(self) -> AbstractContextManager[Session]:
         """The same as `read`: a view costs nothing here."""
         return self.read()
 
-    def once(self, name: str, /, **params: Any) -> int:
+    def execute_once(self, name: str, /, **params: Any) -> int:
         """One named statement as a transaction of its own; how many rows it changed."""
         with self.write() as session:
             return session.changed(name, **params)
@@ -442,7 +302,7 @@ class SqliteDriver:
         """Undo what a process was killed in before the file was in write-ahead mode: a reader may not."""
         if self._depth or not path.with_name(f"{path.name}-journal").exists():
             return
-        with self._lock_file(), self.errors():
+        with lock_file(self.path, self.timeout), self.errors():
             connection = sqlite3.connect(path, timeout=self.timeout)
             try:
                 connection.execute("select count(*) from sqlite_master")
@@ -496,6 +356,7 @@ class SqliteDriver:
         if self._inode is None:
             self._inode = _inode(self.path)
         elif self._inode != _inode(self.path):
+            _LOG.info("%s was deleted or replaced; it is opened again", self.path)
             self.close()
             self._inode = None
 
@@ -515,49 +376,12 @@ class SqliteDriver:
         self._turn, self._idle_guard = threading.RLock(), threading.Lock()
         self._pid = os.getpid()
 
-    @contextmanager
-    def _lock_file(self) -> Generator[None]:
-        if self.path is None or fcntl is None:
-            yield
-            return
-        try:
-            fd = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        except OSError as error:
-            raise StoreUnavailable(f"cannot write beside {self.path}: {error.strerror}") from error
-        try:
-            _wait_for(fd, patience(self.timeout))
-            yield
-        finally:
-            os.close(fd)
-
 
 def deadline_passed(deadline: float | None) -> "Callable[[], int] | None":
     """What SQLite asks while it works: 1 when it is to stop."""
     if deadline is None:
         return None
     return lambda: int(time.monotonic() > deadline)
-
-
-def _wait_for(fd: int, timeout: float) -> None:
-    """Queue for the lock; polls, as the kernel's own wait knows no deadline."""
-    assert fcntl is not None
-    deadline = time.monotonic() + timeout
-    pause = 0.0005
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except OSError as error:
-            if error.errno not in _HELD:
-                raise StoreUnavailable(
-                    f"files cannot be locked there ({error.strerror}): put the database on a local disk"
-                ) from error
-            if time.monotonic() > deadline:
-                raise StoreBusy(
-                    f"other processes have kept the database busy for {timeout:.0f} s"
-                ) from None
-        time.sleep(pause)
-        pause = min(pause * 1.5, 0.02)
 
 
 def _inode(path: Path | None) -> int | None:
@@ -569,19 +393,3 @@ def _inode(path: Path | None) -> int | None:
 
 def _no_attach(action: int, *_: Any) -> int:
     return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_ATTACH else sqlite3.SQLITE_OK
-
-
-def _split(script: str) -> Iterator[str]:
-    """The statements of a script; SQLite itself says which semicolon ends one."""
-    statement = ""
-    for piece in re.split(r"(?<=;)", script):
-        statement += piece
-        if piece.endswith(";") and sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
-    if _has_code(statement):
-        yield statement
-
-
-def _has_code(text: str) -> bool:
-    return any(line.strip() and not line.strip().startswith("--") for line in text.splitlines())

@@ -127,7 +127,7 @@ select distance, ancestor_id as id, ancestor_name as name from lineage where exp
 select l.distance, e.id, e.name from lineage l join experiments e on e.id = l.experiment_id
 where l.ancestor_id = :id and e.deleted_at is null order by l.distance, e.created_at;
 
--- name: bin_experiments
+-- name: trash_experiments
 -- Experiments into the bin, or out of it where no time is given.
 update experiments set deleted_at = :time where id = any(:ids);
 
@@ -139,7 +139,7 @@ delete from experiments where id = any(:ids);
 -- All runs of experiments, the deleted ones too.
 select id from runs where experiment_id = any(:ids) order by id;
 
--- name: experiments_in_the_bin
+-- name: experiments_deleted_before
 -- Experiments that were deleted before a moment.
 select id from experiments where deleted_at < :before order by deleted_at;
 

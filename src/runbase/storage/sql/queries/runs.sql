@@ -224,15 +224,15 @@ from runs r join experiments e on e.id = r.experiment_id where r.id = any(:runs)
 -- Which of these runs were purged, and are not to come back.
 select id from purged where id = any(:ids);
 
--- name: bin_runs
+-- name: trash_runs
 -- Runs into the bin, or out of it where no time is given.
 update runs set deleted_at = :time where id = any(:ids);
 
--- name: bin_runs_below
+-- name: trash_runs_of_experiments
 -- An experiment's runs go with it into the bin.
 update runs set deleted_at = :time where experiment_id = any(:ids) and deleted_at is null;
 
--- name: unbin_runs_below
+-- name: restore_runs_of_experiments
 -- Those that went with it come back with it.
 update runs set deleted_at = null
 where experiment_id = any(:ids)
@@ -263,11 +263,11 @@ delete from groups where run_id = any(:ids);
 -- Runs for good, with all below them.
 delete from runs where id = any(:ids);
 
--- name: bury
+-- name: record_purged
 -- Remembers that a run was purged, so that its folder does not bring it back.
 insert into purged (id, time) values (:id, :time) on conflict (id) do nothing;
 
--- name: unbury
+-- name: forget_purged
 -- It may come back.
 delete from purged where id = :id;
 
@@ -307,7 +307,7 @@ select :run, :experiment,
 where true
 on conflict (id) do nothing;
 
--- name: runs_in_the_bin
+-- name: runs_deleted_before
 -- Runs that were deleted before a moment.
 select id from runs where deleted_at < :before order by deleted_at;
 

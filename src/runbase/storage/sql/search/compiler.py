@@ -11,63 +11,33 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from msgspec import Struct
 from sqlglot import exp, parse_one
 from sqlglot.errors import SqlglotError
 
 from runbase.errors import FilterError, suggestion
 from runbase.storage.sql.search import dates
-from runbase.storage.sql.search.fields import Column, Family, Subject
+from runbase.storage.sql.search.expressions import (
+    ARITHMETIC,
+    AT,
+    COMPARISONS,
+    Constant,
+    Expression,
+    Name,
+    Node,
+    SortKey,
+    glob,
+    negated,
+    parse_number,
+    path_of,
+    pointer,
+)
+from runbase.storage.sql.search.fields import Column, Subject
 from runbase.storage.sql.statements import for_dialect
 from runbase.values import plain_text, stored_key
 
-Node = Any  # sqlglot does not export the base class of its nodes under one name
-
-_COMPARISONS: dict[type, str] = {
-    exp.EQ: "=",
-    exp.NEQ: "<>",
-    exp.LT: "<",
-    exp.LTE: "<=",
-    exp.GT: ">",
-    exp.GTE: ">=",
-}
-_ARITHMETIC: dict[type, str] = {exp.Add: "+", exp.Sub: "-", exp.Mul: "*", exp.Div: "/"}
 _LONGEST_SHOWN = 500
 """Characters of a filter that a message repeats."""
 _NOW = ("now", "current_timestamp")
-
-
-class Constant(Struct, frozen=True):
-    """A value that stands in the filter itself."""
-
-    value: Any
-
-
-class Name(Struct, frozen=True):
-    """A key of a family, bound and joined."""
-
-    family: Family
-    alias: str
-    key: str
-
-
-class Expression(Struct, frozen=True):
-    """Compiled SQL of a kind; a parameter is `any`, and becomes what it is compared with."""
-
-    sql: str
-    kind: str
-    name: Name | None = None
-    constant: Constant | None = None
-    upper: bool = False
-    truth: bool = False
-
-
-class SortKey(Struct, frozen=True):
-    """One key of an order; `kind` says how its value is bound in a cursor."""
-
-    sql: str
-    kind: str
-    descending: bool
 
 
 class Compiler:
@@ -134,15 +104,15 @@ class Compiler:
             case exp.Is():
                 return self._is(node)
             case exp.Like() | exp.ILike():
-                return _negated(self._like(node), node)
+                return negated(self._like(node), node)
             case exp.In():
-                return _negated(self._in(node), node)
+                return negated(self._in(node), node)
             case exp.Between():
                 low = self._compare(node.this, ">=", node.args["low"])
                 high = self._compare(node.this, "<=", node.args["high"])
-                return _negated(f"({low} and {high})", node)
-            case _ if type(node) in _COMPARISONS:
-                return self._compare(node.this, _COMPARISONS[type(node)], node.expression)
+                return negated(f"({low} and {high})", node)
+            case _ if type(node) in COMPARISONS:
+                return self._compare(node.this, COMPARISONS[type(node)], node.expression)
             case exp.Column() | exp.Dot():
                 return self._stands_alone(self._value(node), node)
             case _:
@@ -185,13 +155,13 @@ class Compiler:
         if "null" in kinds:
             raise FilterError(f"nothing equals null; use `is null`, in {self._text!r}")
         if "span" in kinds:
-            raise FilterError(f"a span of time is no moment; use now() - …, in {self._text!r}")
+            raise FilterError(f"a duration is not a time; use now() - …, in {self._text!r}")
         if kinds == {"any"}:
             return "either" if operator in ("=", "<>") else "number"
         if "any" in kinds:
             other = right if left.kind == "any" else left
             if other.kind == "time" and other.constant is None:
-                raise FilterError(f"a parameter is no time, in {self._text!r}")
+                raise FilterError(f"a parameter cannot be compared with a time, in {self._text!r}")
             return {"time": "text", "bool": "number"}.get(other.kind, other.kind)
         if len(kinds) == 1:
             return kinds.pop()
@@ -209,12 +179,14 @@ class Compiler:
             raise FilterError(f"{word} needs a text pattern in quotes, in {self._text!r}")
         found = self._value(node.this)
         if found.kind not in ("text", "any"):
-            raise FilterError(f"{word} looks at text, and {node.this.sql()} is a {found.kind}")
+            raise FilterError(
+                f"{word} autocommits at text, and {node.this.sql()} is a {found.kind}"
+            )
         left, value = self._as(found, "text"), str(pattern.this)
         if self._dialect == "sqlite":
             if word == "ilike":  # SQLite's like folds ASCII letters by itself
                 return f"{left} like {self._bind(value)}"
-            return f"{left} glob {self._bind(_glob(value))}"
+            return f"{left} glob {self._bind(glob(value))}"
         if word == "like":
             return f"{left} like {self._bind(value)} escape ''"
         return f"""lower({left} collate "C") like lower(cast({self._bind(value)} as text) collate "C") escape ''"""
@@ -232,7 +204,7 @@ class Compiler:
         )
 
     def _key_in(self, key: Node, field: Node) -> str:
-        path = _path(field)
+        path = path_of(field)
         word = self._subject.words.get(path[0], path[0]) if len(path) == 1 else ""
         if word not in self._subject.families or not key.is_string:
             raise FilterError(f"in needs tags, params, metrics or a list, in {self._text!r}")
@@ -260,7 +232,7 @@ class Compiler:
                 return self._column(node)
             case exp.Anonymous() if str(node.this).lower() == "at":
                 return self._at(node)
-            case _ if type(node) in _ARITHMETIC:
+            case _ if type(node) in ARITHMETIC:
                 return self._arithmetic(node)
             case _:
                 raise self._not_part(node)
@@ -302,11 +274,11 @@ class Compiler:
 
     def _literal(self, node: Node) -> int | float:
         try:
-            return _number(str(node.this))
+            return parse_number(str(node.this))
         except ValueError:
             word = str(node.this)
             place = max(self._text.find(word), 0) + 1
-            raise FilterError(f"{word!r} is not a number:{_pointer(self._text, place)}") from None
+            raise FilterError(f"{word!r} is not a number:{pointer(self._text, place)}") from None
 
     def _moved(self, node: Node) -> Constant | None:
         """now() - interval '2 days', worked out."""
@@ -320,13 +292,13 @@ class Compiler:
 
     def _is_quoted_text(self, node: Node) -> bool:
         """Text in double quotes, as MLflow's filters have it, where no column has that name."""
-        path = _path(node)
+        path = path_of(node)
         return (
             len(path) == 1 and bool(node.this.args.get("quoted")) and self._own_column(path) is None
         )
 
     def _arithmetic(self, node: Node) -> Expression:
-        operator = _ARITHMETIC[type(node)]
+        operator = ARITHMETIC[type(node)]
         left, right = self._number(node.this), self._number(node.expression)
         right = f"nullif({right}, 0)" if operator == "/" else right
         sql = f"({left} {operator} {right})"
@@ -341,7 +313,7 @@ class Compiler:
 
     def _at(self, node: Node) -> Expression:
         """`at(metrics.a, metrics.b.max)`: the value of a at the step where b was greatest."""
-        paths = [_path(item) for item in node.expressions]
+        paths = [path_of(item) for item in node.expressions]
         good = len(paths) == 2 and all(self._word(p) == "metrics" and len(p) > 1 for p in paths)
         best = paths[1][-1] if good else ""
         if best not in ("min", "max", "last", "first") or "metrics" not in self._subject.families:
@@ -353,11 +325,11 @@ class Compiler:
         other = self._named("metrics", paths[1][1:-1])
         assert value.name is not None
         assert other.name is not None
-        sql = _AT.format(series=value.name.alias, step=f"{other.name.alias}.{best}_step")
+        sql = AT.format(series=value.name.alias, step=f"{other.name.alias}.{best}_step")
         return Expression(for_dialect(sql, self._dialect), "number")
 
     def _column(self, node: Node) -> Expression:
-        path = _path(node)
+        path = path_of(node)
         column = self._own_column(path)
         if column is not None:
             sql = for_dialect(column.sql, self._dialect).strip()
@@ -424,7 +396,7 @@ class Compiler:
                 return value
             case "number", str():
                 try:
-                    return _number(value)
+                    return parse_number(value)
                 except ValueError:
                     raise FilterError(
                         f"{value!r} is text, and what it is compared with a number, in {self._text!r}"
@@ -480,7 +452,7 @@ class Compiler:
             raise FilterError(f"{str(error)[: 2 * _LONGEST_SHOWN]}…") from error
         except RecursionError as error:
             raise FilterError(
-                f"the filter has too many parentheses or operators inside each other:{_pointer(self._text, 1)}"
+                f"the filter has too many parentheses or operators inside each other:{pointer(self._text, 1)}"
             ) from error
         except (ValueError, ArithmeticError) as error:
             raise FilterError(f"the filter cannot be read: {error}, in {self._text!r}") from error
@@ -492,7 +464,7 @@ class Compiler:
             details = getattr(error, "errors", None)
             column = (details[0].get("col") or 1) - skip if details else 1
             raise FilterError(
-                f"the filter cannot be read at character {column}:{_pointer(self._text, column)}"
+                f"the filter cannot be read at character {column}:{pointer(self._text, column)}"
             ) from error
 
     def _unknown(self, path: list[str], node: Node) -> FilterError:
@@ -508,72 +480,17 @@ class Compiler:
         if len(path) > 1 and self._word(path) not in self._subject.families:
             hint = suggestion(path[0], [*families, "experiment"])
             more = f'; quote keys with dots or slashes: params."{".".join(path)}"'
-            return FilterError(f"{path[0]!r} is unknown{hint}{more}{_pointer(self._text, column)}")
+            return FilterError(f"{path[0]!r} is unknown{hint}{more}{pointer(self._text, column)}")
         name = ".".join(path)
         hint = suggestion(name, [*names, *(f"{family}.…" for family in families)])
         for family in families:
             if name in self._known(family):
                 quoted = name if name.isidentifier() else f'"{name}"'
                 hint = f"; did you mean {family}.{quoted}?"
-        return FilterError(f"there is no column {name!r}{hint}{_pointer(self._text, column)}")
+        return FilterError(f"no column is named {name!r}{hint}{pointer(self._text, column)}")
 
     def _not_part(self, node: Node) -> FilterError:
         return FilterError(
             f"{node.sql()!r} is not part of the filter language, in {self._text!r}; see "
             "docs/reference/filters.md"
         )
-
-
-_AT = """
--- only: sqlite
-(select v.value from blocks b join groups g on g.id = b.group_id, json_each(b.numbers) v
- where b.series_id = {series}.id and g.lowest_step <= {step} and g.highest_step >= {step}
-   and case when g.steps is null then g.first_step + v.key * g.stride else g.steps ->> v.key end = {step}
- order by g.first_time + (g.times ->> v.key) / 1e6 desc, g.seq desc, v.key desc limit 1)
--- only: postgres
-(select nullif(v.value, 'NaN') from blocks b join groups g on g.id = b.group_id,
-   unnest(b.numbers, g.times, g.steps) with ordinality as v (value, offset_us, step, nth)
- where b.series_id = {series}.id and g.lowest_step <= {step} and g.highest_step >= {step}
-   and case when g.steps is null then g.first_step + (v.nth - 1) * g.stride else v.step end = {step}
- order by g.first_time + v.offset_us / 1e6::double precision desc, g.seq desc, v.nth desc limit 1)
--- only: end
-"""
-
-
-def _negated(condition: str, node: Node) -> str:
-    return f"not ({condition})" if node.args.get("negate") else condition
-
-
-def _path(node: Node) -> list[str]:
-    """The parts of a dotted name, outermost first: metrics."val/acc".min → three."""
-    match node:
-        case exp.Column():
-            parts = [node.args.get(part) for part in ("catalog", "db", "table", "this")]
-            return [part.name for part in parts if part is not None]
-        case exp.Dot():
-            return [*_path(node.this), *_path(node.expression)]
-        case exp.Identifier():
-            return [node.name]
-        case _:
-            return []
-
-
-def _number(text: str) -> int | float:
-    try:
-        whole = int(text)
-    except ValueError:
-        number = float(text)
-        if number != number:
-            raise ValueError("NaN equals nothing") from None
-        return number
-    return whole if abs(whole) < 2**63 else float(text)
-
-
-def _glob(pattern: str) -> str:
-    """A LIKE pattern as GLOB, which minds case as SQL's LIKE does and SQLite's does not."""
-    special: Callable[[str], str] = lambda c: f"[{c}]" if c in "*?[" else c  # noqa: E731
-    return "".join({"%": "*", "_": "?"}.get(c) or special(c) for c in pattern)
-
-
-def _pointer(text: str, column: int) -> str:
-    return f"\n  {text}\n  {' ' * max(column - 1, 0)}^"

@@ -39,7 +39,7 @@ def duration(text: str) -> timedelta:
             break
         seconds += float(amount) * _UNITS[word]
     if not parts or rest:
-        raise FilterError(f"{text!r} is no span of time; write '2 days', '12h' or '1h 30m'")
+        raise FilterError(f"{text!r} is not a duration; write '2 days', '12h' or '1h 30m'")
     return timedelta(seconds=seconds)
 
 
@@ -49,7 +49,7 @@ def moment(text: str) -> datetime:
         found = datetime.fromisoformat(text.strip())
     except ValueError as error:
         raise FilterError(
-            f"{text!r} is no date or time; write '2026-11-20' or '2026-11-20 14:30', or "
+            f"{text!r} is not a date or time; write '2026-11-20' or '2026-11-20 14:30', or "
             "now() - interval '2 days'"
         ) from error
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found
@@ -61,4 +61,4 @@ def from_number(value: float) -> datetime:
     try:
         return datetime.fromtimestamp(seconds, UTC)
     except (ValueError, OverflowError, OSError) as error:
-        raise FilterError(f"{value} is no time in seconds since the epoch") from error
+        raise FilterError(f"{value} is not a time in seconds since the epoch") from error

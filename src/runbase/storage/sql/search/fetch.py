@@ -35,10 +35,10 @@ _DOCUMENTS = ("git", "args", "env", "system")
 def runs_of(session: Session, ids: Sequence[str]) -> list[Run]:
     """The runs of these ids, in their order; five queries in all."""
     own = list(session.own.of(session, "runs"))
-    listed = session.each(ids)
+    listed = session.as_list(ids)
     names = ("runs_by_id", "params_of_runs", "tags_of_runs", "series_of_runs")
     run_rows, param_rows, tag_rows, series_rows = (
-        session.later(name, runs=listed) for name in names
+        session.send(name, runs=listed) for name in names
     )
     rows = {row["id"]: row for row in run_rows()}
     found_params: dict[str, list[Any]] = {}
@@ -67,7 +67,7 @@ def runs_of(session: Session, ids: Sequence[str]) -> list[Run]:
 def experiments_of(session: Session, ids: Sequence[str]) -> list[Experiment]:
     """The experiments of these ids, in their order; five queries in all."""
     own = list(session.own.of(session, "experiments"))
-    listed = session.each(ids)
+    listed = session.as_list(ids)
     rows = {row["id"]: row for row in session.rows("experiments_by_id", experiments=listed)}
     tags: dict[str, dict[str, str | None]] = {}
     for row in session.rows("tags_of_experiments", experiments=listed):

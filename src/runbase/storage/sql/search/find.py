@@ -159,9 +159,9 @@ def known(session: Session, subject: Subject, family: str) -> list[str]:
 
 def _check(query: Query) -> None:
     if query.limit is not None and query.limit < 0:
-        raise UsageError(f"limit is {query.limit}, and a page has no fewer than 0 rows")
+        raise UsageError(f"limit is {query.limit}; it must be 0 or more")
     if query.offset < 0:
-        raise UsageError(f"offset is {query.offset}, and there is nothing before the first row")
+        raise UsageError(f"offset is {query.offset}; it must be 0 or more")
 
 
 def _portable(session: Session, kind: str, value: Any) -> Any:
