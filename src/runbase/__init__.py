@@ -1,4 +1,4 @@
-"""runbase: the record of every experiment, run, trial and metric, in SQL that you own.
+"""runbase: an experiment tracker that stores runs, trials and metrics in your own SQL database.
 
     import runbase
 
@@ -8,7 +8,7 @@
     store = runbase.open()
     store.runs("params.lr < 0.01")
 
-Names are loaded on first use, so that `import runbase` stays quick.
+Names are loaded on first use, to keep `import runbase` fast.
 """
 
 from importlib import import_module
@@ -88,7 +88,7 @@ _HINTS = {
     "get_run": "runbase.open().run(id)",
     "config": "run.params",
     "summary": "runbase.open().run(id).metrics",
-    "define_metric": "nothing: last, min, max, mean and their steps are always kept",
+    "define_metric": "run.log alone: last, min, max, mean and their steps are always recorded",
     "save": "runbase.log_artifact(path)",
     "connect": "runbase.open()",
 }

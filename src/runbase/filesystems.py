@@ -1,5 +1,11 @@
-"""Which file system a path is on: on network file systems, SQLite's locks do not hold."""
+"""Files that are complete or absent, and which file system a path is on.
 
+On network file systems, SQLite's locks do not hold.
+"""
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 NETWORK_FILE_SYSTEMS = frozenset(
@@ -28,6 +34,29 @@ NETWORK_FILE_SYSTEMS = frozenset(
         "vboxsf",
     ]
 )
+
+
+@contextmanager
+def atomic_write(path: Path, *, sync: bool = False) -> Generator[Path]:
+    """Write a file that others see complete or not at all.
+
+    Args:
+        path: the file; its folder is created.
+        sync: whether its bytes are on the disk before it gets its name.
+
+    Yields:
+        A path beside it to write to. It becomes `path` at the end, and is removed where an exception is raised.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield partial
+        if sync:
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def on_network(path: Path) -> bool:

@@ -229,7 +229,7 @@ def test_less_is_better_where_the_name_says_so(home: Path, tmp_path: Path) -> No
             run.log_checkpoint(path, monitor="acc", metrics={"loss": 1})
         with pytest.raises(UsageError, match="at least the latest"):
             run.log_checkpoint(path, keep=0)
-        with pytest.raises(InvalidValue, match="no file"):
+        with pytest.raises(InvalidValue, match="does not exist"):
             run.log_checkpoint(tmp_path / "none.pt")
     with runbase.open(home=home) as store:
         kept = [a for a in store.artifacts(run.id) if a.removed_at is None]

@@ -166,7 +166,7 @@ def test_artifacts(run: runbase.Run, tmp_path: Path) -> None:
     (folder / "b.json").write_text("{}")
     run.log_artifact(folder, kind="data", step=4, metadata={"rows": 1})
     run.log_artifact(folder / "b.json", name="other/name.json")
-    with pytest.raises(runbase.InvalidValue, match="no file"):
+    with pytest.raises(runbase.InvalidValue, match="does not exist"):
         run.log_artifact(tmp_path / "missing")
     for name in ("../out", "/abs", "a/../../b"):
         with pytest.raises(runbase.InvalidValue, match="below the run"):

@@ -1,7 +1,6 @@
 """Rows into files: Parquet, CSV, JSON Lines. A file is there whole or not at all."""
 
 import csv
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
@@ -9,19 +8,15 @@ from typing import Any, cast
 import msgspec
 
 from runbase.analysis.frames import columns_of, to_arrow
+from runbase.filesystems import atomic_write
 
 Rows = list[dict[str, Any]]
 
 
 def write(path: Path, kind: str, parts: Iterable[Rows]) -> None:
     """Write rows, which come in parts, to a file of a kind: parquet, csv or jsonl."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with atomic_write(path) as partial:
         {"parquet": _parquet, "csv": _csv, "jsonl": _jsonl}[kind](partial, parts)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _jsonl(path: Path, parts: Iterable[Rows]) -> None:

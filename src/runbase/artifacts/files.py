@@ -2,13 +2,13 @@
 
 import hashlib
 import mimetypes
-import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from msgspec import Struct
 
 from runbase.errors import InvalidValue
+from runbase.filesystems import atomic_write
 from runbase.values import plain_text
 
 _CHUNK = 2**20
@@ -53,18 +53,16 @@ def copy(source: Path, target_folder: Path, name: str) -> Copied:
     """Copy a file to `target_folder/name`, whole or not at all."""
     name = safe_name(name)
     target = target_folder / name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
     digest, size = hashlib.sha256(), 0
-    try:
-        with source.open("rb") as reader, partial.open("wb") as writer:
-            while chunk := reader.read(_CHUNK):
-                digest.update(chunk)
-                writer.write(chunk)
-                size += len(chunk)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with (
+        atomic_write(target) as partial,
+        source.open("rb") as reader,
+        partial.open("wb") as writer,
+    ):
+        while chunk := reader.read(_CHUNK):
+            digest.update(chunk)
+            writer.write(chunk)
+            size += len(chunk)
     return Copied(name, size, digest.hexdigest(), mimetypes.guess_type(name)[0])
 
 

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from runbase.artifacts import remote
 from runbase.artifacts.files import digest
 from runbase.errors import NotFound, StoreError, UsageError, suggestion
+from runbase.filesystems import atomic_write
 from runbase.ingest.untrusted import is_inside
 from runbase.model import Artifact, Run
 from runbase.settings import load
@@ -122,14 +123,9 @@ def download(
         target /= Path(found.path).name
     if to is None and target.exists() and digest(target) == found.sha256:
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
+    with atomic_write(target) as partial:
         remote.fetch(place, partial)
         _check(partial, found)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
     return target
 
 

@@ -18,6 +18,7 @@ from msgspec import Struct
 from runbase.artifacts import remote
 from runbase.errors import RunbaseError
 from runbase.events import ArtifactLogged, Opened
+from runbase.filesystems import atomic_write
 from runbase.ids import new_id
 from runbase.ingest.liveness import is_written, this_process
 from runbase.ingest.sync import run_folders
@@ -75,12 +76,9 @@ class Uploader:
         return len(tickets(self._folder))
 
     def _drop(self, ticket: Ticket) -> None:
-        place = self._folder / FOLDER
-        place.mkdir(exist_ok=True)
-        path = place / f"{time.time_ns()}-{os.getpid()}.json"
-        partial = path.with_suffix(".part")
-        partial.write_bytes(msgspec.json.encode(ticket))
-        partial.replace(path)
+        path = self._folder / FOLDER / f"{time.time_ns()}-{os.getpid()}.json"
+        with atomic_write(path) as partial:
+            partial.write_bytes(msgspec.json.encode(ticket))
         if self._pid != os.getpid():
             return  # a fork's child leaves it to its parent, or to the next sync
         with self._guard:

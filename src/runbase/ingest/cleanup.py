@@ -20,7 +20,7 @@ QUIET = 86400.0
 """Seconds for which a file has not changed before it counts as left over."""
 _KEPT = ("artifacts", "media")
 """Folders of a run whose files the database refers to."""
-_HALF = (".clock-*", ".doctor", ".*.half", ".*.backup")
+_HALF = (".clock-*", ".doctor", ".*.half", ".*.[0-9]*.part")
 """Names that only we give to what is not finished; whatever else lies there is somebody's."""
 
 

@@ -4,7 +4,6 @@ What a folder looked like is kept beside the run (`scans`); a folder whose files
 not opened. Everything enters through journals' offsets, so several scanners at once take each point once.
 """
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from msgspec.structs import replace
 
 from runbase.errors import StoreError, UsageError
 from runbase.events import Points
+from runbase.filesystems import atomic_write
 from runbase.ingest.folders import Folder, Keep, Unreadable
 from runbase.ingest.walk import Found, is_settled_since, same, walk
 from runbase.storage.protocol import Storage
@@ -237,10 +237,8 @@ def _keeper(files: Path | None) -> Keep:
         if files is None:
             return None
         target = files / run / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f"{target.name}.{os.getpid()}.tmp")
-        part.write_bytes(data)
-        part.replace(target)
+        with atomic_write(target) as partial:
+            partial.write_bytes(data)
         return str(target)
 
     return keep

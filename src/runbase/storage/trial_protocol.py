@@ -1,9 +1,9 @@
-"""What every storage backend promises of trials: a queue that many claim from, and what optimizers tell and ask.
+"""What every storage backend promises of trials: a queue that many processes claim from, and the data of optimizers.
 
-**Claims.** Of any number of claimers at once, each gets another trial. A claim holds for its lease, by the database's
-clock, and whatever an attempt still says after it was lost changes nothing of a later one's.
+**Claims.** Of any number of concurrent claimers, each gets a different trial. A claim is valid for its lease, by the
+database's clock. What an attempt reports after its claim was lost does not change a later attempt.
 
-**Ends.** A trial ends once: who comes second is told so.
+**Ends.** A trial ends once: a second end returns False and changes nothing.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,27 +11,29 @@ from typing import Any, Protocol
 
 from runbase.events import ArtifactLogged, ArtifactRemoved, Points
 from runbase.status import Status
-from runbase.storage.types import Claimed, Kind, NewTrial, Observation, Told, TrialRow
+from runbase.storage.types import Claimed, Kind, NewTrial, Observation, TrialUpdate, TrialRow
 
 
 class TrialWriter(Protocol):
-    """A way for trials that one process makes, runs and ends. What it is told is on its way to the database
-    when a call returns, in order, and survives the end of the process; `settle` waits for it.
+    """Writes trials that one process creates, runs and ends.
+
+    When a call returns, its data has been sent to the database, in order, and survives the end of the process; `flush`
+    waits until it is stored.
     """
 
     lost: set[str]
-    """Trials that turned out to have ended by others' hands."""
+    """Trials that another process ended."""
 
     def add_trial(self, experiment: str, new: NewTrial) -> int:
-        """Make one that runs; its number."""
+        """Create a trial that runs; its number."""
         ...
 
     def set_param(self, run: str, key: str, value: Any, suggested: str) -> None:
-        """A parameter that an optimizer chose, and from what."""
+        """Set a parameter that an optimizer chose, and the distribution that it was chosen from."""
         ...
 
     def set_attribute(self, run: str, scope: str, key: str, value: Any) -> None:
-        """An attribute."""
+        """Set an attribute of a trial."""
         ...
 
     def finish_trial(
@@ -44,19 +46,21 @@ class TrialWriter(Protocol):
         metrics: Sequence[Points],
         ended: float,
     ) -> bool:
-        """Its end; False where it has ended."""
+        """End a trial; False where it has ended."""
         ...
 
-    def trial_updates(self, experiment: str, after: int, also: Sequence[str] = ()) -> list[Told]:
-        """As `Storage.told`, behind all that was said here."""
+    def trial_updates(
+        self, experiment: str, after: int, also: Sequence[str] = ()
+    ) -> list[TrialUpdate]:
+        """As `TrialStorage.trial_updates`, after all that was sent here."""
         ...
 
     def flush(self) -> None:
-        """Wait until the database has all of it."""
+        """Wait until all that was sent is stored."""
         ...
 
     def end(self) -> None:
-        """Settle, and let go of what it holds."""
+        """Flush, and close the connection."""
         ...
 
 
@@ -64,27 +68,27 @@ class TrialStorage(Protocol):
     """The trials of a store."""
 
     def add_trials(self, experiment: str, new: Sequence[NewTrial]) -> None:
-        """Queue them, numbered without a gap, all in one transaction."""
+        """Queue trials, numbered without a gap, all in one transaction."""
         ...
 
     def claim_trial(self, experiment: str, runner: str, lease: float) -> Claimed | None:
-        """The next one that waits, for this runner alone, until `lease` seconds have gone by."""
+        """Claim the next trial that waits, for one runner, for `lease` seconds; None where none waits."""
         ...
 
     def claim_trial_by_id(self, run: str, runner: str, lease: float) -> Claimed | None:
-        """A certain one, if it waits, for this runner alone."""
+        """Claim a certain trial for one runner; None where it does not wait."""
         ...
 
     def undo_claim(self, run: str, attempt: int) -> bool:
-        """A claim is to have been none: it leaves no trace; False where it is lost."""
+        """Undo a claim as if it had not been made; False where it is lost."""
         ...
 
     def renew_claim(self, run: str, attempt: int, lease: float) -> bool:
-        """Keep a claim for longer; False where it is lost."""
+        """Extend a claim; False where it is lost."""
         ...
 
     def release_claim(self, run: str, attempt: int, reason: str) -> bool:
-        """Give it back, without using up a retry; False where it is lost."""
+        """Return a claimed trial to the queue without using a retry; False where the claim is lost."""
         ...
 
     def end_trial(
@@ -96,11 +100,11 @@ class TrialStorage(Protocol):
         error: Mapping[str, Any] | None = None,
         metrics: Points | None = None,
     ) -> bool:
-        """Its last metrics and its end; False where the claim is lost, and then nothing changes."""
+        """Store the last metrics of a claimed trial and end it; False where the claim is lost: nothing changes."""
         ...
 
     def requeue_trial(self, run: str, reason: str) -> None:
-        """Put a run into its experiment's queue (again)."""
+        """Put a run into its experiment's queue, again or for the first time."""
         ...
 
     def enqueue(self, run: str, due: float) -> None:
@@ -108,15 +112,15 @@ class TrialStorage(Protocol):
         ...
 
     def cancel_trial(self, run: str, reason: str) -> bool:
-        """End one that waits or runs; False where it has ended."""
+        """End a trial that waits or runs; False where it has ended."""
         ...
 
     def add_trial(self, experiment: str, new: NewTrial) -> int:
-        """Queue one; its number."""
+        """Queue a trial; its number."""
         ...
 
     def begin_trial(self, run: str) -> bool:
-        """One that waits runs; False where it does not wait (any more)."""
+        """Set a waiting trial to RUNNING; False where it does not wait."""
         ...
 
     def set_attribute(self, run: str, scope: str, key: str, value: Any) -> bool:
@@ -128,7 +132,7 @@ class TrialStorage(Protocol):
         ...
 
     def set_trial_status(self, run: str, status: Status, time: float, source: str) -> bool:
-        """A state on the way, with the tool's own word; False where it said so of RUNNING, or it has ended."""
+        """Record a state before the end, with the tool's own name for it; False where it has ended or is RUNNING already."""
         ...
 
     def set_param(self, run: str, key: str, value: Any, suggested: str) -> bool:
@@ -148,81 +152,87 @@ class TrialStorage(Protocol):
     ) -> bool:
         """End a trial; False where it has ended, or is not in this attempt, and then nothing changes.
 
-        `source` is the tool's own word for the state.
+        `source` is the tool's own name for the state.
         """
         ...
 
     def trial_writer(self) -> TrialWriter:
-        """A way for one process's own trials, on which it need not wait for each statement."""
+        """Return the writer of this process's own trials, which does not wait for each statement."""
         ...
 
-    def trial_updates(self, experiment: str, after: int, also: Sequence[str] = ()) -> list[Told]:
-        """An experiment's runs behind a number, and these, with what tools keep about them, by number."""
+    def trial_updates(
+        self, experiment: str, after: int, also: Sequence[str] = ()
+    ) -> list[TrialUpdate]:
+        """Return an experiment's runs after a number, and the runs `also`, with their attributes, by number."""
         ...
 
     def trial_rows(self, experiment: str, number: int | None = None) -> list[TrialRow]:
-        """An experiment's trials and runs by number, or the one of a number."""
+        """Return an experiment's trials and runs by number, or the one with a number."""
         ...
 
     def due_trials(self, experiment: str, by: float) -> list[TrialRow]:
-        """Trials that wait or run and began or are due by a time (in seconds since the epoch), by number.
+        """Return trials that wait or run and began or are due by a time (seconds since the epoch), by number.
 
-        Claims on them that ran out are given back first.
+        Expired claims on them are released first.
         """
         ...
 
     def configs(self, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
-        """Number of a configuration → its parameters."""
+        """Return the parameters of configurations, by number."""
         ...
 
     def stale_trials(self, experiment: str, seconds: float) -> list[int]:
-        """The numbers of trials that run, and gave no sign of life for so long."""
+        """Return the numbers of running trials without a heartbeat for so many seconds."""
         ...
 
     def count_on(self, name: str) -> int:
-        """A number that this counter never gave before, from 1."""
+        """Return the next number of a counter, from 1; no number is returned twice."""
         ...
 
     def observations(
         self, after: Mapping[str, int], statuses: Sequence[str], metrics: Sequence[str]
     ) -> list[Observation]:
-        """The trials and runs of experiments (id → those after this number) in some states, with these
-        metrics, by experiment and number; two queries.
+        """Return the runs of experiments in some states with some metrics, by experiment and number; two queries.
+
+        Args:
+            after: experiment id → only runs with a greater number.
+            statuses: the states.
+            metrics: keys of metrics.
         """
         ...
 
     def flush(self) -> None:
-        """Wait for all that is on its way, on every lane."""
+        """Wait until all that trial writers sent is stored."""
         ...
 
     def log_artifact(self, run: str, event: ArtifactLogged) -> None:
-        """A file of a run, told by a tool."""
+        """Record an artifact of a run that keeps no journal."""
         ...
 
     def remove_artifact(self, run: str, event: ArtifactRemoved) -> None:
-        """Its bytes are gone."""
+        """Record that the bytes of an artifact were removed."""
         ...
 
     def put_attributes(self, kind: Kind, key: str, scope: str, values: Mapping[str, Any]) -> None:
-        """Set what a tool keeps about a run or an experiment."""
+        """Set attributes of a run or an experiment, in a tool's scope."""
         ...
 
     def put_all_attributes(
         self, kind: Kind, scope: str, values: Mapping[str, Mapping[str, Any]]
     ) -> None:
-        """The same of many in one transaction: id → key → value."""
+        """Set attributes of many, id → key → value, in one transaction."""
         ...
 
     def attributes(self, kind: Kind, keys: Sequence[str], scope: str) -> dict[str, dict[str, Any]]:
-        """What a tool keeps about runs or experiments: id → key → value."""
+        """Return attributes in a tool's scope: id → key → value."""
         ...
 
     def add_samples(self, run: str, samples: Iterable[tuple[float, str, Any]]) -> None:
-        """Figures (time, key, value); one that is there already stays."""
+        """Store telemetry (time, key, value); a value that is there already stays."""
         ...
 
     def samples(
         self, runs: Sequence[str], key: str | None = None
     ) -> list[tuple[str, tuple[float, str, Any]]]:
-        """Figures of runs, of one key or all, by run and time."""
+        """Return telemetry of runs, of one key or all, by run and time."""
         ...

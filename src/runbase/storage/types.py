@@ -150,7 +150,7 @@ class NewTrial(Struct, frozen=True, kw_only=True):
     """What tools keep about it: scope → key → value; `config` is what else its runner is to know."""
 
 
-class Told(Struct, frozen=True, kw_only=True):
+class TrialUpdate(Struct, frozen=True, kw_only=True):
     """A trial with all that a tool keeps about it: scope → key → value."""
 
     id: str

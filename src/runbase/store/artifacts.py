@@ -1,4 +1,4 @@
-"""Artifacts: listed, found by name and version, located, fetched with their bytes checked."""
+"""Artifact methods of a store: list, find by name and version, locate, download with a checksum."""
 
 import os
 from pathlib import Path
@@ -13,40 +13,59 @@ class ArtifactMethods(StoreBase):
     """The artifacts of a store's runs."""
 
     def artifacts(self, run: RunLike) -> list[Artifact]:
-        """A run's files, those whose bytes were let go of (`removed_at`) among them."""
+        """Return the artifacts of a run, including those whose bytes were removed (`removed_at`)."""
         return self.storage.artifacts(self._run_id(run))
 
     def artifact_versions(
         self, name: str, experiment: ExperimentLike | None = None
     ) -> list[Artifact]:
-        """The versions of an artifact's name, oldest first."""
-        found = None if experiment is None else self._experiment_id(experiment)
-        return self.storage.artifact_versions(name, found)
+        """Return the versions of a named artifact, oldest first, in one experiment or all."""
+        experiment_id = None if experiment is None else self._experiment_id(experiment)
+        return self.storage.artifact_versions(name, experiment_id)
 
     def artifact(self, what: ArtifactLike, experiment: ExperimentLike | None = None) -> Artifact:
-        """One artifact: ``name`` or ``name:latest`` (the newest version), ``name:v3``, or ``RUN/path``,
-        where RUN is a run's id or name. Raises NotFound.
+        """Return one artifact.
+
+        Args:
+            what: ``name`` or ``name:latest`` (the newest version), ``name:v3``, or ``RUN/path``, where
+                RUN is the id or the name of a run.
+            experiment: look for a name in this experiment only.
+
+        Raises:
+            NotFound: the artifact does not exist.
         """
-        found = None if experiment is None else self._experiment_id(experiment)
-        return resolve.find(self.storage, what, found)
+        experiment_id = None if experiment is None else self._experiment_id(experiment)
+        return resolve.find(self.storage, what, experiment_id)
 
     def uses(self, run: RunLike) -> list[Use]:
-        """What a run used of other runs, and which runs used what it made."""
+        """Return the artifacts of other runs that a run used, and the uses of its own artifacts."""
         return self.storage.uses(self._run_id(run))
 
     def locate(self, artifact: ArtifactLike) -> str:
-        """Where its bytes are: a path on this machine if they are here, else a URL.
+        """Return the location of an artifact: a path on this machine if the bytes are here, else a URL.
 
-        A path lies in the run's folder, below the setting `artifacts`, or in a folder that was imported
-        or scanned: a record that somebody else wrote cannot point at other files. Raises NotFound where
-        the bytes were removed, are in a folder of another machine, or outside of all of these.
+        A path is always inside the run's folder, the setting `artifacts`, or an imported or scanned
+        folder. A record written by another user therefore cannot refer to other files.
+
+        Raises:
+            NotFound: the bytes were removed, are in a folder of another machine, or are outside
+                these folders.
         """
         return resolve.locate(self.storage, self.home, self.artifact(artifact))
 
     def download(self, artifact: ArtifactLike, to: "str | os.PathLike[str] | None" = None) -> Path:
-        """Its bytes as a file (or a folder of files) on this machine, checked against their SHA-256.
+        """Return an artifact as a file or folder on this machine, checked against its SHA-256.
 
-        Without `to`, files that are here are given as they are, and others kept in the user's cache.
-        Raises NotFound, and StoreError where the bytes are not those that were logged.
+        Args:
+            artifact: the artifact, as for `artifact`.
+            to: where to copy it. Default: the original path if it is on this machine, else a copy in
+                the user's cache folder.
+
+        Returns:
+            The path of the file or folder.
+
+        Raises:
+            NotFound: the artifact or its bytes do not exist.
+            StoreError: the bytes are not those that were logged.
         """
         return resolve.download(self.storage, self.home, self.artifact(artifact), to)

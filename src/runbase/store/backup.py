@@ -1,4 +1,4 @@
-"""Backups of a store's database."""
+"""The backup method of a store: copy the whole database to a file while it is in use."""
 
 import os
 import re
@@ -15,7 +15,7 @@ _OURS = re.compile(r"runbase-\d{8}-\d{6}(-\d+)?\.(db|dump)")
 
 
 class Backup(Struct, frozen=True, kw_only=True):
-    """A backup that was made, or would be. `removed` are older ones that it took the place of."""
+    """A backup that was written, or would be (`dry_run`). `removed` lists older backups that it replaces."""
 
     path: Path
     bytes: int
@@ -24,7 +24,7 @@ class Backup(Struct, frozen=True, kw_only=True):
 
 
 class BackupMethods(StoreBase):
-    """Backups."""
+    """Backups of the database."""
 
     def backup(
         self,
@@ -34,35 +34,43 @@ class BackupMethods(StoreBase):
         dry_run: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> Backup:
-        """Write the whole database, as it is at one moment, to a file; whoever uses it goes on and waits for nothing.
+        """Write a consistent copy of the whole database to a file, without blocking its users.
+
+        Run folders are not included: they are plain files, for your usual file backup.
 
         Args:
-            target: the file, or a folder for one with the time in its name. SQLite's is a store of its own
-                (`runbase.open(path)`); PostgreSQL's is a dump for `pg_restore`, made by `pg_dump`.
-            keep: in a folder, how many to keep, this one among them; older ones are removed. Default: all.
-            dry_run: say what would be done.
-            progress: called with pages done, and how many there are (SQLite).
+            target: the file, or a folder for a file with the time in its name. For SQLite the file is
+                a store of its own (`runbase.open(path)`); for PostgreSQL it is a dump by `pg_dump`,
+                for `pg_restore`.
+            keep: in a folder, the number of backups to keep, including this one; older ones are
+                removed. Default: all.
+            dry_run: report what would be done, and do nothing.
+            progress: called with the number of pages done and the total (SQLite).
 
-        Run folders are not in it: they are plain files, for the backup of files that you have. Raises UsageError
-        where the file is there already, or pg_dump is not.
+        Returns:
+            The path, size and duration of the backup.
+
+        Raises:
+            UsageError: the file exists, its folder does not, `keep` is not valid, or `pg_dump` is
+                not installed.
         """
         began = time.perf_counter()
         suffix = "dump" if self.storage.dialect == "postgres" else "db"
         path = Path(target).expanduser().absolute()
         folder = path.is_dir()
         if keep is not None and (keep < 1 or not folder):
-            raise UsageError("keep is for a folder of backups, and at least 1")
+            raise UsageError(f"keep is {keep}; it must be at least 1, and the target a folder")
         if folder:
             path = _free(path, suffix)
         elif path.exists():
-            raise UsageError(f"{path} is there already; name another file, or a folder")
+            raise UsageError(f"{path} exists; pass another file, or a folder")
         elif not path.parent.is_dir():
-            raise UsageError(f"there is no folder {path.parent} for the backup")
+            raise UsageError(f"folder {path.parent} not found; create it, or pass another one")
         old = [] if keep is None else _ours(path.parent, suffix)[: -keep + 1 or None]
         if not dry_run:
             self.storage.backup(path, progress)
-            for each in old:
-                each.unlink(missing_ok=True)
+            for backup in old:
+                backup.unlink(missing_ok=True)
         return Backup(
             path=path,
             bytes=0 if dry_run else path.stat().st_size,
@@ -80,6 +88,6 @@ def _free(folder: Path, suffix: str) -> Path:
 
 
 def _ours(folder: Path, suffix: str) -> list[Path]:
-    """Earlier backups there, the oldest first."""
-    found = [p for p in folder.glob(f"runbase-*.{suffix}") if _OURS.fullmatch(p.name)]
-    return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
+    """Return earlier backups in a folder, oldest first."""
+    backups = [p for p in folder.glob(f"runbase-*.{suffix}") if _OURS.fullmatch(p.name)]
+    return sorted(backups, key=lambda path: (path.stat().st_mtime_ns, path.name))

@@ -1,4 +1,4 @@
-"""Curves of many runs: as data, and as a picture."""
+"""Chart methods of a store: a metric of several runs, as data and as a Matplotlib figure."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -10,7 +10,7 @@ from runbase.store.metrics import PointMethods
 from runbase.store.runs import RunMethods
 
 NEWEST = 200
-"""How many of the newest runs are looked at for some that have the metric."""
+"""Number of newest runs that are searched for the metric."""
 
 
 class ChartMethods(RunMethods, PointMethods):
@@ -26,23 +26,35 @@ class ChartMethods(RunMethods, PointMethods):
         limit: int = 8,
         resolution: int = 1000,
     ) -> list[tuple[Run, Envelope]]:
-        """A metric of several runs, each in at most `resolution` buckets of least, greatest and mean value.
+        """Return a metric of several runs as envelopes.
 
-        Of the `runs` given, else of the newest that have it (at most `limit`) among those that satisfy
-        `where`. Raises NotFound where none has it.
+        Args:
+            metric: the name of the metric.
+            runs: the runs. Default: the newest runs that have the metric.
+            where: without `runs`, only runs that match this filter.
+            experiment: without `runs`, only runs of this experiment.
+            limit: without `runs`, the maximum number of runs.
+            resolution: the maximum number of buckets of each envelope.
+
+        Returns:
+            A list of (run, envelope): minimum, maximum and mean value of each bucket.
+
+        Raises:
+            NotFound: no run has the metric.
         """
-        given = runs
-        if given is not None and (isinstance(given, str) or not isinstance(given, Sequence)):
-            given = [given]
-        if given is not None:
-            found = [self.run(run) for run in cast("Sequence[RunLike]", given)]
+        wanted = runs
+        if wanted is not None and (isinstance(wanted, str) or not isinstance(wanted, Sequence)):
+            wanted = [wanted]
+        if wanted is not None:
+            candidates = [self.run(run) for run in cast("Sequence[RunLike]", wanted)]
         else:
-            found = self.runs(where, experiment=experiment, limit=NEWEST)
-        having = [run for run in found if metric in run.metrics]
-        if not having:
-            keys = {key for run in found for key in run.metrics}
+            candidates = self.runs(where, experiment=experiment, limit=NEWEST)
+        chosen = [run for run in candidates if metric in run.metrics]
+        if not chosen:
+            keys = {key for run in candidates for key in run.metrics}
             raise NotFound(f"no run has a metric {metric!r}{suggestion(metric, keys)}")
-        chosen = having if given is not None else having[:limit]
+        if wanted is None:
+            chosen = chosen[:limit]
         return [(run, self.metrics(run, metric, resolution=resolution)) for run in chosen]
 
     def plot(
@@ -55,10 +67,21 @@ class ChartMethods(RunMethods, PointMethods):
         limit: int = 8,
         log: bool = False,
     ) -> Any:
-        """The same as a Matplotlib Figure: a line for the mean, a band from least to greatest value, so
-        that no outlier is hidden. In a notebook it shows itself. `log` is for the axis of the values.
+        """Draw a metric of several runs.
+
+        Each run has a line for the mean and a band from minimum to maximum, so outliers stay
+        visible. A notebook displays the figure. The other arguments are those of `curves`.
+
+        Args:
+            log: use a logarithmic axis for the values.
+
+        Returns:
+            A Matplotlib `Figure`.
+
+        Raises:
+            NotFound: no run has the metric.
         """
         from runbase.analysis.figures import curves
 
-        found = self.curves(metric, runs, where=where, experiment=experiment, limit=limit)
-        return curves(metric, found, log=log)
+        envelopes = self.curves(metric, runs, where=where, experiment=experiment, limit=limit)
+        return curves(metric, envelopes, log=log)

@@ -1,4 +1,4 @@
-"""Records beyond numbers: listed, read back, shown in a notebook, written to files."""
+"""Media methods of a store: list, read, display and export texts, images, tables and other media."""
 
 import csv
 import shutil
@@ -15,9 +15,9 @@ from runbase.store.base import ExperimentLike, RunLike
 
 
 class Records(list[dict[str, Any]]):
-    """Records as they were logged: run_id, key, kind, step, time, and value or the path of a file.
+    """Media as they were logged: dictionaries of run_id, key, kind, step, time, and value or path.
 
-    In a notebook, texts, tables, histograms and images show as what they are.
+    A notebook displays texts, tables, histograms and images.
     """
 
     def __init__(self, items: list[dict[str, Any]], read: Callable[[dict[str, Any]], Any]) -> None:
@@ -31,25 +31,37 @@ class Records(list[dict[str, Any]]):
 
 
 class RecordMethods(ArtifactMethods):
-    """The records of a store's runs."""
+    """The media (texts, images, tables and so on) of a store's runs."""
 
     def records(self, run: RunLike, key: str | None = None, *, kind: str | None = None) -> Records:
-        """A run's texts, JSON, tables, histograms, images, audio, video and plots, by key and step.
+        """Return the texts, JSON, tables, histograms, images, audio, video and plots of a run.
 
-        Each is a dictionary: run_id, key, kind, step, time, and value, or path where it is a file;
-        `read_record` gives what it holds. Raises NotFound for an unknown key.
+        Args:
+            run: the run.
+            key: only records of this name.
+            kind: only records of this kind: text, json, table, histogram, image, audio, video, plot.
+
+        Returns:
+            Dictionaries, sorted by key and step: run_id, key, kind, step, time, and value, or path
+            if the content is a file. `read_record` returns the content.
+
+        Raises:
+            NotFound: the run has no record of this key.
         """
-        found = self._run_id(run)
-        rows = self.storage.records(found, key)
+        run_id = self._run_id(run)
+        rows = self.storage.records(run_id, key)
         if key is not None and not rows:
-            keys = {row["key"] for row in self.storage.records(found)}
+            keys = {row["key"] for row in self.storage.records(run_id)}
             raise NotFound(f"the run has no record {key!r}{suggestion(key, keys)}")
-        kept = [{"run_id": found, **row} for row in rows if kind in (None, row["kind"])]
-        return Records(kept, self.read_record)
+        selected = [{"run_id": run_id, **row} for row in rows if kind in (None, row["kind"])]
+        return Records(selected, self.read_record)
 
     def read_record(self, record: dict[str, Any]) -> Any:
-        """What a record holds: text as str, JSON, tables, histograms and plots as data (also large ones,
-        which are files), an image as a PIL image; the path of a file here of audio and video.
+        """Return the content of a record, from the database or its file.
+
+        Returns:
+            A str for text; Python data for JSON, tables, histograms and plots; a PIL image for an
+            image; the path of a file on this machine for audio and video.
         """
         if record["path"] is None:
             return record["value"]
@@ -72,13 +84,22 @@ class RecordMethods(ArtifactMethods):
         experiment: ExperimentLike | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> int:
-        """Write every record of the runs that satisfy a filter to a file of its own; how many.
+        """Write each record of the selected runs to a file of its own.
 
-        `<folder>/<run>/<key>.<step>` with a suffix for what it is: .txt, .json, .csv for tables, and
-        that of the file for images, audio and video.
+        The files are `<folder>/<run>/<key>.<step>` with the suffix .txt, .json, .csv (tables), or the
+        suffix of the original file (images, audio, video).
+
+        Args:
+            folder: where to write the files.
+            where: only runs that match this filter.
+            experiment: only runs of this experiment.
+            progress: called with the number of runs done and the total.
+
+        Returns:
+            The number of files.
         """
-        found = None if experiment is None else self._experiment_id(experiment)
-        runs = self.storage.runs(Query(where=where, experiment=found))
+        experiment_id = None if experiment is None else self._experiment_id(experiment)
+        runs = self.storage.runs(Query(where=where, experiment=experiment_id))
         count = 0
         for number, run in enumerate(runs):
             for record in self.records(run.id):

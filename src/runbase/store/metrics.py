@@ -1,4 +1,4 @@
-"""Points: of one metric as arrays or an envelope, of many as a frame."""
+"""Metric and telemetry methods of a store: one metric as arrays or an envelope, many as a data frame."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, cast, overload
@@ -11,7 +11,7 @@ from runbase.values import Moment, to_seconds
 
 
 class PointMethods(StoreBase):
-    """The points of a store's runs."""
+    """The metric points and telemetry of a store's runs."""
 
     @overload
     def metrics(
@@ -45,34 +45,64 @@ class PointMethods(StoreBase):
         resolution: int | None = None,
         every: bool = False,
     ) -> Series | Envelope:
-        """The points of a metric between two steps (both included), as NumPy arrays by step.
+        """Return the points of a metric, sorted by step.
 
-        Of several points at one step the latest is given, unless `every` is true. With a
-        `resolution`, an Envelope instead: least, greatest and mean value in at most that many
-        buckets, over every point that was logged. Raises NotFound for an unknown run or metric.
+        Args:
+            run: the run.
+            key: the name of the metric.
+            start: the first step to include. Default: no bound.
+            end: the last step to include. Default: no bound.
+            resolution: return an `Envelope` instead: minimum, maximum and mean of all logged points
+                in at most this number of buckets.
+            every: include all points of a step. Default: only the latest one.
+
+        Returns:
+            A `Series` of NumPy arrays `steps`, `times` and `values`, each of shape (points,), or an
+            `Envelope`.
+
+        Raises:
+            NotFound: the run or the metric does not exist.
         """
-        found = self._run_id(run)
+        run_id = self._run_id(run)
         if resolution is not None:
-            return self.storage.envelope(found, key, start, end, resolution)
-        return self.storage.series(found, key, start, end, every=every)
+            return self.storage.envelope(run_id, key, start, end, resolution)
+        return self.storage.series(run_id, key, start, end, every=every)
 
     def telemetry(self, run: RunLike, key: str) -> Series:
-        """Figures that the run logged about the machine; their times matter, not their steps. Those brought
-        in from elsewhere are in `telemetry_frame`.
+        """Return the telemetry that a run logged about its machine, by time.
+
+        Telemetry added by `add_telemetry` is in `telemetry_frame` only.
+
+        Args:
+            run: the run.
+            key: the name of the telemetry series.
+
+        Returns:
+            A `Series` of NumPy arrays; use `times` (seconds since the epoch) and `values`.
         """
         return self.storage.series(self._run_id(run), key, every=True, kind="telemetry")
 
     def add_telemetry(self, run: RunLike, samples: Iterable[tuple[Moment, str, Any]]) -> None:
-        """Figures about the system under test that were measured elsewhere: (time, name, value) each, the
-        value of any scalar type. One that is there already (same name and time) stays as it is, so that
-        bringing them in twice does no harm.
+        """Add telemetry of the system under test that was measured outside the run.
+
+        A sample with the same name and time as a stored one is ignored, so a call can be repeated.
+
+        Args:
+            run: the run.
+            samples: tuples (time, name, value); the value is a scalar of any type.
         """
         rows = [(to_seconds(time), str(key), value) for time, key, value in samples]
         self.storage.add_samples(self._run_id(run), rows)
 
     def telemetry_frame(self, runs: "Sequence[RunLike] | RunLike", key: str | None = None) -> Any:
-        """Figures by time, those that were logged and those that were brought in: a pandas DataFrame with the
-        columns run, time (aware, UTC), key, value; of one name or all.
+        """Return logged and added telemetry of runs by time.
+
+        Args:
+            runs: one run or several.
+            key: the name of one telemetry series. Default: all.
+
+        Returns:
+            A pandas DataFrame with the columns run, time (aware, UTC), key, value.
         """
         from runbase.analysis.frames import telemetry
 
@@ -89,7 +119,7 @@ class PointMethods(StoreBase):
         return telemetry(rows)
 
     def keys(self, run: RunLike, kind: str = "metric") -> list[str]:
-        """The names of the metrics (or of the `telemetry`) that a run has logged."""
+        """Return the names of a run's metrics, or of its telemetry with `kind="telemetry"`."""
         rows = self.storage.sql(
             "select key from series where run_id = :run and kind = :kind order by key",
             {"run": self._run_id(run), "kind": kind},
@@ -107,24 +137,35 @@ class PointMethods(StoreBase):
         aggregate: str = "mean",
         backend: str = "pandas",
     ) -> Any:
-        """Metrics of many runs as one data frame.
+        """Return metrics of one or several runs as one data frame.
 
         Args:
             runs: runs, as records, ids or names.
-            keys: which metrics; all where None.
-            layout: ``long`` (a row a point), ``wide`` (a row a step of a run, a column a metric) or
-                ``runs`` (a row a step, a column a run; of one metric).
-            axis: what is lined up: ``step``, ``time`` (seconds since the epoch) or ``relative``
-                (seconds since the run's first point).
-            resample: cuts the axis into pieces of this width; each piece's values become one.
-            aggregate: how: mean, min, max, median, first or last.
+            keys: the metrics. Default: all.
+            layout: ``long`` (a row per point), ``wide`` (a row per run and step, a column per metric)
+                or ``runs`` (a row per step, a column per run; for one metric).
+            axis: the index: ``step``, ``time`` (seconds since the epoch) or ``relative`` (seconds
+                since the first point of the run).
+            resample: the width of bins on the axis, in its unit; the values of a bin are aggregated.
+            aggregate: how to aggregate: mean, min, max, median, first or last.
             backend: pandas, polars or arrow.
+
+        Returns:
+            A pandas DataFrame, a Polars DataFrame or an Arrow Table.
+
+        Raises:
+            UsageError: an option is not known.
+            NotFound: a run does not exist.
         """
         from runbase.analysis import frames
 
-        makers = {"pandas": frames.to_pandas, "polars": frames.to_polars, "arrow": frames.to_arrow}
-        if backend not in makers:
-            raise UsageError(f"backend is {backend!r}; known: {', '.join(makers)}")
+        converters = {
+            "pandas": frames.to_pandas,
+            "polars": frames.to_polars,
+            "arrow": frames.to_arrow,
+        }
+        if backend not in converters:
+            raise UsageError(f"backend is {backend!r}; use one of {', '.join(converters)}")
         single = isinstance(runs, str) or not isinstance(runs, Sequence)
         many: list[Any] = [runs] if single else [*cast("Sequence[Any]", runs)]
         wanted = [keys] if isinstance(keys, str) else keys
@@ -137,4 +178,4 @@ class PointMethods(StoreBase):
         columns = frames.curves(
             ordered, names, layout=layout, axis=axis, resample=resample, aggregate=aggregate
         )
-        return makers[backend](columns)
+        return converters[backend](columns)

@@ -1,11 +1,10 @@
-"""A SQLite database made anew from the run folders, with what the old one still holds besides.
+"""Rebuild a SQLite database from the run folders, and recover what only the old database contains.
 
-The old file is set aside, and a note beside the new one says so until all of it has been taken over: whenever this is
-stopped, the next `sync` goes on.
+The old file is renamed. A marker file next to the new database records this until everything has been
+recovered, so that the next `sync` resumes an interrupted rebuild.
 """
 
 import json
-import os
 import sqlite3
 import time
 from contextlib import closing, suppress
@@ -13,32 +12,39 @@ from pathlib import Path
 from typing import Any, cast
 
 from runbase.errors import StoreError, UsageError
+from runbase.filesystems import atomic_write
 
 _PARTS = ("", "-wal", "-shm")
 
 
 def rebuildable(url: str, home: Path) -> Path:
-    """The file of a database that run folders can make anew.
+    """Return the file of a database that can be rebuilt from run folders.
 
-    Raises UsageError where it is not SQLite's, or there is nothing to make it from.
+    Raises:
+        UsageError: it is not a SQLite database, or the home has no run folders.
     """
     if not url.startswith("sqlite:"):
-        raise UsageError("--rebuild makes a SQLite file anew; this store is elsewhere")
+        raise UsageError("--rebuild needs a SQLite database; this store is on a server")
     if not (home / "runs").is_dir():
-        raise UsageError(f"there are no run folders in {home} to rebuild from")
+        raise UsageError(f"{home} has no run folders to rebuild the database from")
     return _path(url)
 
 
 def set_aside(url: str, home: Path) -> list[Path]:
-    """Rename a database and what belongs to it, so that a new one is made; where it is now.
+    """Rename a database and its -wal and -shm files, so that a new one is created.
 
-    Raises UsageError as `rebuildable`, StoreError where it stays.
+    Returns:
+        The new paths.
+
+    Raises:
+        UsageError: as for `rebuildable`.
+        StoreError: the files cannot be renamed.
     """
     path = rebuildable(url, home)
     if not path.exists():
         return []
     with suppress(sqlite3.Error), closing(sqlite3.connect(path, timeout=10)) as connection:
-        connection.execute("pragma wal_checkpoint(truncate)")  # so that it is whole without its log
+        connection.execute("pragma wal_checkpoint(truncate)")  # make it complete without its log
     target = _free(path)
     try:
         _note(path, [target, *pending(url)])
@@ -47,7 +53,7 @@ def set_aside(url: str, home: Path) -> list[Path]:
             if part.exists():
                 part.rename(target.with_name(target.name + suffix))
     except OSError as error:
-        raise StoreError(f"cannot set {path} aside: {error.strerror}") from error
+        raise StoreError(f"cannot rename {path}: {error.strerror}") from error
     return [
         target.with_name(target.name + s)
         for s in _PARTS
@@ -56,20 +62,20 @@ def set_aside(url: str, home: Path) -> list[Path]:
 
 
 def pending(url: str) -> list[Path]:
-    """Databases that were set aside and not taken over yet, the newest first."""
+    """Return the renamed databases that have not been recovered yet, newest first."""
     if not url.startswith("sqlite:"):
         return []
     path = _path(url)
     try:
-        told: Any = json.loads(_marker(path).read_bytes())
+        content: Any = json.loads(_marker(path).read_bytes())
     except (OSError, ValueError):
         return []
-    names = cast("list[str]", told) if isinstance(told, list) else []
+    names = cast("list[str]", content) if isinstance(content, list) else []
     return [path.with_name(Path(name).name) for name in names]
 
 
 def done(url: str) -> None:
-    """They have been taken over."""
+    """Remove the marker: all renamed databases have been recovered."""
     _marker(_path(url)).unlink(missing_ok=True)
 
 
@@ -83,12 +89,8 @@ def _marker(path: Path) -> Path:
 
 def _note(path: Path, targets: list[Path]) -> None:
     marker = _marker(path)
-    half = marker.with_name(f"{marker.name}.{os.getpid()}")
-    with half.open("w", encoding="utf-8") as file:
-        json.dump([target.name for target in targets], file)
-        file.flush()
-        os.fsync(file.fileno())
-    half.replace(marker)
+    with atomic_write(marker, sync=True) as partial:
+        partial.write_text(json.dumps([target.name for target in targets]), "utf-8")
 
 
 def _free(path: Path) -> Path:

@@ -1,7 +1,9 @@
-"""A tree of run folders as a registry: scanned when it is asked, read-only, nothing to set up.
+"""A read-only registry of the runs in a tree of folders, without a server or any set-up.
 
-registry = runbase.open_registry("/nfs/team")
-registry.query(tag="vit", hparams={"lr": 0.1}, sort_by="summary.val/acc", limit=10)
+The folders are scanned into a cache database before each query.
+
+    registry = runbase.open_registry("/nfs/team")
+    registry.query(tag="vit", hparams={"lr": 0.1}, sort_by="summary.val/acc", limit=10)
 """
 
 import hashlib
@@ -35,16 +37,16 @@ _PREFIXES = {"summary": "metrics", "hparams": "params", "config": "params"}
 
 
 class Record(Struct, frozen=True, kw_only=True):
-    """A run of a registry. Times are seconds since the epoch."""
+    """A run of a registry. Times are in seconds since the epoch."""
 
     run_id: str
-    """Its id; of a format that has ids of its own, that one."""
+    """The id of the run; in a format with ids of its own, that id."""
     status: str
-    """In the words of what wrote the folder, such as completed; else one of ours, in lower case."""
+    """The status that the tool which wrote the folder recorded, such as completed; else a status of runbase in lower case."""
     created_at: float
     updated_at: float
     alive: bool
-    """Whether it is under way, and gave a sign of life within three minutes."""
+    """Whether it is active and its last heartbeat is less than three minutes old."""
     run_dir: str | None
     checkpoint_path: str | None
     config: dict[str, Any]
@@ -52,19 +54,19 @@ class Record(Struct, frozen=True, kw_only=True):
     hparams: dict[str, Any]
     """The parameters, flat."""
     summary: dict[str, float | None]
-    """Metric → its last value."""
+    """Metric → last value."""
     tags: tuple[str, ...]
     notes: str
     run: model.Run
-    """The run, with all that is known of it."""
+    """The full run record."""
 
 
 class Registry:
-    """The runs of a tree of folders. Made by `open_registry`."""
+    """The runs of a tree of folders, opened by `open_registry`."""
 
     def __init__(self, store: Store, roots: Sequence[Path], *, scan: bool, ttl: float) -> None:
         self.store = store
-        """The store that the folders are scanned into: curves, SQL, charts."""
+        """The store that the folders are scanned into, for metrics, SQL and charts."""
         self._roots, self._scan, self._ttl = list(roots), scan, ttl
         self._scanned: float | None = None
 
@@ -79,18 +81,20 @@ class Registry:
         descending: bool = True,
         limit: int | None = None,
     ) -> list[Record]:
-        """Runs that satisfy all of it.
+        """Return the runs that match all conditions.
 
         Args:
-            tag: one of its tags.
-            status: its state, in the folder's words or ours.
-            alive: under way and heard of lately, or not.
-            hparams: parameter → the value that it must have; keys as they are, with dots or without.
-            sort_by: a field of `Record`, or ``summary.METRIC``, ``hparams.KEY``, ``config.KEY``; runs that lack it
-                come last. Default: the newest first.
-            limit: how many at most, after all filters.
+            tag: a tag that the run has.
+            status: its status, as recorded in the folder or as named by runbase.
+            alive: whether it is active with a recent heartbeat.
+            hparams: parameter → required value. Keys are used literally, dots included.
+            sort_by: a field of `Record`, or ``summary.METRIC``, ``hparams.KEY``, ``config.KEY``. Runs
+                without a value come last. Default: the creation time.
+            descending: sort in descending order.
+            limit: the maximum number of runs, after all filters.
 
-        Raises UsageError for something to sort by that there is not.
+        Raises:
+            UsageError: `sort_by` is not one of these.
         """
         self._look()
         parts: list[str] = []
@@ -103,15 +107,15 @@ class Registry:
         for key, value in (hparams or {}).items():
             parts.append(f"params.{_name(key)} {_equals(value)}")
         order = "created_at" if sort_by is None else self._order(sort_by)
-        found = self.store.runs(
+        runs = self.store.runs(
             " and ".join(parts) or None,
             order_by=f"{order}{' desc' if descending else ''}, id",
             limit=limit,
         )
-        return self._records(found)
+        return self._records(runs)
 
     def get(self, run_id: str) -> Record | None:
-        """The run of an id; None where there is none."""
+        """Return the run with an id, or None."""
         try:
             return self[run_id]
         except KeyError:
@@ -120,10 +124,10 @@ class Registry:
     def __getitem__(self, run_id: str) -> Record:
         self._look()
         try:
-            found = self.store.run(run_id)
+            run = self.store.run(run_id)
         except NotFound as missing:
             raise KeyError(run_id) from missing
-        return self._records([found])[0]
+        return self._records([run])[0]
 
     def __len__(self) -> int:
         self._look()
@@ -133,7 +137,7 @@ class Registry:
         return iter(self.query())
 
     def to_dataframe(self, records: Sequence[Record] | None = None) -> Any:
-        """Records (default: all) as a pandas data frame, with columns `hparams.*` and `summary.*`."""
+        """Return records (default: all) as a pandas DataFrame with columns `hparams.*` and `summary.*`."""
         import pandas as pd
 
         rows: list[dict[str, Any]] = []
@@ -155,12 +159,12 @@ class Registry:
         return pd.DataFrame(rows)
 
     def scan(self, *, full: bool = False) -> Any:
-        """Look at the folders now; the report of it."""
+        """Scan the folders now and return the report; with `full`, read everything again."""
         self._scanned = time.monotonic()
         return self.store.scan(*self._roots, full=full)
 
     def close(self) -> None:
-        """Let go of the cache."""
+        """Close the cache database."""
         self.store.close()
 
     def __enter__(self) -> "Registry":
@@ -170,7 +174,7 @@ class Registry:
         self.close()
 
     def _records(self, runs: Sequence[model.Run]) -> list[Record]:
-        """Runs as records; where their checkpoints are is asked once for all."""
+        """Return runs as records, with one query for the locations of all checkpoints."""
         places: dict[str, str] = {}
         if any(run.checkpoint for run in runs):
             places = dict(
@@ -182,7 +186,7 @@ class Registry:
         return [_record(run, self.store, places.get(run.id)) for run in runs]
 
     def _look(self) -> None:
-        """Scan, unless that was done a moment ago."""
+        """Scan, unless the last scan is younger than `scan_ttl_s`."""
         if self._scan and (self._scanned is None or time.monotonic() - self._scanned >= self._ttl):
             self.scan()
 
@@ -194,7 +198,7 @@ class Registry:
             return f"{_PREFIXES[kind]}.{_name(key)}"
         known = [*_COLUMNS, *(f"{prefix}.KEY" for prefix in _PREFIXES)]
         raise UsageError(
-            f"cannot sort by {sort_by!r}{suggestion(sort_by, _COLUMNS)}; there are {', '.join(known)}"
+            f"cannot sort by {sort_by!r}{suggestion(sort_by, _COLUMNS)}; use one of {', '.join(known)}"
         )
 
 
@@ -205,30 +209,35 @@ def open_registry(
     scan: bool = True,
     scan_ttl_s: float = 2.0,
 ) -> Registry:
-    """The runs of a tree of folders (or of several), without a server and with nothing written there.
+    """Open the runs in one or several trees of folders, read-only and without a server.
 
     Args:
-        path: where to look, at any depth; default: the home of runbase's settings. Formats as for `Store.scan`.
-        db_path: the database that serves as the cache: a path or URL; default: one in the user's cache folder.
-            Deleting it loses nothing.
-        scan: look for what is new before each question.
-        scan_ttl_s: seconds for which an earlier look is taken to be fresh.
+        path: folders to search, at any depth. Formats as for `Store.scan`. Default: the home.
+        db_path: the database used as a cache, a path or URL. It can be deleted without loss.
+            Default: a file in the user's cache folder.
+        scan: scan for changes before each query.
+        scan_ttl_s: seconds for which a scan counts as current.
 
-    Raises UsageError where there is no folder.
+    Returns:
+        The registry. Use it in a `with` statement, or call `close`.
+
+    Raises:
+        UsageError: a folder does not exist.
     """
     if path is None:
         home = load().home
         if not home.is_dir():
             raise UsageError(
-                "no folder to look in: pass one, open_registry('/nfs/team'), or set RUNBASE_HOME"
+                f"the home {home} does not exist; pass a folder, open_registry('/nfs/team'), "
+                "or set RUNBASE_HOME"
             )
-        given: list[Any] = [home]
+        folders: list[Any] = [home]
     else:
-        given = [path] if isinstance(path, str | os.PathLike) else list(path)
-    roots = [Path(each).expanduser().resolve() for each in given]
+        folders = [path] if isinstance(path, str | os.PathLike) else list(path)
+    roots = [Path(folder).expanduser().resolve() for folder in folders]
     for root in roots:
         if not root.is_dir():
-            raise UsageError(f"there is no folder {root} to look in")
+            raise UsageError(f"folder {root} not found; pass a folder with runs")
     place = _cache(roots) if db_path is None else os.fspath(db_path)
     return Registry(open(place, sync=False), roots, scan=scan, ttl=scan_ttl_s)
 
@@ -270,7 +279,7 @@ def _record(run: model.Run, store: Store, checkpoint: str | None) -> Record:
 
 
 def _place(uri: str | None, folder: Path | None) -> str | None:
-    """Where an artifact is, that may lie in the run's folder."""
+    """Return the location of an artifact; a relative one is resolved in the run's folder."""
     return uri if uri is None or folder is None or "://" in uri else str(folder / uri)
 
 

@@ -1,4 +1,4 @@
-"""Runs: found, changed by whoever may, best ones, side by side."""
+"""Run methods of a store (list, read, change, rank, compare), and tags, notes and links of runs and experiments."""
 
 from collections.abc import Mapping, Sequence
 from types import EllipsisType
@@ -32,15 +32,26 @@ class RunMethods(ExperimentMethods):
         after: str | None = None,
         deleted: bool = False,
     ) -> Runs:
-        """Runs that satisfy a filter, newest first unless ordered.
+        """Return the runs that match a filter, newest first by default.
 
-        `where` and `order_by` are SQL expressions over `params.k`, `metrics.k` (its last value;
-        `metrics.k.min`, `.max`, `.mean`, `.first`, `.count`), `tags.k`, `artifacts.k`, and columns such
-        as `status`, `name`, `started_at`, `seconds`, `experiment`, and those that you added. Quote keys
-        with slashes: `metrics."val/acc"`. `after` is the `cursor` of the page before: pages stay the same
-        while runs are added. `deleted` lists the bin instead.
+        Args:
+            where: a SQL expression over `params.k`, `metrics.k` (the last value; `metrics.k.min`,
+                `.max`, `.mean`, `.first`, `.count`), `tags.k`, `artifacts.k`, columns such as
+                `status`, `name`, `started_at`, `seconds`, `experiment`, and columns that you added.
+                Quote keys with slashes: `metrics."val/acc"`.
+            order_by: expressions of the same kind to sort by.
+            limit: the maximum number of runs.
+            offset: the number of runs to skip.
+            experiment: only runs of this experiment.
+            after: the `cursor` of the previous page. Pages stay the same while runs are added.
+            deleted: list the trash instead.
 
-        Raises FilterError, which points at the place, and NotFound for an unknown experiment.
+        Returns:
+            A list of run records with the `cursor` of the next page.
+
+        Raises:
+            FilterError: a filter or a sort key is not valid; the message shows the position.
+            NotFound: the experiment does not exist.
         """
         query = Query(
             where=where,
@@ -55,20 +66,26 @@ class RunMethods(ExperimentMethods):
         return Runs(page, page.cursor)
 
     def count(self, where: str | None = None, *, experiment: ExperimentLike | None = None) -> int:
-        """How many runs satisfy a filter."""
-        found = None if experiment is None else self._experiment_id(experiment)
-        return self.storage.count_runs(Query(where=where, experiment=found))
+        """Return the number of runs that match a filter; see `runs`."""
+        experiment_id = None if experiment is None else self._experiment_id(experiment)
+        return self.storage.count_runs(Query(where=where, experiment=experiment_id))
 
     def run(self, run: RunLike, experiment: ExperimentLike | None = None) -> Run:
-        """One run by id, unique id prefix or name, with its artifacts, links and status history.
+        """Return one run with its artifacts, links and status history.
 
-        Of several runs of a name, the newest. Raises NotFound, Ambiguous.
+        Args:
+            run: an id, a unique prefix of an id, or a name. A name finds the newest run that has it.
+            experiment: look for a name in this experiment only.
+
+        Raises:
+            NotFound: no run has this id or name.
+            Ambiguous: several ids begin with the prefix.
         """
         name = experiment.name if isinstance(experiment, Experiment) else experiment
-        found = self._run_id(run, name)
-        record = self.storage.whole_run(found)
+        run_id = self._run_id(run, name)
+        record = self.storage.whole_run(run_id)
         if record is None:
-            raise NotFound(f"there is no run {found!r}")
+            raise NotFound(f"run {run_id!r} not found")
         return record
 
     def create_run(
@@ -83,13 +100,28 @@ class RunMethods(ExperimentMethods):
         run_id: str | None = None,
         **fields: Any,
     ) -> Run:
-        """A run that waits (PENDING) to be started, by `start_run(run_id=run.id)` or by a process whose
-        environment has `RUNBASE_RUN_ID`; its experiment is made where there is none of the name.
+        """Create a run with status PENDING.
+
+        Start it with `start_run(run_id=run.id)`, or with a process whose environment has
+        `RUNBASE_RUN_ID`.
+
+        Args:
+            experiment: its experiment; created if none has this name.
+            name: Default: a generated name.
+            params: parameters.
+            tags: plain tags, or a mapping of tag to value.
+            notes: free text.
+            parent: the run that it belongs to.
+            run_id: an id created elsewhere.
+            fields: other fields, as for `update_run`.
+
+        Returns:
+            The run.
         """
         if isinstance(experiment, str):
-            found = self.storage.get_or_create_experiment(experiment, {})
+            experiment_id = self.storage.get_or_create_experiment(experiment, {})
         else:
-            found = self._experiment_id(experiment)
+            experiment_id = self._experiment_id(experiment)
         rest: dict[str, Any] = {**fields, "notes": notes}
         if params:
             rest["params"] = dict(params)
@@ -97,8 +129,8 @@ class RunMethods(ExperimentMethods):
             rest["tags"] = labels(tags)
         if parent is not None:
             rest["parent_id"] = self._run_id(parent)
-        made = self.storage.create_run(found, name, rest, run_id)
-        return self.run(made)
+        created = self.storage.create_run(experiment_id, name, rest, run_id)
+        return self.run(created)
 
     def update_run(
         self,
@@ -116,12 +148,33 @@ class RunMethods(ExperimentMethods):
         parent: RunLike | None = ...,
         **fields: Any,
     ) -> Run:
-        """Set fields of a run, while it runs or later, by whoever may write to the store.
+        """Set fields of a run, while it is active or later.
 
-        What is given replaces what was there (parameters, tags and documents as a whole); None or an
-        empty value clears it. `fields` may be `created_at`, `updated_at`, `user`, `host`, `pid`, `folder`,
-        `exit_code`, `source_status`, the documents `git`, `args`, `env`, `system`, and columns that you
-        added. A status joins the run's history. Raises UsageError for a field there is not.
+        A value replaces the stored one, parameters, tags and documents as a whole. None or an empty
+        value clears the field. Fields that are not passed stay unchanged.
+
+        Args:
+            run: the run.
+            name: the display name.
+            status: a status; it is added to the status history.
+            notes: free text.
+            params: all parameters.
+            tags: all tags.
+            started_at: when it started.
+            ended_at: when it ended.
+            checkpoint: the path of the artifact that is its checkpoint.
+            error: the document that describes why it failed.
+            parent: the run that it belongs to.
+            fields: `created_at`, `updated_at`, `user`, `host`, `pid`, `folder`, `exit_code`,
+                `source_status`, the documents `git`, `args`, `env`, `system`, and columns that you
+                added to the table.
+
+        Returns:
+            The changed run.
+
+        Raises:
+            UsageError: a field does not exist.
+            NotFound: the run or its parent does not exist.
         """
         key = self._run_id(run)
         changes = given(
@@ -143,7 +196,7 @@ class RunMethods(ExperimentMethods):
         return self.run(key)
 
     def add_to_run(self, run: RunLike, **documents: Mapping[str, Any]) -> Run:
-        """Merge keys into `params`, `tags`, `args`, `env`, `git` or `system`."""
+        """Merge keys into `params`, `tags`, `args`, `env`, `git` or `system`; return the changed run."""
         key = self._run_id(run)
         if "tags" in documents:
             documents["tags"] = labels(documents["tags"])
@@ -151,7 +204,7 @@ class RunMethods(ExperimentMethods):
         return self.run(key)
 
     def remove_from_run(self, run: RunLike, **keys: Sequence[str]) -> Run:
-        """Take keys out of `params`, `tags`, `args`, `env`, `git` or `system`."""
+        """Remove keys from `params`, `tags`, `args`, `env`, `git` or `system`; return the changed run."""
         key = self._run_id(run)
         names = {field: [k] if isinstance(k, str) else list(k) for field, k in keys.items()}
         self.storage.remove("run", key, names)
@@ -164,7 +217,17 @@ class RunMethods(ExperimentMethods):
         reason: str | None = None,
         at: Moment | None = None,
     ) -> Run:
-        """Report a run's state, with a reason and a moment (now); it joins the run's history."""
+        """Set the status of a run and add it to the status history.
+
+        Args:
+            run: the run.
+            status: the new status.
+            reason: why, for people.
+            at: when the status changed. Default: now.
+
+        Returns:
+            The changed run.
+        """
         key = self._run_id(run)
         self.storage.set_status(key, status, reason, None if at is None else to_seconds(at))
         return self.run(key)
@@ -177,16 +240,25 @@ class RunMethods(ExperimentMethods):
         *,
         where: str | None = None,
     ) -> Run:
-        """The run with the best last value of a metric.
+        """Return the run with the best last value of a metric.
 
-        `metric` and `direction` ("min" or "max") default to the experiment's first objective; a
-        direction that is not known is told by the metric's name (loss and error are to be small).
+        Args:
+            experiment: only runs of this experiment.
+            metric: Default: the first objective of the experiment.
+            direction: ``"min"`` or ``"max"``. Default: that of the objective of this metric, else
+                derived from the metric's name (lower is better for names such as loss and error).
+            where: only runs that match this filter.
+
+        Raises:
+            UsageError: no metric is passed and the experiment has no objective, or the direction is
+                not valid.
+            NotFound: no run has the metric.
         """
         record = None if experiment is None else self.experiment(experiment)
         objectives = [] if record is None else record.objectives
         if metric is None:
             if not objectives:
-                raise UsageError("best of what? name a metric, or give the experiment an objective")
+                raise UsageError("no metric; pass one, or set an objective of the experiment")
             metric = objectives[0].metric
         if direction not in (None, "min", "max"):
             raise UsageError(f"direction is {direction!r}; use 'min' or 'max'")
@@ -194,10 +266,10 @@ class RunMethods(ExperimentMethods):
         name = f'metrics."{metric.replace(chr(34), chr(34) * 2)}"'
         condition = f"{name} is not null" + (f" and ({where})" if where else "")
         order = f"{name} {'asc' if less else 'desc'}"
-        found = self.runs(condition, order_by=order, limit=1, experiment=record)
-        if not found:
+        ranked = self.runs(condition, order_by=order, limit=1, experiment=record)
+        if not ranked:
             raise NotFound(f"no run has a metric {metric!r}")
-        return self.run(found[0].id)
+        return self.run(ranked[0].id)
 
     def best_checkpoint(
         self,
@@ -207,81 +279,102 @@ class RunMethods(ExperimentMethods):
         *,
         where: str | None = None,
     ) -> Artifact:
-        """The checkpoint of the best run: its own `checkpoint`, else its best or last one.
+        """Return the checkpoint of the best run: its `checkpoint` field, else its best or last one.
 
-        Sets the experiment's `checkpoint` by `update_experiment` to keep it.
+        To record it for the experiment, pass it to `update_experiment(checkpoint=…)`. The arguments
+        are those of `best`.
+
+        Raises:
+            NotFound: no run has the metric, or the best run has no checkpoint.
         """
         run = self.best(experiment, metric, direction, where=where)
-        held = [a for a in run.artifacts if a.removed_at is None]
+        present = [a for a in run.artifacts if a.removed_at is None]
         if run.checkpoint is not None:
-            for artifact in held:
+            for artifact in present:
                 if artifact.path == run.checkpoint:
                     return artifact
-        kept = [a for a in held if a.kind == "checkpoint"] or [a for a in held if a.kind == "model"]
-        if not kept:
+        checkpoints = [a for a in present if a.kind == "checkpoint"]
+        candidates = checkpoints or [a for a in present if a.kind == "model"]
+        if not candidates:
             raise NotFound(f"the best run, {run.name}, has no checkpoint")
-        best = [a for a in kept if a.metadata.get("best")]
+        best = [a for a in candidates if a.metadata.get("best")]
         return (
-            best or sorted(kept, key=lambda a: (a.step is not None, a.step or 0, a.created_at))
+            best
+            or sorted(candidates, key=lambda a: (a.step is not None, a.step or 0, a.created_at))
         )[-1]
 
     def compare(self, *targets: Any) -> Comparison:
-        """Any mix of runs and experiments side by side: what differs, and which is best.
+        """Compare runs and experiments: what differs, and which is best.
 
-        Unknown ones are named in the comparison's `missing`, not an error.
+        Args:
+            targets: runs and experiments, in any mix.
+
+        Returns:
+            The comparison. Targets that do not exist are listed in its `missing`.
         """
-        found: list[tuple[str, str]] = []
+        subjects: list[tuple[str, str]] = []
         missing: list[str] = []
         for target in targets:
             try:
-                found.append(self._target(target))
+                subjects.append(self._target(target))
             except NotFound:
                 missing.append(str(target))
         records: dict[str, Any] = {}
-        run_ids = [key for kind, key in found if kind == "run"]
-        experiment_ids = [key for kind, key in found if kind == "experiment"]
+        run_ids = [key for kind, key in subjects if kind == "run"]
+        experiment_ids = [key for kind, key in subjects if kind == "experiment"]
         records |= {run.id: run for run in self.storage.get_runs(run_ids)}
         if experiment_ids:
             records |= {e.id: e for e in self.storage.get_experiments(experiment_ids)}
         figures = self.storage.figures_of_experiments(experiment_ids) if experiment_ids else {}
-        items = [records[key] for _, key in found if key in records]
-        missing += [key for _, key in found if key not in records]
+        items = [records[key] for _, key in subjects if key in records]
+        missing += [key for _, key in subjects if key not in records]
         return compare(items, figures, missing)
 
 
 class LabelMethods(StoreBase):
-    """What people add to runs and experiments alike: tags, notes, names, links."""
+    """Tags, notes, names and links of runs and experiments."""
 
     def tag(self, target: Any, *tags: str | Mapping[str, Any], **more: Any) -> None:
-        """Add tags to a run or an experiment: plain ones, or with values (`tag(x, stage="test")`)."""
+        """Add tags to a run or an experiment, plain or with values: `tag(x, "vit", stage="test")`."""
         kind, key = self._target(target)
-        found: dict[str, Any] = {**labels(list(tags) if tags else None), **more}
-        self.storage.add(kind, key, {"tags": found})
+        added: dict[str, Any] = {**labels(list(tags) if tags else None), **more}
+        self.storage.add(kind, key, {"tags": added})
 
     def untag(self, target: Any, *keys: str) -> None:
-        """Take tags away."""
+        """Remove tags from a run or an experiment."""
         kind, key = self._target(target)
         self.storage.remove(kind, key, {"tags": list(keys)})
 
     def note(self, target: Any, text: str) -> None:
-        """Set the notes of a run or an experiment; empty text clears them."""
+        """Set the notes of a run or an experiment. An empty text clears them."""
         kind, key = self._target(target)
         self.storage.update(kind, key, {"notes": text})
 
     def rename(self, target: Any, name: str) -> None:
-        """Give a run or an experiment another name; its id stays."""
+        """Rename a run or an experiment. Its id does not change."""
         kind, key = self._target(target)
         self.storage.update(kind, key, {"name": name})
 
     def link(self, source: Any, kind: str, target: Any) -> None:
-        """Point from one run to another, or from one experiment to another; `kind` says how."""
+        """Add a link from one run to another, or from one experiment to another.
+
+        Args:
+            source: the run or experiment that the link starts from.
+            kind: the meaning of the link, a name of your choice.
+            target: the run or experiment that it points to.
+
+        Raises:
+            UsageError: one is a run and the other an experiment.
+        """
         what, from_id = self._target(source)
         other, to_id = self._target(target)
         if what != other:
-            raise UsageError("links are between two runs or between two experiments")
+            raise UsageError(
+                "cannot link a run and an experiment; pass two runs or two experiments"
+            )
         self.storage.link(what, from_id, kind, to_id)
 
     def unlink(self, source: Any, target: Any, kind: str | None = None) -> int:
-        """Take such links away (of every kind, where none is named); how many there were."""
+        """Remove the links between two runs or experiments, of one kind or all; return how many."""
         what, from_id = self._target(source)
         return self.storage.unlink(what, from_id, kind, self._target(target)[1])

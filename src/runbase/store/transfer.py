@@ -1,4 +1,4 @@
-"""Records on the move: copied between stores, exported to files."""
+"""Copy runs between stores, import the records of other tools, and export runs to files."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from runbase.ingest.imports import ImportReport
 
 BATCH = 20
-"""Runs that are read and written at a time."""
+"""Number of runs that are read and written at a time."""
 FORMATS = {
     ".parquet": "parquet",
     ".csv": "csv",
@@ -30,7 +30,7 @@ FORMATS = {
 
 
 class TransferMethods(RunMethods, RecordMethods):
-    """Copying and exporting."""
+    """Copy, import and export."""
 
     def copy_to(
         self,
@@ -41,19 +41,29 @@ class TransferMethods(RunMethods, RecordMethods):
         by_name: bool = True,
         progress: Callable[[int, int], None] | None = None,
     ) -> Copied:
-        """Copy runs, with their experiments, points and all, into another store.
+        """Copy runs into another store, with their experiments, points and other records.
 
-        Ids stay, and nothing is there twice: a run that is there already is completed, and what
-        people changed there (tags, notes, parameters) stays. An experiment joins the one of its name
-        that is there, unless `by_name` is false, when it keeps an id of its own. Files stay where they
-        are. It may be interrupted at any moment and begun again.
+        Ids do not change and nothing is duplicated: a run that the target already has is completed,
+        and edits made there (tags, notes, parameters) are kept. Files are not copied. The copy can be
+        interrupted at any time and started again.
+
+        Args:
+            target: the other store.
+            where: only runs that match this filter.
+            experiment: only runs of this experiment.
+            by_name: merge an experiment into the target's experiment of the same name. If false, it
+                keeps its own id.
+            progress: called with the number of runs done and the total.
+
+        Returns:
+            What was copied.
         """
-        found = None if experiment is None else self._experiment_id(experiment)
+        experiment_id = None if experiment is None else self._experiment_id(experiment)
         return transfer.copy(
             self.storage,
             target.storage,
             where,
-            experiment=found,
+            experiment=experiment_id,
             by_name=by_name,
             progress=progress,
         )
@@ -63,10 +73,20 @@ class TransferMethods(RunMethods, RecordMethods):
         path: "str | os.PathLike[str]",
         progress: Callable[[int, int], None] | None = None,
     ) -> Salvaged:
-        """Take over what a SQLite database holds, damaged as it may be: run by run, what can be read.
+        """Recover what can be read from a SQLite database that may be damaged, run by run.
 
-        Ids stay, and what is here already stays as it is; notes, tags, links and imported runs come along, and what was
-        deleted there is deleted here. Raises NotFound where there is no such file.
+        Ids do not change, and what this store already has is not changed. Notes, tags, links and
+        imported runs are recovered too. Runs deleted there are deleted here.
+
+        Args:
+            path: the database file.
+            progress: called with the number of runs done and the total.
+
+        Returns:
+            What was recovered.
+
+        Raises:
+            NotFound: the file does not exist.
         """
         return transfer.salvage(self.storage, Path(path), progress)
 
@@ -78,9 +98,22 @@ class TransferMethods(RunMethods, RecordMethods):
         experiment: str | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Copied:
-        """Take in the runs of a SQLite file that `export` wrote, or of any other store's file.
+        """Import the runs of a SQLite file, written by `export` or by any other store.
 
-        See `copy_to`. Raises NotFound where there is no such file, and UsageError where it is no store.
+        The file is copied as by `copy_to`.
+
+        Args:
+            path: the file.
+            where: only runs that match this filter.
+            experiment: only runs of this experiment.
+            progress: called with the number of runs done and the total.
+
+        Returns:
+            What was imported.
+
+        Raises:
+            NotFound: the file does not exist.
+            UsageError: the file is not a store of runbase.
         """
         from runbase.ingest.readers import check_store_file
         from runbase.storage.open import open_storage
@@ -88,10 +121,12 @@ class TransferMethods(RunMethods, RecordMethods):
         file = Path(path).expanduser()
         check_store_file(file)
         with closing(open_storage(f"sqlite:///{file.absolute()}", create=False)) as source:
-            found = (
+            experiment_id = (
                 None if experiment is None else source.find_experiment(experiment, deleted=False)
             )
-            return transfer.copy(source, self.storage, where, experiment=found, progress=progress)
+            return transfer.copy(
+                source, self.storage, where, experiment=experiment_id, progress=progress
+            )
 
     def import_from(
         self,
@@ -102,30 +137,33 @@ class TransferMethods(RunMethods, RecordMethods):
         experiment: str | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> "ImportReport":
-        """Import the record of another tool: MLflow, W&B, Trackio, Neptune, GoodSeed, mlos_bench, SQLTrack, tables, …
+        """Import from another tool: MLflow, W&B, Trackio, Neptune, GoodSeed, mlos_bench, SQLTrack, tables and others.
 
-        Import the same source again to add what it gained since then; nothing is added twice. Run folders of other
+        Import a source again to add what is new in it; nothing is added twice. Run folders of other
         formats are imported by `scan`, stores of runbase by `import_file`.
 
         Args:
             source: a folder, a file, a database URL, or the address of a server.
-            system: the tool, such as ``"mlflow"``; None: found out from the source.
-            columns: of a table, column → role, such as ``{"epoch": "step"}``.
-            experiment: of a table, the experiment of runs that name none.
-            progress: called with how many runs are done, and of how many.
+            system: the tool, such as ``"mlflow"``. Default: detected from the source.
+            columns: for a table, column → role, such as ``{"epoch": "step"}``.
+            experiment: for a table, the experiment of runs that do not name one.
+            progress: called with the number of runs done and the total.
+
+        Returns:
+            A report of what was imported.
 
         Raises:
-            UsageError: the source is not a record that runbase knows.
-            NotFound: there is no such file or folder.
+            UsageError: the source is not in a known format.
+            NotFound: the file or folder does not exist.
         """
-        from runbase.ingest.imports import import_from  # the readers are not needed otherwise
+        from runbase.ingest.imports import import_from  # imported here: only this method needs it
         from runbase.ingest.readers import check_known
 
-        found = check_known(os.fspath(source), system)
+        tool = check_known(os.fspath(source), system)
         return import_from(
             self.storage,
             os.fspath(source),
-            found,
+            tool,
             columns=columns,
             experiment=experiment,
             progress=progress,
@@ -141,19 +179,36 @@ class TransferMethods(RunMethods, RecordMethods):
         format: str | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> int:
-        """Write a selection of runs to a file; how many runs.
+        """Write runs to a file.
 
-        The format follows the file's name, or `format`: Parquet, CSV or JSON Lines hold `what`: a row a
-        run (``runs``), a row a point (``metrics``), or a row a record (``records``: texts, tables, images;
-        values as JSON, files by their path; see `export_records` for the files). SQLite (`.db`) holds everything: it is a store of
-        its own, and `runbase import` takes it into any other. A file that is there is replaced, whole or
-        not at all; a SQLite file is added to.
+        Parquet, CSV and JSON Lines contain one kind of rows (`what`). SQLite contains everything: the
+        file is a store of its own, and `import_file` adds it to another one. An existing file is
+        replaced atomically; an existing SQLite file is extended.
+
+        Args:
+            path: the file.
+            where: only runs that match this filter.
+            experiment: only runs of this experiment.
+            what: the rows: ``runs`` (one per run), ``metrics`` (one per point) or ``records`` (one per
+                text, table, image and so on, with values as JSON and files as paths; see
+                `export_records` for the files).
+            format: parquet, csv, jsonl or sqlite. Default: derived from the suffix of the file.
+            progress: called with the number of runs done and the total.
+
+        Returns:
+            The number of runs.
+
+        Raises:
+            UsageError: the format or `what` is not known.
+            FilterError: `where` is not a valid filter.
         """
         target = Path(path)
         kind = format or FORMATS.get(target.suffix.lower()) or ""
         if kind not in FORMATS.values():
             known = ", ".join(sorted(set(FORMATS.values())))
-            raise UsageError(f"cannot tell the format of {target.name!r}; known: {known}")
+            raise UsageError(
+                f"the format of {target.name!r} is not known; use a known suffix or pass a format: {known}"
+            )
         rows = {"metrics": self._points_of, "records": self._records_of}.get(what)
         if rows is None and what != "runs":
             raise UsageError(f"what is {what!r}; known: runs, metrics, records")
@@ -206,7 +261,7 @@ class TransferMethods(RunMethods, RecordMethods):
         ]
 
     def _inlined(self, record: dict[str, Any]) -> Any:
-        """The value of a record, also of a large one, which is a file."""
+        """Return the value of a record; a large one is read from its file."""
         if record["path"] is None or not record["path"].endswith(".json"):
             return record["value"]
         return self.read_record(record)
@@ -214,8 +269,13 @@ class TransferMethods(RunMethods, RecordMethods):
     def _export_store(self, path: Path, where: str | None, experiment: Any, progress: Any) -> int:
         from runbase.storage.open import open_storage
 
-        found = None if experiment is None else self._experiment_id(experiment)
+        experiment_id = None if experiment is None else self._experiment_id(experiment)
         with closing(open_storage(f"sqlite:///{path.absolute()}")) as target:
             return transfer.copy(
-                self.storage, target, where, experiment=found, by_name=False, progress=progress
+                self.storage,
+                target,
+                where,
+                experiment=experiment_id,
+                by_name=False,
+                progress=progress,
             ).runs

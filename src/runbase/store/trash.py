@@ -1,4 +1,4 @@
-"""The bin: deleted runs and experiments, brought back or purged for good."""
+"""The trash: delete, restore and permanently remove runs and experiments, and free disk space."""
 
 import shutil
 import time
@@ -15,10 +15,10 @@ from runbase.store.base import StoreBase
 
 
 class Purged(Struct, frozen=True, kw_only=True):
-    """What a purge took away, or would (`dry_run`).
+    """What a purge removed, or would remove (`dry_run`).
 
-    `bytes` are those of the runs' folders and of `files`; `uploads` are the artifacts elsewhere, and `left` those of
-    them that could not be reached: they are still there.
+    `bytes` is the size of the run folders and of `files`. `uploads` are the URLs of artifacts on
+    other systems; `left` are those that could not be removed and still exist.
     """
 
     runs: int
@@ -28,37 +28,57 @@ class Purged(Struct, frozen=True, kw_only=True):
     uploads: list[str]
     left: list[str]
     files: list[str] = []
-    """Files that nothing referred to, and what was left over of what was stopped half-way."""
+    """Files without a reference, and partial files of interrupted operations."""
     packed: int = 0
-    """Journals that were packed."""
+    """Number of journals packed."""
     saved: int = 0
-    """Bytes that this saved."""
+    """Bytes saved by packing."""
     problems: list[str] = []
 
 
 class TrashMethods(StoreBase):
-    """Deleting in two steps."""
+    """Delete in two steps: to the trash, then permanently."""
 
     def delete(self, *targets: Any, purge: bool = False) -> int:
-        """Put runs and experiments into the bin; how many. They are out of every listing, and
-        `restore` brings them back. With `purge`, for good: see `purge`.
+        """Move runs and experiments to the trash.
+
+        They no longer appear in listings. `restore` undoes this.
+
+        Args:
+            targets: runs and experiments.
+            purge: delete permanently instead; see `purge`.
+
+        Returns:
+            The number of runs and experiments deleted.
+
+        Raises:
+            NotFound: a target does not exist.
         """
-        found = self._sorted(targets)
+        ids_by_kind = self._sorted(targets)
         if purge:
-            done = self._purge(found)
-            return done.runs + done.experiments
-        return sum(self.storage.delete(kind, ids) for kind, ids in found.items() if ids)
+            purged = self._purge(ids_by_kind)
+            return purged.runs + purged.experiments
+        return sum(self.storage.delete(kind, ids) for kind, ids in ids_by_kind.items() if ids)
 
     def restore(self, *targets: Any) -> int:
-        """Bring runs and experiments back from the bin; how many."""
-        found = self._sorted(targets, deleted=True)
-        return sum(self.storage.delete(kind, ids, back=True) for kind, ids in found.items() if ids)
+        """Restore runs and experiments from the trash; return how many."""
+        ids_by_kind = self._sorted(targets, deleted=True)
+        return sum(
+            self.storage.delete(kind, ids, back=True) for kind, ids in ids_by_kind.items() if ids
+        )
 
     def purge(self, *targets: Any, dry_run: bool = False) -> Purged:
-        """Delete for good: rows, points, links, and the files in the runs' folders.
+        """Delete runs and experiments permanently: rows, points, links, and the runs' folders.
 
-        `targets` may be in the bin or not. Forks of a purged experiment go on, and keep its name in
-        their line of descent. Folders met again later do not bring a purged run back.
+        Forks of a purged experiment remain, and keep its name in their ancestors. A copy of the
+        folder of a purged run that is scanned later is not ingested again.
+
+        Args:
+            targets: runs and experiments, in the trash or not.
+            dry_run: report what would be deleted, and delete nothing.
+
+        Returns:
+            What was deleted.
         """
         return self._purge(self._sorted(targets, both=True), dry_run)
 
@@ -72,27 +92,36 @@ class TrashMethods(StoreBase):
         dry_run: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> Purged:
-        """Free space: what has been in the bin for longer than `older_than` seconds (30 days), and what else is asked.
+        """Free disk space: purge old trash and, on request, more.
+
+        Files that a running process may still write are never changed.
 
         Args:
-            where: runs that satisfy this filter too, for good, if they are over.
-            files: remove files of a home's finished runs that nothing refers to, folders of purged runs, and what was
-                left when a process was stopped half-way; all older than a day.
-            journals: pack the journals of runs that have been over for so many seconds and are whole in the store;
-                they are read as before, also by `sync --rebuild`.
-            dry_run: say what would go, and leave it.
-            progress: called with how many run folders were looked at for `journals`, and of how many.
+            older_than: purge what has been in the trash for more than this many seconds (30 days).
+            where: also purge finished runs that match this filter.
+            files: remove files of finished runs that no record refers to, folders of purged runs,
+                and partial files of interrupted operations; all older than a day.
+            journals: pack the journals of runs that ended more than this many seconds ago and are
+                completely ingested. Packed journals can be read as before, also by `sync --rebuild`.
+            dry_run: report what would be removed, and remove nothing.
+            progress: called with the number of run folders checked for `journals` and the total.
 
-        Nothing that a living process may still write to is touched. Raises FilterError, and UsageError for files of a
-        store that has no home.
+        Returns:
+            What was removed.
+
+        Raises:
+            FilterError: `where` is not a valid filter.
+            UsageError: `files` or `journals` for a store without a home.
         """
         if (files or journals is not None) and self.home is None:
-            raise UsageError("files and journals are a home's, and this store was opened without")
+            raise UsageError(
+                "this store has no home, so it has no files and journals to clean up; "
+                "open it with home=…"
+            )
         runs, experiments = self.storage.deleted_before(time.time() - older_than)
         if where is not None:
             runs = [*runs, *(run.id for run in self.storage.runs(Query(where=where)) if run.ended)]
-        found: dict[Kind, list[str]] = {"run": runs, "experiment": experiments}
-        done = self._purge(found, dry_run)
+        purged = self._purge({"run": runs, "experiment": experiments}, dry_run)
         tidied: list[Tidied] = []
         if files and self.home is not None:
             tidied += [loose_files(self.storage, self.home, dry_run=dry_run)]
@@ -108,23 +137,26 @@ class TrashMethods(StoreBase):
                 )
             )
         return structs.replace(
-            done,
-            bytes=done.bytes + sum(each.bytes for each in tidied),
-            files=[name for each in tidied for name in each.files],
-            packed=sum(each.journals for each in tidied),
-            saved=sum(each.saved for each in tidied),
-            problems=[problem for each in tidied for problem in each.problems],
+            purged,
+            bytes=purged.bytes + sum(report.bytes for report in tidied),
+            files=[name for report in tidied for name in report.files],
+            packed=sum(report.journals for report in tidied),
+            saved=sum(report.saved for report in tidied),
+            problems=[problem for report in tidied for problem in report.problems],
         )
 
-    def _purge(self, found: dict[Kind, list[str]], dry_run: bool = False) -> Purged:
+    def _purge(self, ids_by_kind: dict[Kind, list[str]], dry_run: bool = False) -> Purged:
         runs = dict.fromkeys(
-            [*found["run"], *self.storage.runs_of_experiments(found["experiment"])]
+            [
+                *ids_by_kind["run"],
+                *self.storage.runs_of_experiments(ids_by_kind["experiment"]),
+            ]
         )
         folders = self.storage.folders(list(runs))
         uploads = self.storage.uploads(list(runs))
         size = sum(self._size(folder) for folder in folders)
         if not dry_run:
-            for kind, ids in found.items():
+            for kind, ids in ids_by_kind.items():
                 if ids:
                     self.storage.purge(kind, ids)
             for folder in folders:
@@ -132,7 +164,7 @@ class TrashMethods(StoreBase):
         left = [] if dry_run else [url for url in uploads if not _gone(url)]
         return Purged(
             runs=len(runs),
-            experiments=len(found["experiment"]),
+            experiments=len(ids_by_kind["experiment"]),
             folders=folders,
             bytes=size,
             uploads=uploads,
@@ -144,7 +176,7 @@ class TrashMethods(StoreBase):
     ) -> dict[Kind, list[str]]:
         from runbase.errors import NotFound
 
-        found: dict[Kind, list[str]] = {"run": [], "experiment": []}
+        ids_by_kind: dict[Kind, list[str]] = {"run": [], "experiment": []}
         for target in targets:
             try:
                 kind, key = self._target(target, deleted=deleted)
@@ -152,12 +184,12 @@ class TrashMethods(StoreBase):
                 if not both:
                     raise
                 kind, key = self._target(target, deleted=True)
-            if key not in found[kind]:
-                found[kind].append(key)
-        return found
+            if key not in ids_by_kind[kind]:
+                ids_by_kind[kind].append(key)
+        return ids_by_kind
 
     def _inside(self, folder: str) -> Any:
-        """A run's folder on this machine, if it lies where runs lie; None otherwise."""
+        """Return a run's folder on this machine if it is inside the home's `runs` folder, else None."""
         if self.home is None:
             return None
         runs = (self.home / "runs").resolve()
@@ -177,6 +209,6 @@ class TrashMethods(StoreBase):
 def _gone(url: str) -> bool:
     try:
         remote.remove(url)
-    except Exception:  # whatever a network has to say: the answer names what is left
+    except Exception:  # any network error: the report lists the artifacts that remain
         return False
     return True

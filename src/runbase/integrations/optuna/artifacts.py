@@ -24,6 +24,7 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 import runbase
 from runbase.errors import UsageError
 from runbase.events import ArtifactLogged, ArtifactRemoved
+from runbase.filesystems import atomic_write
 
 
 class _HasStore(Protocol):
@@ -65,18 +66,12 @@ class RunbaseArtifactStore:
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
         """Keep the bytes, and make them an artifact of the trial that names them."""
         place = self._place(artifact_id)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        partial = place.with_name(f".{place.name}.{os.getpid()}.part")
         sha256, size = hashlib.sha256(), 0
-        try:
-            with partial.open("wb") as file:
-                while piece := content_body.read(_PIECE):
-                    sha256.update(piece)
-                    size += len(piece)
-                    file.write(piece)
-            partial.replace(place)
-        finally:
-            partial.unlink(missing_ok=True)
+        with atomic_write(place) as partial, partial.open("wb") as file:
+            while piece := content_body.read(_PIECE):
+                sha256.update(piece)
+                size += len(piece)
+                file.write(piece)
         run, told = self._told(artifact_id)
         if run is None:
             return  # it is a study's

@@ -16,7 +16,7 @@ from runbase.events import Points
 from runbase.model import Objective
 from runbase.space import Parameter, inside, to_distribution
 from runbase.status import Status
-from runbase.storage.types import Told
+from runbase.storage.types import TrialUpdate
 
 NUMBERS = 24
 """Bits of a trial's id that are its number in the study; those above are the study's id. Below 2^53 in all,
@@ -127,7 +127,7 @@ def curve(values: Mapping[int, float]) -> list[Points]:
 
 def frozen_trial(
     study: int,
-    told: Told,
+    told: TrialUpdate,
     space: Mapping[str, Parameter],
     figures: Sequence[float | None] | None,
 ) -> FrozenTrial:
@@ -167,7 +167,7 @@ def frozen_trial(
     )
 
 
-def is_native(told: Told) -> bool:
+def is_native(told: TrialUpdate) -> bool:
     """Whether it was run by something else than Optuna: it has figures, or parameters, that nobody suggested."""
     ended = told.status is Status.COMPLETED and "value" not in told.attributes
     return ended or len(told.params) > len(told.suggested)

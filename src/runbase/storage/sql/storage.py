@@ -1,12 +1,12 @@
 """The storage: one class over a driver, for both dialects; a table of its methods, each a function of a session."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from runbase.errors import StoreError, StoreUnavailable
 from runbase.events import Points
+from runbase.filesystems import atomic_write
 from runbase.ids import new_id
 from runbase.status import Status
 from runbase.storage.sql import (
@@ -157,9 +157,9 @@ class SqlStorage:
     # Copies
 
     dump = reads(transfer.dump_runs)
-    dump_related = reads(transfer.dump_around)
+    dump_related = reads(transfer.dump_related)
     load_experiments = writes(transfer.load_experiments)
-    load_related = writes(transfer.load_around)
+    load_related = writes(transfer.load_related)
     load = writes(transfer.load, bulk=True)
 
     def fork_runs(self, ids: Sequence[str], experiment: str) -> list[str]:
@@ -175,16 +175,11 @@ class SqlStorage:
 
     def backup(self, path: Path, progress: Callable[[int, int], None] | None = None) -> None:
         """Write the whole database to a file, which is there when it is complete and not before."""
-        partial = path.with_name(f".{path.name}.{os.getpid()}.backup")
         try:
-            self.driver.backup(partial, progress)
-            with partial.open("rb") as file:
-                os.fsync(file.fileno())
-            partial.replace(path)
+            with atomic_write(path, sync=True) as partial:
+                self.driver.backup(partial, progress)
         except OSError as error:
             raise StoreError(f"cannot write the backup {path}: {error.strerror}") from error
-        finally:
-            partial.unlink(missing_ok=True)
 
     # Points
 

@@ -82,7 +82,7 @@ class Around(Struct, kw_only=True):
     attributes: list[dict[str, Any]] = []
 
 
-def dump_around(session: Session, experiments: Sequence[str]) -> Around:
+def dump_related(session: Session, experiments: Sequence[str]) -> Around:
     """It as plain data."""
     ids = session.as_list(experiments)
     return Around(
@@ -94,7 +94,7 @@ def dump_around(session: Session, experiments: Sequence[str]) -> Around:
     )
 
 
-def load_around(session: Session, around: Around, places: Mapping[str, str]) -> None:
+def load_related(session: Session, around: Around, places: Mapping[str, str]) -> None:
     """It put in; what is here already stays. `places`: the id that each experiment has here."""
     links = [(places.get(a, a), kind, places.get(b, b)) for a, kind, b in around.links]
     ids = session.as_list(sorted({end for a, _, b in links for end in (a, b)}))

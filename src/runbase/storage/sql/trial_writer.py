@@ -18,7 +18,7 @@ from runbase.status import Status
 from runbase.storage.sql import trials, typed_values
 from runbase.storage.sql.driver import Driver, Served
 from runbase.storage.trial_protocol import TrialStorage, TrialWriter
-from runbase.storage.types import NewTrial, Told
+from runbase.storage.types import NewTrial, TrialUpdate
 
 AHEAD = 64
 """Statements on their way at most."""
@@ -68,7 +68,9 @@ class DirectTrialWriter:
             run, status, attributes=attributes, metrics=metrics, ended=ended
         )
 
-    def trial_updates(self, experiment: str, after: int, also: Sequence[str] = ()) -> list[Told]:
+    def trial_updates(
+        self, experiment: str, after: int, also: Sequence[str] = ()
+    ) -> list[TrialUpdate]:
         """As the store has it."""
         return self._store.trial_updates(experiment, after, also)
 
@@ -155,7 +157,9 @@ class PipelinedTrialWriter:
                 self._sent.append(_Sent(run, plainly))
             return closed
 
-    def trial_updates(self, experiment: str, after: int, also: Sequence[str] = ()) -> list[Told]:
+    def trial_updates(
+        self, experiment: str, after: int, also: Sequence[str] = ()
+    ) -> list[TrialUpdate]:
         """As `Storage.told`, behind all that was said here."""
         with self._guard:
             try:

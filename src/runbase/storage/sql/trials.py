@@ -15,7 +15,7 @@ from runbase.events import Points
 from runbase.status import Phase, Status
 from runbase.storage.sql import attributes, points_write, runs, typed_values
 from runbase.storage.sql.session import Session
-from runbase.storage.types import Claimed, NewTrial, Observation, Told, TrialRow
+from runbase.storage.types import Claimed, NewTrial, Observation, TrialUpdate, TrialRow
 
 
 def add(session: Session, experiment: str, trials: Sequence[NewTrial]) -> Callable[[], int]:
@@ -413,7 +413,9 @@ def close(session: Session, run: str, ending: Ending) -> bool:
     return True
 
 
-def told(session: Session, experiment: str, after: int, also: Sequence[str] = ()) -> list[Told]:
+def told(
+    session: Session, experiment: str, after: int, also: Sequence[str] = ()
+) -> list[TrialUpdate]:
     """Runs with all that tools keep about them, by number, in three queries, which are sent together."""
     # States are asked for first: what a trial that had ended by then has, it has for good.
     which = {"experiment": experiment, "after": after, "also": session.as_list(also)}
@@ -430,7 +432,7 @@ def told(session: Session, experiment: str, after: int, also: Sequence[str] = ()
         scope = kept.setdefault(row["run_id"], {}).setdefault(row["scope"], {})
         scope[row["key"]] = typed_values.value(row["type"], row["number"], row["text"])
     return [
-        Told(
+        TrialUpdate(
             id=row["id"],
             number=row["number"],
             status=Status(row["status"]),
