@@ -2,20 +2,24 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 
 from runbase.errors import StoreBusy
+from runbase.events import Opened
 from runbase.ingest.journals import LARGEST_DELIVERY, Report, delivery_of, ingest_folder
-from runbase.ingest.liveness import check_liveness
+from runbase.ingest.liveness import check_liveness, may_grow
 from runbase.journal import files, opened, read
 from runbase.journal import size as journal_size
 from runbase.storage.protocol import Storage
 from runbase.storage.types import Delivery
 
 SMALL = 2**17
-"""Journals up to this size are taken in many to a transaction."""
+"""Journals up to this size (bytes) are ingested many to a transaction."""
+_UNSETTLED = 2_000_000_000
+"""Nanoseconds after a folder's change within which another change may have the same time."""
 
 
 def run_folders(home: Path) -> list[Path]:
@@ -52,42 +56,97 @@ def _sync(
     progress: Callable[[int, int], None] | None,
 ) -> None:
     began = time.perf_counter()
-    folders = run_folders(home)
-    known = _offsets(storage, folders)
+    known_folders = storage.synced_folders()
+    looked_at = time.time_ns()
+    changed = dict(_changed(home / "runs", len(str(home)) + 1, known_folders, report, depth=4))
+    heads = [
+        (folder, path, opened(path))
+        for folder in map(Path, sorted(changed))
+        for path in files(folder)
+    ]
+    report.journals += len(heads)
+    offsets = storage.offsets([head.journal for *_, head in heads if head is not None])
     large: list[Path] = []
     small: list[tuple[Path, Path, int]] = []
-    for folder in folders:
-        report.folders += 1
-        for path in files(folder):
-            report.journals += 1
-            head = opened(path)
-            if head is None:
-                if _size(path):
-                    reason = "its first line is damaged or incomplete"
-                    report.unreadable = [*report.unreadable, f"{path}: {reason}"]
-                continue
-            left = _size(path) - known.get(head.journal, 0)
-            if left > SMALL and (not large or large[-1] != folder):
-                large.append(folder)
-            elif left > 0:
-                small.append((folder, path, known.get(head.journal, 0)))
-    done = len(folders) - len(large) - len({folder for folder, *_ in small})
+    for folder, path, head in heads:
+        if head is None:
+            if _size(path):
+                reason = "its first line is damaged or incomplete"
+                report.unreadable = [*report.unreadable, f"{path}: {reason}"]
+            continue
+        left = _size(path) - offsets.get(head.journal, 0)
+        if left > SMALL and (not large or large[-1] != folder):
+            large.append(folder)
+        elif left > 0:
+            small.append((folder, path, offsets.get(head.journal, 0)))
+    done = report.folders - len(large) - len({folder for folder, *_ in small})
     if progress:
-        progress(done, len(folders))
+        progress(done, report.folders)
     for part in _parts(small):
         _take(storage, home, part, report)
         done += len({folder for folder, *_ in part})
         if progress:
-            progress(done, len(folders))
+            progress(done, report.folders)
     for folder in large:
         taken = ingest_folder(storage, folder, folder.relative_to(home).as_posix())
         report.lines += taken.lines
         report.problems = [*report.problems, *taken.problems]
         done += 1
         if progress:
-            progress(done, len(folders))
+            progress(done, report.folders)
+    _remember(storage, home, heads, changed, looked_at)
     check_liveness(storage, home, report)
     report.seconds = time.perf_counter() - began
+
+
+def _changed(
+    folder: Path | str, skip: int, known: Mapping[str, int], report: Report, depth: int
+) -> Iterator[tuple[str, int]]:
+    """Run folders that are new, or changed since all of their journals were ingested: path and time of change (ns)."""
+    try:
+        with os.scandir(folder) as scanned:
+            entries = list(scanned)
+    except OSError:
+        return
+    if any(entry.name.startswith("journal.") for entry in entries):
+        report.folders += 1
+        with suppress(OSError):
+            yield str(folder), os.stat(folder).st_mtime_ns  # noqa: PTH116
+        return
+    for entry in entries:
+        path = entry.path
+        before = known.get(path[skip:])
+        if before is not None:
+            try:
+                if os.stat(path).st_mtime_ns == before:  # noqa: PTH116 - a Path costs more than the look
+                    report.folders += 1
+                    continue
+            except OSError:
+                continue
+        if depth and entry.is_dir(follow_symlinks=False):
+            yield from _changed(path, skip, known, report, depth - 1)
+
+
+def _remember(
+    storage: Storage,
+    home: Path,
+    heads: Sequence[tuple[Path, Path, Opened | None]],
+    changed: Mapping[str, int],
+    looked_at: int,
+) -> None:
+    """Remember the folders that need not be looked at again unless they change."""
+    settled = {folder for folder, when in changed.items() if when < looked_at - _UNSETTLED}
+    settled -= {str(folder) for folder, path, head in heads if head is None or may_grow(path)}
+    journals = [
+        head.journal for folder, _, head in heads if head is not None and str(folder) in settled
+    ]
+    offsets = storage.offsets(journals) if journals else {}
+    for folder, path, head in heads:
+        if head is not None and _size(path) > offsets.get(head.journal, 0):
+            settled.discard(str(folder))
+    if settled:
+        skip = len(str(home)) + 1
+        storage.put_synced_folders({folder[skip:]: changed[folder] for folder in settled})
 
 
 def waiting(storage: Storage | None, home: Path) -> tuple[int, int]:

@@ -69,6 +69,14 @@ class Observations(Protocol):
         """Count experiments, runs, points, journals, lines and damaged lines."""
         ...
 
+    def synced_folders(self) -> dict[str, int]:
+        """Return run folders whose journals are all closed and ingested: path below the home → time of change (ns)."""
+        ...
+
+    def put_synced_folders(self, folders: Mapping[str, int]) -> None:
+        """Remember such folders."""
+        ...
+
     def scans(self, root: str) -> dict[str, Scanned]:
         """Return what is known of scanned folders at or below a root, by path."""
         ...

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from runbase.events import ArtifactLogged, ArtifactRemoved, Points
 from runbase.status import Status
-from runbase.storage.types import Claimed, Kind, NewTrial, Observation, TrialUpdate, TrialRow
+from runbase.storage.types import Claimed, Kind, NewTrial, Observation, TrialRow, TrialUpdate
 
 
 class TrialWriter(Protocol):

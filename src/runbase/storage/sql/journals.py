@@ -1,6 +1,6 @@
 """How far journals have been ingested, and what of them could not be stored."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from runbase.events import Problem
 from runbase.storage.sql.session import Session
@@ -29,3 +29,14 @@ def offsets(session: Session, journals: Sequence[str]) -> dict[str, int]:
 def totals(session: Session) -> dict[str, int]:
     """How many experiments, runs, points, journals, lines and damaged lines there are."""
     return dict(session.row("totals")) | dict(session.row("journal_totals"))
+
+
+def synced_folders(session: Session) -> dict[str, int]:
+    """Run folders whose journals are all closed and ingested: path below the home → modification time (ns)."""
+    return dict(tuple(row) for row in session.rows("synced_folders"))
+
+
+def put_synced_folders(session: Session, folders: Mapping[str, int]) -> None:
+    """Remember such folders."""
+    rows = [{"path": path, "changed": changed} for path, changed in folders.items()]
+    session.many("put_synced_folder", rows)

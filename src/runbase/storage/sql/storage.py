@@ -81,6 +81,8 @@ class SqlStorage:
     problems = reads(journals.problems)
     offsets = autocommits(journals.offsets)
     totals = reads(journals.totals)
+    synced_folders = reads(journals.synced_folders)
+    put_synced_folders = writes(journals.put_synced_folders)
 
     # Scanned folders
 

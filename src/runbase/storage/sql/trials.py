@@ -15,7 +15,7 @@ from runbase.events import Points
 from runbase.status import Phase, Status
 from runbase.storage.sql import attributes, points_write, runs, typed_values
 from runbase.storage.sql.session import Session
-from runbase.storage.types import Claimed, NewTrial, Observation, TrialUpdate, TrialRow
+from runbase.storage.types import Claimed, NewTrial, Observation, TrialRow, TrialUpdate
 
 
 def add(session: Session, experiment: str, trials: Sequence[NewTrial]) -> Callable[[], int]:

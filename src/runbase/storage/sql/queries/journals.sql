@@ -56,3 +56,12 @@ select run_id, file, "offset", reason, line from problems where run_id = :run or
 select r.name as run, p.run_id, p.file, p."offset", p.reason, p.line
 from problems p join runs r on r.id = p.run_id where r.deleted_at is null
 order by p.id desc limit :limit;
+
+-- name: synced_folders
+-- Run folders whose journals are all closed and in here, as they looked then.
+select path, changed from synced_folders;
+
+-- name: put_synced_folder
+-- Such a folder.
+insert into synced_folders (path, changed) values (:path, :changed)
+on conflict (path) do update set changed = excluded.changed;

@@ -155,7 +155,7 @@ select id, name from runs where deleted_at is null
   -- only: sqlite
   and id >= :low and id < :high
   -- only: postgres
-  and starts_with(id, :low)
+  and id ~>=~ :low and id ~<~ :high
   -- only: end
 order by id limit 6;
 
@@ -180,9 +180,13 @@ select r.id, r.folder, r.lost_at, r.seen_at, r.updated_at, r.status, r.source_st
        -- only: end
        j.host, j.pid, j.process_started, j.boot
 from runs r
-join statuses s on s.status = r.status
 left join journals j on j.run_id = r.id and j.closed_at is null
-where s.phase = 'active' or r.lost_at is not null;
+where r.id in (
+  select a.id from runs a
+  where a.status in ('RUNNING', 'COMPLETING', 'RESIZING', 'SIGNALING', 'STAGE_OUT', 'STOPPED', 'SUSPENDED')
+  union
+  select l.id from runs l where l.lost_at is not null
+);
 
 -- name: tags_of_runs
 select t.run_id, coalesce(t.long_key, t.key) as key, t.value from run_tags t where t.run_id = any(:runs);
@@ -322,7 +326,7 @@ where deleted_at is not null and (name = :word or id = :word
   -- only: sqlite
   or (id >= :low and id < :high)
   -- only: postgres
-  or starts_with(id, :low)
+  or (id ~>=~ :low and id ~<~ :high)
   -- only: end
 )
 order by created_at desc limit 2;
