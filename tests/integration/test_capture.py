@@ -153,7 +153,7 @@ def test_sampling(script: Script, home: Path) -> None:
 import time, runbase
 from runbase.run import background
 run = runbase.start_run('s', capture=['sampling'])
-while not run._care._samples:
+while not run._monitor._samples:
     time.sleep(0.01)
 run.finish()
 """

@@ -103,7 +103,7 @@ def test_each_can_be_overridden(
 
 
 def test_what_is_no_end(home: Path) -> None:
-    with pytest.raises(runbase.UsageError, match="RUNNING, which is no end"):
+    with pytest.raises(runbase.UsageError, match="'RUNNING' is not a final status"):
         runbase.start_run("e", home=home, ends={"normal": "RUNNING"})
     with pytest.raises(runbase.UsageError, match="did you mean 'exception'"):
         runbase.start_run("e", home=home, ends={"exeption": "FAILED"})

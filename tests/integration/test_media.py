@@ -39,7 +39,7 @@ def logged(home: Path, tmp_path: Path) -> Any:
         run.log_plot("matplotlib", figure, step=1)
         with pytest.raises(InvalidValue, match="sample_rate"):
             run.log_audio("sound", sound)
-        with pytest.raises(InvalidValue, match="no plot"):
+        with pytest.raises(InvalidValue, match="not a plot"):
             run.log_plot("plotly", 3)
         with pytest.raises(InvalidValue, match="channels last or first"):
             run.log_video("film", np.zeros((2, 5, 3, 7)))

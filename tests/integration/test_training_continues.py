@@ -300,7 +300,7 @@ def test_a_run_stays_active_until_its_end_is_written(
 def test_finish_keeps_its_timeout(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNBASE_FINISH_TIMEOUT", "1")
     run = runbase.start_run("many", home=home, capture=False)
-    run._care.ended.set()  # nothing is taken in beside the loop
+    run._monitor.ended.set()  # nothing is taken in beside the loop
     for number in range(30_000):
         run._append_finite(number, {f"key{number}": 1.0})
     began = time.monotonic()
@@ -319,7 +319,7 @@ def test_finish_waits_for_no_lock_past_its_timeout(
     monkeypatch.setenv("RUNBASE_FINISH_TIMEOUT", "1")
     run = runbase.start_run("locked", home=home, capture=False)
     run.flush()
-    run._care.ended.set()
+    run._monitor.ended.set()
     with Path(home / "runbase.db.lock").open("wb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         run.log({"loss": 1.0})
@@ -364,7 +364,7 @@ def test_writes_cut_short_tear_no_line(home: Path, monkeypatch: pytest.MonkeyPat
 
 def beat(run: runbase.Run) -> None:
     """What the background thread does once a second."""
-    run._care.keep()
+    run._monitor.keep()
 
 
 def damage(run: runbase.Run, how: str) -> None:
@@ -397,7 +397,7 @@ def test_a_journal_that_is_damaged_while_training(
     home: Path, how: str, taken_in: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = runbase.start_run("damage", home=home, capture=False)
-    run._care.ended.set()  # what is taken in, and when, is said here
+    run._monitor.ended.set()  # what is taken in, and when, is said here
     beat(run)
     for step in range(10):
         run.log({"loss": float(step)})
@@ -454,7 +454,7 @@ def test_a_journal_with_writers_while_it_is_restored(home: Path) -> None:
             time.sleep(0.05)
             for path in files(run.folder):
                 path.unlink()
-            with run._care.guard:
+            with run._monitor.guard:
                 beat(run)
     stop.set()
     for thread in threads:

@@ -25,7 +25,7 @@ from mlos_bench.tunables.tunable_groups import TunableGroups
 
 import runbase
 from runbase.integrations.mlos import RunbaseStorage
-from runbase.run.lease import Keeper
+from runbase.run.lease import LeaseRenewer
 from runbase.space import Categorical, Float, Int
 from tests.patience import PATIENCE
 
@@ -673,12 +673,12 @@ def test_a_keeper_ends_when_there_is_nothing_to_keep(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("runbase.run.lease.IDLE", 0.01)
     from runbase.run.lease import Held, Lease
 
-    keeper = Keeper(lambda: pytest.fail("there is nothing to renew yet"))
+    renewer = LeaseRenewer(lambda: pytest.fail("there is nothing to renew yet"))
     lease = Lease(Held(run="r", attempt=1, runner="me", seconds=600))
-    keeper.add(lease)
-    thread = keeper._thread
+    renewer.add(lease)
+    thread = renewer._thread
     assert thread is not None
-    keeper.drop(lease)
+    renewer.drop(lease)
     thread.join(30)
     assert not thread.is_alive()
 

@@ -190,7 +190,7 @@ def test_telemetry(run: runbase.Run) -> None:
 
 
 def test_the_current_run_is_of_the_thread_and_the_task(home: Path) -> None:
-    with pytest.raises(runbase.UsageError, match="there is no run"):
+    with pytest.raises(runbase.UsageError, match="no active run"):
         runbase.log({"x": 1})
     ids: dict[str, str] = {}
 
@@ -286,7 +286,7 @@ def test_names_from_elsewhere(run: runbase.Run, home: Path) -> None:
     run.log_param("p", 1)
     with pytest.raises(AttributeError, match="use tag"):
         run.set_tag("x", "y")
-    with pytest.raises(AttributeError, match="always kept"):
+    with pytest.raises(AttributeError, match="always recorded"):
         run.define_metric("a", summary="min")
     with pytest.raises(runbase.UsageError, match=r"run\.log"):
         run["train/loss"].append(1)
@@ -379,7 +379,7 @@ def test_usage_mistakes(run: runbase.Run, home: Path) -> None:
         runbase.start_run("e", home=home, capture=["package"])
     with pytest.raises(runbase.UsageError, match="the statuses are"):
         run.finish("DONE")
-    with pytest.raises(runbase.UsageError, match="no end"):
+    with pytest.raises(runbase.UsageError, match="not a final status"):
         run.finish("RUNNING")
     with pytest.raises(runbase.UsageError, match="finish"):
         run.set_status("COMPLETED")

@@ -1,1 +1,1 @@
-"""The run that training code writes: `start_run`, `Run`, what happens in the background and at the end."""
+"""The run object used in training code: `start_run`, `Run`, the background thread and the exit hooks."""

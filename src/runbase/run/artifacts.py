@@ -1,4 +1,4 @@
-"""Artifacts of a run that is being written: logged, versioned, checkpoints kept, others' used."""
+"""Artifact methods of `Run`: log files and versions, keep the best checkpoints, use artifacts of other runs."""
 
 import hashlib
 import os
@@ -18,10 +18,10 @@ from runbase.run.base import Recorder
 from runbase.values import encode_json, to_parameter, to_scalar
 
 if TYPE_CHECKING:
-    from runbase.run.background import Care
+    from runbase.run.background import RunMonitor
 
 CHECKPOINTS = "checkpoints.json"
-"""Which checkpoints a run keeps, in its folder: read again when it is resumed."""
+"""The file in the run folder that lists the checkpoints kept; read when the run is resumed."""
 
 
 class ArtifactLog(Recorder):
@@ -29,7 +29,7 @@ class ArtifactLog(Recorder):
 
     id: str
     experiment: str
-    _care: "Care"
+    _monitor: "RunMonitor"
 
     def log_artifact(
         self,
@@ -43,12 +43,21 @@ class ArtifactLog(Recorder):
     ) -> None:
         """Copy a file or a folder into the run, with its size and SHA-256.
 
-        `name` is its path within the run (its own name if None), `kind` such as checkpoint, model,
-        data; one of the same name replaces it. With `version_of`, it is the next version of that name
-        in the experiment (the same one if its bytes are): `use_artifact("digits:v2")` finds it. Where
-        the setting `artifacts` names a place, it is uploaded there in the background.
+        If the setting `artifacts` names a place, it is uploaded there in the background.
 
-        Raises InvalidValue where there is no such file.
+        Args:
+            path: the file or folder.
+            name: its path within the run; an artifact of the same name is replaced. Default: the name
+                of the file.
+            kind: such as checkpoint, model, data.
+            step: the step that it belongs to.
+            metadata: name → number, text, bool, None or list.
+            version_of: log it as the next version of this name in the experiment, or as the existing
+                version if the bytes are the same. `use_artifact("digits:v2")` finds it.
+
+        Raises:
+            InvalidValue: the file does not exist.
+            RunFinished: the run has ended.
         """
         source = Path(path).expanduser()
         label = name or source.name or "files"
@@ -61,9 +70,9 @@ class ArtifactLog(Recorder):
             "metadata": {k: to_parameter(k, v) for k, v in (metadata or {}).items()},
         }
         series = None if source.is_dir() else version_of
-        made = [self._log_file(f, n, name=series, **rest) for f, n in sources(source, label)]
+        logged = [self._log_file(f, n, name=series, **rest) for f, n in sources(source, label)]
         if source.is_dir() and version_of is not None:
-            self._log_folder(label, version_of, [a for a in made if a is not None], rest)
+            self._log_folder(label, version_of, [a for a in logged if a is not None], rest)
 
     def log_checkpoint(
         self,
@@ -76,61 +85,81 @@ class ArtifactLog(Recorder):
         keep: int | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
-        """Copy a checkpoint into the run, at a step (that of the latest log call).
+        """Copy a checkpoint into the run.
+
+        `store.best_checkpoint(experiment)` returns the best checkpoint of the best run.
 
         Args:
-            path: the file or folder that was saved.
-            metrics: what it achieves, such as ``{"val/acc": 0.93}``.
-            monitor: which of these says what is best; default: the only one.
-            direction: "min" or "max"; default: as the name suggests (loss and error are to be small).
-            keep: how many of the latest to keep; the best one is kept besides, and the bytes of older
-                ones are removed, here and where they were uploaded. Default: all.
+            path: the saved file or folder.
+            step: Default: the step of the latest log call.
+            metrics: the metrics of the checkpoint, such as ``{"val/acc": 0.93}``.
+            monitor: the one of these metrics that decides which checkpoint is best. Default: the
+                only one.
+            direction: ``"min"`` or ``"max"``. Default: derived from the metric's name (lower is better
+                for names such as loss and error).
+            keep: the number of latest checkpoints to keep, in addition to the best one. The bytes of
+                others are removed, here and where they were uploaded. Default: all.
+            metadata: name → number, text, bool, None or list.
 
-        `store.best_checkpoint(experiment)` finds the best one of the best run.
+        Raises:
+            InvalidValue: the file does not exist.
+            UsageError: an option is not valid.
+            RunFinished: the run has ended.
         """
         if direction not in (None, "min", "max"):
             raise UsageError(f"direction is {direction!r}; use 'min' or 'max'")
         if keep is not None and keep < 1:
-            raise UsageError(f"keep is {keep}; at least the latest checkpoint is kept")
+            raise UsageError(f"keep is {keep}; it must be at least 1")
         at = self._step_of(step)
         figures = {key: to_scalar(key, value)[0] for key, value in (metrics or {}).items()}
         if monitor is None and len(figures) == 1:
             monitor = next(iter(figures))
         if monitor is not None and monitor not in figures:
             raise UsageError(
-                f"monitor is {monitor!r}, and metrics has {', '.join(figures) or 'none'}"
+                f"monitor is {monitor!r}, but metrics contains {', '.join(figures) or 'nothing'}; "
+                "add its value to metrics"
             )
         about = {**(metadata or {}), "metrics": figures, "monitor": monitor, "best": False}
         source = Path(path).expanduser()
         label = f"checkpoints/step-{at:08}" if isinstance(at, int) else f"checkpoints/step-{at}"
-        made = [
+        events = [
             self._log_file(file, name, kind="checkpoint", step=at, metadata=about)
             for file, name in sources(source, safe_name(f"{label}/{source.name}"))
         ]
-        held = [artifact for artifact in made if artifact is not None]
-        if held:
+        logged = [event for event in events if event is not None]
+        if logged:
             less = lower_is_better(monitor or "") if direction is None else direction == "min"
-            self._keep_checkpoints(held, monitor, less, keep)
+            self._keep_checkpoints(logged, monitor, less, keep)
 
     def use_artifact(self, artifact: Any, *, download: bool = True) -> Path | None:
-        """Say that this run reads an artifact of another; its bytes as a file here, checked.
+        """Record that this run uses an artifact of another run, and return it as a checked file.
 
-        `artifact` is a record of one, ``name`` (the newest version), ``name:v3``, or ``RUN/path``. Asks
-        the database, unlike `log`. With `download` false, only the use is noted. Raises NotFound.
+        Unlike `log`, this queries the database.
+
+        Args:
+            artifact: a record, ``name`` (the newest version), ``name:v3``, or ``RUN/path``.
+            download: provide the file; if false, only record the use.
+
+        Returns:
+            The path of the file or folder; None without `download`.
+
+        Raises:
+            NotFound: the artifact does not exist.
+            StoreError: the bytes are not those that were logged.
         """
         home = self.folder.parents[2]
-        # Late: training that uses no artifacts needs neither a driver nor NumPy for it.
+        # Imported here, because training without artifacts needs neither a driver nor NumPy.
         from runbase.artifacts import resolve
         from runbase.settings import database
         from runbase.storage.open import open_storage
 
-        with closing(open_storage(self._care.store or f"sqlite:///{database(home)}")) as storage:
-            found = resolve.find(storage, artifact)
-            self._append(ArtifactUsed(time=time.time(), owner=found.run_id, path=found.path))
-            return resolve.download(storage, home, found) if download else None
+        with closing(open_storage(self._monitor.store or f"sqlite:///{database(home)}")) as storage:
+            used = resolve.find(storage, artifact)
+            self._append(ArtifactUsed(time=time.time(), owner=used.run_id, path=used.path))
+            return resolve.download(storage, home, used) if download else None
 
     def _log_file(self, file: Path, label: str, **rest: Any) -> ArtifactLogged | None:
-        """A file, copied and logged; None where the disk did not take it."""
+        """Copy and log a file; return None if it could not be written."""
         copied = None
 
         def work() -> None:
@@ -155,7 +184,7 @@ class ArtifactLog(Recorder):
     def _log_folder(
         self, label: str, series: str, parts: Sequence[ArtifactLogged], rest: Mapping[str, Any]
     ) -> None:
-        """A folder as one artifact beside those of its files; its SHA-256 is that of theirs."""
+        """Log a folder as one artifact, in addition to its files; its SHA-256 is computed from theirs."""
         sums = "".join(f"{part.sha256}  {part.path.removeprefix(label)}\n" for part in parts)
         event = ArtifactLogged(
             time=time.time(),
@@ -171,14 +200,14 @@ class ArtifactLog(Recorder):
         self._append(event)
 
     def _keep_checkpoints(
-        self, made: Sequence[ArtifactLogged], monitor: str | None, less: bool, keep: int | None
+        self, latest: Sequence[ArtifactLogged], monitor: str | None, less: bool, keep: int | None
     ) -> None:
-        """Mark the best one, and remove what is neither the best nor among the latest."""
+        """Mark the best checkpoint, and remove those that are neither the best nor one of the latest."""
         book = self.folder / CHECKPOINTS
         groups: list[list[ArtifactLogged]] = []
         with suppress(OSError, msgspec.DecodeError):
             groups = msgspec.json.decode(book.read_bytes(), type=list[list[ArtifactLogged]])
-        groups = [group for group in groups if group[0].path != made[0].path] + [list(made)]
+        groups = [group for group in groups if group[0].path != latest[0].path] + [list(latest)]
         best = _best(groups, monitor, less)
         kept: list[list[ArtifactLogged]] = []
         for number, group in enumerate(groups):
@@ -186,7 +215,7 @@ class ArtifactLog(Recorder):
                 kept.append([self._marked(artifact, group is best) for artifact in group])
             else:
                 for artifact in group:
-                    self._let_go(artifact)
+                    self._remove_checkpoint(artifact)
         self._environment_fails(lambda: book.write_bytes(encode_json(msgspec.to_builtins(kept))))
 
     def _marked(self, artifact: ArtifactLogged, best: bool) -> ArtifactLogged:
@@ -198,11 +227,11 @@ class ArtifactLog(Recorder):
         self._upload(changed)
         return changed
 
-    def _let_go(self, artifact: ArtifactLogged) -> None:
+    def _remove_checkpoint(self, artifact: ArtifactLogged) -> None:
         file = self.folder / "artifacts" / artifact.path
         with suppress(OSError):
             file.unlink(missing_ok=True)
-            file.parent.rmdir()  # only where it is empty
+            file.parent.rmdir()  # only if it is empty
         self._append(ArtifactRemoved(time=time.time(), path=artifact.path))
         if self._artifact_root is not None:
             self._environment_fails(lambda: self._uploads().remove(artifact))
@@ -211,7 +240,7 @@ class ArtifactLog(Recorder):
 def _best(
     groups: Sequence[list[ArtifactLogged]], monitor: str | None, less: bool
 ) -> list[ArtifactLogged] | None:
-    """The checkpoint that the monitored figure is best for, the latest of equals; or None."""
+    """Return the checkpoint with the best monitored metric, the latest if equal, or None."""
     known = [g for g in groups if _figure(g, monitor) is not None]
     if not known:
         return None
@@ -227,7 +256,7 @@ def _figure(group: Sequence[ArtifactLogged], monitor: str | None) -> float | Non
 
 
 def _mark(source: Path) -> str:
-    """What tells one version of a file or a folder from another."""
+    """Return a digest that identifies the version of a file or folder."""
     if not source.is_dir():
         return digest(source) if source.exists() else ""
     sums = [f"{digest(file)}  {name}" for file, name in sources(source, "_")]

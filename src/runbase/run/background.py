@@ -1,7 +1,7 @@
-"""One thread a process that looks after its runs: heartbeat, fsync, what a full disk refused, ingest.
+"""The background thread of a process: heartbeat, fsync, retry after a full disk, and ingest for its runs.
 
-It may be late; it is never waited for by `log`. It works in short pieces and sleeps four times as
-long as each took, so that it takes at most a fifth of the interpreter from training.
+`log` never waits for it. It works in short pieces and sleeps four times as long as each piece took,
+so that it uses at most a fifth of the interpreter's time.
 """
 
 import os
@@ -23,17 +23,25 @@ if TYPE_CHECKING:
 EVERY = 1.0
 """Seconds between ingests."""
 SYNC_EVERY = 5.0
-"""Seconds between fsyncs: what a power cut may cost."""
+"""Seconds between fsyncs: the most that a power failure can lose."""
 BEAT_EVERY = 15.0
-"""Seconds between heartbeats."""
+"""Seconds between heartbeats in the run folder."""
 TELL_EVERY = 60.0
-"""Seconds between signs of life to the database."""
+"""Seconds between heartbeats in the database."""
 PIECE = 2**16
-"""Bytes of a journal read at once beside a training loop: about half a millisecond of work."""
+"""Bytes of a journal read at once during training: about half a millisecond of work."""
 
 
-class Care:
-    """What the thread needs to look after one run. `where` is the run folder's path in its home."""
+class RunMonitor:
+    """The state that the background thread needs for one run.
+
+    Args:
+        run: the id of the run.
+        journal: the journal that the run writes.
+        store: the URL of the database; None to write files only.
+        where: the path of the run folder relative to its home.
+        sampler: measures the machine; None if that is not captured.
+    """
 
     def __init__(
         self,
@@ -58,7 +66,7 @@ class Care:
         self._warned = False
 
     def keep(self) -> None:
-        """One round of what must not wait: heartbeat, fsync, what a full disk refused, a sample."""
+        """Do the work that must not be late: heartbeat, fsync, retry after a full disk, sampling."""
         now = time.monotonic()
         self.journal.check(self._is_wanted)
         self.journal.retry()
@@ -72,7 +80,7 @@ class Care:
             self._sample(now)
 
     def _is_wanted(self) -> bool:
-        """Whether the run is to be restored where its files are gone: not where it was purged."""
+        """Return whether to restore the run if its files disappear: not if it was purged."""
         if self.store is None:
             return True
         try:
@@ -81,7 +89,7 @@ class Care:
             return True
 
     def bring_in(self) -> None:
-        """One round of ingest, in small pieces; a claim is renewed before it."""
+        """Renew the claim, then ingest the journal in small pieces."""
         if self.lease is not None and self.store is not None:
             self.lease.keep(storage_for(self.store))
         done = self.ingest(pause=self._yield_to_training)
@@ -89,32 +97,32 @@ class Care:
             self.tell()
 
     def tell(self) -> None:
-        """A sign of life to the database."""
+        """Record a heartbeat in the database."""
         if self.store is not None:
             self._told = time.monotonic()
             storage_for(self.store).heartbeat([self.run])
 
     def _yield_to_training(self, took: float) -> bool:
-        """Sleep; False when the run has ended, and its own thread does the rest at full speed."""
+        """Sleep; return False if the run has ended: its own thread then does the rest without pauses."""
         return not self.ended.wait(min(4 * took, 0.2))
 
     def ingest(
         self, *, pause: Callable[[float], bool] | None = None, deadline: float | None = None
     ) -> bool:
-        """Bring the run's journal into the store; False where that has to wait."""
+        """Ingest the run's journal into the store; return False if that failed and must be repeated."""
         if self.store is None:
             return True
         try:
-            self._ingest_anew(self.store, pause, deadline)
-        except Exception as error:  # the last fence between our faults and somebody's training
+            self._ingest_with_retry(self.store, pause, deadline)
+        except Exception as error:  # a fault here must never stop training
             self.warn_once(error)
             return False
         return True
 
     def drain(self, seconds: float) -> None:
-        """Bring in everything; a database that restarts is waited for, once in a process.
+        """Ingest everything, and wait for a database that is restarting, once per process.
 
-        A process that ends many runs while the database is away pays for that wait at the first.
+        A process that ends many runs while the database is offline therefore waits only once.
         """
         if self.store is None:
             return
@@ -123,7 +131,7 @@ class Care:
         try:
             while True:
                 try:
-                    self._ingest_anew(self.store, None, deadline)
+                    self._ingest_with_retry(self.store, None, deadline)
                 except StoreOffline:
                     if self.store in _missed or time.monotonic() + rest > deadline:
                         _missed.add(self.store)
@@ -133,10 +141,10 @@ class Care:
                 else:
                     _missed.discard(self.store)
                     return
-        except Exception as error:  # the last fence between our faults and somebody's training
+        except Exception as error:  # a fault here must never stop training
             self.warn_once(error)
 
-    def _ingest_anew(
+    def _ingest_with_retry(
         self, store: str, pause: Callable[[float], bool] | None, deadline: float | None
     ) -> None:
         try:
@@ -144,8 +152,8 @@ class Care:
         except FileNotFoundError:
             if self.journal.path.exists():
                 raise
-            # The run was deleted for good while it went on.
-        except StoreError:  # perhaps the file was replaced: once more, from its opening on
+            # The run was purged while it was active.
+        except StoreError:  # the database file may have been replaced: open it again and retry once
             if deadline is not None and time.monotonic() >= deadline:
                 raise
             forget_storage(store)
@@ -154,7 +162,7 @@ class Care:
     def _ingest(
         self, store: str, pause: Callable[[float], bool] | None, deadline: float | None
     ) -> None:
-        """Bring the journal in; raises StoreBusy where the deadline comes first."""
+        """Ingest the journal; raise StoreBusy if the deadline passes first."""
         from runbase.ingest.journals import ingest_journal
         from runbase.storage.deadlines import until
 
@@ -168,7 +176,7 @@ class Care:
                 size=PIECE if pause else 2**19,
             )
         if deadline is not None and report.late:
-            raise StoreBusy("it took longer than the time allowed")
+            raise StoreBusy("ingest took longer than the time allowed")
 
     def _sync(self) -> None:
         try:
@@ -188,19 +196,19 @@ class Care:
         self._samples += 1
 
     def warn_once(self, error: Exception) -> None:
-        """Say once that the database does not have everything, and what to do."""
+        """Warn once that the database is behind, and what to do."""
         if not self._warned:
             self._warned = True
             warnings.warn(
-                f"runbase: the database does not take this run's points yet ({error}); they are "
-                f"safe in {self.journal.path}, and `runbase sync` brings them in later",
+                f"runbase: this run could not be ingested into the database yet ({error}); its data is "
+                f"in {self.journal.path}, run `runbase sync` later to ingest it",
                 RuntimeWarning,
                 stacklevel=2,
             )
 
 
 def beat(folder: Path) -> None:
-    """Move the heartbeat's modification time."""
+    """Set the modification time of the heartbeat file to now."""
     path = folder / "heartbeat"
     try:
         os.utime(path)
@@ -210,64 +218,68 @@ def beat(folder: Path) -> None:
         except OSError:
             pass
     except OSError:
-        pass  # read-only or full for a moment: the next beat may go through
+        pass  # the disk is read-only or full: the next heartbeat may succeed
 
 
-class _Keeper:
+class BackgroundThread:
+    """The one thread of a process that works for all its active runs, while there are any."""
+
     def __init__(self) -> None:
-        self._cares: list[Care] = []
+        self._monitors: list[RunMonitor] = []
         self._guard = threading.Lock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def add(self, care: Care) -> None:
+    def add(self, monitor: RunMonitor) -> None:
         with self._guard:
-            self._cares.append(care)
+            self._monitors.append(monitor)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="runbase", daemon=True)
                 self._thread.start()
 
-    def remove(self, care: Care) -> None:
+    def remove(self, monitor: RunMonitor) -> None:
         with self._guard:
-            if care in self._cares:
-                self._cares.remove(care)
+            if monitor in self._monitors:
+                self._monitors.remove(monitor)
 
     def _run(self) -> None:
         while True:
             began = time.monotonic()
-            for care in list(self._cares):
-                # A database that others keep busy holds up one ingest, and nobody's heartbeat.
-                for each in list(self._cares):
-                    _survive(each, each.keep)
-                with care.guard:
-                    if care in self._cares:
-                        _survive(care, care.bring_in)
-            # A slow database is asked less often, so that this thread stays in the background.
+            for monitor in list(self._monitors):
+                # A busy database delays one ingest, but no heartbeat.
+                for other in list(self._monitors):
+                    _survive(other, other.keep)
+                with monitor.guard:
+                    if monitor in self._monitors:
+                        _survive(monitor, monitor.bring_in)
+            # Use a slow database less often, to limit the load of this thread.
             took = time.monotonic() - began
-            leases = [care.lease.every for care in list(self._cares) if care.lease is not None]
+            leases = [
+                monitor.lease.every for monitor in list(self._monitors) if monitor.lease is not None
+            ]
             self._wake.wait(max(EVERY, min(2 * took, 30.0, *leases)))
             with self._guard:
-                if not self._cares:
+                if not self._monitors:
                     self._thread = None
                     return
 
 
-def _survive(care: Care, work: Callable[[], None]) -> None:
+def _survive(monitor: RunMonitor, work: Callable[[], None]) -> None:
     try:
         work()
-    except Exception as error:  # the last fence between our faults and somebody's training
-        care.warn_once(error)
+    except Exception as error:  # a fault here must never stop training
+        monitor.warn_once(error)
 
 
-_keeper = _Keeper()
+_background = BackgroundThread()
 _storages: dict[str, "Storage"] = {}
 _storages_guard = threading.Lock()
 _missed: set[str] = set()
-"""Databases that an ending run waited for in vain."""
+"""Databases that an ending run waited for without success."""
 
 
 def storage_for(url: str) -> "Storage":
-    """This process's storage at a URL, opened once."""
+    """Return the storage at a URL, opened once per process."""
     with _storages_guard:
         if url not in _storages:
             from runbase.storage.open import open_storage
@@ -277,25 +289,25 @@ def storage_for(url: str) -> "Storage":
 
 
 def forget_storage(url: str) -> None:
-    """Open it anew the next time."""
+    """Close the storage at a URL, so that its next use opens it again."""
     with _storages_guard:
         if url in _storages:
             _storages.pop(url).close()
 
 
-def add(care: Care) -> None:
-    """Look after a run from now on."""
-    _keeper.add(care)
+def add(monitor: RunMonitor) -> None:
+    """Start the background work for a run."""
+    _background.add(monitor)
 
 
-def remove(care: Care) -> None:
-    """Stop looking after a run."""
-    _keeper.remove(care)
+def remove(monitor: RunMonitor) -> None:
+    """Stop the background work for a run."""
+    _background.remove(monitor)
 
 
 def _forget() -> None:
-    global _keeper, _storages_guard
-    _keeper = _Keeper()
+    global _background, _storages_guard
+    _background = BackgroundThread()
     _storages.clear()
     _storages_guard = threading.Lock()
 

@@ -1,4 +1,4 @@
-"""What the parts of a run that is being written have in common: its folder, its journal, its steps."""
+"""The base class of the parts of `Run`: its folder, journal and step counter."""
 
 import warnings
 from collections.abc import Callable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Recorder:
-    """A part of a run. Its files are in `folder`; what it says goes into the journal."""
+    """A part of a run. Files go to `folder`, events to the journal."""
 
     name: str
     folder: Path
@@ -27,21 +27,21 @@ class Recorder:
 
     @property
     def finished(self) -> bool:
-        """Whether it has ended."""
-        held: list[Any] = list(context.runs)
-        return self not in held
+        """Whether the run has ended."""
+        active: list[Any] = list(context.runs)
+        return self not in active
 
     def _append(self, event: JournalEvent) -> None:
         self._journal.append(event)
 
     def _step_of(self, step: object) -> Scalar:
-        """A record's step: as given, else that of the latest log call."""
+        """Return the step of a record: the one passed, else that of the latest log call."""
         if step is not None:
             return to_step(step)
         return self._next_step - 1 if self._next_step else 0
 
     def _upload(self, artifact: ArtifactLogged) -> None:
-        """Have a file carried to where artifacts are kept, if that is elsewhere."""
+        """Queue a file for upload, if the setting `artifacts` names a place."""
         if self._artifact_root is not None:
             self._environment_fails(lambda: self._uploads().add(artifact))
 
@@ -54,16 +54,19 @@ class Recorder:
         return self._uploader
 
     def _environment_fails(self, work: Callable[[], object]) -> bool:
-        """Do what writes files; on a full or absent disk warn, and let training go on."""
+        """Call `work`, which writes files; return True after an OSError, with a warning.
+
+        A full or missing disk must not stop training.
+        """
         if self.finished:
-            raise RunFinished(f"run {self.name} has finished and takes nothing more")
+            raise RunFinished(f"run {self.name} has finished; log before finish()")
         try:
             work()
         except InvalidValue:
             raise
         except OSError as error:
             warnings.warn(
-                f"runbase: a file of run {self.name} could not be kept: {error}",
+                f"runbase: a file of run {self.name} could not be written: {error}",
                 RuntimeWarning,
                 stacklevel=4,
             )

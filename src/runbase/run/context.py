@@ -1,4 +1,4 @@
-"""The runs that this process holds open, and which of them is current in a thread or task."""
+"""The active runs of this process, and the current run of each thread or task."""
 
 import contextvars
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class ActiveRun(Protocol):
-    """What is needed here of a run that this process holds open."""
+    """The interface of an active run that this module needs."""
 
     id: str
     store: str | None
@@ -19,16 +19,16 @@ class ActiveRun(Protocol):
 
     @property
     def finished(self) -> bool:
-        """Whether it has ended."""
+        """Whether the run has ended."""
         ...
 
     def flush(self) -> Any:
-        """Bring what it has logged into the database."""
+        """Ingest what the run has logged into the database."""
         ...
 
 
 class OpenStore(Protocol):
-    """What code below the store needs of one that is open."""
+    """The interface of an open store that the layers below the store need."""
 
     @property
     def storage(self) -> "Storage":
@@ -37,12 +37,12 @@ class OpenStore(Protocol):
 
     @property
     def home(self) -> "Path | None":
-        """The folder with the folders of runs; None: a database alone."""
+        """The folder that contains the run folders; None for a database alone."""
         ...
 
     @property
     def address(self) -> str:
-        """The URL that opens the database again, perhaps with a password."""
+        """The URL that opens the database again; it may contain a password."""
         ...
 
 
@@ -53,7 +53,7 @@ runs: "list[ActiveRun]" = []
 
 
 def active_run() -> "ActiveRun | None":
-    """The current run of this thread or task; in one that began none, the process's only run."""
+    """Return the current run of this thread or task; if it started none, the only run of the process."""
     run = current.get()
     if run is not None and not run.finished:
         return run
@@ -61,25 +61,25 @@ def active_run() -> "ActiveRun | None":
 
 
 def enclosing_run() -> "ActiveRun | None":
-    """The run whose `with` block this is in, if any: the parent of a run begun here."""
+    """Return the run of the enclosing `with` block, the parent of a run started here, or None."""
     run = current.get()
     return run if run is not None and run.nests and not run.finished else None
 
 
 def is_active(run_id: str) -> bool:
-    """Whether this process holds a run of this id open."""
+    """Return whether a run of this id is active in this process."""
     return any(run.id == run_id for run in runs)
 
 
 def flush_into(address: str) -> "Report":
-    """Bring what this process's runs have logged for a database into it.
+    """Ingest what the active runs of this process have logged for a database.
 
     Args:
-        address: the database's URL.
+        address: the URL of the database.
     """
-    from runbase.ingest.journals import Report  # training does not need it
+    from runbase.ingest.journals import Report  # imported here: training does not need it
 
-    found = [run for run in runs if run.store == address]
-    for run in found:
+    matching = [run for run in runs if run.store == address]
+    for run in matching:
         run.flush()
-    return Report(folders=len(found), journals=len(found))
+    return Report(folders=len(matching), journals=len(matching))

@@ -1,4 +1,4 @@
-"""Pictures, sounds and films as files, from the forms that people have them in."""
+"""Write images, audio and video to files, from figures, arrays, tensors, bytes or paths."""
 
 import math
 import os
@@ -9,7 +9,7 @@ from runbase.errors import InvalidValue
 
 
 def suffix_of(source: Any, default: str) -> str:
-    """The suffix of the file that `source` names, or one for what it holds."""
+    """Return the suffix of a path, or the suffix for the format of bytes, or a default."""
     if isinstance(source, str | os.PathLike):
         return Path(cast("str", source)).suffix.lower() or default
     if isinstance(source, bytes):
@@ -29,13 +29,14 @@ _STARTS = {
     b"\xff\xfb": ".mp3",
     b"fLaC": ".flac",
 }
-"""How files of media begin."""
+"""The first bytes of a file → its suffix."""
 
 
 def to_array(key: str, value: Any) -> Any:
-    """A NumPy array of numbers: of a list, an array, or a tensor on any device, with or without gradients.
+    """Return a NumPy array of numbers from a list, an array, or a tensor on any device, with or without gradients.
 
-    Raises InvalidValue, which names the key.
+    Raises:
+        InvalidValue: the value cannot be converted; the message names the key.
     """
     import numpy as np
 
@@ -43,14 +44,14 @@ def to_array(key: str, value: Any) -> Any:
         if isinstance(value, list | tuple):
             items = cast("list[Any]", value)
             value = [to_array(key, item) if hasattr(item, "detach") else item for item in items]
-        for method in ("detach", "cpu"):  # PyTorch's; NumPy cannot read what is on a GPU
+        for method in ("detach", "cpu"):  # of PyTorch tensors: NumPy cannot read GPU memory
             if callable(getattr(value, method, None)):
                 value = getattr(value, method)()
         if "bfloat16" in str(getattr(value, "dtype", "")):  # NumPy has no such type
             value = value.float() if hasattr(value, "float") else value.astype("float32")
         array: Any = np.asarray(value)
-    except Exception as error:  # whatever a library says of a value that it cannot convert
-        raise InvalidValue(f"{key!r} cannot be made an array: {error}") from error
+    except Exception as error:  # any error of the library that owns the value
+        raise InvalidValue(f"{key!r} cannot be converted to an array: {error}") from error
     if array.dtype.kind == "O":
         try:
             array = array.astype(np.float64)
@@ -63,11 +64,11 @@ def to_array(key: str, value: Any) -> Any:
 
 
 def histogram(key: str, values: Any, bins: Any) -> dict[str, Any]:
-    """Counts between edges, and how many values are not finite."""
+    """Return the counts and edges of a histogram, and the number of values that are not finite."""
     import numpy as np
 
     if not isinstance(bins, int) or bins < 1:
-        raise InvalidValue(f"bins of {key!r} is {bins!r}; give a number from 1")
+        raise InvalidValue(f"bins of {key!r} is {bins!r}; pass an integer of at least 1")
     flat: Any = to_array(key, values).astype(np.float64).ravel()
     finite = flat[np.isfinite(flat)]
     scale = 1.0
@@ -75,7 +76,7 @@ def histogram(key: str, values: Any, bins: Any) -> dict[str, Any]:
         scale, finite = 4.0, finite / 4.0  # so that the range fits a float
     try:
         counts, edges = np.histogram(finite, bins=bins)
-    except ValueError:  # the range is too small for so many edges
+    except ValueError:  # the range is too small for this number of edges
         counts, edges = np.histogram(finite, bins=1)
     return {
         "counts": counts.tolist(),
@@ -85,7 +86,7 @@ def histogram(key: str, values: Any, bins: Any) -> dict[str, Any]:
 
 
 def save_image(key: str, image: Any, path: Path) -> None:
-    """A figure (savefig), a PIL image (save), bytes or a path, or an array of pixels, as PNG."""
+    """Write a figure (savefig), a PIL image (save), bytes, a file, or an array of pixels as PNG."""
     if hasattr(image, "savefig"):
         image.savefig(path, format="png", bbox_inches="tight")
     elif hasattr(image, "save") and hasattr(image, "convert"):
@@ -96,7 +97,7 @@ def save_image(key: str, image: Any, path: Path) -> None:
 
 
 def save_audio(key: str, audio: Any, path: Path, sample_rate: int | None) -> None:
-    """Bytes or a path as they are; samples as WAV with 16 bits."""
+    """Write bytes or a file unchanged; write samples as 16-bit WAV."""
     if _save_as_it_is(key, audio, path):
         return
     import wave
@@ -104,13 +105,13 @@ def save_audio(key: str, audio: Any, path: Path, sample_rate: int | None) -> Non
     import numpy as np
 
     if sample_rate is None:
-        raise InvalidValue(f"{key!r} has samples and no sample_rate; give it in hertz")
+        raise InvalidValue(f"{key!r} has no sample_rate; pass it in hertz")
     samples = to_array(key, audio)
     if samples.ndim == 2 and samples.shape[0] <= _MOST_CHANNELS < samples.shape[1]:
-        samples = samples.T  # as torchaudio has it
+        samples = samples.T  # (channels, samples), as in torchaudio
     if samples.ndim not in (1, 2) or not samples.size:
         raise InvalidValue(
-            f"{key!r} has the shape {samples.shape}; sound is (samples,) or (samples, channels)"
+            f"{key!r} has the shape {samples.shape}; audio must be (samples,) or (samples, channels)"
         )
     if samples.dtype.kind == "f":
         samples = np.clip(np.nan_to_num(samples), -1, 1) * 32767
@@ -122,19 +123,19 @@ def save_audio(key: str, audio: Any, path: Path, sample_rate: int | None) -> Non
 
 
 def save_video(key: str, video: Any, path: Path, fps: float) -> None:
-    """Bytes or a path as they are; frames as an animated WebP."""
+    """Write bytes or a file unchanged; write frames as an animated WebP."""
     if _save_as_it_is(key, video, path):
         return
     frames = [_picture(key, frame) for frame in video]
     if not frames:
-        raise InvalidValue(f"{key!r} has no frames; a video has at least one")
+        raise InvalidValue(f"{key!r} has no frames; pass at least one")
     frames[0].save(
         path, format="WEBP", save_all=True, append_images=frames[1:], duration=round(1000 / fps)
     )
 
 
 _MOST_CHANNELS = 8
-"""Channels of a sound; more in the first dimension are samples."""
+"""The maximum number of audio channels; a longer first dimension contains samples."""
 
 
 def _save_as_it_is(key: str, source: Any, path: Path) -> bool:
@@ -142,10 +143,10 @@ def _save_as_it_is(key: str, source: Any, path: Path) -> bool:
         path.write_bytes(source)
         return True
     if isinstance(source, str | os.PathLike):
-        found = Path(cast("str", source)).expanduser()
-        if not found.is_file():
-            raise InvalidValue(f"there is no file {found} to keep as {key!r}")
-        path.write_bytes(found.read_bytes())
+        file = Path(cast("str", source)).expanduser()
+        if not file.is_file():
+            raise InvalidValue(f"file {file} for {key!r} not found")
+        path.write_bytes(file.read_bytes())
         return True
     return False
 
@@ -157,16 +158,16 @@ def _picture(key: str, image: Any) -> Any:
     pixels = to_array(key, image)
     shape = pixels.shape
     if pixels.ndim == 3 and shape[2] not in _CHANNELS and shape[0] in _CHANNELS:
-        pixels = np.moveaxis(pixels, 0, 2)  # channels first, as PyTorch has it
+        pixels = np.moveaxis(pixels, 0, 2)  # channels first, as in PyTorch
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4)):
         raise InvalidValue(
-            f"{key!r} has the shape {shape}; an image is (height, width) or (height, width, 1 | 3 | 4), "
-            "with the channels last or first"
+            f"{key!r} has the shape {shape}; an image must be (height, width) or "
+            "(height, width, 1 | 3 | 4), with the channels last or first"
         )
     if not pixels.size:
-        raise InvalidValue(f"{key!r} has the shape {shape}, and so no pixels")
+        raise InvalidValue(f"{key!r} has the shape {shape}, which contains no pixels")
     if pixels.dtype.kind == "f":
         pixels = (np.clip(np.nan_to_num(pixels), 0, 1) * 255).round()
     elif pixels.dtype.kind == "b":
@@ -177,4 +178,4 @@ def _picture(key: str, image: Any) -> Any:
 
 
 _CHANNELS = (1, 3, 4)
-"""Channels of an image: grey, RGB, RGBA."""
+"""The channels of an image: grey, RGB, RGBA."""

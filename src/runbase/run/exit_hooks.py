@@ -1,7 +1,7 @@
-"""How a process's runs end when nobody calls `finish`: exceptions, signals, `sys.exit`, the last line.
+"""Exit hooks: end the runs of a process that does not call `finish`, by exception, signal or `sys.exit`.
 
-Hooks are set when the first run begins and call whatever was there before. A child of a fork never
-ends its parent's runs.
+The hooks are installed when the first run starts, and call the hooks that were installed before. A
+forked child never ends the runs of its parent.
 """
 
 import atexit
@@ -28,14 +28,14 @@ USUAL: Mapping[str, Status | None] = {
     "interrupt": Status.CANCELLED,
     "terminate": None,
 }
-"""What a run becomes at a normal end, an exception, Ctrl-C, SIGTERM (None: as Slurm says)."""
+"""The status after a normal end, an exception, Ctrl-C, SIGTERM (None: as reported by Slurm)."""
 
 _OUT_OF_MEMORY = ("MemoryError", "OutOfMemoryError", "ResourceExhaustedError")
 _OUT_OF_MEMORY_TEXTS = ("CUDA out of memory", "RESOURCE_EXHAUSTED", "HIP out of memory")
 
 
 class Endable(Protocol):
-    """A run, as far as ending goes."""
+    """The interface of a run that the exit hooks need."""
 
     def end_because(self, error: BaseException | None, exit_code: int | None) -> None: ...
 
@@ -54,36 +54,38 @@ _state = _State()
 
 
 def register(run: Endable) -> None:
-    """End this run when the process ends."""
+    """End a run when the process ends."""
     _state.runs.append(run)
     _install()
 
 
 def unregister(run: Endable) -> None:
-    """The run has ended by itself."""
+    """Remove a run that has ended."""
     if run in _state.runs:
         _state.runs.remove(run)
 
 
-def outcomes(given: Mapping[str, Status | str | None] | None) -> dict[str, Status | None]:
-    """The usual outcomes with a caller's own over them; UsageError for an unknown one."""
+def outcomes(changes: Mapping[str, Status | str | None] | None) -> dict[str, Status | None]:
+    """Return the default outcomes with a caller's changes; raise UsageError for an invalid one."""
     merged = dict(USUAL)
-    for name, status in (given or {}).items():
+    for name, status in (changes or {}).items():
         if name not in USUAL:
-            raise UsageError(f"a run has no ending {name!r}{suggestion(name, USUAL)}")
+            raise UsageError(f"{name!r} is not an ending of a run{suggestion(name, USUAL)}")
         try:
             merged[name] = None if status is None else Status.parse(status)
         except ValueError as error:
             raise UsageError(str(error)) from None
         if status is not None and Status.parse(status).phase is not Phase.ENDED:
-            raise UsageError(f"a run cannot end as {status}, which is no end")
+            raise UsageError(
+                f"{str(status)!r} is not a final status; use one such as 'COMPLETED' or 'FAILED'"
+            )
     return merged
 
 
 def judge(
     error: BaseException | None, exit_code: int | None, usual: Mapping[str, Status | None]
 ) -> Status:
-    """The status that an ending means."""
+    """Return the final status for an exception or exit code."""
     if _state.terminated is not None and (error is None or isinstance(error, SystemExit)):
         return usual["terminate"] or _state.terminated
     if isinstance(error, KeyboardInterrupt):
@@ -99,14 +101,14 @@ def judge(
 
 
 def describe(error: BaseException | None) -> dict[str, Any] | None:
-    """Type, message and traceback of an exception, as plain text."""
+    """Return the type, message and traceback of an exception as plain text."""
     if error is None or isinstance(error, SystemExit | GeneratorExit):
         return None
     kind = type(error)
     module = "" if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}."
     try:
         trace = "".join(traceback.format_exception(error))
-    except Exception:  # of an exception whose own methods fail
+    except Exception:  # the methods of the exception itself can fail
         trace = ""
     return {
         "type": f"{module}{kind.__qualname__}",
@@ -116,7 +118,7 @@ def describe(error: BaseException | None) -> dict[str, Any] | None:
 
 
 def exit_code_of(error: BaseException | None) -> int | None:
-    """The exit code of a SystemExit."""
+    """Return the exit code of a SystemExit, else None."""
     return _code(error.code) if isinstance(error, SystemExit) else None
 
 
@@ -124,7 +126,7 @@ def _code(code: Any) -> int:
     if code is None:
         return 0
     if isinstance(code, int):
-        return code if code in EXIT_CODES else 255  # what Python's own exit makes of it
+        return code if code in EXIT_CODES else 255  # as Python's own exit does
     return 1
 
 
@@ -172,7 +174,7 @@ def _hook_sigterm() -> None:
         if callable(previous):
             previous(number, frame)
         elif _state.pid != os.getpid():
-            # A fork's child that knows nothing of runs: die as it would have without us.
+            # A forked child without runs: terminate as it would without this handler.
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGTERM)
             return
@@ -182,7 +184,7 @@ def _hook_sigterm() -> None:
 
 
 def _hook_multiprocessing() -> None:
-    """Children of multiprocessing leave by `os._exit`, past `atexit`, through finalizers of its own."""
+    """Register a finalizer of multiprocessing: its children exit by `os._exit`, which skips `atexit`."""
     module = sys.modules.get("multiprocessing.process")
     if module is None or module.parent_process() is None:
         return
@@ -198,7 +200,7 @@ def _at_exit() -> None:
     for run in list(reversed(_state.runs)):
         try:
             run.end_because(error, _state.exit_code)
-        except Exception as wrong:  # the other runs are to end as well
+        except Exception as wrong:  # the other runs must still be ended
             warnings.warn(
                 f"runbase: the end of a run could not be recorded: {wrong!r}",
                 RuntimeWarning,

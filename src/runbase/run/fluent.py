@@ -1,4 +1,4 @@
-"""The run's verbs as functions of the package: they act on the current run of this thread or task."""
+"""Module-level functions (`runbase.log`, `runbase.tag`, …) for the current run of this thread or task."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -12,18 +12,16 @@ from runbase.status import Status
 
 
 def current_run() -> "Run | None":
-    """The current run of this thread or task; in one that began none, the process's only run."""
+    """Return the current run of this thread or task; if it started none, the only run of the process."""
     return cast("Run | None", context.active_run())
 
 
 def required_run(what: str) -> "Run":
-    """The current run; UsageError says how to begin one."""
+    """Return the current run; raise UsageError if there is none."""
     run = current_run()
     if run is None:
-        several = (
-            f"{len(context.runs)} runs are active and none is this thread's own; use run.{what}"
-        )
-        none = f"there is no run to {what} to; begin one: runbase.start_run('my-experiment')"
+        several = f"{len(context.runs)} runs are active and none was started by this thread; use run.{what}"
+        none = f"no active run for {what}; start one: runbase.start_run('my-experiment')"
         raise UsageError(several if context.runs else none)
     return run
 
@@ -52,27 +50,27 @@ def log_param(key: str, value: Any) -> None:
 
 
 def log_text(key: str, text: str, step: Any = None) -> None:
-    """Keep a text of the current run."""
+    """Log a text to the current run."""
     required_run("log_text").log_text(key, text, step)
 
 
 def log_dict(key: str, value: Any, step: Any = None) -> None:
-    """Keep a JSON document of the current run."""
+    """Log a JSON document to the current run."""
     required_run("log_dict").log_dict(key, value, step)
 
 
 def log_table(key: str, rows: Any, columns: Any = None, step: Any = None) -> None:
-    """Keep a table of the current run; see `Run.log_table`."""
+    """Log a table to the current run; see `Run.log_table`."""
     required_run("log_table").log_table(key, rows, columns, step)
 
 
 def log_histogram(key: str, values: Any, step: Any = None, bins: int = 64) -> None:
-    """Keep the distribution of an array; see `Run.log_histogram`."""
+    """Log the distribution of an array to the current run; see `Run.log_histogram`."""
     required_run("log_histogram").log_histogram(key, values, step, bins)
 
 
 def log_image(key: str, image: Any, step: Any = None) -> None:
-    """Keep an image of the current run; see `Run.log_image`."""
+    """Log an image to the current run; see `Run.log_image`."""
     required_run("log_image").log_image(key, image, step)
 
 
@@ -93,7 +91,7 @@ def log_artifact(
 
 
 def log_telemetry(values: Mapping[str, Any], at: float | None = None) -> None:
-    """Figures about the machine, for the current run; see `Run.log_telemetry`."""
+    """Log measurements of the machine to the current run; see `Run.log_telemetry`."""
     required_run("log_telemetry").log_telemetry(values, at)
 
 
@@ -110,7 +108,7 @@ def note(text: str) -> None:
 def finish(
     status: Status | str | int | None = None, error: BaseException | str | None = None
 ) -> None:
-    """End the current run; without one, nothing happens."""
+    """End the current run; do nothing if there is none."""
     run = current_run()
     if run is not None:
         run.finish(status, error)
@@ -130,18 +128,35 @@ def init(
     dir: "str | os.PathLike[str] | None" = None,
     mode: str | None = None,
 ) -> Run:
-    """`start_run` under the names that W&B's users know; `group` and `job_type` become tags."""
-    found: dict[str, Any] = dict.fromkeys(tags or ())
-    found |= {k: v for k, v in {"group": group, "job_type": job_type}.items() if v is not None}
-    going_on = resume not in (None, False, "never") and id is not None
+    """Start a run with the arguments of `wandb.init`; see `start_run`.
+
+    Args:
+        project: the experiment.
+        name: the display name.
+        config: parameters.
+        tags: tags.
+        notes: free text.
+        group: recorded as the tag `group`.
+        job_type: recorded as the tag `job_type`.
+        id: the run id.
+        resume: with an `id`, resume that run; ``"must"`` raises NotFound if it does not exist.
+        dir: the folder that contains the home `.runbase`.
+        mode: ``"offline"`` writes files only.
+
+    Returns:
+        The run.
+    """
+    all_tags: dict[str, Any] = dict.fromkeys(tags or ())
+    all_tags |= {k: v for k, v in {"group": group, "job_type": job_type}.items() if v is not None}
+    resuming = resume not in (None, False, "never") and id is not None
     return start_run(
         project,
         name=name,
         params=config,
-        tags=found,
+        tags=all_tags,
         notes=notes,
         run_id=None if resume == "must" else id,
-        resume=id if going_on and resume == "must" else None,
+        resume=id if resuming and resume == "must" else None,
         home=None if dir is None else os.path.join(os.fspath(dir), ".runbase"),  # noqa: PTH118
         store="none" if mode == "offline" else None,
     )

@@ -1,4 +1,4 @@
-"""A claim on a trial, kept while its process lives and lost when it does not renew it."""
+"""The lease of a claimed trial: renewed while its process is alive, lost if it is not renewed in time."""
 
 import threading
 import time
@@ -11,11 +11,11 @@ from runbase.errors import RunbaseError
 from runbase.storage.protocol import Storage
 
 IDLE = 10.0
-"""Seconds after which a thread that has nothing to renew ends."""
+"""Seconds without a lease after which the renewing thread ends."""
 
 
 class Held(Struct, frozen=True, kw_only=True):
-    """Whose trial it is: the run, the attempt at it, and for how long a renewal holds, in seconds."""
+    """A claim on a trial: the run, its attempt, the runner, and the seconds that a renewal is valid."""
 
     run: str
     attempt: int
@@ -24,12 +24,12 @@ class Held(Struct, frozen=True, kw_only=True):
 
 
 class Lease:
-    """Renews a claim, a third of its time before it would run out at the latest."""
+    """Renews one claim, every third of its duration."""
 
     def __init__(self, held: Held) -> None:
         self.held = held
         self.lost = False
-        """Whether the trial is somebody else's by now, or was cancelled."""
+        """Whether the trial was cancelled, or claimed by another runner."""
         self._renewed = time.monotonic()
         self._guard = threading.Lock()
 
@@ -40,38 +40,38 @@ class Lease:
 
     @property
     def due(self) -> bool:
-        """Whether it is time to renew it."""
+        """Whether it is time to renew the claim."""
         return time.monotonic() - self._renewed >= self.every
 
     def keep(self, storage: Storage) -> None:
-        """Renew it where that is due; warns where it turns out to be lost."""
+        """Renew the claim if that is due; warn if it is lost."""
         with self._guard:
             if self.lost or not self.due or self.renew(storage):
                 return
         warnings.warn(
-            f"runbase: the claim of {self.held.runner} on trial {self.held.run} is lost: it was "
-            "cancelled, or not renewed in time and given to another; what this process still logs is "
-            "kept, and its end counts no more",
+            f"runbase: the claim of {self.held.runner} on trial {self.held.run} is lost: the trial was "
+            "cancelled, or its lease expired and another runner claimed it; further logs are stored, "
+            "but this process can no longer end the trial",
             RuntimeWarning,
             stacklevel=2,
         )
 
     def renew(self, storage: Storage) -> bool:
-        """Renew it now; False where it is lost."""
+        """Renew the claim now; return False if it is lost."""
         began = time.monotonic()
         try:
-            kept = storage.renew_claim(self.held.run, self.held.attempt, self.held.seconds)
+            renewed = storage.renew_claim(self.held.run, self.held.attempt, self.held.seconds)
         except RunbaseError:
-            return True  # the database is away for a moment: the next one may go through
-        if kept:
+            return True  # the database is offline: the next renewal may succeed
+        if renewed:
             self._renewed = began
         else:
             self.lost = True
-        return kept
+        return renewed
 
 
-class Keeper:
-    """Renews claims of trials that keep no journal, from a thread of its own while there are any."""
+class LeaseRenewer:
+    """Renews the claims of trials without a journal, from its own thread, while there are any."""
 
     def __init__(self, storage: Callable[[], Storage]) -> None:
         self._storage = storage
@@ -80,7 +80,7 @@ class Keeper:
         self._thread: threading.Thread | None = None
 
     def add(self, lease: Lease) -> None:
-        """Renew this one from now on."""
+        """Start renewing a lease."""
         with self._changed:
             self._leases.add(lease)
             self._changed.notify()
@@ -91,7 +91,7 @@ class Keeper:
                 self._thread.start()
 
     def drop(self, lease: Lease) -> None:
-        """Let go of it."""
+        """Stop renewing a lease."""
         with self._changed:
             self._leases.discard(lease)
             self._changed.notify()

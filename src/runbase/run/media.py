@@ -1,4 +1,4 @@
-"""Records beyond numbers: text, JSON, tables, histograms, images, audio, video, plots, at a step."""
+"""Media methods of `Run`: log text, JSON, tables, histograms, images, audio, video and plots at a step."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -13,18 +13,18 @@ from runbase.run.base import Recorder
 from runbase.values import encode_json, to_parameter, to_text
 
 LARGEST_INLINE = 2**16
-"""Bytes of a record that stand in the journal; a larger one becomes a file."""
+"""The maximum size in bytes of a record in the journal; a larger one is written to a file."""
 
 
 class MediaLog(Recorder):
-    """The records of a run."""
+    """The media of a run. Without a `step`, the step of the latest log call is used."""
 
     def log_text(self, key: str, text: str, step: Any = None) -> None:
-        """Keep a text at a step."""
+        """Log a text at a step."""
         self._record(key, "text", to_text(text), step)
 
     def log_dict(self, key: str, value: Any, step: Any = None) -> None:
-        """Keep a JSON document at a step."""
+        """Log a JSON document at a step."""
         self._record(key, "json", to_parameter(key, value), step)
 
     def log_table(
@@ -34,27 +34,50 @@ class MediaLog(Recorder):
         columns: Sequence[str] | None = None,
         step: Any = None,
     ) -> None:
-        """Keep a table at a step: rows (lists or mappings), a mapping of columns, or a DataFrame."""
+        """Log a table at a step.
+
+        Args:
+            key: the name of the table.
+            rows: a list of lists or mappings, a mapping of columns, or a DataFrame.
+            columns: the names of the columns, for rows that are lists.
+            step: the step.
+
+        Raises:
+            InvalidValue: `rows` is not a table.
+        """
         names, body = as_table(key, rows, columns)
         self._record(key, "table", {"columns": names, "rows": to_parameter(key, body)}, step)
 
     def log_histogram(self, key: str, values: Any, step: Any = None, bins: int = 64) -> None:
-        """Keep the distribution of an array: `bins` counts between its least and greatest value.
+        """Log the distribution of an array.
 
-        `values` are numbers in any shape: a list, an array, a tensor on any device, with or without
-        gradients. Values that are not finite are counted apart. Raises InvalidValue.
+        Args:
+            key: the name of the histogram.
+            values: numbers in any shape: a list, an array, or a tensor on any device, with or without
+                gradients. Values that are not finite are counted separately.
+            step: the step.
+            bins: the number of bins between the minimum and the maximum.
+
+        Raises:
+            InvalidValue: `values` are not numbers, or `bins` is not a positive integer.
         """
         from runbase.run.encode_media import histogram
 
         self._record(key, "histogram", histogram(key, values, bins), step)
 
     def log_image(self, key: str, image: Any, step: Any = None) -> None:
-        """Keep an image at a step: a Matplotlib figure, a PIL image, PNG bytes, a path, or an array
-        or tensor of pixels, uint8 or floats from 0 to 1.
+        """Log an image at a step.
 
-        An array is (height, width) or (height, width, 1 | 3 | 4); (1 | 3 | 4, height, width), as
-        PyTorch has it, is recognised unless the last dimension could be the channels as well. Raises
-        InvalidValue.
+        Args:
+            key: the name of the image.
+            image: a Matplotlib figure, a PIL image, PNG bytes, a path, or an array or tensor of
+                pixels, uint8 or floats from 0 to 1. Its shape is (height, width) or (height, width,
+                1 | 3 | 4). PyTorch's (1 | 3 | 4, height, width) is recognised if the last dimension
+                cannot be the channels.
+            step: the step.
+
+        Raises:
+            InvalidValue: it is not an image.
         """
         from runbase.run.encode_media import save_image
 
@@ -65,8 +88,17 @@ class MediaLog(Recorder):
     def log_audio(
         self, key: str, audio: Any, step: Any = None, *, sample_rate: int | None = None
     ) -> None:
-        """Keep a sound at a step: a path, the bytes of a file, or samples as an array, (samples,) or
-        (samples, channels), int16 or floats from -1 to 1, with their `sample_rate` in hertz.
+        """Log audio at a step.
+
+        Args:
+            key: the name of the audio.
+            audio: a path, the bytes of a file, or samples as an array of shape (samples,) or
+                (samples, channels), int16 or floats from -1 to 1.
+            step: the step.
+            sample_rate: samples per second, in hertz; required for an array.
+
+        Raises:
+            InvalidValue: it is not audio.
         """
         from runbase.run.encode_media import save_audio, suffix_of
 
@@ -76,8 +108,17 @@ class MediaLog(Recorder):
         )
 
     def log_video(self, key: str, video: Any, step: Any = None, *, fps: float = 10.0) -> None:
-        """Keep moving pictures at a step: a path, the bytes of a file, or frames as an array,
-        (frames, height, width) or (frames, height, width, 3), which become an animated WebP at `fps`.
+        """Log a video at a step.
+
+        Args:
+            key: the name of the video.
+            video: a path, the bytes of a file, or frames as an array of shape (frames, height, width)
+                or (frames, height, width, 3), which are written as an animated WebP.
+            step: the step.
+            fps: frames per second, for an array.
+
+        Raises:
+            InvalidValue: it is not a video.
         """
         from runbase.run.encode_media import save_video, suffix_of
 
@@ -85,8 +126,16 @@ class MediaLog(Recorder):
         self._keep(key, "video", step, suffix, lambda path: save_video(key, video, path, fps))
 
     def log_plot(self, key: str, plot: Any, step: Any = None) -> None:
-        """Keep a plot at a step: a Plotly figure or an Altair chart as the document that draws it, to
-        be looked at closely later; a Matplotlib figure as an image.
+        """Log a plot at a step.
+
+        Args:
+            key: the name of the plot.
+            plot: a Plotly figure or an Altair chart, stored as its JSON specification so that it
+                stays interactive; or a Matplotlib figure, stored as an image.
+            step: the step.
+
+        Raises:
+            InvalidValue: it is not a plot.
         """
         if hasattr(plot, "to_plotly_json"):
             import msgspec
@@ -100,7 +149,8 @@ class MediaLog(Recorder):
             self._record(key, "plot", {"library": "vega-lite", "figure": document}, step)
         else:
             raise InvalidValue(
-                f"{key!r} is no plot but {type(plot).__name__}; give a Matplotlib, Plotly or Altair one"
+                f"{key!r} is not a plot but {type(plot).__name__}; "
+                "pass a Matplotlib or Plotly figure or an Altair chart"
             )
 
     def _record(self, key: str, kind: str, value: Any, step: Any) -> None:
@@ -122,7 +172,7 @@ class MediaLog(Recorder):
     def _keep(
         self, key: str, kind: str, step: Any, suffix: str, write: Callable[[Path], None]
     ) -> None:
-        """Have a file written into the run's folder, and tell of it."""
+        """Write a file to the run folder and log it."""
         at = self._step_of(step)
         path = f"media/{safe_name(key)}.{at}{suffix}"
 
@@ -133,14 +183,14 @@ class MediaLog(Recorder):
                 write(target)
             except (OSError, InvalidValue):
                 raise
-            except Exception as error:  # whatever a library says of a value that it cannot write
-                raise InvalidValue(f"{key!r} cannot be kept as {kind}: {error}") from error
+            except Exception as error:  # any error of the library that writes the file
+                raise InvalidValue(f"{key!r} cannot be written as {kind}: {error}") from error
 
         if not self._environment_fails(work):
             self._record_file(key, kind, at, path)
 
     def _record_file(self, key: str, kind: str, step: Scalar, path: str) -> None:
-        """A record whose value is a file: the file is an artifact of the run as well."""
+        """Log a record whose value is a file; the file is also an artifact of the run."""
         now = time.time()
         self._append(RecordLogged(time=now, key=key, kind=kind, step=step, path=path))
         size, digest, mime = describe(self.folder / path)

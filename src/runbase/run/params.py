@@ -1,4 +1,4 @@
-"""A run's parameters as an object: read and set like a dictionary, or by attribute."""
+"""`RunParams`, the object behind `run.params`."""
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
@@ -7,14 +7,14 @@ from runbase.errors import UsageError, suggestion
 
 
 class RunParams(MutableMapping[str, Any]):
-    """A run's parameters: read and set by key or attribute; setting one logs it."""
+    """The parameters of a run, by key or attribute. Setting one logs it."""
 
     def __init__(self, log: Callable[[Mapping[str, Any]], None]) -> None:
         object.__setattr__(self, "_log", log)
         object.__setattr__(self, "_values", {})
 
     def hold(self, values: Mapping[str, Any]) -> None:
-        """Take over what was logged."""
+        """Add values that were logged, without logging them again."""
         self._values.update(values)
 
     def __getitem__(self, key: str) -> Any:
@@ -24,7 +24,7 @@ class RunParams(MutableMapping[str, Any]):
         self._log({key: value})
 
     def __delitem__(self, key: str) -> None:
-        raise UsageError(f"parameter {key!r} was logged and cannot be taken back; set it anew")
+        raise UsageError(f"parameter {key!r} is logged and cannot be deleted; set another value")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
@@ -45,5 +45,5 @@ class RunParams(MutableMapping[str, Any]):
         return f"RunParams({self._values})"
 
     def update(self, *values: Any, **more: Any) -> None:  # type: ignore[override]
-        """Set several at once."""
+        """Set several parameters in one event."""
         self._log(dict(*values, **more))

@@ -1,4 +1,4 @@
-"""Which run a process begins or goes on with: by what it asks for, what the environment hands it, what is there."""
+"""Decide which run a process starts or resumes, from its arguments, the environment and existing folders."""
 
 import os
 import re
@@ -23,38 +23,38 @@ if TYPE_CHECKING:
 
 _RANKS = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
 ATTEMPT = "RUNBASE_ATTEMPT"
-"""Of a trial whose id is in RUNBASE_RUN_ID: which attempt at it. `runbase worker` sets both."""
+"""The attempt number of the trial whose id is in RUNBASE_RUN_ID. `runbase worker` sets both."""
 _TICK = 1e-6
-"""Seconds: what the database tells two times apart by."""
+"""Seconds: the resolution of times in the database."""
 _MOST_AHEAD = 86400.0
-"""Seconds by which another machine's clock may be ahead; a later time than that was made up."""
+"""Seconds by which the clock of another machine can plausibly be ahead; later times are ignored."""
 _RUN_ID = re.compile(r"[A-Za-z0-9][\w\-]{0,255}")
 
 
 class Opening:
-    """Whose journal is about to be opened, and where."""
+    """The run whose journal is about to be opened, and its folder."""
 
     def __init__(self, run_id: str, name: str, experiment: str, folder: Path) -> None:
         self.run_id, self.name, self.experiment, self.folder = run_id, name, experiment, folder
         self.attempt = 0
         self.attached = False
-        """Whether this is a further process of a run that another one leads."""
+        """Whether another process leads the run, and this is an additional one."""
         self.resumed = False
-        """Whether it goes on with a run that had begun."""
+        """Whether the run was started before."""
         self.earlier = 0.0
-        """Of a resumed run: when its earlier processes wrote last, by their clocks."""
+        """For a resumed run: the last time that its earlier processes wrote, by their clocks."""
         self.known: Record | None = None
-        """The run as it was made in the database, to be started here."""
+        """The run as created in the database, to be started here."""
         self.job: Path | None = None
-        """Where a Slurm job notes that this is its run."""
+        """The marker file of a Slurm job for this run."""
 
     def starts_at(self) -> float:
-        """Now; of a resumed run, later than what earlier processes wrote, where their clocks were ahead."""
+        """Return the start time: now, but for a resumed run later than all times of earlier processes."""
         now = time.time()
         return max(now, self.earlier + _TICK) if self.earlier < now + _MOST_AHEAD else now
 
     def first_line(self) -> Opened:
-        """What its journal begins with."""
+        """Return the first event of its journal."""
         return Opened(
             time=time.time(),
             version=VERSION,
@@ -76,31 +76,43 @@ def open_run(
     run_id: str | None,
     held: Held | None,
 ) -> Opening:
-    """The run that begins or goes on in a home, with its folder made.
+    """Return the run to start or resume in a home, and create its folder.
 
-    `resume` names one to go on with, `run_id` is asked for in the call, `held` is a claim on it. Raises HomeError,
-    NotFound, and UsageError for an experiment that is not the run's.
+    Args:
+        settings: the settings, including experiment, name and run id.
+        home: the folder for runs.
+        url: the database, or None.
+        resume: the id, id prefix or name of a run to resume.
+        run_id: the id passed in the call; the environment can set one as well.
+        held: the claim, if the run is a claimed trial.
+
+    Raises:
+        HomeError: the home cannot be written.
+        NotFound: the run to resume does not exist.
+        UsageError: the run is of another experiment.
     """
     _prepare(home)
-    wished = settings.text("run_id")
-    if wished is not None and run_id is None and is_active(wished):
-        wished = None  # the environment's id is for one run, and this is a second one beside it
+    requested = settings.text("run_id")
+    if requested is not None and run_id is None and is_active(requested):
+        requested = None  # the id in the environment is for one run, and that one is already active
     job = None
-    if wished is None and resume is None and held is None and not rank():
+    if requested is None and resume is None and held is None and not rank():
         job = slurm_requeue.mark(home, settings.text("experiment") or script_name())
-        wished = slurm_requeue.earlier(job)
-    found = _find(home, resume, wished)
-    attached = held is None and wished is not None and (rank() > 0 or _led(found))
+        requested = slurm_requeue.earlier(job)
+    folder = _find(home, resume, requested)
+    attached = held is None and requested is not None and (rank() > 0 or _led(folder))
     attempt = int(os.environ.get(ATTEMPT, "0")) if held is None else held.attempt
-    told = found is not None and bool(files(found))  # by its own journals
-    ask = attempt > 0 or not told
-    known = None if wished is None or url is None or not ask else _created(url, wished)
-    opening = _open_folder(home, settings, found, wished, known)
-    opening.attempt = attempt if wished is not None else 0
+    has_journals = folder is not None and bool(files(folder))
+    ask_database = attempt > 0 or not has_journals
+    known = (
+        None if requested is None or url is None or not ask_database else _created(url, requested)
+    )
+    opening = _open_folder(home, settings, folder, requested, known)
+    opening.attempt = attempt if requested is not None else 0
     opening.attached, opening.known, opening.job = attached, known, job
-    opening.resumed = found is not None and not attached and has_begun(found)
-    if opening.resumed and found is not None:
-        opening.earlier = max(map(last_time, files(found)), default=0.0)
+    opening.resumed = folder is not None and not attached and has_begun(folder)
+    if opening.resumed and folder is not None:
+        opening.earlier = max(map(last_time, files(folder)), default=0.0)
     _check_experiment(settings, opening, by_argument=resume is not None)
     return opening
 
@@ -110,21 +122,21 @@ def _prepare(home: Path) -> None:
         home.mkdir(parents=True, exist_ok=True)
         ignore = home / ".gitignore"
         if not ignore.exists():
-            ignore.write_text("# Made by runbase: runs are not code.\n*\n")
+            ignore.write_text("# Created by runbase: runs are not code.\n*\n")
     except OSError as error:
         raise HomeError(
-            f"cannot keep runs in {home}: {error.strerror}; choose another folder with home=… or "
+            f"cannot write runs to {home}: {error.strerror}; choose another folder with home=… or "
             "RUNBASE_HOME"
         ) from error
 
 
 def _find(home: Path, resume: str | None, run_id: str | None) -> Path | None:
-    """The folder of the run to go on with."""
+    """Return the folder of the run to resume, or None for a new run."""
     if resume is None:
         if run_id is None:
             return None
         if not _RUN_ID.fullmatch(run_id):
-            raise UsageError(f"{run_id!r} is no run id: letters, digits, - and _ only")
+            raise UsageError(f"{run_id!r} is not a run id; use letters, digits, - and _ only")
         return next(iter(sorted(home.glob(f"runs/*/{run_id}"))), None)
     folders = sorted(home.glob("runs/*/*"), reverse=True)
     by_id = [folder for folder in folders if folder.name.startswith(resume)]
@@ -138,65 +150,65 @@ def _find(home: Path, resume: str | None, run_id: str | None) -> Path | None:
     if resume in names:
         return names[resume]
     what = (
-        "fits several runs; give more of the id"
+        "matches several runs; pass more of the id"
         if by_id
-        else f"is unknown{suggestion(resume, names)}"
+        else f"not found{suggestion(resume, names)}"
     )
-    raise NotFound(f"cannot resume: the run {resume!r} in {home} {what}")
+    raise NotFound(f"cannot resume: run {resume!r} in {home} {what}")
 
 
-def _led(found: Path | None) -> bool:
-    """Whether a living process beside this one leads the run."""
-    return found is not None and is_led(found)
+def _led(folder: Path | None) -> bool:
+    """Return whether another process that is alive leads the run."""
+    return folder is not None and is_led(folder)
 
 
 def rank() -> int:
-    """Which of several processes of one job this is, from 0."""
-    said = (os.environ.get(name, "") for name in _RANKS)
-    return max((int(rank) for rank in said if rank.isdigit()), default=0)
+    """Return the rank of this process among those of a distributed job, from 0."""
+    ranks = (os.environ.get(name, "") for name in _RANKS)
+    return max((int(rank) for rank in ranks if rank.isdigit()), default=0)
 
 
 def _open_folder(
     home: Path,
     settings: Settings,
-    found: Path | None,
-    wished: str | None,
+    existing: Path | None,
+    requested: str | None,
     known: "Record | None",
 ) -> Opening:
-    if found is not None:
-        for path in files(found):
+    if existing is not None:
+        for path in files(existing):
             if (head := opened(path)) is not None:
-                return Opening(head.run, head.name, head.experiment, found)
+                return Opening(head.run, head.name, head.experiment, existing)
     experiment = known.experiment if known else settings.text("experiment") or script_name()
     if not experiment.strip():
-        raise UsageError("the experiment's name is empty")
-    run_id = wished or new_id()
+        raise UsageError("the name of the experiment is empty; pass a name")
+    run_id = requested or new_id()
     name = known.name if known else settings.text("run_name") or name_for(run_id)
     folder = home / "runs" / folder_name(experiment) / run_id
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise HomeError(
-            f"cannot keep runs in {home}: {error.strerror}; choose another folder with home=… or "
+            f"cannot write runs to {home}: {error.strerror}; choose another folder with home=… or "
             "RUNBASE_HOME"
         ) from error
     return Opening(run_id, name, experiment, folder)
 
 
 def _created(url: str, run_id: str) -> "Record | None":
-    """A run that was made in the database, to be started here."""
-    with suppress(Exception):  # a database that is away must not stop a run
-        found = background.storage_for(url).get_runs([run_id])
-        if found:
-            return found[0]
+    """Return a run that was created in the database to be started here, or None."""
+    with suppress(Exception):  # a database that is offline must not stop a run
+        records = background.storage_for(url).get_runs([run_id])
+        if records:
+            return records[0]
     return None
 
 
 def _check_experiment(settings: Settings, opening: Opening, *, by_argument: bool) -> None:
-    """A run and an experiment that are asked for in one breath and disagree are a mistake.
+    """Raise UsageError if the run and the experiment come from the same source and disagree.
 
-    A run id from the environment decides over the experiment that a script names: so is a run handed
-    to a script that knows nothing of it.
+    A run id from the environment takes precedence over the experiment named in a script, so that a
+    run can be passed to a script that does not expect it.
     """
     wanted, run_id = settings.values["experiment"], settings.values["run_id"]
     together = wanted.source == ("argument" if by_argument else run_id.source)
@@ -212,9 +224,9 @@ def _check_experiment(settings: Settings, opening: Opening, *, by_argument: bool
 
 
 def next_step(folder: Path, url: str | None, run_id: str) -> Scalar:
-    """One more than the greatest step, from the database where it can be had, else from the files."""
+    """Return the greatest step plus one, from the database if it is available, else from the files."""
     if url is not None:
-        # The files know as well, if slower: a database that is away must not stop a run.
+        # The files contain the same, but are slower: a database that is offline must not stop a run.
         with suppress(Exception):
             from runbase.ingest.journals import ingest_folder
 
@@ -234,12 +246,13 @@ def next_step(folder: Path, url: str | None, run_id: str) -> Scalar:
 
 
 def nowhere() -> Path:
-    """A folder that goes with the run."""
+    """Create a temporary folder for a disabled run."""
     import tempfile
 
     return Path(tempfile.mkdtemp(prefix="runbase-"))
 
 
 def script_name() -> str:
+    """Return the name of the main script without its suffix, or `default`."""
     script = getattr(sys.modules.get("__main__"), "__file__", None)
     return Path(script).stem if script else "default"

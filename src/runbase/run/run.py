@@ -1,7 +1,7 @@
-"""A run that is being written: what a training script holds. Writes to its folder and nowhere else.
+"""`Run`, the run object used in training code. It writes to its own folder only.
 
-Nothing here waits for a database or raises for the environment's sake; only the caller's own
-mistakes raise, at once.
+Logging never waits for a database, and never raises because of the environment (a full disk, a
+database that is offline). Only mistakes of the caller raise, immediately.
 """
 
 import contextvars
@@ -32,7 +32,7 @@ from runbase.journal import JournalWriter
 from runbase.journal.validation import EXIT_CODES
 from runbase.run import background, context, exit_hooks
 from runbase.run.artifacts import ArtifactLog
-from runbase.run.background import Care
+from runbase.run.background import RunMonitor
 from runbase.run.media import MediaLog
 from runbase.run.params import RunParams
 from runbase.secrets import mask_text
@@ -57,7 +57,7 @@ _HINTS = {
     "set_name": "start_run(…, name=…)",
     "log_model": 'log_artifact(path, kind="model")',
     "save": "log_artifact(path)",
-    "define_metric": "nothing: last, min, max, mean and their steps are always kept",
+    "define_metric": "log alone: last, min, max, mean and their steps are always recorded",
     "watch": "log_histogram(name, values)",
     "end": "finish()",
     "end_run": "finish()",
@@ -73,13 +73,19 @@ _UNKNOWN_ERROR = {"message": "the error could not be written as text", "tracebac
 
 
 class Run(MediaLog, ArtifactLog):
-    """One execution, open for writing.
+    """One execution, open for writing; created by `runbase.start_run`.
 
-    Made by `runbase.start_run`. As a context manager it finishes at the end of the block; else call
-    `finish`, or let the process end. Safe to use from any thread, and in a forked child, which
-    writes a journal of its own and never ends its parent's run.
+    As a context manager it finishes at the end of the block. Otherwise call `finish`, or let the
+    process end. It can be used from any thread, and in a forked child: the child writes its own
+    journal and never ends the run of its parent.
 
-    Attributes: `id` (32 hexadecimal characters), `name`, `experiment`, `folder` (Path), `params`.
+    Attributes:
+        id: 32 hexadecimal characters, or the id passed to `start_run`.
+        name: the display name.
+        experiment: the name of the experiment.
+        folder: the folder of the run, a `Path`.
+        params: the parameters, readable and settable like a dictionary.
+        status: the current status.
     """
 
     def __init__(
@@ -91,7 +97,7 @@ class Run(MediaLog, ArtifactLog):
         folder: Path,
         store: str | None,
         journal: JournalWriter,
-        care: Care,
+        monitor: RunMonitor,
         next_step: Scalar,
         outcomes: Mapping[str, Status | None],
         captured: "output.OutputCapture | None",
@@ -108,7 +114,7 @@ class Run(MediaLog, ArtifactLog):
         self._journal = journal
         self._append_points = journal.append_points
         self._append_finite = journal.append_finite
-        self._care = care
+        self._monitor = monitor
         self._next_step = next_step
         self._outcomes = outcomes
         self._captured = captured
@@ -136,21 +142,27 @@ class Run(MediaLog, ArtifactLog):
         *,
         progress: float | None = None,
     ) -> None:
-        """Log numbers at a step. About two microseconds; what it returned from survives kill -9.
+        """Log numbers at a step.
 
-        `values` maps names to numbers: int, float, bool, a NumPy, PyTorch, JAX or TensorFlow scalar,
-        Decimal, datetime (kept as a time). Nested mappings flatten with ``/``. `step` is whole or
-        fractional, in any order, and defaults to one more than the last; `progress` is a share of
-        the whole, or an epoch, such as 1.25. Every call is kept; of several at one step the latest
-        is read unless all are asked for.
+        A call takes about two microseconds. Once it has returned, its data survives kill -9. All
+        calls are stored; if a step has several values, reads return the latest unless all are
+        requested.
 
-        Raises InvalidValue for what is no number, UsageError for what is no mapping, RunFinished
-        after the run's end.
+        Args:
+            values: name → number: int, float, bool, a NumPy, PyTorch, JAX or TensorFlow scalar,
+                Decimal, or datetime (stored as a time). Nested mappings are flattened with ``/``.
+            step: an integer or a fraction, in any order. Default: the last step plus one.
+            progress: the share of the whole, or an epoch such as 1.25.
+
+        Raises:
+            InvalidValue: a value is not a number.
+            UsageError: `values` is not a mapping.
+            RunFinished: the run has ended.
         """
         if progress is not None:
             progress = to_progress(progress)
         if step is None:
-            # No call between these two, so that no other thread comes in between.
+            # No call between these two lines, so that no other thread can run between them.
             step = self._next_step
             self._next_step = step + 1
         elif step.__class__ is int and _LEAST_STEP < step < _GREATEST_STEP:
@@ -159,7 +171,7 @@ class Run(MediaLog, ArtifactLog):
             step = to_step(step)
             self._next_step = step + 1
         try:
-            # Adding up finds out at once whether all are plain numbers, and finite.
+            # The sum checks in one call that all values are plain, finite numbers.
             total = sum(values.values())
             if (total.__class__ is float and total - total == 0) or (
                 total.__class__ is int and all(map(_is_small, values.values()))
@@ -175,7 +187,7 @@ class Run(MediaLog, ArtifactLog):
         if not isinstance(values, Mapping):
             shown = repr(cast("Any", values)) if isinstance(values, str) else '"loss"'
             raise UsageError(
-                f"log takes a mapping of names to numbers, such as run.log({{{shown}: 0.5}}, step=1), "
+                f"log needs a mapping of names to numbers, such as run.log({{{shown}: 0.5}}, step=1), "
                 f"not {type(values).__name__}"
             )
         plain: dict[str, Scalar] = {}
@@ -193,10 +205,18 @@ class Run(MediaLog, ArtifactLog):
 
     log_metrics = log
 
-    # Everything else a run says.
+    # Parameters, tags, notes, status, telemetry.
 
     def log_params(self, values: Mapping[str, Any]) -> None:
-        """Set parameters: numbers, text, bools, None, lists; nested mappings flatten with ``/``."""
+        """Set parameters.
+
+        Args:
+            values: name → number, text, bool, None or list. Nested mappings are flattened with ``/``.
+
+        Raises:
+            InvalidValue: a value cannot be stored.
+            RunFinished: the run has ended.
+        """
         plain = as_params(values)
         if not plain:
             return
@@ -209,20 +229,28 @@ class Run(MediaLog, ArtifactLog):
 
     def tag(self, *tags: str | Mapping[str, Any], **more: Any) -> None:
         """Add tags: plain ones (`tag("baseline")`) or with values (`tag(stage="test")`)."""
-        found = as_tags(tags) | {key: to_text(value) for key, value in more.items()}
-        if found:
-            self._append(Tags(time=time.time(), set=found))
+        added = as_tags(tags) | {key: to_text(value) for key, value in more.items()}
+        if added:
+            self._append(Tags(time=time.time(), set=added))
 
     def untag(self, *keys: str) -> None:
-        """Take tags away."""
+        """Remove tags."""
         self._append(Tags(time=time.time(), remove=keys))
 
     def note(self, text: str) -> None:
-        """Set the run's notes, replacing what they said."""
+        """Set the notes of the run, replacing the previous ones."""
         self._append(Noted(time=time.time(), text=to_text(text)))
 
     def set_status(self, status: Status | str, reason: str | None = None) -> None:
-        """Say that the run is suspended, completing, ...; `finish` ends it."""
+        """Set a status that does not end the run, such as SUSPENDED; `finish` ends it.
+
+        Args:
+            status: the new status.
+            reason: why, for people.
+
+        Raises:
+            UsageError: the status is not known, or ends a run.
+        """
         try:
             parsed = Status.parse(status)
         except (ValueError, AttributeError) as wrong:
@@ -233,28 +261,33 @@ class Run(MediaLog, ArtifactLog):
         self._append(StatusChanged(time=time.time(), status=parsed, reason=reason))
 
     def log_telemetry(self, values: Mapping[str, Any], at: float | None = None) -> None:
-        """Figures about the machine or the system under test: numbers at a time, without a step.
+        """Log measurements of the machine or the system under test, at a time instead of a step.
 
-        `at` is in seconds since the epoch (now if None). Raises InvalidValue.
+        Args:
+            values: name → number. Nested mappings are flattened with ``/``.
+            at: seconds since the epoch. Default: now.
+
+        Raises:
+            InvalidValue: a value is not a number.
         """
         plain = {key: to_scalar(key, value)[0] for key, value in flatten(values)}
         self._append_points("t", 0, plain, None, None if at is None else to_time("at", at))
 
-    # Ends.
+    # Flush and finish.
 
     @property
     def should_stop(self) -> bool:
-        """Of a trial: whether it was cancelled, or its claim was lost to another runner."""
-        return self._care.lease is not None and self._care.lease.lost
+        """Whether this trial was cancelled, or is now claimed by another runner; False for other runs."""
+        return self._monitor.lease is not None and self._monitor.lease.lost
 
     def flush(self) -> None:
-        """Have what was logged on the disk and, where that is possible now, in the database."""
+        """Write what was logged to the disk and, if the database is available, ingest it."""
         self._journal.retry()
         self._journal.sync()
         if self._pid != os.getpid():
-            return  # a fork's child: its journal is on the disk, and the next ingest takes it up
-        with self._care.guard:
-            self._care.ingest(deadline=time.monotonic() + self._finish_timeout)
+            return  # a forked child: its journal is on the disk, and the next ingest reads it
+        with self._monitor.guard:
+            self._monitor.ingest(deadline=time.monotonic() + self._finish_timeout)
 
     def finish(
         self,
@@ -263,11 +296,19 @@ class Run(MediaLog, ArtifactLog):
         *,
         exit_code: int | None = None,
     ) -> None:
-        """End the run; a second call does nothing.
+        """End the run. A second call does nothing.
 
-        `status` defaults to COMPLETED, or FAILED where `error` or a non-zero `exit_code` is given
-        (a bare integer counts as an exit code). Waits for the database no longer than the setting
-        `finish_timeout` (10 s); what it has not taken by then comes in later.
+        It waits for the database for at most `finish_timeout` (a setting, 10 seconds). What is not
+        ingested by then is ingested later.
+
+        Args:
+            status: a final status; an integer is used as the exit code. Default: COMPLETED, or FAILED
+                with an `error` or a non-zero `exit_code`.
+            error: the exception or message to record.
+            exit_code: the exit code of the process, at most 32 bits.
+
+        Raises:
+            UsageError: the status is not final, or the exit code is out of range.
         """
         if isinstance(status, int):
             status, exit_code = None, status
@@ -276,7 +317,9 @@ class Run(MediaLog, ArtifactLog):
         except ValueError as wrong:
             raise UsageError(str(wrong)) from None
         if parsed is not None and parsed.phase != "ended":
-            raise UsageError(f"a run cannot end as {parsed.value}, which is no end")
+            raise UsageError(
+                f"{parsed.value!r} is not a final status; use one such as 'COMPLETED' or 'FAILED'"
+            )
         raised = error if isinstance(error, BaseException) else None
         details = exit_hooks.describe(raised)
         if isinstance(error, str):
@@ -289,11 +332,11 @@ class Run(MediaLog, ArtifactLog):
         if exit_code is None:
             exit_code = exit_hooks.exit_code_of(raised)
         elif exit_code not in EXIT_CODES:
-            raise UsageError(f"exit_code is {exit_code}, and has at most 32 bits")
+            raise UsageError(f"exit_code is {exit_code}; it must fit in 32 bits")
         self._end(parsed, details, exit_code)
 
     def end_because(self, error: BaseException | None, exit_code: int | None) -> None:
-        """End as the process ends; for the hooks that see to that."""
+        """End the run with the process; called by the exit hooks."""
         self.finish(error=error, exit_code=exit_code)
 
     def __enter__(self) -> Self:
@@ -313,7 +356,7 @@ class Run(MediaLog, ArtifactLog):
         except Exception as wrong:
             if error is None:
                 raise
-            # What the block raised must come out, whatever goes wrong here.
+            # The exception of the block must propagate, so an error here is only a warning.
             warnings.warn(
                 f"runbase: the end of run {self.name} could not be recorded: {wrong!r}",
                 RuntimeWarning,
@@ -325,7 +368,7 @@ class Run(MediaLog, ArtifactLog):
 
     def __getitem__(self, key: str) -> Any:
         raise UsageError(
-            f"a Run is no mapping; use run.log({{{key!r}: value}}) or run.params[{key!r}]"
+            f"a Run is not a mapping; use run.log({{{key!r}: value}}) or run.params[{key!r}]"
         )
 
     def __setitem__(self, key: str, value: Any) -> None:
@@ -340,12 +383,12 @@ class Run(MediaLog, ArtifactLog):
     def _end(self, status: Status, error: dict[str, Any] | None, exit_code: int | None) -> None:
         deadline = time.monotonic() + self._finish_timeout
         if self.capturing is not None and self._pid == os.getpid():
-            # A run of a moment still wants its commit.
+            # Give the capture thread of a very short run time to record the git commit.
             self.capturing.join(timeout=min(2.0, self._finish_timeout))
         if self._pid != os.getpid():
             self._ending = (
                 threading.RLock()
-            )  # a thread that the fork left behind may hold the other
+            )  # a thread that does not exist in the fork may own the old lock
         with self._ending:
             if self not in context.runs or self._is_ending:
                 return
@@ -371,12 +414,12 @@ class Run(MediaLog, ArtifactLog):
         exit_code: int | None,
         deadline: float,
     ) -> None:
-        """Write the run's last event; what goes wrong before it is no reason not to."""
+        """Write the last event of the run, even if stopping the capture or the uploads fails."""
         if self._pid != os.getpid():
-            self._journal.close()  # a child is done with its own journal; the run is its parent's
+            self._journal.close()  # a child closes its own journal; the parent ends the run
             return
-        self._care.ended.set()
-        background.remove(self._care)
+        self._monitor.ended.set()
+        background.remove(self._monitor)
         now = time.time()
         if self._captured is not None:
             with suppress(Exception):
@@ -384,7 +427,7 @@ class Run(MediaLog, ArtifactLog):
         self._finish_uploads(deadline)
         self.status = status
         if self._attached and status is Status.COMPLETED:
-            self._journal.close()  # the run's first process says when it is over
+            self._journal.close()  # the first process of the run ends it
             return
         try:
             self._journal.close(Ended(time=now, status=status, error=error, exit_code=exit_code))
@@ -398,20 +441,20 @@ class Run(MediaLog, ArtifactLog):
         left = self._uploader.wait(max(deadline - time.monotonic(), 0.0))
         if left:
             warnings.warn(
-                f"runbase: {left} files of run {self.name} are not uploaded yet; they are safe in "
-                f"{self.folder}, and `runbase sync` uploads them",
+                f"runbase: {left} files of run {self.name} are not uploaded yet; they are in "
+                f"{self.folder}, run `runbase sync` to upload them",
                 RuntimeWarning,
                 stacklevel=2,
             )
 
     def _drain(self, deadline: float) -> None:
-        if self._care.guard.acquire(timeout=max(deadline - time.monotonic(), 0.0)):
+        if self._monitor.guard.acquire(timeout=max(deadline - time.monotonic(), 0.0)):
             try:
-                self._care.drain(max(deadline - time.monotonic(), 0.0))
+                self._monitor.drain(max(deadline - time.monotonic(), 0.0))
             finally:
-                self._care.guard.release()
+                self._monitor.guard.release()
         else:
-            self._care.warn_once(StoreBusy("it is busy"))
+            self._monitor.warn_once(StoreBusy("it is busy"))
 
 
 def _is_small(value: int) -> bool:

@@ -1,9 +1,9 @@
-"""Slurm jobs that run again: their runs go on where they were cut off.
+"""Resume the runs of requeued Slurm jobs.
 
-A job that is requeued keeps its id and runs the same script from its beginning. So a run notes, in a file of its
-home, which of the job's runs it is: by job, step, command line and experiment, and the how-many-th of that it is in
-its process. Where Slurm says that the job was restarted, the run of the same note goes on, unless it had come to its
-end. (The variables are those of *sbatch(1)*, "OUTPUT ENVIRONMENT VARIABLES".)
+A requeued job keeps its id and starts the same script from the beginning. A run therefore writes a marker
+file in its home, named after the job, step, command line, experiment, and the run's ordinal among equal runs
+of its process. If Slurm reports that the job was restarted, the run with the same marker is resumed, unless it
+completed. (The variables are those of *sbatch(1)*, "OUTPUT ENVIRONMENT VARIABLES".)
 """
 
 import hashlib
@@ -28,7 +28,7 @@ _JOB = (
 
 
 class _Last(msgspec.Struct):
-    """Of a journal's last line, what tells of an end."""
+    """The fields of the last journal line that record the end of a run."""
 
     e: str
     status: str = ""
@@ -38,20 +38,20 @@ _begun: Counter[str] = Counter()
 
 
 def mark(home: Path, experiment: str) -> Path | None:
-    """Where the run that begins now is noted; None outside of Slurm."""
+    """Return the marker file for the run that starts now; None outside of Slurm."""
     if not os.environ.get("SLURM_JOB_ID"):
         return None
-    said = [os.environ.get(name, "") for name in _JOB]
-    if said[2]:
-        said[1] = ""  # an array's tasks have job ids of their own, that change; the array's stays
-    told = "\0".join([*said, experiment, *sys.argv])
-    _begun[told] += 1
-    key = hashlib.sha256(f"{told}\0{_begun[told]}".encode()).hexdigest()
+    job = [os.environ.get(name, "") for name in _JOB]
+    if job[2]:
+        job[1] = ""  # the job id of an array task changes on requeue; the array's id does not
+    identity = "\0".join([*job, experiment, *sys.argv])
+    _begun[identity] += 1
+    key = hashlib.sha256(f"{identity}\0{_begun[identity]}".encode()).hexdigest()
     return home / "jobs" / key[:32]
 
 
 def earlier(place: Path | None) -> str | None:
-    """The run that this job began there before it was requeued; None where there is none to go on with."""
+    """Return the id of the run that this job started before it was requeued, or None."""
     if place is None or os.environ.get("SLURM_RESTART_COUNT", "0") == "0":
         return None
     try:
@@ -65,9 +65,9 @@ def earlier(place: Path | None) -> str | None:
 
 
 def note(place: Path | None, run: str) -> None:
-    """This is the run that began there."""
+    """Write the id of the started run to its marker file."""
     if place is not None:
-        with suppress(OSError):  # a full disk: the run is not found again, and that is all
+        with suppress(OSError):  # on a full disk, the only effect is that a requeue cannot resume
             place.parent.mkdir(exist_ok=True)
             whole = place.with_name(f"{place.name}.{os.getpid()}")
             whole.write_text(f"{run}\n", "utf-8")
@@ -76,7 +76,7 @@ def note(place: Path | None, run: str) -> None:
 
 def _completed(path: Path) -> bool:
     try:
-        told = msgspec.json.decode(last_line(path), type=_Last)
+        last = msgspec.json.decode(last_line(path), type=_Last)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return False  # such as a line of points
-    return (told.e, told.status) == ("end", "COMPLETED")
+        return False  # for example a line of points
+    return (last.e, last.status) == ("end", "COMPLETED")

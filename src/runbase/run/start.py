@@ -1,4 +1,4 @@
-"""Begins runs: makes or finds the folder, opens the journal, captures, and hands out a `Run`."""
+"""`start_run` and `track`: create or find the run folder, open the journal, capture, and return a `Run`."""
 
 import functools
 import getpass
@@ -17,7 +17,7 @@ from runbase.events import Captured, Noted, Started, Tags
 from runbase.filesystems import on_network
 from runbase.journal import JournalWriter
 from runbase.run import background, exit_hooks, slurm_requeue
-from runbase.run.background import Care, beat
+from runbase.run.background import RunMonitor, beat
 from runbase.run.context import OpenStore, enclosing_run
 from runbase.run.lease import Held, Lease
 from runbase.run.resolve import ATTEMPT, next_step, nowhere, open_run
@@ -51,26 +51,36 @@ def start_run(
     ends: Mapping[str, Status | str | None] | None = None,
     run_id: str | None = None,
 ) -> Run:
-    """Begin a run and make it the current one; use it as a context manager or call `finish`.
+    """Start a run and make it the current one. Use it as a context manager, or call `finish`.
 
     Args:
-        experiment: the group of runs it belongs to, made when new; default: the setting
-            `experiment`, else the script's name.
-        name: a readable name; default: one such as `brisk-heron-42`.
-        params: parameters; nested mappings flatten with ``/``.
+        experiment: the experiment, created if it does not exist. Default: the setting `experiment`,
+            else the name of the script.
+        name: the display name. Default: a generated one such as `brisk-heron-42`.
+        params: parameters. Nested mappings are flattened with ``/``.
         tags: plain tags, or a mapping of tag to value.
-        notes: prose about it.
-        store: a database URL, a store that is open, or ``"none"`` to write files only; default: the home's own database.
-        home: the folder for runs; default: the nearest `.runbase` upwards, else one made here.
-        resume: id, unique id prefix or name of a run to go on with, also after it was killed.
-        parent: the run it belongs under; default: the run whose `with` block this is in; False: none.
-        capture: True (all but sampling), False, or the parts wanted: git, command, packages, host,
-            slurm, env, output, sampling.
-        ends: statuses other than the usual ones for the endings normal (COMPLETED), exception
-            (FAILED), interrupt (CANCELLED), terminate (CANCELLED, or as Slurm says).
-        run_id: an id made elsewhere; a run that has it goes on.
+        notes: free text.
+        store: a database URL, an open store, or ``"none"`` to write files only. Default: the
+            database of the home.
+        home: the folder for runs. Default: the nearest `.runbase` in this or a parent folder, else
+            a new one here.
+        resume: the id, a unique prefix of the id, or the name of a run to continue, also after it
+            was killed.
+        parent: the run that it belongs to; False for none. Default: the run of the enclosing `with`
+            block.
+        capture: True (all but sampling), False, or the parts to capture: git, command, packages,
+            host, slurm, env, output, sampling.
+        ends: other statuses for the endings normal (default COMPLETED), exception (FAILED),
+            interrupt (CANCELLED), terminate (CANCELLED, or as reported by Slurm).
+        run_id: an id created elsewhere. If a run has it, that run is resumed.
 
-    Raises HomeError where the home cannot be written, NotFound where there is nothing to resume.
+    Returns:
+        The run.
+
+    Raises:
+        HomeError: the home cannot be written.
+        NotFound: the run to resume does not exist.
+        UsageError: an argument is not valid.
     """
     return begin(
         None,
@@ -105,7 +115,7 @@ def begin(
     ends: Mapping[str, Status | str | None] | None = None,
     run_id: str | None = None,
 ) -> Run:
-    """`start_run`, also of a trial that was claimed."""
+    """Start a run as `start_run` does; with `held`, the run of a claimed trial."""
     if store is not None and not isinstance(store, str):
         home = home or store.home
         store = store.address
@@ -119,7 +129,7 @@ def begin(
         notes=notes,
     )
     outcomes = exit_hooks.outcomes(ends)
-    given = {} if params is None else as_params(params)
+    plain_params = {} if params is None else as_params(params)
     labels = as_tags(tags)
     wanted = facts.parts(_capture(settings))
     disabled = settings.text("mode") == "disabled"
@@ -128,15 +138,17 @@ def begin(
     opening = open_run(settings, place, url, resume=resume, run_id=run_id, held=held)
     journal = JournalWriter(opening.folder, opening.first_line)
     sampler = _sampler(wanted)
-    care = Care(opening.run_id, journal, url, opening.folder.relative_to(place).as_posix(), sampler)
+    monitor = RunMonitor(
+        opening.run_id, journal, url, opening.folder.relative_to(place).as_posix(), sampler
+    )
     if held is not None:
-        care.lease = Lease(held)
+        monitor.lease = Lease(held)
     beat(opening.folder)
     slurm_requeue.note(opening.job, opening.run_id)
-    # A worker keeps the output of the command that it runs, which is us.
-    kept = opening.attached and ATTEMPT in os.environ
+    # `runbase worker` already records the output of this process if it started it.
+    recorded = opening.attached and ATTEMPT in os.environ
     captured = (
-        output.start(opening.folder / "output.log") if "output" in wanted and not kept else None
+        output.start(opening.folder / "output.log") if "output" in wanted and not recorded else None
     )
     run = Run(
         run_id=opening.run_id,
@@ -145,7 +157,7 @@ def begin(
         folder=opening.folder,
         store=None if url is None else without_password(url),
         journal=journal,
-        care=care,
+        monitor=monitor,
         next_step=next_step(opening.folder, url, opening.run_id) if opening.resumed else 0,
         outcomes=outcomes,
         captured=captured,
@@ -167,12 +179,12 @@ def begin(
                 user=user,
             )
         )
-    _say_the_first(run, journal, settings, wanted, given, labels)
+    _log_start(run, journal, settings, wanted, plain_params, labels)
     exit_hooks.register(run)
     _capture_slowly(run, journal, wanted)
-    background.add(care)
+    background.add(monitor)
     if not disabled:
-        _announce(settings, run, " goes on" if opening.resumed else "")
+        _announce(settings, run, " resumed" if opening.resumed else "")
     return run
 
 
@@ -183,12 +195,15 @@ def track(
     experiment: str | None = None, **options: Any
 ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 def track(experiment: Any = None, **options: Any) -> Any:
-    """Make every call of a function a run: `@track`, `@track("mnist", tags=["baseline"])`.
+    """Record every call of a function as a run: `@track`, `@track("mnist", tags=["baseline"])`.
 
-    The function's arguments become parameters; a parameter of its called `run` is given the Run; a
-    mapping of numbers that it returns is logged as final metrics.
+    The arguments of the function become parameters. If it has a parameter named `run`, the `Run` is
+    passed to it. If it returns a mapping of numbers, they are logged as final metrics.
+
+    Args:
+        experiment: the experiment. Default: the name of the function.
+        options: arguments of `start_run`.
     """
-
     import inspect
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -200,11 +215,11 @@ def track(experiment: Any = None, **options: Any) -> Any:
             bound = signature.bind_partial(*args, **kwargs)
             bound.apply_defaults()
             values = {k: v for k, v in bound.arguments.items() if k != "run"}
-            given: dict[str, Any] = {
+            arguments: dict[str, Any] = {
                 **options,
                 "params": {**values, **(options.get("params") or {})},
             }
-            with start_run(title, **given) as run:
+            with start_run(title, **arguments) as run:
                 if _wants_run(signature, bound.arguments):
                     kwargs["run"] = run
                 result = function(*args, **kwargs)
@@ -217,7 +232,10 @@ def track(experiment: Any = None, **options: Any) -> Any:
 
 
 def store_url(settings: Settings) -> str | None:
-    """Where a run's points go, or None: files only. Never a SQLite file on a network file system."""
+    """Return the URL of the database for a run; None to write files only.
+
+    The default SQLite database is not used on a network file system, where locks are not reliable.
+    """
     if settings.store.lower() == "none" or settings.text("mode") == "offline":
         return None
     if settings.values["store"].source == "default" and on_network(settings.home):
@@ -230,7 +248,7 @@ def _artifact_root(settings: Settings) -> str | None:
     return root if root is None or "://" in root else str(Path(root).expanduser().absolute())
 
 
-def _say_the_first(
+def _log_start(
     run: Run,
     journal: JournalWriter,
     settings: Settings,
@@ -239,12 +257,12 @@ def _say_the_first(
     tags: Mapping[str, str | None],
 ) -> None:
     run.log_params(params)
-    everyone = [tag for tag in (settings.text("tags") or "").split(",") if tag]
-    found = as_tags(everyone) | dict(tags)
+    from_settings = [tag for tag in (settings.text("tags") or "").split(",") if tag]
+    all_tags = as_tags(from_settings) | dict(tags)
     if "slurm" in wanted and (sweep := slurm.sweep_tag()):
-        found[sweep] = None
-    if found:
-        journal.append(Tags(time=time.time(), set=found))
+        all_tags[sweep] = None
+    if all_tags:
+        journal.append(Tags(time=time.time(), set=all_tags))
     if notes := settings.text("notes"):
         journal.append(Noted(time=time.time(), text=notes))
     if quick := facts.quick(wanted):
@@ -252,7 +270,7 @@ def _say_the_first(
 
 
 def _capture_slowly(run: Run, journal: JournalWriter, wanted: tuple[str, ...]) -> None:
-    """Repository, packages and hardware, by a thread: a tenth of a second that no one waits for."""
+    """Capture repository, packages and hardware in a thread: it takes about a tenth of a second."""
     slow = [part for part in wanted if part in ("git", "packages", "host")]
     if not slow:
         return
@@ -260,14 +278,14 @@ def _capture_slowly(run: Run, journal: JournalWriter, wanted: tuple[str, ...]) -
     place = Path(script).parent if script else Path.cwd()
 
     def work() -> None:
-        found = facts.capture(slow, place, run.folder)
-        if found and not run.finished:
-            journal.append(Captured(time=time.time(), **found))
+        captured = facts.capture(slow, place, run.folder)
+        if captured and not run.finished:
+            journal.append(Captured(time=time.time(), **captured))
 
     def quietly() -> None:
         try:
             work()
-        except Exception:  # no fact about the machine is worth a run
+        except Exception:  # a failed capture must not stop the run
             return
 
     run.capturing = threading.Thread(target=quietly, name="runbase-capture", daemon=True)
@@ -324,7 +342,7 @@ def _user() -> str | None:
         return getpass.getuser()
     except (
         Exception
-    ):  # no such user in this container: KeyError or OSError, as Python's version has it
+    ):  # no such user in this container: KeyError or OSError, depending on the Python version
         return None
 
 
@@ -335,5 +353,5 @@ def _log_result(run: Run, result: Any) -> None:
             run.log(numbers)
 
 
-def _wants_run(signature: "inspect.Signature", given: Mapping[str, Any]) -> bool:
-    return "run" in signature.parameters and given.get("run") is None
+def _wants_run(signature: "inspect.Signature", arguments: Mapping[str, Any]) -> bool:
+    return "run" in signature.parameters and arguments.get("run") is None

@@ -243,7 +243,7 @@ class StoreContract:
         store.untag(run, "good")
         assert store.run(run).tags == {"stage": "x"}
         store.rename(run, "lab")
-        with pytest.raises(Ambiguous, match="give the id"):
+        with pytest.raises(Ambiguous, match="pass the id"):
             store.tag("lab", "which")
         with pytest.raises(NotFound):
             store.note("nothing", "x")
@@ -259,7 +259,7 @@ class StoreContract:
         assert store.run(one).links == []
         with pytest.raises(UsageError, match="itself"):
             store.link(one, "x", one)
-        with pytest.raises(UsageError, match="between two"):
+        with pytest.raises(UsageError, match="two runs or two experiments"):
             store.link(one, "x", "contract")
 
     def test_best(self, store: Any) -> None:
@@ -309,7 +309,7 @@ class StoreContract:
         assert store.run(run).metrics["loss"].last == 1.0
         store.delete("gone")
         assert store.experiments() == []
-        with pytest.raises(NotFound, match="bin"):
+        with pytest.raises(NotFound, match="trash"):
             store.restore("never")
         store.restore("gone")
         assert store.experiment("gone").runs == 1
@@ -407,9 +407,9 @@ class StoreContract:
         assert store.count("created_at < '2020-01-01'") == 0
         assert store.count("created_at >= current_date - interval '1 day'") == 1
         assert store.count(f"start_time > 1600000000000 or run_id = '{run.id}'") == 1
-        with pytest.raises(FilterError, match="no date or time"):
+        with pytest.raises(FilterError, match="not a date or time"):
             store.count("created_at > 'yesterdayish'")
-        with pytest.raises(FilterError, match="span"):
+        with pytest.raises(FilterError, match="duration"):
             store.count("created_at > ago('two weeks')")
 
     def test_what_filters_can_say(self, store: Any) -> None:
@@ -622,7 +622,7 @@ class StoreContract:
                 states.append("tried")
         assert sorted(states)[1] == "tried"
         assert sorted(states)[0].endswith("only")
-        with pytest.raises(UsageError, match="no script"):
+        with pytest.raises(UsageError, match="nowhere.sql not found"):
             store.setup("nowhere.sql")
 
     def test_wide_views(self, store: Any) -> None:
@@ -643,7 +643,7 @@ class StoreContract:
         assert store.views() == {"wide": columns}
         with pytest.raises(UsageError, match="already"):
             store.create_view("wide", ["x"])
-        with pytest.raises(UsageError, match="no name"):
+        with pytest.raises(UsageError, match="not a valid name"):
             store.create_view("wi de; drop", ["x"])
         store.drop_view("wide")
         assert store.views() == {}

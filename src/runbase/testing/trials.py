@@ -81,7 +81,7 @@ class TrialContract:
     def test_how_it_may_end(self, queue: "Queue") -> None:
         queue.new_trials([{}, {}])
         claim = queue.claim_trial()
-        with pytest.raises(UsageError, match="no end"):
+        with pytest.raises(UsageError, match="not a final status"):
             queue.do(claim.finish("RUNNING"))
         assert queue.do(claim.finish("TIMEOUT", error="ten minutes"))
         run = queue.store.run(claim.id)
@@ -92,7 +92,7 @@ class TrialContract:
             queue.new_trial(retries=-1)
         with pytest.raises(UsageError, match="lease"):
             queue.claim_trial(lease=0)
-        with pytest.raises(UsageError, match="no date"):
+        with pytest.raises(UsageError, match="not a date"):
             queue.new_trial(at="tomorrow")
         with pytest.raises(NotFound, match="no trial 7"):
             queue.trial(7)
@@ -154,7 +154,7 @@ class TrialContract:
         assert not queue.do(first.release())
         run = queue.store.run(trial.id)
         assert (run.status, run.runner, run.attempt) == (Status.RUNNING, "alive", 2)
-        assert "dead was not heard of" in str([change.reason for change in run.history])
+        assert "dead's lease expired" in str([change.reason for change in run.history])
         self.expire(queue, trial.id)
         assert queue.claim_trial("third") is None, "its one retry is used up"
         run = queue.store.run(trial.id)
@@ -327,7 +327,7 @@ class TrialContract:
         queue.new_trial({"lr": 0.1, "opt": "adam"})
         queue.do(queue.claim_trial().finish(metrics={"loss": 1.0}))
         for name, params, direction, match in [
-            ("up", {"lr": 0.1}, "max", "'loss' is max, and here it is min"),
+            ("up", {"lr": 0.1}, "max", "'loss' is max, but here it is min"),
             ("types", {"lr": "high", "opt": "adam"}, "min", "'lr' is text there and a number here"),
             ("strange", {"size": 3}, "min", "no parameter in common"),
         ]:

@@ -1,1 +1,1 @@
-"""What optimizers and people learn from trials: warm-up, ranking, repeated measurements. No I/O."""
+"""Trials: the queue of an experiment, claims, the worker, samplers, and the analysis of results."""

@@ -1,4 +1,4 @@
-"""A claim on a trial: the right of one runner to run it, until it ends, is given back, or is not renewed in time."""
+"""`Claim`: the exclusive right of one runner to run a trial, until it ends, is released, or its lease expires."""
 
 import functools
 import os
@@ -20,13 +20,17 @@ if TYPE_CHECKING:
     from runbase.run.run import Run
 
 LEASE = 60.0
-"""Seconds after which a claim that nobody renews is given to another."""
+"""Seconds after which a claim that is not renewed expires."""
 
 
 class Claim:
-    """A trial that is this runner's, until it is ended, given back, or not renewed in time.
+    """A trial claimed by this runner, until it ends, is released, or its lease expires.
 
-    Attributes: `id`, `attempt` (from 1), `runner`, `lease` (seconds).
+    Attributes:
+        id: the id of the trial's run.
+        attempt: the number of the attempt, from 1.
+        runner: the name of the runner.
+        lease: seconds after which the claim expires if it is not renewed.
     """
 
     def __init__(self, store: OpenStore, experiment: str, held: Held) -> None:
@@ -41,38 +45,42 @@ class Claim:
 
     @functools.cached_property
     def run(self) -> model.Run:
-        """Its record, as it was when it was first asked for."""
+        """The record of the trial, as it was at the first access."""
         return self._store.storage.get_runs([self.id])[0]
 
     @property
     def params(self) -> dict[str, Any]:
-        """Its parameters."""
+        """The parameters of the trial."""
         return self.run.params
 
     @functools.cached_property
     def config(self) -> dict[str, Any]:
-        """What else was said with it, and is no parameter."""
+        """The settings passed as `config` to `new_trial`."""
         storage = self._store.storage
         return storage.attributes("run", [self.id], "config")[self.id]
 
     @property
     def number(self) -> int:
-        """Its number in the experiment."""
+        """The number of the trial in the experiment."""
         return self.run.number
 
     def start(self, **options: Any) -> "Run":
-        """Begin to run it: a `Run` that renews the claim by itself; the options are those of `start_run`."""
+        """Start the trial and return a `Run`, which renews the claim automatically.
+
+        Args:
+            options: arguments of `start_run`.
+        """
         from runbase.run.start import begin
 
         options.setdefault("store", self._store)
         return begin(self._held, run_id=self.id, **options)
 
     def renew(self) -> bool:
-        """Keep it for another `lease` seconds; False where it is lost."""
+        """Renew the claim for another `lease` seconds; return False if it is lost."""
         return self._lease.renew(self._store.storage)
 
-    def release(self, reason: str = "given back") -> bool:
-        """Give it back to the queue, without using up a retry; False where it is lost."""
+    def release(self, reason: str = "released") -> bool:
+        """Return the trial to the queue, without using a retry; return False if the claim is lost."""
         return self._store.storage.release_claim(self.id, self.attempt, reason)
 
     def finish(
@@ -82,15 +90,27 @@ class Claim:
         metrics: Mapping[str, Any] | None = None,
         error: str | None = None,
     ) -> bool:
-        """End it without a `Run`, with its last metrics; False where the claim is lost, and then nothing
-        changes. Raises UsageError for a status that is no end.
+        """End the trial without a `Run`.
+
+        Args:
+            status: a final status.
+            metrics: the final metrics.
+            error: the message to record if it failed.
+
+        Returns:
+            False if the claim is lost; then nothing is changed.
+
+        Raises:
+            UsageError: the status is not final.
         """
         try:
             parsed = Status.parse(status)
         except ValueError as wrong:
             raise UsageError(str(wrong)) from None
         if parsed.phase != "ended":
-            raise UsageError(f"a trial cannot end as {parsed.value}, which is no end")
+            raise UsageError(
+                f"{parsed.value!r} is not a final status; use one such as 'COMPLETED' or 'FAILED'"
+            )
         document = None if error is None else {"type": "error", "message": error, "traceback": ""}
         storage = self._store.storage
         points = None if not metrics else _points(metrics)
@@ -101,7 +121,7 @@ class Claim:
 
 
 class Claiming:
-    """`with experiment.claim() as trial`."""
+    """The context manager that `Experiment.claim` returns."""
 
     def __init__(self, claim: "Callable[[], Claim | None]", options: Mapping[str, Any]) -> None:
         self._claim = claim
@@ -115,7 +135,7 @@ class Claiming:
         try:
             self._run = claim.start(**self._options)
         except BaseException:
-            claim.release("could not be started")
+            claim.release("could not start")
             raise
         return self._run.__enter__()
 
@@ -130,7 +150,7 @@ class Claiming:
 
 
 def this_runner() -> str:
-    """This host and process."""
+    """Return the default name of a runner: host and process."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 

@@ -1,4 +1,4 @@
-"""An experiment as an object: its record, and the queue of its trials.
+"""`Experiment`: an experiment record with methods for its queue of trials and their results.
 
 experiment = store.experiment("tuning")
 experiment.new_trials([{"lr": lr} for lr in (0.1, 0.01, 0.001)])
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
     from runbase.run.run import Run
 
 RETRIES = 2
-"""How often a trial is tried again when the machine it runs on is lost."""
+"""The default number of retries of a trial whose runner is lost."""
 
 
 class Experiment(model.Experiment, frozen=True, kw_only=True, dict=True):
-    """A named group of runs, as it stood when it was read, and its queue of trials.
+    """A named group of runs, as it was when it was read, and its queue of trials.
 
-    A trial is a run that waits in the queue until somebody claims it. Numbers are the runs' numbers in the
-    experiment, from 1 without a gap, however many processes make them.
+    A trial is a run that waits in the queue until a runner claims it. Its number is that of the run in
+    the experiment: from 1 without gaps, even if many processes create trials.
     """
 
     def new_trial(
@@ -57,19 +57,29 @@ class Experiment(model.Experiment, frozen=True, kw_only=True, dict=True):
         runner: str | None = None,
         config: Mapping[str, Any] | None = None,
     ) -> model.Run:
-        """Queue a trial; the record of it, PENDING.
+        """Add a trial to the queue.
 
         Args:
-            params: its parameters; nested mappings flatten with ``/``. Equal ones are stored once.
-            name: a readable name; default: one such as `brisk-heron-42`.
-            at: not to be claimed before: a datetime, ISO text, or seconds since the epoch.
-            priority: the greatest is claimed first; of equal ones, the lowest number.
-            retries: how often it is tried again when its runner is lost.
+            params: its parameters. Nested mappings are flattened with ``/``. Equal parameters are
+                stored once.
+            name: the display name. Default: a generated one such as `brisk-heron-42`.
+            at: the earliest time to claim it: a datetime, ISO text, or seconds since the epoch.
+            priority: the trial with the highest priority is claimed first; if equal, the one with the
+                lowest number.
+            retries: the number of retries if its runner is lost.
             tags: plain tags, or a mapping of tag to value.
-            runner: reserve it for one runner.
-            config: what else its runner is to know (`Claim.config`): plain data, no parameter to tune.
+            runner: the only runner that can claim it.
+            config: other settings for the runner (`Claim.config`), as plain data. They are not
+                parameters, so samplers ignore them.
+
+        Returns:
+            The record of the trial, with status PENDING.
+
+        Raises:
+            UsageError: `retries` is negative, or `config` is not plain data.
+            InvalidValue: a parameter cannot be stored.
         """
-        [found] = self.new_trials(
+        [run_id] = self.new_trials(
             [params or {}],
             names=None if name is None else [name],
             at=at,
@@ -79,7 +89,7 @@ class Experiment(model.Experiment, frozen=True, kw_only=True, dict=True):
             runner=runner,
             config=config,
         )
-        [record] = self._store.storage.get_runs([found])
+        [record] = self._store.storage.get_runs([run_id])
         return record
 
     def new_trials(
@@ -94,27 +104,43 @@ class Experiment(model.Experiment, frozen=True, kw_only=True, dict=True):
         runner: str | None = None,
         config: Mapping[str, Any] | None = None,
     ) -> list[str]:
-        """Queue many at once, in one transaction; their ids, in order. Arguments as for `new_trial`."""
+        """Add trials to the queue in one transaction.
+
+        Args:
+            params: the parameters of each trial.
+            names: the display name of each trial.
+            at: as for `new_trial`.
+            priority: as for `new_trial`.
+            retries: as for `new_trial`.
+            tags: as for `new_trial`.
+            runner: as for `new_trial`.
+            config: as for `new_trial`.
+
+        Returns:
+            The ids of the trials, in order.
+        """
         if retries < 0:
-            raise UsageError(f"retries is {retries}; 0 is the least")
+            raise UsageError(f"retries is {retries}; it must be at least 0")
         more = _plain(config or {})
         due = None if at is None else to_seconds(at)
-        given: Mapping[str, str | None] = {} if tags is None else as_tags(tags)
+        plain_tags: Mapping[str, str | None] = {} if tags is None else as_tags(tags)
         new: list[NewTrial] = []
-        for number, one in enumerate(params):
+        for number, trial_params in enumerate(params):
             key = new_id()
             new.append(
                 NewTrial(
                     id=key,
                     name=name_for(key) if names is None else names[number],
-                    params=as_params(one),
-                    tags=given,
+                    params=as_params(trial_params),
+                    tags=plain_tags,
                     due=due,
                     priority=priority,
                     retries=retries,
                     runner=runner,
-                    suggested=one.suggested if isinstance(one, Suggestion) else {},
-                    attributes=_scopes(one, more),
+                    suggested=trial_params.suggested
+                    if isinstance(trial_params, Suggestion)
+                    else {},
+                    attributes=_scopes(trial_params, more),
                 )
             )
         if new:
@@ -122,17 +148,21 @@ class Experiment(model.Experiment, frozen=True, kw_only=True, dict=True):
         return [trial.id for trial in new]
 
     def trials(self, where: str | None = None, **options: Any) -> Runs:
-        """Its trials, in any state, by number; `where` and the options are those of `Store.runs`."""
+        """Return its trials in any status, by number; the arguments are those of `Store.runs`."""
         options.setdefault("order_by", "number")
         trials = "queued_at is not null"
         return self._runs(trials if where is None else f"{trials} and ({where})", **options)
 
     def trial(self, number: int) -> model.Run:
-        """The trial of a number; NotFound where there is none."""
-        found = self.trials(f"number = {int(number)}")
-        if not found:
+        """Return the trial with a number.
+
+        Raises:
+            NotFound: the experiment has no such trial.
+        """
+        matches = self.trials(f"number = {int(number)}")
+        if not matches:
             raise NotFound(f"experiment {self.name!r} has no trial {number}")
-        return self._run(found[0].id)
+        return self._run(matches[0].id)
 
     def pending_trials(
         self,
@@ -142,13 +172,13 @@ class Experiment(model.Experiment, frozen=True, kw_only=True, dict=True):
         assigned: bool | None = None,
         limit: int | None = None,
     ) -> Runs:
-        """What waits, in the order in which it will be claimed.
+        """Return the waiting trials, in the order in which they will be claimed.
 
         Args:
-            at: those that are due by then; default: now.
-            running: those that are running as well.
-            assigned: only those with (True) or without (False) a runner.
-            limit: how many at most.
+            at: trials that are due by this time. Default: now.
+            running: include running trials.
+            assigned: only trials with (True) or without (False) a runner.
+            limit: the maximum number of trials.
         """
         when = time.time() if at is None else to_seconds(at)
         states = "('PENDING', 'RUNNING')" if running else "('PENDING')"
@@ -158,14 +188,24 @@ class Experiment(model.Experiment, frozen=True, kw_only=True, dict=True):
         return self.trials(where, order_by="priority desc, number", limit=limit)
 
     def claim_trial(self, runner: str | None = None, *, lease: float = LEASE) -> "Claim | None":
-        """Take the next trial that waits, for this runner alone; None when nothing waits.
+        """Claim the next waiting trial for this runner.
 
-        Atomic under any number of claimers. The claim holds for `lease` seconds and is to be renewed
-        (a Run that `claim` or `Claim.start` gives does so by itself); one that is not returns the trial to
-        the queue, for its next attempt. `runner` defaults to this host and process.
+        The claim is atomic: no two runners get the same trial. It must be renewed within `lease`
+        seconds; the `Run` returned by `claim` or `Claim.start` does that automatically. If it is not
+        renewed, the trial returns to the queue for its next attempt.
+
+        Args:
+            runner: the name of the runner. Default: host and process.
+            lease: seconds until the claim expires, at least 1.
+
+        Returns:
+            The claim, or None if no trial is waiting.
+
+        Raises:
+            UsageError: the lease is too short.
         """
         if lease < 1:
-            raise UsageError(f"a lease of {lease} s is too short; 1 is the least")
+            raise UsageError(f"a lease of {lease} s is too short; use at least 1 s")
         name = runner or this_runner()
         storage = self._store.storage
         claimed = storage.claim_trial(self.id, name, lease)
@@ -177,27 +217,58 @@ class Experiment(model.Experiment, frozen=True, kw_only=True, dict=True):
     def claim(
         self, runner: str | None = None, *, lease: float = LEASE, **options: Any
     ) -> "AbstractContextManager[Run | None]":
-        """Claim a trial and run it: ``with experiment.claim() as trial:`` gives a `Run`, or None when nothing
-        waits. The options are those of `start_run` (`capture`, `tags`, `ends`, `home`, …).
+        """Claim a trial and start its run: ``with experiment.claim() as trial:``.
+
+        Args:
+            runner: as for `claim_trial`.
+            lease: as for `claim_trial`.
+            options: arguments of `start_run` (`capture`, `tags`, `ends`, `home`, …).
+
+        Returns:
+            A context manager that returns a `Run`, or None if no trial is waiting.
         """
         return Claiming(lambda: self.claim_trial(runner, lease=lease), options)
 
     # Changes
 
     def cancel(self, trial: Any, reason: str = "cancelled") -> bool:
-        """End a trial that waits or runs, as CANCELLED; False where it has ended. A runner that works on
-        it finds out within a third of its lease (`Run.should_stop`).
+        """End a waiting or running trial as CANCELLED.
+
+        Its runner sees this within a third of its lease (`Run.should_stop`).
+
+        Args:
+            trial: the number, id or record of the trial.
+            reason: why, for people.
+
+        Returns:
+            False if the trial has already ended.
         """
         return self._store.storage.cancel_trial(self._id(trial), reason)
 
     def requeue(self, trial: Any, reason: str = "requeued") -> model.Run:
-        """Put a trial, or any run, into the queue (again), as its next attempt; what it logged stays."""
+        """Put a trial, or any run, into the queue for another attempt. What it logged is kept.
+
+        Args:
+            trial: the number, id or record of the trial.
+            reason: why, for people.
+
+        Returns:
+            The changed run.
+        """
         key = self._id(trial)
         self._store.storage.requeue_trial(key, reason)
         return self._run(key)
 
     def prune(self, trial: Any, reason: str = "pruned") -> model.Run:
-        """End a trial as PRUNED: it was not worth going on with."""
+        """End a trial as PRUNED: its intermediate results were not good enough to continue.
+
+        Args:
+            trial: the number, id or record of the trial.
+            reason: why, for people.
+
+        Returns:
+            The changed run.
+        """
         key = self._id(trial)
         self._store.storage.set_status(key, Status.PRUNED, reason, None)
         return self._run(key)
@@ -211,76 +282,102 @@ class Experiment(model.Experiment, frozen=True, kw_only=True, dict=True):
         metrics: Sequence[str] | None = None,
         merged: bool = True,
     ) -> Observations:
-        """Every trial that has ended, for an optimizer to begin from, in two queries.
+        """Return all ended trials for an optimizer, with two queries.
 
         Args:
-            after: only those with a greater number; or the `after` of an earlier result, which goes on from
-                there in merged experiments as well.
-            metrics: which metrics are the scores; default: the objectives.
-            merged: also those of merged experiments, with the parameters they lack imputed and marked.
+            after: only trials with a greater number; or the `after` of an earlier result, to continue
+                from there, also in merged experiments.
+            metrics: the metrics to return as scores. Default: the objectives.
+            merged: include the trials of merged experiments. Missing parameters are imputed and
+                marked.
 
-        Raises UsageError where there are neither objectives nor `metrics`.
+        Returns:
+            The observations, as columns of equal length.
+
+        Raises:
+            UsageError: there are neither objectives nor `metrics`.
         """
         others = self.merged() if merged else []
         return results.load(self, self._store.storage, after, metrics, others)
 
     def merge(self, *others: Any) -> list["Experiment"]:
-        """Learn from other experiments as well: `load` includes their trials from now on.
+        """Use the trials of other experiments too: `load` includes them from now on.
 
-        Raises UsageError, with the reason, for one that is not compatible: an objective with the opposite
-        direction, a parameter of another type, no common parameter.
+        Args:
+            others: names, ids or records of experiments.
+
+        Returns:
+            All merged experiments.
+
+        Raises:
+            UsageError: an experiment is not compatible: an objective has the opposite direction, a
+                parameter another type, or no parameter is common. The message gives the reason.
         """
         storage = self._store.storage
-        found = [self._other(other) for other in others]
-        results.check_mergeable(self, storage, found)
-        for other in found:
+        experiments = [self._other(other) for other in others]
+        results.check_mergeable(self, storage, experiments)
+        for other in experiments:
             storage.link("experiment", self.id, "merges", other.id)
         return self.merged()
 
     def merged(self) -> list["Experiment"]:
-        """The experiments whose trials `load` includes."""
+        """Return the experiments whose trials `load` includes."""
         return [self._other(key) for key in results.merged_ids(self, self._store.storage)]
 
     def suggest(
         self, *, sampler: Any = "random", seed: int | None = None, **options: Any
     ) -> Suggestion | None:
-        """What to try next, from the search space: parameters for `new_trial`. None when a grid is used up.
+        """Suggest the parameters of the next trial, for `new_trial`.
 
         Args:
-            sampler: ``"random"``; ``"grid"``, in the order of the space, without what has been tried or waits; or
-                one of Optuna's, ``"optuna:TPESampler"`` (short: ``"optuna:tpe"``), or an object of
-                `optuna.samplers`. Those learn from all trials that `load` gives, merged ones too, spare what
-                still runs, and keep what they note in this record, so that any process goes on from it.
-            seed: for the same suggestions from the same record.
-            options: of Optuna's sampler, such as ``n_startup_trials=20``.
+            sampler: ``"random"``; ``"grid"``, in the order of the space, without points that were tried
+                or are waiting; or a sampler of Optuna: ``"optuna:TPESampler"`` (short:
+                ``"optuna:tpe"``) or an object of `optuna.samplers`. Optuna's samplers use all trials
+                that `load` returns, avoid running ones, and store their state in this record, so that
+                any process can continue from it.
+            seed: a seed, to get the same suggestions from the same record.
+            options: arguments of Optuna's sampler, such as ``n_startup_trials=20``.
 
-        Raises UsageError where the experiment has no search space, or an optimizer has no objectives.
+        Returns:
+            The parameters, or None if all points of a grid were tried.
+
+        Raises:
+            UsageError: the experiment has no search space, or an Optuna sampler has no objectives.
         """
         return results.suggest(self, self._store.storage, sampler, seed, options, self.merged())
 
     def best_trials(self, count: int = 1) -> list[Scored]:
-        """The best trials within the limits, by the weighted sum of the objectives."""
+        """Return the best trials within the limits, by the weighted sum of the objectives."""
         return ranking.best(results.scored(self, self._store.storage), count)
 
     def pareto_front(self) -> list[Scored]:
-        """The trials within the limits that no other beats in every objective, by number."""
+        """Return the trials within the limits that no other trial dominates, by number."""
         return ranking.pareto_front(self.objectives, results.scored(self, self._store.storage))
 
     def progress(self) -> list[tuple[int, float]]:
-        """(number, the best so far) over the trials within the limits; the best is the least weighted sum of the
-        objectives, with the sign of those turned of which more is better.
+        """Return (number, best value so far) for the trials within the limits.
+
+        The value is the weighted sum of the objectives, where those to maximize are negated; lower is
+        better.
         """
         return ranking.progress(results.scored(self, self._store.storage))
 
     def groups(
         self, metrics: Sequence[str] | None = None, *, confidence: float = 0.95
     ) -> list[Group]:
-        """Repeated measurements: the trials that share parameters, with count, mean, standard deviation and
-        Student's confidence interval of each metric (default: the objectives), and the share that failed.
+        """Group the trials with equal parameters, as repeated measurements.
+
+        Args:
+            metrics: the metrics. Default: the objectives.
+            confidence: the level of Student's confidence interval.
+
+        Returns:
+            Groups with count, mean, standard deviation and confidence interval of each metric, and
+            the share of failed trials.
         """
         wanted = results.objective_metrics(self) if metrics is None else list(metrics)
-        found = self._store.storage.observations({self.id: 0}, ENDED, wanted)
-        return group(found, confidence)
+        ended = self._store.storage.observations({self.id: 0}, ENDED, wanted)
+        return group(ended, confidence)
 
     @property
     def _store(self) -> OpenStore:
@@ -292,11 +389,11 @@ class Experiment(model.Experiment, frozen=True, kw_only=True, dict=True):
             ) from None
 
     def _other(self, experiment: Any) -> "Experiment":
-        """Another experiment of the same store, by its name, id or record."""
+        """Return another experiment of the same store, by its name, id or record."""
         storage = self._store.storage
-        key = experiment if isinstance(experiment, str) else str(experiment.id)
-        found = storage.find_experiment(key, deleted=False)
-        return attach(self._store, storage.get_experiments([found])[0])
+        name_or_id = experiment if isinstance(experiment, str) else str(experiment.id)
+        experiment_id = storage.find_experiment(name_or_id, deleted=False)
+        return attach(self._store, storage.get_experiments([experiment_id])[0])
 
     def _runs(self, where: str, **options: Any) -> Runs:
         page = self._store.storage.runs(Query(where=where, experiment=self.id, **options))
@@ -305,7 +402,7 @@ class Experiment(model.Experiment, frozen=True, kw_only=True, dict=True):
     def _run(self, key: str) -> model.Run:
         record = self._store.storage.whole_run(key)
         if record is None:
-            raise NotFound(f"there is no run {key!r}")
+            raise NotFound(f"run {key!r} not found")
         return record
 
     def _id(self, trial: Any) -> str:
@@ -315,15 +412,15 @@ class Experiment(model.Experiment, frozen=True, kw_only=True, dict=True):
 
 
 def attach(store: OpenStore, record: model.Experiment) -> Experiment:
-    """Attach a record to the store that it was read from."""
+    """Return a record attached to the store that it was read from."""
     fields = {name: getattr(record, name) for name in record.__struct_fields__}
-    made = Experiment(**fields)
-    vars(made)["_store"] = store
-    return made
+    experiment = Experiment(**fields)
+    vars(experiment)["_store"] = store
+    return experiment
 
 
 def _scopes(params: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """What is kept beside the parameters: what its runner is to know, and what a sampler noted."""
+    """Return the attributes stored with the parameters: settings for the runner, notes of the sampler."""
     notes = params.notes if isinstance(params, Suggestion) else {}
     scopes: dict[str, Mapping[str, Any]] = {"config": config, "system": notes}
     return {scope: values for scope, values in scopes.items() if values}
@@ -335,6 +432,6 @@ def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
             msgspec.json.encode(value)
         except (TypeError, ValueError):
             raise UsageError(
-                f"the config's {key!r} is a {type(value).__name__}; it is to be plain data"
+                f"config {key!r} is a {type(value).__name__}; pass plain data that JSON can represent"
             ) from None
     return dict(config)

@@ -1,4 +1,4 @@
-"""Repeated measurements: the trials that share one set of parameters."""
+"""Group trials with equal parameters as repeated measurements, with statistics of their metrics. No I/O."""
 
 import math
 import statistics
@@ -12,7 +12,10 @@ from runbase.storage.types import Observation
 
 
 class Spread(Struct, frozen=True, kw_only=True):
-    """A metric over repeated measurements. `std` is the sample's; `low` and `high` bound the mean."""
+    """A metric over repeated measurements.
+
+    `std` is the sample standard deviation; `low` and `high` are the confidence interval of the mean.
+    """
 
     count: int
     mean: float
@@ -22,7 +25,7 @@ class Spread(Struct, frozen=True, kw_only=True):
 
 
 class Group(Struct, frozen=True, kw_only=True):
-    """Trials that share one set of parameters; it is numbered by its lowest trial."""
+    """Trials with equal parameters; `number` is the lowest trial number."""
 
     number: int
     params: dict[str, Any]
@@ -32,33 +35,33 @@ class Group(Struct, frozen=True, kw_only=True):
     metrics: dict[str, Spread]
 
 
-def group(found: Sequence[Observation], confidence: float) -> list[Group]:
-    """Groups by their numbers, with the spread of each metric over the trials that completed."""
+def group(observations: Sequence[Observation], confidence: float) -> list[Group]:
+    """Return groups by number, with the spread of each metric over the completed trials."""
     parts: dict[str, list[Observation]] = {}
-    for each in found:
-        parts.setdefault(repr(sorted(each.params.items())), []).append(each)
+    for observation in observations:
+        parts.setdefault(repr(sorted(observation.params.items())), []).append(observation)
     return [_group(part, confidence) for part in sorted(parts.values(), key=lambda p: p[0].number)]
 
 
 def _group(part: Sequence[Observation], confidence: float) -> Group:
-    done = [each for each in part if each.status is Status.COMPLETED]
-    keys = {key: None for each in done for key in each.metrics}
+    done = [trial for trial in part if trial.status is Status.COMPLETED]
+    keys = {key: None for trial in done for key in trial.metrics}
     metrics: dict[str, Spread] = {}
     for key in keys:
-        values = [v for each in done if (v := each.metrics.get(key)) is not None]
+        values = [v for trial in done if (v := trial.metrics.get(key)) is not None]
         if values:
             metrics[key] = spread(values, confidence)
     return Group(
         number=part[0].number,
         params=part[0].params,
-        runs=[each.run for each in part],
+        runs=[trial.run for trial in part],
         failed=1 - len(done) / len(part),
         metrics=metrics,
     )
 
 
 def spread(values: Sequence[float], confidence: float) -> Spread:
-    """Mean, sample standard deviation, and Student's interval for the mean."""
+    """Return the mean, the sample standard deviation, and Student's confidence interval of the mean."""
     count, mean = len(values), statistics.fmean(values)
     if count < 2 or not math.isfinite(mean):
         return Spread(count=count, mean=mean, std=None, low=None, high=None)

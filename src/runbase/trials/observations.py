@@ -1,8 +1,8 @@
-"""Everything ever measured, in the form in which an optimizer can begin from it.
+"""Observations: all ended trials of an experiment and its merged experiments, for an optimizer to start from. No I/O.
 
-Trials of other, compatible experiments count too. A parameter that those did not have is imputed: with the
-default that the search space declares, else with the constant in that experiment's configuration, else with
-the one in our own; a trial for which none is known is left out, and counted.
+A parameter that trials of a merged experiment lack is imputed: with the default in the search space, else with
+the constant in the configuration of that experiment, else with the one in our own configuration. Trials for
+which no value is known are left out and counted.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,33 +17,33 @@ from runbase.status import Status
 from runbase.storage.types import Observation
 
 ENDED = ("COMPLETED", "FAILED", "TIMEOUT", "OUT_OF_MEMORY", "DEADLINE")
-"""States of trials that an optimizer learns from; only the first has scores."""
+"""Statuses of the trials that an optimizer uses; only the first has scores."""
 _MISSING = object()
 
 
 class Observations(Struct, kw_only=True):
-    """Trials that have ended, as columns of equal length, by experiment (ours first) and number."""
+    """Ended trials, as columns of equal length, sorted by experiment (our own first) and number."""
 
     experiments: list[str]
-    """The id of each trial's experiment."""
+    """The id of the experiment of each trial."""
     numbers: list[int]
     runs: list[str]
     params: list[dict[str, Any]]
     scores: list[dict[str, float | None] | None]
-    """Metric → its last value; None for a trial that did not complete."""
+    """Metric → last value; None for a trial that did not complete."""
     statuses: list[Status]
     imputed: list[frozenset[str]]
-    """Which of its parameters are imputed."""
+    """The names of the imputed parameters of each trial."""
     after: dict[str, int]
-    """Experiment → the greatest number seen: `load(after=…)` goes on from there."""
+    """Experiment → the greatest number seen; `load(after=…)` continues from there."""
     left_out: int = 0
-    """Trials of other experiments that lack a parameter for which no value is known."""
+    """The number of trials of merged experiments that were left out for lack of a parameter value."""
 
     def __len__(self) -> int:
         return len(self.runs)
 
     def to_pandas(self) -> Any:
-        """A data frame: experiment, number, run, status, `params.*`, `metrics.*`, imputed."""
+        """Return a DataFrame: experiment, number, run, status, `params.*`, `metrics.*`, imputed."""
         import pandas as pd
 
         rows: list[dict[str, Any]] = [
@@ -62,10 +62,14 @@ class Observations(Struct, kw_only=True):
 
 
 def assemble(
-    own: Experiment, others: Sequence[Experiment], found: Iterable[Observation]
+    own: Experiment, others: Sequence[Experiment], trials: Iterable[Observation]
 ) -> Observations:
-    """What was found, ours first, with what others lack imputed and what only they have left away."""
-    made = Observations(
+    """Return trials as columns, our own first.
+
+    For trials of others, parameters that they lack are imputed, and parameters that only they have
+    are dropped.
+    """
+    columns = Observations(
         experiments=[],
         numbers=[],
         runs=[],
@@ -73,29 +77,29 @@ def assemble(
         scores=[],
         statuses=[],
         imputed=[],
-        after={each.id: 0 for each in (own, *others)},
+        after={experiment.id: 0 for experiment in (own, *others)},
     )
-    places = {each.id: each for each in others}
-    everything = list(found)
-    mine = [each for each in everything if each.experiment == own.id]
+    others_by_id = {experiment.id: experiment for experiment in others}
+    everything = list(trials)
+    mine = [trial for trial in everything if trial.experiment == own.id]
     keys = _keys(own, mine)
-    for each in [*mine, *(each for each in everything if each.experiment != own.id)]:
-        made.after[each.experiment] = max(made.after[each.experiment], each.number)
-        params, imputed = each.params, frozenset[str]()
-        if each.experiment != own.id and keys is not None:
-            filled = _fill(own, places[each.experiment], keys, each.params)
+    for trial in [*mine, *(trial for trial in everything if trial.experiment != own.id)]:
+        columns.after[trial.experiment] = max(columns.after[trial.experiment], trial.number)
+        params, imputed = trial.params, frozenset[str]()
+        if trial.experiment != own.id and keys is not None:
+            filled = _fill(own, others_by_id[trial.experiment], keys, trial.params)
             if filled is None:
-                made.left_out += 1
+                columns.left_out += 1
                 continue
             params, imputed = filled
-        made.experiments.append(each.experiment)
-        made.numbers.append(each.number)
-        made.runs.append(each.run)
-        made.params.append(params)
-        made.scores.append(each.metrics if each.status is Status.COMPLETED else None)
-        made.statuses.append(each.status)
-        made.imputed.append(imputed)
-    return made
+        columns.experiments.append(trial.experiment)
+        columns.numbers.append(trial.number)
+        columns.runs.append(trial.run)
+        columns.params.append(params)
+        columns.scores.append(trial.metrics if trial.status is Status.COMPLETED else None)
+        columns.statuses.append(trial.status)
+        columns.imputed.append(imputed)
+    return columns
 
 
 def check_compatible(
@@ -104,7 +108,7 @@ def check_compatible(
     own_trials: Sequence[Observation],
     other_trials: Sequence[Observation],
 ) -> None:
-    """UsageError with the reason, where one cannot learn from the other."""
+    """Raise UsageError with the reason if the trials of one experiment cannot be used for the other."""
     why = f"experiment {other.name!r} cannot be merged into {own.name!r}: "
     directions = {o.metric: o.direction for o in own.objectives}
     for objective in other.objectives:
@@ -145,7 +149,7 @@ def _fill(
             continue
         parameter = own.space.get(key)
         if parameter is not None and not applies(parameter, {**filled, **params}):
-            continue  # as things stand there, it would not be there here either
+            continue  # with these other values, the parameter does not apply here either
         value = _default(own, other, key)
         if value is _MISSING:
             return None
@@ -165,16 +169,16 @@ def _default(own: Experiment, other: Experiment, key: str) -> Any:
 
 
 def _kinds(experiment: Experiment, trials: Sequence[Observation]) -> dict[str, set[str]]:
-    """Parameter → what its values are: numbers, texts, ..."""
-    found: dict[str, set[str]] = {}
+    """Return parameter → the kinds of its values: numbers, texts, ..."""
+    kinds: dict[str, set[str]] = {}
     for key, parameter in experiment.space.items():
         values = parameter.choices if isinstance(parameter, Categorical) else [0.0]
-        found[key] = {_kind(value) for value in values}
-    for each in trials:
-        for key, value in each.params.items():
+        kinds[key] = {_kind(value) for value in values}
+    for trial in trials:
+        for key, value in trial.params.items():
             if key not in experiment.space:
-                found.setdefault(key, set()).add(_kind(value))
-    return found
+                kinds.setdefault(key, set()).add(_kind(value))
+    return kinds
 
 
 def _kind(value: Any) -> str:

@@ -1,6 +1,7 @@
-"""Optuna's samplers over our own record: what it knows is put before them anew for each suggestion.
+"""Optuna's samplers on the trials of an experiment.
 
-Optuna's documentation calls this the ask-and-tell interface; the study lives for one question, in memory.
+Each suggestion creates an Optuna study in memory from all recorded trials, and asks its sampler for one trial
+(Optuna's ask-and-tell interface).
 """
 
 import inspect
@@ -26,7 +27,7 @@ from runbase.trials.ranking import excesses
 from runbase.trials.sampling import Suggestion, ordered
 
 SCOPE = "system"
-"""Where samplers' notes are kept: those of Optuna's studies are there too."""
+"""The attribute scope of samplers' notes; `RunbaseStorage` stores those of Optuna studies in it too."""
 NAMES = [
     "BruteForceSampler",
     "CmaEsSampler",
@@ -42,7 +43,7 @@ _CONSTRAINTS = "constraints"
 
 
 class Notes(Struct, kw_only=True):
-    """What samplers noted, about the study and about trials, and what is new of it."""
+    """The notes of samplers about the study and its trials, and the changes made by a suggestion."""
 
     study: dict[str, Any]
     runs: dict[str, dict[str, Any]]
@@ -58,7 +59,7 @@ def suggest(
     seed: int | None,
     options: Mapping[str, Any],
 ) -> Suggestion:
-    """What a sampler would try next, given all that has ended, and what waits or runs."""
+    """Suggest the next trial from the ended trials and the parameters of waiting and running ones."""
     space = dict(ordered(experiment.space))
     storage = optuna.storages.InMemoryStorage()
     directions = [DIRECTIONS[objective.direction] for objective in experiment.objectives]
@@ -75,19 +76,19 @@ def suggest(
                 sampler, seed, count, dict(options), constrained=bool(experiment.limits)
             ),
         )
-        study.add_trials(_told(experiment, space, seen, notes.runs))
+        study.add_trials(_ended(experiment, space, seen, notes.runs))
         study.add_trials([_trial(space, params, TrialState.RUNNING) for params in waiting])
         try:
             trial = study.ask()
             params, suggested = _ask(trial, space)
         except ModuleNotFoundError as missing:
             raise UsageError(
-                f"the sampler {sampler} needs a package that is not installed: "
+                f"sampler {sampler} needs a package that is not installed: "
                 f"pip install {missing.name}"
             ) from missing
         except ValueError as wrong:
-            raise UsageError(f"the sampler {sampler} cannot be used here: {wrong}") from wrong
-    # What names trials by their number in this study means nothing in the next one.
+            raise UsageError(f"sampler {sampler} cannot be used here: {wrong}") from wrong
+    # Attributes that are not scalars refer to trial numbers of this study, which the next one lacks.
     for key, value in storage.get_study_system_attrs(number).items():
         if isinstance(value, int | float | str) and notes.study.get(key) != value:
             notes.changed[key] = value
@@ -98,7 +99,7 @@ def suggest(
 def _ask(
     trial: optuna.Trial, space: Mapping[str, Parameter]
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """A value for each parameter that is there as things stand, and from what it was chosen."""
+    """Return a value for each parameter that applies, and the distribution that it was drawn from."""
     params: dict[str, Any] = {}
     suggested: dict[str, str] = {}
     for key, parameter in space.items():
@@ -126,7 +127,7 @@ def _ask(
     return params, suggested
 
 
-def _told(
+def _ended(
     experiment: Experiment,
     space: Mapping[str, Parameter],
     seen: Observations,
@@ -154,7 +155,7 @@ def _trial(
     values: list[float] | None = None,
     notes: Mapping[str, Any] | None = None,
 ) -> FrozenTrial:
-    """A trial as Optuna has it, with those parameters that are in the space as it is now."""
+    """Return a trial of Optuna with those parameters that are in the current search space."""
     known = {key: params[key] for key in space if key in params and inside(space[key], params[key])}
     return optuna.trial.create_trial(
         state=state,
@@ -172,11 +173,11 @@ def _constraints(trial: FrozenTrial) -> Sequence[float]:
 def _sampler(
     sampler: Any, seed: int | None, count: int, options: dict[str, Any], *, constrained: bool
 ) -> BaseSampler:
-    """One of Optuna's, by its name or as it was handed in."""
+    """Return a sampler of Optuna, by its name or as an object."""
     if isinstance(sampler, BaseSampler):
         if options or seed is not None:
             raise UsageError(
-                f"{type(sampler).__name__} is made already: give the seed and options to it"
+                f"sampler {type(sampler).__name__} is an object; pass the seed and options to its constructor"
             )
         return sampler
     word = str(sampler).removeprefix("optuna:")
@@ -184,13 +185,13 @@ def _sampler(
     name = kinds.get(word.lower().removesuffix("sampler"))
     if not str(sampler).startswith("optuna:") or name is None:
         raise UsageError(
-            f"there is no sampler {sampler!r}; there are random, grid, "
+            f"no sampler {sampler!r}; there are random, grid, "
             + ", ".join(f"optuna:{short}" for short in sorted(kinds))
         )
     kind: Any = getattr(optuna.samplers, name)
     takes = inspect.signature(kind).parameters
     if seed is not None and "seed" in takes:
-        # One and the same would make the first suggestions equal; a sequence goes on by itself.
+        # The same seed each time would repeat the first suggestion. QMC continues its sequence itself.
         options.setdefault("seed", seed if name == "QMCSampler" else (seed + count) % 2**32)
     if constrained and "constraints_func" in takes:
         options.setdefault("constraints_func", _constraints)

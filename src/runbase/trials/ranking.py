@@ -1,4 +1,4 @@
-"""Which trials are the best: under several objectives, with limits."""
+"""Rank completed trials by several objectives, within limits. No I/O."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -20,45 +20,46 @@ class Scored(Struct, frozen=True, kw_only=True):
     values: dict[str, float]
     """Objective → value."""
     total: float
-    """The weighted sum of the objectives, each with its sign turned where more is better: less is better."""
+    """The weighted sum of the objectives, where those to maximize are negated: lower is better."""
     feasible: bool
+    """Whether all limits are satisfied."""
 
 
-def score(experiment: Experiment, found: Sequence[Observation]) -> list[Scored]:
-    """The trials that have all objectives, by number; UsageError where the experiment has none."""
+def score(experiment: Experiment, observations: Sequence[Observation]) -> list[Scored]:
+    """Return the trials that have all objectives; raise UsageError if the experiment has none."""
     if not experiment.objectives:
         raise UsageError(
             f"experiment {experiment.name!r} has no objectives; "
             "set them with store.update_experiment(…, objectives={'loss': 'min'})"
         )
     scored: list[Scored] = []
-    for each in found:
+    for observation in observations:
         values = {
             objective.metric: value
             for objective in experiment.objectives
-            if (value := each.metrics.get(objective.metric)) is not None
+            if (value := observation.metrics.get(objective.metric)) is not None
         }
         if len(values) == len(experiment.objectives):
             scored.append(
                 Scored(
-                    run=each.run,
-                    number=each.number,
-                    params=each.params,
+                    run=observation.run,
+                    number=observation.number,
+                    params=observation.params,
                     values=values,
                     total=sum(_loss(o, values[o.metric]) * o.weight for o in experiment.objectives),
-                    feasible=_feasible(experiment, each),
+                    feasible=_feasible(experiment, observation),
                 )
             )
     return scored
 
 
 def best(scored: Sequence[Scored], count: int) -> list[Scored]:
-    """The feasible ones with the least weighted sum; of equal ones, the earlier."""
+    """Return the feasible trials with the lowest weighted sum; if equal, the earlier one first."""
     return sorted((s for s in scored if s.feasible), key=lambda s: (s.total, s.number))[:count]
 
 
 def pareto_front(objectives: Sequence[Objective], scored: Sequence[Scored]) -> list[Scored]:
-    """The feasible ones that no other is at least as good as in every objective and better in one."""
+    """Return the feasible trials that no other dominates (as good in all objectives, better in one)."""
     import numpy as np
 
     feasible = [s for s in scored if s.feasible]
@@ -78,14 +79,14 @@ def pareto_front(objectives: Sequence[Objective], scored: Sequence[Scored]) -> l
 
 
 def progress(scored: Sequence[Scored]) -> list[tuple[int, float]]:
-    """(number, the least weighted sum so far), over the feasible trials in order."""
-    found: list[tuple[int, float]] = []
-    least = float("inf")
-    for one in sorted(scored, key=lambda s: s.number):
-        if one.feasible:
-            least = min(least, one.total)
-            found.append((one.number, least))
-    return found
+    """Return (number, lowest weighted sum so far) for the feasible trials, by number."""
+    steps: list[tuple[int, float]] = []
+    lowest = float("inf")
+    for trial in sorted(scored, key=lambda s: s.number):
+        if trial.feasible:
+            lowest = min(lowest, trial.total)
+            steps.append((trial.number, lowest))
+    return steps
 
 
 def _loss(objective: Objective, value: float) -> float:
@@ -95,22 +96,25 @@ def _loss(objective: Objective, value: float) -> float:
 def excesses(
     limits: Mapping[str, tuple[float | None, float | None]], metrics: Mapping[str, float | None]
 ) -> list[float]:
-    """By how much each limit is passed, as optimizers have it: 0 and less is within. What is missing is outside."""
-    found: list[float] = []
+    """Return by how much each limit is exceeded: at most 0 is feasible, a missing metric is infinite.
+
+    This is the form in which optimizers expect constraints.
+    """
+    distances: list[float] = []
     for metric, (low, high) in limits.items():
         value = metrics.get(metric)
         if value is None:
-            found.append(math.inf)
+            distances.append(math.inf)
             continue
-        found.append(
+        distances.append(
             max(
                 -math.inf if low is None else low - value,
                 -math.inf if high is None else value - high,
             )
         )
-    return found
+    return distances
 
 
-def _feasible(experiment: Experiment, each: Observation) -> bool:
-    """Whether every limit holds; a limited metric that is missing does not hold."""
-    return all(excess <= 0 for excess in excesses(experiment.limits, each.metrics))
+def _feasible(experiment: Experiment, observation: Observation) -> bool:
+    """Return whether all limits are satisfied; a missing metric does not satisfy its limit."""
+    return all(excess <= 0 for excess in excesses(experiment.limits, observation.metrics))

@@ -1,6 +1,6 @@
-"""What the trials of an experiment show: observations for optimizers, ranking, groups, and what to try next.
+"""Results of trials: observations for optimizers, scores, and suggestions for the next trial.
 
-Functions of an experiment's record and a storage; `runbase.trials.experiment.Experiment` has them as methods.
+These are functions of an experiment record and a storage; `Experiment` has them as methods.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,17 +30,17 @@ def load(
 
     Args:
         record: the experiment.
-        storage: where it is.
-        after: only trials with a greater number; or the `after` of an earlier result, for each experiment.
-        metrics: the metrics that are the scores; None: the objectives.
+        storage: the storage that contains it.
+        after: only trials with a greater number; or the `after` of an earlier result, per experiment.
+        metrics: the metrics to return as scores; None for the objectives.
         others: the experiments that were merged into it.
 
     Raises:
         UsageError: there are neither objectives nor `metrics`.
     """
-    given = after if isinstance(after, Mapping) else {record.id: after}
-    since = {each.id: given.get(each.id, 0) for each in (record, *others)}
-    if not isinstance(after, Mapping) and after > 0:  # the others were loaded with the first
+    seen = after if isinstance(after, Mapping) else {record.id: after}
+    since = {experiment.id: seen.get(experiment.id, 0) for experiment in (record, *others)}
+    if not isinstance(after, Mapping) and after > 0:  # the first call loaded those of the others
         others, since = (), {record.id: after}
     wanted = objective_metrics(record) if metrics is None else list(metrics)
     return observations.assemble(
@@ -49,7 +49,7 @@ def load(
 
 
 def check_mergeable(record: Experiment, storage: Storage, others: Sequence[Experiment]) -> None:
-    """Raise UsageError, with the reason, where an experiment cannot be merged into another."""
+    """Raise UsageError, with the reason, if an experiment cannot be merged into another."""
     own = storage.observations({record.id: 0}, observations.ENDED, [])
     for other in others:
         if other.id == record.id:
@@ -59,7 +59,7 @@ def check_mergeable(record: Experiment, storage: Storage, others: Sequence[Exper
 
 
 def merged_ids(record: Experiment, storage: Storage) -> list[str]:
-    """The ids of the experiments that were merged into one."""
+    """Return the ids of the experiments that were merged into an experiment."""
     links = storage.links("experiment", record.id)
     return [link.to_id for link in links if (link.from_id, link.kind) == (record.id, "merges")]
 
@@ -72,7 +72,7 @@ def suggest(
     options: Mapping[str, Any],
     others: Sequence[Experiment],
 ) -> Suggestion | None:
-    """Suggest parameters of the next trial; None when a grid is used up. Arguments as for `Experiment.suggest`."""
+    """Suggest the parameters of the next trial; None if a grid has no more points. See `Experiment.suggest`."""
     if not record.space:
         raise UsageError(
             f"experiment {record.name!r} has no search space; set one with "
@@ -80,7 +80,7 @@ def suggest(
         )
     if sampler in ("random", "grid"):
         if options:
-            raise UsageError(f"the sampler {sampler!r} takes no {', '.join(sorted(options))}")
+            raise UsageError(f"sampler {sampler!r} has no option {', '.join(sorted(options))}")
         tried = _runs(record, storage)
         if sampler == "random":
             return sampling.random(record.space, None if seed is None else (seed, len(tried)))
@@ -93,25 +93,25 @@ def suggest(
         study=storage.attributes("experiment", [record.id], optuna_samplers.SCOPE)[record.id],
         runs=storage.attributes("run", seen.runs, optuna_samplers.SCOPE),
     )
-    found = optuna_samplers.suggest(
+    suggestion = optuna_samplers.suggest(
         record, seen, [run.params for run in waiting], notes, sampler, seed, dict(options)
     )
     if notes.changed:
         storage.put_attributes("experiment", record.id, optuna_samplers.SCOPE, notes.changed)
-    return found
+    return suggestion
 
 
 def scored(record: Experiment, storage: Storage) -> list[Scored]:
-    """The completed trials with the values of the objectives and limits."""
+    """Return the completed trials that have all objectives, with their scores."""
     wanted = [*objective_metrics(record), *record.limits]
     return ranking.score(record, storage.observations({record.id: 0}, ("COMPLETED",), wanted))
 
 
 def objective_metrics(record: Experiment) -> list[str]:
-    """The metrics of the objectives; UsageError where there are none."""
+    """Return the metrics of the objectives; raise UsageError if there are none."""
     if not record.objectives:
         raise UsageError(
-            f"experiment {record.name!r} has no objectives; name the metrics, or set them with "
+            f"experiment {record.name!r} has no objectives; pass metrics, or set objectives with "
             "store.update_experiment(…, objectives={'loss': 'min'})"
         )
     return [objective.metric for objective in record.objectives]

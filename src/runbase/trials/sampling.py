@@ -1,4 +1,4 @@
-"""What to try next without learning from anything: at random, or a grid."""
+"""Samplers that do not use results: random and grid. No I/O."""
 
 import itertools
 import math
@@ -9,11 +9,11 @@ from runbase.errors import UsageError
 from runbase.space import Categorical, Float, Int, Parameter, applies
 
 LARGEST = 1_000_000
-"""Points of a grid: more are hardly meant."""
+"""The maximum number of points of a grid; a larger one is most likely a mistake."""
 
 
 class Suggestion(dict[str, Any]):
-    """Parameters to try, with what the sampler says of them; `new_trial` keeps both."""
+    """Suggested parameters with the notes of the sampler; `new_trial` stores both."""
 
     def __init__(
         self,
@@ -23,26 +23,28 @@ class Suggestion(dict[str, Any]):
     ) -> None:
         super().__init__(params)
         self.suggested = dict(suggested or {})
-        """Parameter → from what it was chosen, in JSON."""
+        """Parameter → the distribution that it was drawn from, as JSON."""
         self.notes = dict(notes or {})
-        """What the sampler wants to find with the trial."""
+        """Values that the sampler reads again from the trial."""
 
 
 def ordered(space: Mapping[str, Parameter]) -> list[tuple[str, Parameter]]:
-    """The parameters, each behind those that it depends on."""
-    found: dict[str, Parameter] = {}
+    """Return the parameters in an order where each follows those that it depends on."""
+    sorted_space: dict[str, Parameter] = {}
     left = dict(space)
     while left:
         ready = [key for key, parameter in left.items() if not parameter.when.keys() & left.keys()]
         if not ready:
-            raise UsageError(f"the parameters {', '.join(left)} depend on each other in a circle")
+            raise UsageError(
+                f"the parameters {', '.join(left)} depend on each other in a circle; change their `when`"
+            )
         for key in ready:
-            found[key] = left.pop(key)
-    return list(found.items())
+            sorted_space[key] = left.pop(key)
+    return list(sorted_space.items())
 
 
 def random(space: Mapping[str, Parameter], seed: Sequence[int] | None) -> Suggestion:
-    """One point, each parameter by itself: uniform, of the logarithm where that is what matters."""
+    """Draw one point, each parameter independently: uniform, or log-uniform if its `log` is set."""
     import numpy as np
 
     generator = np.random.default_rng(seed)
@@ -54,14 +56,14 @@ def random(space: Mapping[str, Parameter], seed: Sequence[int] | None) -> Sugges
 
 
 def grid(space: Mapping[str, Parameter], tried: Sequence[Mapping[str, Any]]) -> Suggestion | None:
-    """The first point that has not been tried; None where all have."""
+    """Return the first point that was not tried, or None if all were."""
     steps = {key: _values(key, parameter) for key, parameter in space.items()}
     points = math.prod(len(values) for values in steps.values())
     if points > LARGEST:
         raise UsageError(
-            f"the grid has {points:,} points; give the parameters greater steps, or use another sampler"
+            f"the grid has {points:,} points; use larger steps of the parameters, or another sampler"
         )
-    known = {_mark({key: each[key] for key in space if key in each}) for each in tried}
+    known = {_mark({key: params[key] for key in space if key in params}) for params in tried}
     for params in _points(ordered(space), steps):
         mark = _mark(params)
         if mark not in known:
@@ -100,7 +102,7 @@ def _values(key: str, parameter: Parameter) -> Sequence[Any]:
 
 
 def _steps(parameter: Int | Float) -> int:
-    """How many steps fit in; a rounding error does not cost the last."""
+    """Return the number of steps in the range, with a tolerance so that rounding does not lose the last."""
     assert parameter.step is not None
     return int((parameter.high - parameter.low) / parameter.step + 1e-9)
 

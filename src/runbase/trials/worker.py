@@ -1,7 +1,7 @@
-"""Runs trials of a queue as commands: claims one, starts the command with its parameters, records how it ended.
+"""`Worker`: run trials as commands. It claims a trial, runs a command with its parameters, and records the result.
 
-The command may know nothing of runbase. If it does, its `start_run()` goes on with the trial's own run: the id
-and the attempt are in its environment.
+The command does not need to use runbase. If it does, its `start_run()` resumes the run of the trial, whose id
+and attempt are in the environment.
 """
 
 import json
@@ -30,45 +30,51 @@ if TYPE_CHECKING:
     from runbase.run.run import Run
 
 GRACE = 10.0
-"""Seconds between asking a command to end and killing it."""
+"""Seconds between SIGTERM and SIGKILL."""
 LOOK = 0.2
-"""Seconds between two looks at a command that runs."""
+"""Seconds between two checks of a running command."""
 _PLACE = re.compile(r"\{([^{}]+)\}")
 _OUTPUT = "output.log"
 _FILE = "params.json"
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """What a command may take: seconds, and bytes of memory of it and its children together."""
+    """Limits of a command: seconds, and bytes of memory of the process and its children together."""
 
     seconds: float | None = None
     memory: int | None = None
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """How a trial went."""
+    """The result of one attempt at a trial."""
 
     run: str
     number: int
     attempt: int
     status: Status | None
-    """None where it was given back to the queue."""
+    """None if the trial was released to the queue."""
     exit_code: int | None
     seconds: float
 
 
 class Worker:
-    """Claims trials of an experiment, one after the other, and runs a command for each.
+    """Claims trials of an experiment, one after another, and runs a command for each.
 
     Args:
-        experiment: whose queue.
-        command: the program and its arguments; `{params}` becomes `--key=value` for each parameter, `{key}` the
-            value of one, `{file}` the path of a JSON file with all. They are in the environment as well, as
-            RUNBASE_PARAMS (JSON) and RUNBASE_PARAM_<KEY>.
-        runner: this worker's name; default: host and process.
-        lease: seconds after which a claim that is not renewed is given to another.
-        limits: what a command may take.
-        sampler: what to try when nothing waits, as for `Experiment.suggest`; default: wait for others to say.
+        store: the store of the experiment.
+        experiment: the experiment with the queue.
+        command: the program and its arguments. `{params}` is replaced by `--key=value` for each
+            parameter, `{key}` by the value of one, `{file}` by the path of a JSON file with all. The
+            environment has them as well, as RUNBASE_PARAMS (JSON) and RUNBASE_PARAM_<KEY>.
+        runner: the name of this worker. Default: host and process.
+        lease: seconds after which a claim that is not renewed expires.
+        limits: limits of the command.
+        sampler: suggests a trial if none is waiting, as for `Experiment.suggest`. Default: wait
+            until another process adds one.
+        echo: print the output of the command as well.
+
+    Raises:
+        UsageError: the command is empty, or a memory limit needs psutil, which is not installed.
     """
 
     def __init__(
@@ -84,7 +90,7 @@ class Worker:
         echo: bool = False,
     ) -> None:
         if not command:
-            raise UsageError("there is no command to run; give it behind --")
+            raise UsageError("no command to run; pass it after --")
         self._store, self._experiment, self._command = store, experiment, list(command)
         self._runner, self._lease = runner, lease
         self._limits = limits or Limits()
@@ -95,7 +101,7 @@ class Worker:
             _psutil()
 
     def stop(self) -> None:
-        """Give the present trial back, and claim no other; from a signal handler, or another thread."""
+        """Release the current trial and claim no other. Call it from a signal handler or another thread."""
         self._stopped.set()
 
     def run(
@@ -105,8 +111,15 @@ class Worker:
         wait: float | None = None,
         told: Callable[[Outcome], None] = lambda _: None,
     ) -> int:
-        """Work until `count` trials are done, or nothing has waited for `wait` seconds (None: for ever); how many
-        trials came to an end. `told` is called after each.
+        """Run trials until `count` are done, or none has been waiting for `wait` seconds.
+
+        Args:
+            count: the number of trials. Default: no limit.
+            wait: seconds to wait for a trial. Default: no limit.
+            told: called with the outcome of each trial.
+
+        Returns:
+            The number of trials that ended.
         """
         done, idle = 0, time.monotonic()
         pause = 0.1
@@ -127,7 +140,7 @@ class Worker:
         return done
 
     def _suggest(self) -> bool:
-        """Put something to try into the queue; False where there is nothing."""
+        """Add a suggested trial to the queue; return False if there is no suggestion."""
         if self._sampler is None:
             return False
         params = self._experiment.suggest(sampler=self._sampler)
@@ -150,13 +163,13 @@ class Worker:
         except BaseException:
             if process is not None:
                 _end(process)
-            claim.release("its worker failed")
+            claim.release("worker failed")
             run.finish("CANCELLED")
             raise
         code = process.returncode
         if (
             status is None
-        ):  # first in the queue again, so that what this attempt ends as counts no more
+        ):  # release first, so that the status of this attempt does not end the trial
             claim.release(why)
             run.finish("CANCELLED", why, exit_code=code)
         elif status is Status.COMPLETED:
@@ -186,7 +199,7 @@ class Worker:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if self._echo else output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # so that it and its children can be ended together
+                start_new_session=True,  # so that the process group can be terminated as a whole
             )
         if self._echo:
             threading.Thread(
@@ -197,34 +210,35 @@ class Worker:
     def _watch(
         self, process: "subprocess.Popen[bytes]", run: "Run", began: float
     ) -> tuple[Status | None, str]:
-        """Wait for its end, or bring it about; the status, and why. None: the trial is to be given back."""
+        """Wait for the command, or terminate it; return the status (None: release the trial) and the reason."""
         while True:
             try:
                 code = process.wait(LOOK)
             except subprocess.TimeoutExpired:
-                found = self._too_much(process, run, began)
-                if found is None:
+                stop = self._too_much(process, run, began)
+                if stop is None:
                     continue
                 _end(process)
-                return found
+                return stop
             if code == 0:
                 return Status.COMPLETED, ""
             if code < 0:
-                return Status.FAILED, f"ended by signal {signal.Signals(-code).name}"
+                return Status.FAILED, f"terminated by signal {signal.Signals(-code).name}"
             return Status.FAILED, f"exit code {code}; see {_OUTPUT}"
 
     def _too_much(
         self, process: "subprocess.Popen[bytes]", run: "Run", began: float
     ) -> tuple[Status | None, str] | None:
+        """Return the status and reason to terminate the command with, or None to let it run."""
         if self._stopped.is_set():
-            return None, "its worker was stopped"
+            return None, "worker was stopped"
         if run.should_stop:
-            return Status.CANCELLED, "cancelled, or its claim was lost"
+            return Status.CANCELLED, "cancelled, or claim lost"
         seconds, memory = self._limits.seconds, self._limits.memory
         if seconds is not None and time.monotonic() - began > seconds:
-            return Status.TIMEOUT, f"it ran for more than {seconds:g} s"
+            return Status.TIMEOUT, f"ran for more than {seconds:g} s"
         if memory is not None and (used := _memory(process.pid)) > memory:
-            return Status.OUT_OF_MEMORY, f"it used {used:,} bytes, more than {memory:,}"
+            return Status.OUT_OF_MEMORY, f"used {used:,} bytes, more than the limit of {memory:,}"
         return None
 
     def _outcome(
@@ -241,29 +255,29 @@ class Worker:
 
 
 def fill(command: Sequence[str], params: Mapping[str, Any], file: Path) -> list[str]:
-    """A command with the parameters in their places; UsageError for a place that is no parameter."""
+    """Return a command with its placeholders replaced; an unknown placeholder is left unchanged."""
     filled: list[str] = []
-    for word in command:
-        if word == "{params}":
+    for argument in command:
+        if argument == "{params}":
             filled += [f"--{key}={_text(value)}" for key, value in params.items()]
             continue
 
-        def place(found: re.Match[str]) -> str:
-            if found[1] == "file":
+        def replacement(match: re.Match[str]) -> str:
+            if match[1] == "file":
                 return str(file)
-            if found[1] == "params":
+            if match[1] == "params":
                 return " ".join(f"--{k}={shlex.quote(_text(v))}" for k, v in params.items())
-            if found[1] in params:
-                return _text(params[found[1]])
-            return found[0]
+            if match[1] in params:
+                return _text(params[match[1]])
+            return match[0]
 
-        filled.append(_PLACE.sub(place, word))
+        filled.append(_PLACE.sub(replacement, argument))
     return filled
 
 
 @contextmanager
 def _own_signals() -> Generator[None]:
-    """A run that begins sees to it that SIGTERM ends it; a worker decides about that by itself."""
+    """Keep the SIGTERM handler of the worker while a run starts, which would install its own."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -282,7 +296,7 @@ def _text(value: Any) -> str:
 
 
 def _copy(process: "subprocess.Popen[bytes]", path: Path) -> None:
-    """Its output to ours and to the file, as it comes."""
+    """Copy the output of a process to our own and to a file, without delay."""
     import sys
 
     assert process.stdout is not None
@@ -295,7 +309,7 @@ def _copy(process: "subprocess.Popen[bytes]", path: Path) -> None:
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Ask it and its children to end, and kill them when they do not."""
+    """Terminate a process group with SIGTERM, then with SIGKILL after `GRACE` seconds."""
     for sign, seconds in ((signal.SIGTERM, GRACE), (signal.SIGKILL, GRACE)):
         try:
             os.killpg(process.pid, sign)
@@ -307,13 +321,13 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
             continue
         break
     try:
-        os.killpg(process.pid, signal.SIGKILL)  # children that outlived it
+        os.killpg(process.pid, signal.SIGKILL)  # remaining children
     except (ProcessLookupError, PermissionError):
         pass
 
 
 def _memory(pid: int) -> int:
-    """Resident bytes of a process and its children."""
+    """Return the resident memory of a process and its children, in bytes."""
     psutil = _psutil()
     total = 0
     try:
@@ -332,7 +346,7 @@ def _psutil() -> Any:
     try:
         import psutil
     except ImportError:
-        raise UsageError("a limit of memory needs psutil: pip install 'runbase[system]'") from None
+        raise UsageError("a memory limit needs psutil: pip install 'runbase[system]'") from None
     return psutil
 
 

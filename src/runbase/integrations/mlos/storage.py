@@ -41,7 +41,7 @@ from runbase.integrations.mlos.data import KEPT, RESULT, Access, RunbaseExperime
 from runbase.integrations.mlos.trial import Trial
 from runbase.model import Experiment as ExperimentRecord
 from runbase.model import Objective
-from runbase.run.lease import Keeper
+from runbase.run.lease import LeaseRenewer
 from runbase.storage.types import NewTrial, TrialRow
 from runbase.trials.experiment import Experiment as OurExperiment
 
@@ -181,18 +181,18 @@ class Experiment(Storage.Experiment):
         """What mlos_bench calls the experiment's trial number 1. Not 0, the number of merged experiments' trials."""
         self._settled = False
         """Whether `_first` can change no more, because the experiment has trials."""
-        self._keeper = Keeper(lambda: access.storage)
+        self._renewer = LeaseRenewer(lambda: access.storage)
         self._out: dict[str, Trial] = {}
         """Run → trial that was yielded to a scheduler, which has not finished with it."""
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        del state["_keeper"], state["_out"]
+        del state["_renewer"], state["_out"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._keeper = Keeper(lambda: self._access.storage)
+        self._renewer = LeaseRenewer(lambda: self._access.storage)
         self._out = {}
 
     # Begin and end
@@ -389,7 +389,7 @@ class Experiment(Storage.Experiment):
             if not claiming or trial.status is Word.RUNNING:
                 yield trial
                 continue
-            if not trial.claim(self._keeper):
+            if not trial.claim(self._renewer):
                 continue  # another scheduler was quicker
             self._out[trial.run] = trial
             try:

@@ -11,7 +11,7 @@ from mlos_bench.storage.base_storage import Storage
 
 from runbase.integrations.mlos import terms
 from runbase.integrations.mlos.data import KEPT, RESULT, Access
-from runbase.run.lease import Held, Keeper, Lease
+from runbase.run.lease import Held, Lease, LeaseRenewer
 from runbase.trials.claim import LEASE, this_runner
 
 _LOG = logging.getLogger(__name__)
@@ -50,13 +50,13 @@ class Trial(Storage.Trial):
         self._access, self.run = access, run
         self._trial_runner_id, self._status = trial_runner_id, status
         self._lease: Lease | None = None
-        self._keeper: Keeper | None = None
+        self._renewer: LeaseRenewer | None = None
         self._attempt: int | None = None
         self.touched = False
         """Whether the scheduler works on it, or has only looked at it."""
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_lease": None, "_keeper": None}
+        return {**self.__dict__, "_lease": None, "_renewer": None}
 
     def config(self, global_config: dict[str, Any] | None = None) -> dict[str, Any]:
         """The configuration of its environment: the trial's own and the global one."""
@@ -176,15 +176,15 @@ class Trial(Storage.Trial):
 
     # Its claim
 
-    def claim(self, keeper: Keeper) -> bool:
+    def claim(self, renewer: LeaseRenewer) -> bool:
         """Claim it for this process; False where it does not wait any more."""
         runner = this_runner()
         claimed = self._access.storage.claim_trial_by_id(self.run, runner, LEASE)
         if claimed is None:
             return False
         held = Held(run=self.run, attempt=claimed.attempt, runner=runner, seconds=LEASE)
-        self._attempt, self._lease, self._keeper = claimed.attempt, Lease(held), keeper
-        keeper.add(self._lease)
+        self._attempt, self._lease, self._renewer = claimed.attempt, Lease(held), renewer
+        renewer.add(self._lease)
         return True
 
     @property
@@ -209,6 +209,6 @@ class Trial(Storage.Trial):
             self._let_go()
 
     def _let_go(self) -> None:
-        if self._lease is not None and self._keeper is not None:
-            self._keeper.drop(self._lease)
+        if self._lease is not None and self._renewer is not None:
+            self._renewer.drop(self._lease)
         self._lease = None
