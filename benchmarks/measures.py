@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -213,6 +214,48 @@ def start(folder: Path) -> dict[str, float]:
         taken.append(time.perf_counter() - began)
         run.finish()
     return {"first_ms": taken[0] * 1000, "ms": sorted(taken[1:])[3] * 1000}
+
+
+def folders(folder: Path) -> dict[str, float]:
+    """Open a home of 10,000 finished runs, and scan as many folders of another format; nothing is new in either."""
+    import runbase
+
+    home, tree = folder / "home", folder / "tree" / "runs"
+    with runbase.start_run("bench", home=home, store="none", capture=False) as run:
+        run.log({"loss": 1.0})
+    journal = (run.folder / "journal.jsonl").read_text()
+    long_ago = time.time() - 3600
+    for number in range(10_000):
+        run_id, journal_id = f"{number:032x}", f"{number + 2**64:032x}"
+        target = home / "runs" / f"group{number % 20}" / run_id
+        target.mkdir(parents=True)
+        (target / "journal.jsonl").write_text(_renamed(journal, run.id, run_id, journal_id))
+        told = tree / f"group{number % 20}" / run_id
+        told.mkdir(parents=True)
+        (told / "sidecar.json").write_text(f'{{"run_id": "{run_id}", "status": "completed"}}')
+        for path in (target, told):
+            os.utime(path, (long_ago, long_ago))
+    runbase.open(home=home).close()
+    store = runbase.open(folder / "scanned.db")
+    store.scan(tree.parent)
+    opened, scanned = [], []
+    for _ in range(5):
+        began = time.perf_counter()
+        runbase.open(home=home).close()
+        opened.append(time.perf_counter() - began)
+        began = time.perf_counter()
+        store.scan(tree.parent)
+        scanned.append(time.perf_counter() - began)
+    return {"open_ms": sorted(opened)[2] * 1000, "scan_ms": sorted(scanned)[2] * 1000}
+
+
+def _renamed(journal: str, run: str, run_id: str, journal_id: str) -> str:
+    """A journal as that of another run: its first line has other ids and a new checksum."""
+    head, _, rest = journal.partition("\n")
+    told = json.loads(head)
+    text = head[: head.rindex(',"sum":')] + "}"
+    text = text.replace(run, run_id).replace(told["journal"], journal_id)
+    return f'{text[:-1]},"sum":{zlib.adler32(text.encode())}}}\n{rest}'
 
 
 def imports(folder: Path) -> dict[str, float]:

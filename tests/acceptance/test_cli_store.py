@@ -183,7 +183,7 @@ def test_every_command_has_examples(cli: Cli) -> None:
     from runbase.cli.app import COMMANDS
 
     for name, _, examples, _ in COMMANDS:
-        assert examples.startswith(("Example: ", "Examples: "))
+        assert examples.startswith(("Example: ", "Examples:\n"))
         assert f"runbase {name}" in examples
     assert runbase.__version__ in cli("--version")
 

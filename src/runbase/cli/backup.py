@@ -8,8 +8,10 @@ import typer
 from runbase.cli import common
 
 EXAMPLES = (
-    "Examples: runbase backup /mnt/backups --keep 7 · runbase backup before-cleanup.db · "
-    "runbase backup lab.dump --store postgresql://lab/runs"
+    "Examples:\n"
+    "\n    runbase backup /mnt/backups --keep 7"
+    "\n    runbase backup before-cleanup.db"
+    "\n    runbase backup lab.dump --store postgresql://lab/runs"
 )
 
 

@@ -9,8 +9,10 @@ from runbase.cli import common
 from runbase.errors import UsageError
 
 EXAMPLES = (
-    "Examples: runbase best mnist · runbase best mnist -m val/loss · "
-    "runbase best -m val/acc 'params.lr < 0.01' --checkpoint"
+    "Examples:\n"
+    "\n    runbase best mnist"
+    "\n    runbase best mnist -m val/loss"
+    "\n    runbase best -m val/acc 'params.lr < 0.01' --checkpoint"
 )
 
 

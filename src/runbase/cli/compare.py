@@ -9,8 +9,10 @@ from runbase.analysis.compare import Comparison
 from runbase.cli import common
 
 EXAMPLES = (
-    "Examples: runbase compare brisk-heron-42 calm-otter-7 · runbase compare mnist cifar --json · "
-    "runbase compare 01a1 01a2 --all"
+    "Examples:\n"
+    "\n    runbase compare brisk-heron-42 calm-otter-7"
+    "\n    runbase compare mnist cifar --json"
+    "\n    runbase compare 01a1 01a2 --all"
 )
 
 

@@ -20,7 +20,12 @@ from runbase.store.rebuild import set_aside
 from runbase.store.store import Store
 from runbase.store.store import open as open_store
 
-EXAMPLES = "Examples: runbase doctor · runbase doctor --fix --dry-run · runbase doctor --json"
+EXAMPLES = (
+    "Examples:\n"
+    "\n    runbase doctor"
+    "\n    runbase doctor --fix --dry-run"
+    "\n    runbase doctor --json"
+)
 
 SHOWN = 20
 """Lines that could not be stored, of all there are."""

@@ -8,8 +8,10 @@ from runbase.cli import common
 from runbase.model import Experiment
 
 EXAMPLES = (
-    "Examples: runbase experiments · runbase experiments 'runs > 10 and tags.paper is not null' · "
-    "runbase experiments --sort 'updated_at desc' --json"
+    "Examples:\n"
+    "\n    runbase experiments"
+    "\n    runbase experiments 'runs > 10 and tags.paper is not null'"
+    "\n    runbase experiments --sort 'updated_at desc' --json"
 )
 
 

@@ -10,14 +10,21 @@ from runbase.cli import common
 from runbase.errors import UsageError
 
 TAG_EXAMPLES = (
-    "Examples: runbase tag brisk-heron-42 baseline stage=prod · "
-    "runbase tag mnist paper · runbase tag mnist --remove paper"
+    "Examples:\n"
+    "\n    runbase tag brisk-heron-42 baseline stage=prod"
+    "\n    runbase tag mnist paper"
+    "\n    runbase tag mnist --remove paper"
 )
-NOTE_EXAMPLES = 'Examples: runbase note brisk-heron-42 "warm-up was too short" · runbase note mnist - < notes.md'
+NOTE_EXAMPLES = (
+    "Examples:\n"
+    '\n    runbase note brisk-heron-42 "warm-up was too short"'
+    "\n    runbase note mnist - < notes.md"
+)
 RENAME_EXAMPLES = "Example: runbase rename brisk-heron-42 resnet-lr3"
 FORK_EXAMPLES = (
-    "Examples: runbase fork mnist mnist-wide --set width=256 --set optimizer.lr=0.01 · "
-    "runbase fork mnist --runs"
+    "Examples:\n"
+    "\n    runbase fork mnist mnist-wide --set width=256 --set optimizer.lr=0.01"
+    "\n    runbase fork mnist --runs"
 )
 
 

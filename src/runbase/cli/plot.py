@@ -10,8 +10,10 @@ from runbase.errors import UsageError
 from runbase.model import Envelope, Run
 
 EXAMPLES = (
-    "Examples: runbase plot train/loss · runbase plot val/acc brisk-heron-42 · "
-    "runbase plot train/loss -e mnist -o loss.svg"
+    "Examples:\n"
+    "\n    runbase plot train/loss"
+    "\n    runbase plot val/acc brisk-heron-42"
+    "\n    runbase plot train/loss -e mnist -o loss.svg"
 )
 
 

@@ -10,9 +10,10 @@ from runbase.cli import common, sql
 from runbase.errors import NotFound, suggestion
 
 EXAMPLES = (
-    "Examples: runbase query -c name,params.lr,metrics.loss · "
-    "runbase query 'status = \"COMPLETED\"' -s 'metrics.loss' --csv > runs.csv · "
-    "runbase query --experiments -c name,runs"
+    "Examples:\n"
+    "\n    runbase query -c name,params.lr,metrics.loss"
+    "\n    runbase query 'status = \"COMPLETED\"' -s 'metrics.loss' --csv > runs.csv"
+    "\n    runbase query --experiments -c name,runs"
 )
 
 DEFAULTS = ("name", "experiment", "status", "seconds", "params.", "metrics.")

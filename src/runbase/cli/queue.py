@@ -10,7 +10,12 @@ from rich.table import Table
 from runbase.cli import common
 from runbase.store.store import Store
 
-EXAMPLES = "Examples: runbase queue · runbase queue tuning --watch · runbase queue tuning --json"
+EXAMPLES = (
+    "Examples:\n"
+    "\n    runbase queue"
+    "\n    runbase queue tuning --watch"
+    "\n    runbase queue tuning --json"
+)
 STATES = ("PENDING", "RUNNING", "COMPLETED", "FAILED", "PRUNED", "CANCELLED")
 SHOWN = 20
 _COUNTS = """

@@ -11,8 +11,11 @@ from runbase.analysis.listings import Runs
 from runbase.cli import common
 
 EXAMPLES = (
-    "Examples: runbase runs · runbase runs 'params.lr < 0.01' · runbase runs -c lr,tags.stage,slurm.job_id · "
-    "runbase runs -e mnist --sort 'metrics.\"val/acc\" desc' -n 5"
+    "Examples:\n"
+    "\n    runbase runs"
+    "\n    runbase runs 'params.lr < 0.01'"
+    "\n    runbase runs -c lr,tags.stage,slurm.job_id"
+    "\n    runbase runs -e mnist --sort 'metrics.\"val/acc\" desc' -n 5"
 )
 
 

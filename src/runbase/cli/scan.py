@@ -9,7 +9,12 @@ import typer
 from runbase.cli import common
 from runbase.errors import NotFound
 
-EXAMPLES = "Examples: runbase scan /nfs/runs · runbase scan lightning_logs --watch · runbase scan a b --store postgresql://db/team"
+EXAMPLES = (
+    "Examples:\n"
+    "\n    runbase scan /nfs/runs"
+    "\n    runbase scan lightning_logs --watch"
+    "\n    runbase scan a b --store postgresql://db/team"
+)
 SHOWN = 20
 
 

@@ -7,7 +7,12 @@ import typer
 from runbase.cli import common
 from runbase.errors import NotFound, suggestion
 
-EXAMPLES = "Examples: runbase schema · runbase schema runs · runbase schema metrics --json"
+EXAMPLES = (
+    "Examples:\n"
+    "\n    runbase schema"
+    "\n    runbase schema runs"
+    "\n    runbase schema metrics --json"
+)
 
 
 def command(

@@ -9,7 +9,10 @@ from runbase.cli import common
 from runbase.store.store import open as open_store
 
 EXAMPLES = (
-    "Examples: runbase setup 001_cost.sql · runbase setup sql/ --dry-run · runbase setup --status"
+    "Examples:\n"
+    "\n    runbase setup 001_cost.sql"
+    "\n    runbase setup sql/ --dry-run"
+    "\n    runbase setup --status"
 )
 
 

@@ -14,7 +14,11 @@ from runbase.model import Run
 
 SHOWN = 10
 """Problems that are shown."""
-EXAMPLES = "Examples: runbase show brisk-heron-42 · runbase show 01a1fb --json"
+EXAMPLES = (
+    "Examples:\n"
+    "\n    runbase show brisk-heron-42"
+    "\n    runbase show 01a1fb --json"
+)
 
 
 def command(

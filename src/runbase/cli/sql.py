@@ -11,8 +11,9 @@ from runbase.cli import common
 from runbase.errors import UsageError
 
 EXAMPLES = (
-    'Examples: runbase sql "select key, count(*), max(value) from metrics group by key" · '
-    "runbase sql -f report.sql --csv > report.csv"
+    "Examples:\n"
+    '\n    runbase sql "select key, count(*), max(value) from metrics group by key"'
+    "\n    runbase sql -f report.sql --csv > report.csv"
 )
 
 

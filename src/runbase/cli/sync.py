@@ -14,7 +14,12 @@ from runbase.store.store import Store
 from runbase.store.store import open as open_store
 from runbase.store.transfer import Salvaged
 
-EXAMPLES = "Examples: runbase sync · runbase sync --rebuild --dry-run · runbase sync --rebuild"
+EXAMPLES = (
+    "Examples:\n"
+    "\n    runbase sync"
+    "\n    runbase sync --rebuild --dry-run"
+    "\n    runbase sync --rebuild"
+)
 
 SHOWN = 20
 

@@ -10,8 +10,11 @@ from runbase.cli.toprows import ORDERS, cells
 from runbase.cli.watching import Row, Watch, sort_rows
 
 EXAMPLES = (
-    "Examples: runbase top · runbase top -e mnist --metrics train/loss,val/acc · runbase top 'params.lr < 0.01' · "
-    "runbase top --once"
+    "Examples:\n"
+    "\n    runbase top"
+    "\n    runbase top -e mnist --metrics train/loss,val/acc"
+    "\n    runbase top 'params.lr < 0.01'"
+    "\n    runbase top --once"
 )
 
 

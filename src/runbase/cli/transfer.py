@@ -23,18 +23,26 @@ from runbase.store.store import open as open_store
 from runbase.store.transfer import Copied
 
 EXPORT_EXAMPLES = (
-    "Examples: runbase export runs.csv · runbase export best.db 'metrics.loss < 0.1' · "
-    "runbase export points.parquet --what metrics -e mnist · runbase export images/ --what records"
+    "Examples:\n"
+    "\n    runbase export runs.csv"
+    "\n    runbase export best.db 'metrics.loss < 0.1'"
+    "\n    runbase export points.parquet --what metrics -e mnist"
+    "\n    runbase export images/ --what records"
 )
 IMPORT_EXAMPLES = (
-    "Examples: runbase import best.db · runbase import laptop.db --store postgresql://lab · "
-    "runbase import mlruns · runbase import http://mlflow:5000 · runbase import wandb/ · "
-    "runbase import log.csv -e mnist --map epoch=step --map lr=param"
+    "Examples:\n"
+    "\n    runbase import best.db"
+    "\n    runbase import laptop.db --store postgresql://lab"
+    "\n    runbase import mlruns"
+    "\n    runbase import http://mlflow:5000"
+    "\n    runbase import wandb/"
+    "\n    runbase import log.csv -e mnist --map epoch=step --map lr=param"
 )
 SHOWN = 20
 COPY_EXAMPLES = (
-    "Examples: runbase copy . postgresql://me@lab/runs · "
-    "runbase copy laptop.db team.db 'tags.paper is not null'"
+    "Examples:\n"
+    "\n    runbase copy . postgresql://me@lab/runs"
+    "\n    runbase copy laptop.db team.db 'tags.paper is not null'"
 )
 
 

@@ -11,13 +11,18 @@ from runbase.errors import UsageError
 from runbase.store.trash import Purged
 
 RM_EXAMPLES = (
-    "Examples: runbase rm brisk-heron-42 · runbase rm old-experiment --purge --dry-run · "
-    "runbase rm old-experiment --purge --yes"
+    "Examples:\n"
+    "\n    runbase rm brisk-heron-42"
+    "\n    runbase rm old-experiment --purge --dry-run"
+    "\n    runbase rm old-experiment --purge --yes"
 )
 RESTORE_EXAMPLES = "Example: runbase restore brisk-heron-42"
 GC_EXAMPLES = (
-    "Examples: runbase gc · runbase gc --older-than 7d --dry-run · runbase gc --files --journals 30d · "
-    "runbase gc \"ended_at < now() - interval '90 days' and tags.keep is null\" --dry-run"
+    "Examples:\n"
+    "\n    runbase gc"
+    "\n    runbase gc --older-than 7d --dry-run"
+    "\n    runbase gc --files --journals 30d"
+    "\n    runbase gc \"ended_at < now() - interval '90 days' and tags.keep is null\" --dry-run"
 )
 
 SHOWN = 20

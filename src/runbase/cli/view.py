@@ -6,7 +6,11 @@ import typer
 
 from runbase.cli import common
 
-EXAMPLES = "Examples: runbase view create curves -m train/loss,val/acc · runbase view list"
+EXAMPLES = (
+    "Examples:\n"
+    "\n    runbase view create curves -m train/loss,val/acc"
+    "\n    runbase view list"
+)
 CREATE_EXAMPLES = (
     "Example: runbase view create curves -m train/loss,val/acc, then "
     "runbase sql 'select * from curves'"

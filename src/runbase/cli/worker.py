@@ -14,8 +14,9 @@ from runbase.trials.claim import LEASE
 from runbase.trials.worker import Limits, Outcome, Worker
 
 EXAMPLES = (
-    "Examples: runbase worker tuning -- python train.py {params} · runbase worker tuning "
-    "--sampler optuna:tpe --count 100 --time-limit 30m -- ./bench.sh --threads {threads} --config {file}"
+    "Examples:\n"
+    "\n    runbase worker tuning -- python train.py {params}"
+    "\n    runbase worker tuning --sampler optuna:tpe --count 100 --time-limit 30m -- ./bench.sh --threads {threads} --config {file}"
 )
 _TIMES = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}

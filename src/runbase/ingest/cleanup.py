@@ -1,5 +1,6 @@
-"""What of a home's files is not needed as it is: journals to pack, files that nothing refers to, leftovers of what was
-stopped half-way. Nothing that a living process may still write to is ever touched.
+"""Clean up a home directory: pack journals, remove files that nothing refers to, and remains of interrupted operations.
+
+Files that a live process may still write to are never touched.
 """
 
 import shutil
@@ -17,24 +18,24 @@ from runbase.model import Run
 from runbase.storage.protocol import Storage
 
 QUIET = 86400.0
-"""Seconds for which a file has not changed before it counts as left over."""
+"""Seconds without a change before a file counts as left over."""
 _KEPT = ("artifacts", "media")
-"""Folders of a run whose files the database refers to."""
+"""Subfolders of a run whose files the database refers to."""
 _HALF = (".clock-*", ".doctor", ".*.half", ".*.[0-9]*.part")
-"""Names that only we give to what is not finished; whatever else lies there is somebody's."""
+"""Name patterns of unfinished files that only runbase creates; all other files belong to users."""
 
 
 class Tidied(Struct, kw_only=True):
-    """What was tidied, or would be."""
+    """What was cleaned up, or would be in a dry run."""
 
     journals: int = 0
-    """Journals that were packed."""
+    """Number of journals that were packed."""
     saved: int = 0
-    """Bytes that this saved; 0 where it was only looked at."""
+    """Bytes that packing saved; 0 in a dry run."""
     files: list[str] = []
     """Files and folders that were removed."""
     bytes: int = 0
-    """Their size."""
+    """Total size (bytes) of the removed files."""
     problems: list[str] = []
 
 
@@ -46,10 +47,17 @@ def pack_journals(
     dry_run: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Tidied:
-    """Pack the journals of runs that are over for so many seconds, and are whole in the store.
+    """Pack the journals of runs that ended long enough ago and are stored completely.
 
-    Only those that their process closed, or whose process of this host is gone: one that merely gave no sign of life
-    may write again.
+    Only journals that their process closed, or whose process on this host is gone, are packed: a process without a heartbeat
+    may still resume writing.
+
+    Args:
+        storage: the database.
+        home: the home directory.
+        older_than: seconds since the end of a run.
+        dry_run: change nothing.
+        progress: called with (journals done, all journals).
     """
     report = Tidied()
     before = time.time() - older_than
@@ -64,7 +72,7 @@ def pack_journals(
 
 
 def loose_files(storage: Storage, home: Path, *, dry_run: bool = False) -> Tidied:
-    """Remove files of runs that are over and that nothing in the store refers to, and folders of purged runs."""
+    """Remove files of ended runs that nothing in the database refers to, and folders of purged runs."""
     report = Tidied()
     before = time.time() - QUIET
     gone: list[Path] = []
@@ -75,28 +83,28 @@ def loose_files(storage: Storage, home: Path, *, dry_run: bool = False) -> Tidie
             gone.append(folder)
         elif run is None or not _is_over(run, before) or is_written(folder):
             continue
-        elif len(_taken_in(storage, folder)) == len(files(folder)):  # else it may be told of yet
+        elif len(_taken_in(storage, folder)) == len(files(folder)):  # otherwise it may be ingested later
             gone += _unreferred(storage, folder, run.id, before)
     _remove(home, gone, report, dry_run)
     return report
 
 
 def leftovers(home: Path, *, dry_run: bool = False) -> Tidied:
-    """Remove what was written half when its process was stopped."""
+    """Remove unfinished files of interrupted processes."""
     report = Tidied()
     before = time.time() - QUIET
     found = [path for way in _HALF for path in (*home.glob(way), *home.glob(f"runs/*/*/{way}"))]
     old = [path for path in found if path.is_file() and path.stat().st_mtime < before]
     for folder in run_folders(home):
         journals = {path.name for path in folder.glob("journal*.jsonl")}
-        # Packed, and stopped before the plain one was removed: the plain one counts.
+        # Packing was interrupted before the plain journal was removed: the plain one counts.
         old += [p for p in folder.glob("journal*.gz") if p.name.removesuffix(".gz") in journals]
     _remove(home, old, report, dry_run)
     return report
 
 
 def _taken_in(storage: Storage, folder: Path) -> list[Path]:
-    """The journals of a folder that nobody writes to any more, and that are whole in the store."""
+    """Return the journals of a folder that no process writes to any more, and that are stored completely."""
     over = [path for path in files(folder) if not may_grow(path)]
     heads = [(path, head.journal) for path in over if (head := opened(path)) is not None]
     reached = storage.offsets([journal for _, journal in heads])
@@ -131,7 +139,7 @@ def _unreferred(storage: Storage, folder: Path, run: str, before: float) -> Iter
 
 
 def _with_runs(storage: Storage, folders: list[Path]) -> Iterator[tuple[Path, Run | None]]:
-    """Each folder with its run, by the name of the folder, which is its id."""
+    """Yield each folder with its run; the folder's name is the run's id."""
     for start in range(0, len(folders), 500):
         part = folders[start : start + 500]
         known = {run.id: run for run in storage.get_runs([folder.name for folder in part])}

@@ -1,4 +1,4 @@
-"""What a format of run folders is, and what such formats share."""
+"""The interface of run folder formats, and functions that they share."""
 
 import io
 import math
@@ -18,42 +18,43 @@ from runbase.journal import VERSION
 from runbase.storage.types import Delivery
 
 Reached = Callable[[str], int]
-"""How far a journal, by its id, is in the store."""
+"""Returns how many bytes (or rows) of a journal, by its id, are stored."""
 Keep = Callable[[str, str, bytes], "str | None"]
-"""Keeps bytes that stand inside another file as a file of a run (id, name, bytes). The place where it is; None where
-the store has no folder for files."""
+"""Writes bytes that are embedded in another file to a file of a run (id, name, bytes). Returns the file's path; None if
+the store has no folder for files.
+"""
 
 
 _ATTEMPTS = 5
-"""How often a file is read that changes while it is read."""
+"""How often to try reading a file that changes while it is read."""
 _BEGINNING = 2**16
-"""Bytes by which a file that was added to is told from one that was rewritten."""
+"""Bytes at the beginning of a file that are compared to detect whether it was extended or rewritten."""
 STILL = 180.0
-"""Seconds without a change after which a run that never says how it ended counts as over."""
+"""Seconds without a change after which a run that never reports its end is considered ended."""
 
 
 class Unreadable(Exception):
-    """A folder that looks like a run's and cannot be read: why."""
+    """A folder looks like a run folder and cannot be read; the message is the reason."""
 
 
 class Folder(Struct, frozen=True, kw_only=True):
-    """A run folder, read."""
+    """The content of a run folder."""
 
     run: str
     """The id of the run."""
     deliveries: Iterator[Delivery] | list[Delivery]
     source_status: str | None = None
-    """Its state in its own words."""
+    """The run's status in the source's own terms."""
     checkpoint: str | None = None
-    """The artifact that is its checkpoint."""
+    """The artifact that is the run's checkpoint."""
     live: bool = False
-    """Whether it is to be read again even if no file changes."""
+    """Whether to read the folder again even if no file changes."""
     left_out: dict[str, int] = {}
-    """What runbase does not keep: kind → how many."""
+    """Data that runbase does not store: kind → number."""
     scope: str = ""
     """The scope of `attributes`."""
     attributes: dict[str, Any] = {}
-    """What else the folder says of the run. `display_name` is also its name; `tags` are those that the folder sets."""
+    """Other data of the run in the folder. `display_name` is also the run's name; `tags` are those that the folder sets."""
 
 
 class Format(Protocol):
@@ -61,15 +62,15 @@ class Format(Protocol):
 
     @property
     def NAME(self) -> str:  # noqa: N802 - a constant of the module
-        """What it is called."""
+        """The name of the format."""
         ...
 
     def tells(self, folder: str, names: set[str]) -> list[str]:
-        """The files that tell of the run; none: the folder is not of this format."""
+        """Return the names of the files that describe the run; empty: the folder is not of this format."""
         ...
 
     def read(self, folder: Path, names: Sequence[str], reached: Reached, keep: Keep) -> Folder:
-        """The run, and what is new of it."""
+        """Read the run, and what is new of it."""
         ...
 
 
@@ -78,32 +79,32 @@ class Table(Struct, frozen=True):
 
     rows: list[dict[str, Any]]
     first: int
-    """The first row that is new."""
+    """The index of the first new row."""
     reached: int
-    """How far this is, to be given as `known` next time."""
+    """The position after the last row, to pass as `known` next time."""
     problems: list[str]
     changed: float
     """When the file was changed, in seconds since the epoch."""
 
     @property
     def new(self) -> list[dict[str, Any]]:
-        """The rows that are new."""
+        """Return the new rows."""
         return self.rows[self.first :]
 
 
 def read_table(path: Path, known: int, *, over: bool) -> Table:
     """Read a table that a program may be rewriting at this moment.
 
-    Programs that train rewrite such a file whole when a metric appears, and may begin it again when they are resumed.
-    Its bytes are read at once. The last line counts only when it has ended, or nobody writes any more.
+    Training programs rewrite such a file whole when a metric is added, and may start it again when they are resumed. The
+    file is read at once. The last line counts only if it is complete, or if no process writes any more.
 
     Args:
         path: the file.
         known: `reached` of the last time; 0: it was never read.
-        over: whether the run has ended, so that the file is whole as it is.
+        over: whether the run has ended, so that the file is complete.
 
     Raises:
-        Unreadable: its first row is no header; or it was changed during each of several attempts to read it.
+        Unreadable: the first row is not a header, or the file changed during each of several attempts to read it.
     """
     raw, changed = _steady(path)
     over = over or time.time() - changed > STILL
@@ -113,7 +114,7 @@ def read_table(path: Path, known: int, *, over: bool) -> Table:
     text = io.StringIO(raw.decode("utf-8", "replace"), newline="")
     rows = list(csv_rows(text, problems.append))
     if rows and raw.count(b'"') % 2 and not over:
-        rows.pop()  # a quoted cell with an end of line in it is still being written
+        rows.pop()  # a quoted cell with a line break is still being written
     header = list(rows[0]) if rows else []
     if header and all(number_of(name) is not None for name in header):
         raise Unreadable(
@@ -123,21 +124,21 @@ def read_table(path: Path, known: int, *, over: bool) -> Table:
     first = count
     if count and (over or len(rows) >= count):
         kept = len(rows) >= count and _mark(rows[count - 1]) == mark
-        first = count if kept else 0  # it was begun again: all of its rows are others
+        first = count if kept else 0  # the file was started again: all of its rows are new
     if first > len(rows) or not rows:
         return Table(rows, len(rows), known, problems, changed)
     return Table(rows, first, len(rows) * 2**32 + _mark(rows[-1]), problems, changed)
 
 
 def _steady(path: Path) -> tuple[bytes, float]:
-    """The bytes of a file as they stood at one moment, and when it was changed. Rows may be added meanwhile."""
+    """Read a file as it was at one moment; returns its bytes and its modification time. Rows may be added meanwhile."""
     for _ in range(_ATTEMPTS):
         with path.open("rb") as file:
             before = os.fstat(file.fileno())
             raw = file.read(before.st_size)
             after = os.fstat(file.fileno())
             same = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
-            if not same:  # rows that were added leave the beginning as it was
+            if not same:  # added rows do not change the beginning
                 file.seek(0)
                 same = after.st_size >= len(raw) and file.read(_BEGINNING) == raw[:_BEGINNING]
         if same and len(raw) == before.st_size:
@@ -146,13 +147,13 @@ def _steady(path: Path) -> tuple[bytes, float]:
 
 
 def _mark(row: Mapping[str, Any]) -> int:
-    """A row as 32 bits, whatever columns were added since."""
+    """Return a checksum of 32 bits of a row that does not change when columns are added."""
     cells = sorted((key, str(value)) for key, value in row.items() if value not in (None, ""))
     return zlib.crc32(repr(cells).encode())
 
 
 def opening(run: str, journal: str, experiment: str, name: str, began: float) -> tuple[Opened, str]:
-    """The event that makes a run known, for a journal that a scan stands in for, and the journal's id."""
+    """Create the first event of a run, for the journal that stands for a scanned file; returns it and the journal's id."""
     key = derived_id(run, journal)
     process = Process("", 0)
     return (
@@ -172,7 +173,7 @@ def opening(run: str, journal: str, experiment: str, name: str, began: float) ->
 def rows_to_points(
     rows: Iterable[Mapping[str, Any]], step_key: str, first: int, time: float
 ) -> Iterator[Points]:
-    """Rows of a table of metrics as log calls, neighbours with the same keys together; text and blanks are left out."""
+    """Convert rows of a table of metrics to points; adjacent rows with the same keys are combined, text and blanks are left out."""
     keys: tuple[str, ...] = ()
     steps: list[Scalar] = []
     columns: list[list[Scalar]] = []
@@ -198,7 +199,7 @@ def rows_to_points(
 
 
 def number_of(text: Any) -> float | None:
-    """A number in a cell; None for what is none."""
+    """Parse a number in a cell; None if it is not a number."""
     if text is None or text == "":
         return None
     if isinstance(text, bool):

@@ -1,4 +1,4 @@
-"""What importers give: runs as other systems have them, and what is said of experiments."""
+"""The records that importers return: runs and experiments of other systems."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -14,28 +14,28 @@ _NUMBER = re.compile(r"[+-]?(0|[1-9]\d*)(\.\d*)?([eE][+-]?\d+)?|[+-]?\.\d+|nan|[
 
 
 class ImportRequest(Struct, frozen=True, kw_only=True):
-    """What an importer is asked for."""
+    """What an importer is asked to read."""
 
     source: str
     problems: list[str] = []
-    """Where it names what it cannot read, and why."""
+    """A list to which the importer adds what it cannot read, with reasons."""
     known: "Callable[[Sequence[str]], dict[str, Run]]" = lambda ids: {}
-    """Of some runs, by id, those that are here: what has not changed need not be asked for again."""
+    """Returns those of some runs, by id, that are in the database; unchanged runs need not be read again."""
     columns: dict[str, str] = {}
-    """Of a table: column, or pattern of columns, → what it is."""
+    """For tables: column, or pattern of columns, → its meaning."""
     experiment: str | None = None
-    """Of a table that does not say: the experiment of its runs."""
+    """For tables that do not name one: the experiment of the runs."""
     left_out: dict[str, int] = {}
-    """What cannot be brought along: what it is → how many."""
+    """Data that cannot be imported: kind → number."""
 
     def leave_out(self, what: str, number: int = 1) -> None:
-        """Count what cannot be brought along."""
+        """Count data that cannot be imported."""
         if number:
             self.left_out[what] = self.left_out.get(what, 0) + number
 
 
 class Artifact(Struct, frozen=True, kw_only=True):
-    """A file of a run: its name within the run, where it is, and bytes."""
+    """A file of a run: its path within the run, its location, and its size in bytes."""
 
     path: str
     uri: str
@@ -45,7 +45,7 @@ class Artifact(Struct, frozen=True, kw_only=True):
 
 
 class ImportedRecord(Struct, frozen=True, kw_only=True):
-    """What is no number, at a step: of a kind that `RecordLogged` knows, inline or as the artifact `path`."""
+    """A value that is not a number, at a step; its kind is one of `RecordLogged`. It is inline or in the artifact `path`."""
 
     time: float
     step: Scalar
@@ -56,21 +56,21 @@ class ImportedRecord(Struct, frozen=True, kw_only=True):
 
 
 class ImportedRun(Struct, kw_only=True):
-    """A run as another system has it. Times are seconds since the epoch."""
+    """A run of another system. Times are seconds since the epoch."""
 
     id: str
-    """32 hexadecimal characters: its own id where that is such a one."""
+    """32 hexadecimal characters: the id in the other system if it has this form."""
     name: str
     experiment: str
     experiment_id: str | None = None
-    """The experiment's id, where several may have its name; see `Told.id`."""
+    """The experiment's id, if several experiments may have its name; see `ImportedExperiment.id`."""
     status: Status
     source_status: str
     created: float | None = None
-    """When it was created, where that is told apart from its start."""
+    """When the run was created, if the source records this separately from its start."""
     started: float
     has_started: bool = False
-    """Of one whose status says that it waits: whether it has been started all the same."""
+    """For a run with a waiting status: whether it has been started before."""
     ended: float | None = None
     user: str | None = None
     parent: str | None = None
@@ -82,59 +82,59 @@ class ImportedRun(Struct, kw_only=True):
     system: dict[str, Any] = {}
     env: dict[str, str] = {}
     links: list[tuple[str, str]] = []
-    """What it points to: (kind of link, id of a run)."""
+    """Links to other runs: (kind of link, id of a run)."""
     exit_code: int | None = None
     error: dict[str, Any] | None = None
-    """Of a failed run: type and message."""
+    """Of a failed run: type and message of the error."""
     history: list[tuple[float, Status]] = []
-    """(time, status) that it had before, where that is recorded."""
+    """(time, status) of earlier states, if recorded."""
     due: float | None = None
-    """Of a trial that waits in the queue: when it is due."""
+    """For a trial in the queue: when it is due."""
     metrics: dict[str, list[tuple[float, int | float, float]]] = {}
     """Metric → (time, step, value) of each point."""
     progress: dict[str, list[float | None]] = {}
-    """Metric → the share of the run's work that was done, for each of its points, where that was said."""
+    """Metric → share of the run's work that was done at each of its points, if recorded."""
     by_step: bool = False
-    """Its points come from several sources: points are new if their step is new."""
+    """The points come from several sources: a point is new if its step is new."""
     upserts: bool = False
-    """Its values may change after they were recorded: one that did comes in as a later point of its step."""
+    """Values may change after they were recorded; a changed value is stored as a later point of its step."""
     types: dict[str, str] = {}
-    """Metric → bool or time, where its values are no plain numbers."""
+    """Metric → bool or time, if its values are not plain numbers."""
     texts: list[tuple[float, int | float, str, Any]] = []
-    """(time, step, key, value) of what is no number."""
+    """(time, step, key, value) of values that are not numbers."""
     records: list[ImportedRecord] = []
-    """The same with its kind: images, tables, histograms."""
+    """The same with a kind: images, tables, histograms."""
     artifacts: list[Artifact] = []
     attributes: dict[str, dict[str, Any]] = {}
-    """What its tools kept about it: scope → key → value."""
+    """Data that tools store with the run: scope → key → value."""
     samples: list[tuple[float, str, Any]] = []
     """Telemetry: (time, key, value)."""
     deleted: bool = False
 
 
 class ImportedExperiment(Struct, kw_only=True):
-    """What another system says of an experiment."""
+    """An experiment of another system."""
 
     name: str
     id: str | None = None
-    """Its id in our store, where several experiments may have one name; None: it is found by its name."""
+    """Its id in the database, if several experiments may have one name; None: it is identified by its name."""
     created: float | None = None
     """When it was created, in seconds since the epoch."""
     updated: float | None = None
-    """When it was last changed."""
+    """When it was last changed, in seconds since the epoch."""
     description: str = ""
     objectives: dict[str, str] | list[Objective] = {}
     fields: dict[str, Any] = {}
-    """Other fields of our experiments, for one that is not here yet."""
+    """Other fields, set if the experiment is created."""
     links: list[tuple[str, str]] = []
-    """What it points to: (kind of link, name or `id` of an experiment)."""
+    """Links to other experiments: (kind of link, name or `id` of an experiment)."""
     parent: str | None = None
-    """The name or `id` of the one that it descends from, which came before it."""
+    """The name or `id` of its parent experiment, which was listed earlier."""
     attributes: dict[str, dict[str, Any]] = {}
 
 
 def typed(text: str) -> Any:
-    """A parameter that was stored as text, as what it was: a number, true or false, None; else the text."""
+    """Convert a parameter that was stored as text: to a number, a bool or None if it is one, else return the text."""
     if text in ("True", "False", "None"):
         return {"True": True, "False": False, "None": None}[text]
     if not _NUMBER.fullmatch(text):

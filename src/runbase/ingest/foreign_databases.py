@@ -1,4 +1,4 @@
-"""Other systems' databases, read only: SQLite files, and PostgreSQL by its URL."""
+"""Read-only access to other systems' databases: SQLite files, and PostgreSQL by URL."""
 
 import sqlite3
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -12,19 +12,19 @@ from runbase.errors import StoreUnavailable
 from runbase.ingest.foreign import ImportedRun
 
 Ask = Callable[..., list[Any]]
-"""A query with `?` for each value behind it; the rows."""
+"""Runs a query with a `?` for each of the arguments that follow; returns the rows."""
 
 
 _MAGIC = b"SQLite format 3\0"
 
 
 def path_of(source: str) -> Path:
-    """The file or folder that a source names."""
+    """Return the file or folder that a source names."""
     return Path(source.removeprefix("sqlite:///").removeprefix("file://")).expanduser()
 
 
 def is_database(source: str) -> bool:
-    """Whether a source may be one: an address of PostgreSQL, or a file that begins as SQLite's do."""
+    """Return whether a source may be a database: a PostgreSQL URL, or a file with SQLite's header."""
     if source.startswith(("postgresql://", "postgres://")):
         return True
     try:
@@ -35,7 +35,7 @@ def is_database(source: str) -> bool:
 
 
 def _schema(source: str) -> tuple[str, str | None]:
-    """A URL without `schema=`, which is ours and not libpq's, and its value."""
+    """Split `schema=`, which libpq does not accept, off a URL; returns the URL without it, and its value."""
     parts = urlsplit(source)
     asked = dict(parse_qsl(parts.query))
     schema = asked.pop("schema", None)
@@ -43,7 +43,7 @@ def _schema(source: str) -> tuple[str, str | None]:
 
 
 def tables(source: str) -> set[str]:
-    """The names of its tables; none where it is no database."""
+    """Return the names of a database's tables; empty if it is not a database."""
     if not is_database(source):
         return set()
     names = "select name from sqlite_master"
@@ -61,12 +61,12 @@ def tables(source: str) -> set[str]:
 
 
 def columns(source: str, ask: Ask, table: str) -> dict[str, str]:
-    """The columns of a table, in their order: name → declared type.
+    """Return the columns of a table, in order: name → declared type.
 
     Args:
-        source: the database that is asked.
-        ask: a query of it.
-        table: the table's name, of the current schema.
+        source: the database.
+        ask: a function that queries it.
+        table: the table's name, in the current schema.
     """
     if source.startswith("postgres"):
         query = (
@@ -80,7 +80,11 @@ def columns(source: str, ask: Ask, table: str) -> dict[str, str]:
 
 @contextmanager
 def database(source: str, system: str) -> Generator[Ask]:
-    """A database's answers, as it is now; StoreUnavailable where it cannot be read."""
+    """Open a database and give a function that queries one state of it.
+
+    Raises:
+        StoreUnavailable: the database cannot be read.
+    """
     connection: Any
     if source.startswith(("postgresql://", "postgres://")):
         psycopg: Any = import_module("psycopg")
@@ -117,10 +121,10 @@ def database(source: str, system: str) -> Generator[Ask]:
 
 
 def _open_file(path: Path) -> sqlite3.Connection:
-    """A SQLite file to read, without a file made beside it.
+    """Open a SQLite file for reading, without creating files next to it.
 
-    SQLite makes a write-ahead log and its index beside a file in that mode, also for a reader, and leaves them there. A
-    file that has none, which nobody is writing, is read as it is.
+    In WAL mode, SQLite creates a write-ahead log and its index next to the database, also for a reader, and leaves them there.
+    A file without a log, which no process is writing, is opened as immutable.
     """
     name = quote(str(path.absolute()))
     with path.open("rb") as file:
@@ -132,7 +136,7 @@ def _open_file(path: Path) -> sqlite3.Connection:
 def each(
     rows: Iterable[Any], make: Callable[..., ImportedRun], problems: list[str]
 ) -> Iterator[ImportedRun]:
-    """A run of each row, whose first value names it; one that cannot be read is named in `problems` and left out."""
+    """Yield a run for each row, whose first value is the run's name; add rows that cannot be read to `problems`."""
     for row in rows:
         try:
             made = make(*row)

@@ -1,4 +1,4 @@
-"""What a source has gained since the last import: points, records, files and telemetry that are not in the store.
+"""Find what a source gained since the last import: points, records, files and telemetry that are not in the database.
 
 A source may gain points anywhere: after the last known step, between known steps, before them, or at a known step.
 """
@@ -17,7 +17,7 @@ Point = tuple[float, int | float, float]
 
 
 def with_stored_keys(run: ImportedRun) -> None:
-    """Spell all keys of a run as the database does, so that they can be compared with those it has."""
+    """Convert all keys of a run to the form that the database stores, so that they can be compared with stored keys."""
     run.metrics = {plain_text(key): rows for key, rows in run.metrics.items()}
     run.progress = {plain_text(key): shares for key, shares in run.progress.items()}
     run.types = {plain_text(key): kind for key, kind in run.types.items()}
@@ -29,13 +29,13 @@ def with_stored_keys(run: ImportedRun) -> None:
 def new_points(
     storage: Storage, run: ImportedRun, known: Run | None, *, changed: bool = False
 ) -> dict[str, list[int]]:
-    """The points of each metric that the store does not have, as places in the lists of `run.metrics`.
+    """Return the points of each metric that are not in the database, as indices into the lists of `run.metrics`.
 
     Args:
-        storage: where the run goes.
+        storage: the database that the run is imported into.
         run: the run as the source has it now.
-        known: the run as the store has it; None: not yet.
-        changed: whether the source says that values of the run may have changed.
+        known: the run as the database has it; None: not stored yet.
+        changed: whether the source reports that values of the run may have changed.
     """
     changed = changed and run.upserts
     found: dict[str, list[int]] = {}
@@ -59,15 +59,15 @@ def new_points(
 
 
 def unseen(rows: Sequence[Point], series: Series, *, upserts: bool = False) -> list[int]:
-    """The places of points that a series lacks, in order.
+    """Return the indices of points that a series lacks, in order.
 
-    Of each step, as many points are new as the source has more than the series: those that are not equal in time and
-    value to one of the series, or in value, and else the last ones. So a point comes in once, also where a source
-    changes the times of its points with every change of the run.
+    If the source has more points of a step than the series, the difference is the number of new points. New are those that do
+    not equal a stored point in time and value, or in value alone; if there are more of these, the last ones. So each point is
+    stored once, also if a source changes the times of its points with every change of the run.
 
     Args:
         rows: all points of the source.
-        series: all points of the same metric in the store.
+        series: all points of the same metric in the database.
         upserts: whether a value that differs from the latest of its step is a new point, too.
     """
     columns = (series.steps.tolist(), series.times.tolist(), series.values.tolist())
@@ -94,7 +94,7 @@ def unseen(rows: Sequence[Point], series: Series, *, upserts: bool = False) -> l
 def _more(
     rows: Sequence[Point], places: list[int], known: list[tuple[int, float | None]]
 ) -> list[int]:
-    """Of the points at one step, those that are new."""
+    """Return the indices of new points among the points of one step."""
     exact = Counter(known)
     unmatched: list[int] = []
     for place in places:
@@ -115,12 +115,12 @@ def _more(
 
 
 def _content(time: float, value: float) -> tuple[int, float | None]:
-    """What a point is compared by: its time in microseconds, and its value (None for NaN)."""
+    """Return what points are compared by: the time in microseconds, and the value (None for NaN)."""
     return round(time * 1e6), value if value == value else None
 
 
 class Held:
-    """What the store has of some runs besides points: how many of each."""
+    """How many records, files and samples of some runs are in the database."""
 
     def __init__(self, storage: Storage, runs: Sequence[ImportedRun]) -> None:
         self._counts: Counter[tuple[Any, ...]] = Counter()
@@ -145,7 +145,7 @@ class Held:
             self._counts[(kind, run) if kind == "sample" else (kind, run, name, figure)] = count
 
     def takes(self, kind: str, run: str, name: str, figure: float) -> bool:
-        """Whether a record (by key and step) or a file (by path and size) is there; each counts once."""
+        """Return whether a record (by key and step) or a file (by path and size) is stored; each stored one matches once."""
         mark = kind, run, plain_text(name), float(figure)
         if self._counts[mark] > 0:
             self._counts[mark] -= 1
@@ -153,7 +153,7 @@ class Held:
         return False
 
     def new_attributes(self, run: ImportedRun) -> Mapping[str, dict[str, Any]]:
-        """What tools keep about a run that the store does not have, or has otherwise: scope → key → value."""
+        """Return attributes of a run that are not in the database, or have another value: scope → key → value."""
         found: dict[str, dict[str, Any]] = {}
         for scope, values in run.attributes.items():
             there = self._attributes.get((run.id, scope), {})
@@ -163,7 +163,7 @@ class Held:
         return found
 
     def has_more_samples(self, run: ImportedRun) -> bool:
-        """Whether a run has telemetry that is not in the store."""
+        """Return whether a run has telemetry that is not in the database."""
         return len({sample[:2] for sample in run.samples}) > self._counts["sample", run.id]
 
 

@@ -1,4 +1,4 @@
-"""How imported runs and experiments get into a store: what is new of them, and nothing twice."""
+"""Store imported runs and experiments: only what is new, and nothing twice."""
 
 import hashlib
 from collections import Counter
@@ -43,7 +43,7 @@ BATCH = 50
 
 
 class ImportReport(Struct, kw_only=True):
-    """What an import did."""
+    """What an import stored."""
 
     source: str
     system: str
@@ -55,19 +55,19 @@ class ImportReport(Struct, kw_only=True):
     experiments: int = 0
     """Experiments that were created."""
     counts: dict[str, int] = {}
-    """How much of everything else is new, by kind: texts, images, tables, files, samples, links, …"""
+    """Number of other new items by kind: texts, images, tables, files, samples, links, …"""
     left_out: dict[str, int] = {}
-    """What runbase has no place for: what it is → how many."""
+    """Data that runbase cannot store: kind → number."""
     problems: list[str] = []
-    """What could not be read: where, and why."""
+    """What could not be read, with reasons."""
 
     def count(self, kind: str, number: int = 1) -> None:
-        """Count what is new."""
+        """Count new items of a kind."""
         if number:
             self.counts[kind] = self.counts.get(kind, 0) + number
 
     def leave_out(self, what: str, number: int = 1) -> None:
-        """Count what could not be brought along."""
+        """Count items that could not be imported."""
         if number:
             self.left_out[what] = self.left_out.get(what, 0) + number
 
@@ -81,9 +81,18 @@ def import_from(
     experiment: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ImportReport:
-    """Bring another system's record into a store. Once more brings what is new since then, and nothing twice.
+    """Import the runs and experiments of another system. A repeated import stores only what is new.
 
-    `columns` and `experiment` are for tables: see `runbase.integrations.tables.reader`.
+    Args:
+        storage: the database to import into.
+        source: a path or URL of the other system's data.
+        system: the name of the other system.
+        columns: for tables: column, or pattern of columns, → its meaning; see `runbase.integrations.tables.reader`.
+        experiment: for tables that do not name one: the experiment of the runs.
+        progress: called with (runs done, all runs).
+
+    Returns:
+        What was imported, left out, and could not be read.
     """
     reader = importer(system, source)
     report = ImportReport(source=source, system=system)
@@ -113,14 +122,14 @@ def import_runs(
     total: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> ImportReport:
-    """Bring runs into a store; those that are there already get what is new of them.
+    """Store imported runs; of runs that exist already, only what is new.
 
     Args:
-        storage: where they go.
-        runs: runs as another system has them now.
+        storage: the database.
+        runs: runs as the other system has them now.
         report: the report, which is filled in and returned.
-        total: how many runs there are, where that is known.
-        progress: called with (runs done, runs in all).
+        total: the number of runs, if known.
+        progress: called with (runs done, all runs).
     """
     left = iter(runs)
     links: list[tuple[str, str, str]] = []
@@ -166,12 +175,12 @@ def _import_part(storage: Storage, part: Sequence[ImportedRun], report: ImportRe
     refused: set[str] = set()
     for delivery, applied in zip(deliveries, taken, strict=True):
         report.problems += map(str, applied.problems)
-        if not applied.taken:  # somebody else imports the same, or it was deleted for good
+        if not applied.taken:  # another process imports the same run, or it was deleted permanently
             refused.add(delivery.run)
             continue
         changed.add(delivery.run)
         _count(report, delivery.events)
-    # Where an import was stopped before `source_status` was set, the next one does the rest.
+    # If an import stopped before `source_status` was set, the next one stores the rest.
     begun = {run for run, record in known.items() if record.source_status is None}
     for run in part:
         if run.id in refused or not (one := beside.get(run.id)):
@@ -191,7 +200,7 @@ def _import_part(storage: Storage, part: Sequence[ImportedRun], report: ImportRe
 
 
 def _count(report: ImportReport, events: Sequence[Any]) -> None:
-    """Count what came in."""
+    """Count the items in stored events."""
     kinds: Counter[str] = Counter()
     for event in events:
         if isinstance(event, Points):
@@ -222,7 +231,7 @@ _PLURALS = {
 
 @contextmanager
 def _fenced(report: ImportReport, run: ImportedRun) -> Generator[None]:
-    """Keep what is odd about one run from stopping the import of all others: it is a problem."""
+    """Report an error in one run as a problem, so that the import of the other runs continues."""
     try:
         yield
     except Exception as error:
@@ -232,7 +241,7 @@ def _fenced(report: ImportReport, run: ImportedRun) -> Generator[None]:
 
 
 def _link(storage: Storage, links: Sequence[tuple[str, str, str]], report: ImportReport) -> None:
-    """Links between runs, once all runs are there."""
+    """Store links between runs, after all runs are stored."""
     here = {run.id for run in storage.get_runs([other for _, _, other in links])}
     there = {
         (run, link.kind, link.to_id)
@@ -250,7 +259,7 @@ def _link(storage: Storage, links: Sequence[tuple[str, str, str]], report: Impor
 
 
 def known(storage: Storage, ids: Sequence[str]) -> dict[str, Run]:
-    """Of some runs, those that are here."""
+    """Return those of some runs that exist in the database, by id."""
     return {run.id: run for run in storage.get_runs(ids)}
 
 
@@ -260,7 +269,7 @@ def known(storage: Storage, ids: Sequence[str]) -> dict[str, Run]:
 def import_experiments(
     storage: Storage, told: Iterable[ImportedExperiment], report: ImportReport
 ) -> None:
-    """What is said of experiments, where nobody here has said something else."""
+    """Store what another system reports of experiments; existing descriptions and objectives are kept."""
     links: list[tuple[str, str, str]] = []
     ids: dict[str, str] = {}
     for each in told:
@@ -290,7 +299,7 @@ def import_experiments(
 def _experiment(
     storage: Storage, told: ImportedExperiment, ids: dict[str, str]
 ) -> tuple[Experiment, bool]:
-    """The experiment that is here, or a new one with all that is said of it; and whether it is new."""
+    """Return the existing experiment or create one with the reported fields; and whether it is new."""
     try:
         found = storage.find_experiment(told.id or told.name, deleted=False)
         return storage.get_experiments([found])[0], False
@@ -310,7 +319,7 @@ def _experiment(
 
 
 class _Beside:
-    """What of a run is no event: attributes, telemetry, its place in a queue."""
+    """The data of a run that is not stored as events: attributes, telemetry, its place in the queue."""
 
     def __init__(self, run: ImportedRun, held: Held) -> None:
         self._run = run
@@ -319,7 +328,7 @@ class _Beside:
         self.is_new = bool(self._attributes or self._samples)
 
     def put(self, storage: Any, report: ImportReport) -> None:
-        """Put it into the store."""
+        """Store the data."""
         run = self._run
         for scope, values in self._attributes.items():
             storage.put_attributes("run", run.id, scope, values)
@@ -333,7 +342,7 @@ class _Beside:
 def _events(
     run: ImportedRun, known: Run | None, start: int, held: Held, fresh: dict[str, list[int]]
 ) -> Iterator[Any]:
-    """What is new of a run; nothing where that is nothing."""
+    """Yield the events for what is new of a run; none if nothing is new."""
     if known is None or start == 0:
         yield from _opening(run)
     if known is None or known.status.phase is not Phase.ENDED:
@@ -361,7 +370,7 @@ def _events(
 
 
 def _opening(run: ImportedRun) -> Iterator[Any]:
-    """How a run begins."""
+    """Yield the events at the beginning of a run."""
     created = run.started if run.created is None else min(run.created, run.started)
     yield Opened(
         time=created,
@@ -400,7 +409,7 @@ def _points(run: ImportedRun, key: str, places: Sequence[int]) -> Points:
 
 
 def _files(run: ImportedRun, held: Held) -> Iterator[Any]:
-    """What is no number and not here yet."""
+    """Yield the events for texts, media and files that are not in the database."""
     kept = [
         ImportedRecord(
             time=time, step=step, key=key, kind="text" if isinstance(v, str) else "json", value=v
@@ -430,10 +439,10 @@ def _files(run: ImportedRun, held: Held) -> Iterator[Any]:
 
 
 def _digest(uri: str) -> str | None:
-    """The SHA-256 of a local file; None where it cannot be read."""
+    """Return the SHA-256 of a local file; None if it cannot be read."""
     path = Path(uri)
     try:
-        if not path.is_absolute() or not path.is_file():  # a pipe would be waited for without end
+        if not path.is_absolute() or not path.is_file():  # opening a pipe would block
             return None
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -447,7 +456,7 @@ def _state(run: ImportedRun, known: Run | None) -> Iterator[Any]:
     if waited and run.status.phase is not Phase.WAITING:
         yield Started(time=run.started, parent=run.parent, user=run.user)
     if run.status.phase is Phase.ENDED:
-        # Clocks and tables say odd things; a run that has ended did not do so before it began.
+        # Times in a source may be inconsistent; make sure that the end is not before the start.
         yield Ended(
             time=max(run.ended or run.started, run.started),
             status=run.status,

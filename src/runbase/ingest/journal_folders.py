@@ -1,4 +1,4 @@
-"""runbase's own folders: journals."""
+"""The format of runbase's own run folders: journals."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -11,17 +11,17 @@ from runbase.storage.types import Delivery
 
 NAME = "runbase"
 PIECE = 2**19
-"""Bytes of a journal read at once."""
+"""Bytes of a journal that are read at once."""
 
 
 def tells(folder: str, names: set[str]) -> list[str]:
-    """Every journal in it."""
+    """Return the names of the journals in the folder."""
     del folder
     return chosen(names)
 
 
 def read(folder: Path, names: Sequence[str], reached: Reached, keep: Keep) -> Folder:
-    """What its journals hold and the store does not."""
+    """Read what the journals contain and the database does not."""
     del keep
     heads = [(folder / name, opened(folder / name)) for name in names]
     known = [(path, head) for path, head in heads if head is not None]

@@ -1,7 +1,7 @@
-"""Takes journals into a store, exactly once, whoever else does the same at the same moment.
+"""Ingest journals into a database, each event exactly once, also with concurrent ingesters.
 
-Keeps no state of its own: where to go on stands in the store, and moves with the events in one
-transaction. Losing a race costs a read, never a point.
+This module keeps no state. The database stores the offset at which to continue, and updates it in the same transaction as
+the events. An ingester that loses a race has read a piece of a journal for nothing; no point is lost.
 """
 
 import logging
@@ -19,19 +19,19 @@ from runbase.storage.protocol import Storage
 from runbase.storage.types import Delivery
 
 FIRST_PIECE, LEAST_PIECE = 2**16, 2**12
-"""Bytes of a journal that are read at once where there is a deadline: at first, and at least."""
+"""Bytes of a journal that are read at once if there is a deadline: the first piece, and the smallest one."""
 LARGEST_DELIVERY = 4 * 2**20
-"""How many bytes of journals one transaction takes; short ones let other writers in."""
+"""Bytes of journals in one transaction. Short transactions let other writers proceed."""
 
 
 _LOG = logging.getLogger(__name__)
 
 
 class Report(Struct):
-    """What an ingest found and did.
+    """What an ingest read and changed.
 
-    `problems` are the damaged lines and the events that cannot be stored: they are listed in the
-    database, and everything beside them came in.
+    `problems` lists the damaged lines and the events that cannot be stored. The database lists them too; all other events
+    were stored.
     """
 
     folders: int = 0
@@ -41,12 +41,12 @@ class Report(Struct):
     found_alive: int = 0
     seconds: float = 0.0
     late: bool = False
-    """Whether it was stopped before the end of the journal."""
+    """Whether the ingest stopped before the end of the journal."""
     problems: list[Problem] = []
     unreadable: list[str] = []
 
     def add(self, other: "Report") -> None:
-        """Count another report in."""
+        """Add the counts and lists of another report."""
         self.folders += other.folders
         self.journals += other.journals
         self.lines += other.lines
@@ -63,12 +63,19 @@ def ingest_journal(
     deadline: float | None = None,
     size: int = 2**19,
 ) -> Report:
-    """Bring one journal's new lines into the store, as far as it is written.
+    """Ingest the new lines of one journal, up to the last complete line.
 
-    `pause` is called between pieces of work with the seconds that the last one took, and says
-    whether to go on: the thread inside a training process sleeps there, so that training keeps the
-    interpreter. `deadline` (of
-    `time.monotonic`) stops early; what is left stays for the next ingest.
+    Args:
+        storage: the database.
+        path: the journal.
+        folder: the run's folder as the database records it.
+        pause: called between pieces of work with the duration (seconds) of the last one; returns whether to continue. The
+            thread inside a training process sleeps here, so that the training keeps the interpreter.
+        deadline: a time of `time.monotonic` at which to stop; the next ingest reads the rest.
+        size: bytes to read at once.
+
+    Returns:
+        The lines that were stored, and the problems.
     """
     report = Report(journals=1)
     report.late = True
@@ -97,16 +104,16 @@ def ingest_journal(
             report.lines += batch.lines
             report.problems = [*report.problems, *applied.problems]
             offset = batch.offset
-        elif applied.problems:  # its first line cannot be stored, and so nothing of it
+        elif applied.problems:  # the first line cannot be stored, and therefore none of its lines
             report.problems = [*report.problems, *applied.problems]
             report.late = False
             break
-        else:  # another ingester was first: go on from where it has come to
+        else:  # another process ingested first: continue at the offset that it reached
             _LOG.debug("another process ingested %s first", path)
             reached = storage.offsets([head.journal]).get(head.journal, 0)
             if reached <= offset:
                 report.late = False
-                break  # nobody was: the run was purged, and is not wanted back
+                break  # no process did: the run was purged, and its journals are ignored
             offset = reached
         if pause and not pause(time.perf_counter() - began):
             break
@@ -114,14 +121,14 @@ def ingest_journal(
 
 
 def _fitting(deadline: float, rate: float | None, size: int) -> int:
-    """Bytes to read so that they are in the store before the deadline, by the rate so far (bytes a second)."""
+    """Return how many bytes can be read and stored before the deadline, at the rate so far (bytes per second)."""
     if rate is None:
         return min(FIRST_PIECE, size)
     return max(min(int(rate * (deadline - time.monotonic()) / 2), size), LEAST_PIECE)
 
 
 def ingest_folder(storage: Storage, folder: Path, name: str | None = None) -> Report:
-    """Bring everything new in one run's folder into the store; `name` is where the run is kept."""
+    """Ingest all new lines of a run's folder; `name` is the folder as the database records it."""
     report = Report(folders=1)
     for path in files(folder):
         try:
@@ -132,7 +139,7 @@ def ingest_folder(storage: Storage, folder: Path, name: str | None = None) -> Re
 
 
 def delivery_of(head: Opened, path: Path, folder: str | None, batch: Batch) -> Delivery:
-    """A batch of a journal's lines on its way into a store; `head` is the journal's first line."""
+    """Create the delivery of a batch of lines; `head` is the first line of the journal."""
     return Delivery(
         run=head.run,
         events=batch.events,

@@ -1,9 +1,9 @@
-"""Finds runs whose processes are gone, and marks them as lost; finds lost runs that are alive.
+"""Mark runs as lost if their processes are gone, and lost runs as alive if a heartbeat is received.
 
 On the run's own host, its process is looked up by pid and start time: a paused process is alive, and a reused pid does
-not count. On other hosts, the age of the heartbeat file decides, measured against a file that is touched beside it: by the
-file server's clock, so that no host's clock matters. Where the folder cannot be reached either, the heartbeat in the database
-decides, which a running process records once a minute by the database's clock.
+not count. On other hosts, the age of the heartbeat file decides. It is compared with a file that is created in the same
+file system, by the file server's clock, so that the clocks of hosts do not matter. If the folder cannot be reached either,
+the heartbeat in the database decides; a running process records it once a minute, by the database's clock.
 """
 
 import logging
@@ -25,17 +25,26 @@ from runbase.storage.types import LiveRun
 _LOG = logging.getLogger(__name__)
 HEARTBEAT = "heartbeat"
 BEATS = 60.0
-"""Seconds between two signs of life that the database is given of a run."""
+"""Seconds between two heartbeats of a run that are recorded in the database."""
 
 
 def check_liveness(storage: Storage, home: Path, report: Report | None = None) -> Report:
-    """Mark runs whose processes are gone as lost, and lost ones that live as alive."""
+    """Mark runs whose processes are gone as lost, and lost runs that are alive as alive.
+
+    Args:
+        storage: the database.
+        home: the home directory that contains the runs' folders.
+        report: a report to add the counts to; None: a new one.
+
+    Returns:
+        The report; `lost` and `found_alive` count the runs that were marked.
+    """
     report = report if report is not None else Report()
     clock = None
     living: list[str] = []
     for run in storage.live_runs():
         if not run.processes:
-            continue  # it was reported from outside, without a journal: a lease may tell, or nobody
+            continue  # reported from outside, without a journal: only a lease can decide
         if run.endless:
             _check_endless(storage, run, report)
             continue
@@ -46,7 +55,7 @@ def check_liveness(storage: Storage, home: Path, report: Report | None = None) -
         if alive is None and beat is not None:
             clock = clock if clock is not None else file_clock(home)
             alive = clock - beat < SILENCE
-        elif alive is None:  # neither its processes nor its folder are within reach
+        elif alive is None:  # neither its processes nor its folder can be reached
             if run.silent is None:
                 continue
             told, alive = True, run.silent < SILENCE
@@ -63,7 +72,7 @@ def check_liveness(storage: Storage, home: Path, report: Report | None = None) -
             storage.mark_lost(run.id, seen, reason)
             report.lost += 1
             if folder is not None and not told:
-                with suppress(OSError):  # what the run itself does at its end
+                with suppress(OSError):  # as the run itself does at its end
                     mask_file(folder / "output.log")
     if living:
         storage.heartbeat(living)
@@ -71,7 +80,7 @@ def check_liveness(storage: Storage, home: Path, report: Report | None = None) -
 
 
 def _check_endless(storage: Storage, run: LiveRun, report: Report) -> None:
-    """A run of a scan or an import whose source never says that it ends: it has, when nothing comes any more."""
+    """Mark a run of a scan or an import as completed if its source never reports an end and has no new data."""
     quiet = time.time() - run.seen >= SILENCE
     if quiet and not run.lost:
         reason = "no new data for 3 minutes; its source does not say how it ended"
@@ -82,25 +91,25 @@ def _check_endless(storage: Storage, run: LiveRun, report: Report) -> None:
 
 
 def this_process() -> Process:
-    """What tells this process from every other one, also later."""
+    """Return what identifies this process permanently, also after its pid is reused."""
     pid = os.getpid()
     return Process(gethostname(), pid, started(pid), boot())
 
 
 def started(pid: int) -> str | None:
-    """When a process began, as its kernel counts; None where it does not exist or cannot be told."""
+    """Return when a process started, in the kernel's units; None if it does not exist or the time is not available."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return _started_by_psutil(pid)
-    # The second field is the program's name in parentheses, and may hold anything.
+    # The second field is the program's name in parentheses, and may contain any character.
     fields = stat[stat.rindex(b")") + 2 :].split()
     return None if fields[0] in (b"Z", b"X") else fields[19].decode()
 
 
 @cache
 def boot() -> str | None:
-    """Which boot of which system, and which container, a pid of ours counts in."""
+    """Return the boot and the container in which pids of this process are valid; None if not available."""
     try:
         system = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
         space = str(Path("/proc/self/ns/pid").readlink())
@@ -110,7 +119,7 @@ def boot() -> str | None:
 
 
 def file_clock(folder: Path) -> float:
-    """What the file system of `folder` holds for now; the host's own clock where it is read-only."""
+    """Return the current time of a folder's file system (seconds); the host's own clock if it is read-only."""
     import tempfile
 
     try:
@@ -121,11 +130,11 @@ def file_clock(folder: Path) -> float:
 
 
 def _lives_here(processes: list[Process]) -> bool | None:
-    """Whether any of a run's processes lives; None where another host would have to be asked."""
+    """Return whether any process of a run is alive; None if only another host can answer."""
     here = [p for p in processes if p.host == gethostname() and p.boot == boot()]
     if any(_lives(process) for process in here):
         return True
-    # A process of an earlier boot of this very host is gone, whatever its pid says.
+    # A process of an earlier boot of this host is gone, whatever its pid is.
     rebooted = [
         p for p in processes if p.host == gethostname() and _other_boot(p.boot) and p not in here
     ]
@@ -136,7 +145,7 @@ def _other_boot(mark: str | None) -> bool:
     ours = boot()
     if mark is None or ours is None:
         return False
-    # Another container on this host shares the boot and not the pids: its heartbeat must tell.
+    # Another container on this host has the same boot but other pids: its heartbeat must decide.
     return mark.split(" ")[0] != ours.split(" ")[0] and mark.split(" ")[1] == ours.split(" ")[1]
 
 
@@ -155,7 +164,7 @@ def _beat(folder: Path | None) -> float | None:
 
 
 def is_written(folder: Path) -> bool:
-    """Whether a living process of this host has a journal of the run open."""
+    """Return whether a live process of this host has a journal of the run open."""
     for path in files(folder):
         head = opened(path)
         if head is not None and _lives_here([head.process]) and not _closed(path):
@@ -164,13 +173,13 @@ def is_written(folder: Path) -> bool:
 
 
 def may_grow(path: Path) -> bool:
-    """Whether somebody may still write to a journal: it was not closed, and its process is not known to be gone."""
+    """Return whether a process may still write to a journal: it is not closed, and its process is not known to be gone."""
     head = opened(path)
     return head is None or not (_closed(path) or _lives_here([head.process]) is False)
 
 
 def is_led(folder: Path) -> bool:
-    """Whether a living process of this host began the run and has not ended it."""
+    """Return whether a live process of this host started the run and has not ended it."""
     return any(
         head is not None and _lives_here([head.process]) and not _closed(path) and _began(path)
         for path in files(folder)
@@ -179,13 +188,13 @@ def is_led(folder: Path) -> bool:
 
 
 def has_begun(folder: Path) -> bool:
-    """Whether a first process of the run ever began it; ranks that came before it only joined."""
+    """Return whether a first process of the run ever started it; ranks that came earlier only joined."""
     return any(_began(path) for path in files(folder))
 
 
 def _began(path: Path) -> bool:
     with open_lines(path) as file:
-        return b'\n{"e":"start"' in file.read(2**14)  # its second line, but for attached processes
+        return b'\n{"e":"start"' in file.read(2**14)  # the second line, except in journals of attached processes
 
 
 def _closed(path: Path) -> bool:

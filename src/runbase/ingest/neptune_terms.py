@@ -1,4 +1,4 @@
-"""Neptune's attributes, which GoodSeed has too: what of `sys/…` is which of a run's fields."""
+"""Map Neptune's attributes (`sys/…`), which GoodSeed uses too, to the fields of a run."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -10,7 +10,7 @@ from runbase.status import Status
 _TIMES = ("creation_time", "modification_time", "ping_time", "closed_time")
 _TAGS = ("tags", "group_tags")
 _MACHINE = "monitoring/"
-"""Below it is what Neptune measured of the machine."""
+"""Prefix of Neptune's measurements of the machine."""
 _WORDS = {
     "finished": Status.COMPLETED,
     "inactive": Status.COMPLETED,
@@ -32,7 +32,7 @@ def attributes(
     records: list[ImportedRecord] | None = None,
     artifacts: list[Artifact] | None = None,
 ) -> ImportedRun:
-    """A run, from the values of its attributes by path and from its series."""
+    """Create a run from the values of its attributes, by path, and its series."""
     system = {key.removeprefix("sys/"): v for key, v in said.items() if key.startswith("sys/")}
     times = {key: moment for key in _TIMES if (moment := _moment(system.get(key))) is not None}
     seen = [rows[n][0] for rows in metrics.values() for n in (0, -1)]
@@ -80,7 +80,7 @@ def attributes(
 
 
 def _hosts(system: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
-    """The machine's facts: of `monitoring/<id>/hostname` and the like, the last part."""
+    """Return facts about the machine, by the last part of paths such as `monitoring/<id>/hostname`."""
     facts = {key.split("/")[-1]: v for key, v in said.items() if key.startswith(_MACHINE)}
     if system.get("hostname"):
         facts["hostname"] = system["hostname"]

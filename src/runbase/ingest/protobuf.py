@@ -1,6 +1,6 @@
-"""Messages of Protocol Buffers, field by field: what readers of other tools' files need, without a library.
+"""A minimal decoder of Protocol Buffers messages, for readers of other tools' files.
 
-As protobuf's *encoding* page has it.
+Implements the wire format of protobuf's *Encoding* page.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,12 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 def fields(raw: Any) -> Iterator[tuple[int, Any]]:
-    """The fields of a message: number, and an integer or bytes. Raises ValueError or IndexError for a damaged one."""
+    """Yield the fields of a message: number, and an integer or bytes.
+
+    Raises:
+        ValueError: the message is damaged.
+        IndexError: the message is truncated.
+    """
     place = 0
     while place < len(raw):
         key, place = varint(raw, place)
@@ -32,7 +37,7 @@ def fields(raw: Any) -> Iterator[tuple[int, Any]]:
 
 
 def varint(raw: Any, place: int) -> tuple[int, int]:
-    """A number of variable length, and where it ends."""
+    """Decode an integer of variable length; returns it, and the position after it."""
     result = shift = 0
     while True:
         byte = raw[place]
@@ -46,5 +51,5 @@ def varint(raw: Any, place: int) -> tuple[int, int]:
 
 
 def signed(value: int) -> int:
-    """A number as int32, int64 and enumerations are meant."""
+    """Convert an unsigned value to the signed value of int32, int64 and enumerations."""
     return value - 2**64 if value >= 2**63 else value

@@ -1,22 +1,22 @@
-"""The readers of what other tools wrote: which there are, and which one a source is for.
+"""The readers of other tools' data: which exist, and which one can read a source.
 
 A reader of **records** (a database, a folder, a server) is a module with
 
-    recognises(source) -> whether the source is one of its tool
-    count(source) -> how many runs it has
-    runs(asked) -> ImportedRun after ImportedRun
-    experiments(source) -> what it says of experiments (only where the tool has them)
+    recognises(source) -> whether the source belongs to its tool
+    count(source) -> the number of runs
+    runs(asked) -> an iterator of ImportedRun
+    experiments(source) -> an iterator of ImportedExperiment (only if the tool has experiments)
 
 A reader of **run folders** is a module with a NAME and
 
-    tells(folder, names) -> the names of the files that describe the run; none: the folder is not of this format
+    tells(folder, names) -> the names of the files that describe the run; empty: the folder is not of this format
     read(folder, names, reached, keep) -> Folder: the run's id, and what is new
 
-`reached` says how far a file has been read before; each `Delivery` continues from there, so that several scanners at
-once take everything once. `keep` makes files of bytes that stand inside other files. What cannot be read raises
-`Unreadable`, which says why.
+`reached` returns how far a file has been read. Each `Delivery` continues from there, so that concurrent scanners store each
+item once. `keep` writes bytes that are embedded in other files to files. A reader raises `Unreadable`, with the reason, if
+it cannot read a folder.
 
-A reader lies in the folder of its tool below `runbase.integrations` and is loaded when it is needed.
+A reader is in the folder of its tool below `runbase.integrations` and is imported when it is needed.
 """
 
 from collections.abc import Iterator
@@ -34,23 +34,23 @@ from runbase.ingest.foreign_databases import tables as database_tables
 
 
 class Importer(Protocol):
-    """A module that reads another tool's record."""
+    """A module that reads records of another tool."""
 
     def recognises(self, source: str) -> bool:
-        """Whether a source is that tool's."""
+        """Return whether a source belongs to the tool."""
         ...
 
     def count(self, source: str) -> int:
-        """How many runs it has."""
+        """Return the number of runs."""
         ...
 
     def runs(self, asked: ImportRequest) -> Iterator[ImportedRun]:
-        """All of them."""
+        """Yield all runs."""
         ...
 
 
 _SERVERS = {"mlflow": "mlflow.server_reader"}
-"""Readers that ask over the network, where the source is an address."""
+"""Readers of sources that are URLs."""
 _RECORDS = {
     "mlflow": "mlflow.reader",
     "mlos_bench": "mlos.reader",
@@ -67,7 +67,7 @@ _FOLDERS = ("stable_pretraining.reader", "lightning.reader", "tensorboard.reader
 
 @cache
 def folder_formats() -> tuple[Format, ...]:
-    """The formats of run folders, in the order in which they are asked: the first that a folder satisfies reads it."""
+    """Return the formats of run folders, in the order in which they are tried: the first that recognises a folder reads it."""
     return (journal_folders, *(cast("Format", _load(name)) for name in _FOLDERS))
 
 
@@ -76,23 +76,31 @@ def _load(name: str) -> object:
 
 
 def importer(system: str, source: str) -> Importer:
-    """The reader of a tool's records for a source."""
+    """Return the reader of a tool's records for a source."""
     modules = _SERVERS if is_address(source) else _RECORDS
     return cast("Importer", _load(modules[system]))
 
 
 SYSTEMS = tuple(_RECORDS)
-"""Their names."""
+"""Names of the tools whose records can be imported."""
 KNOWN = (
     "a .db of runbase, mlruns or a database of MLflow, a folder of W&B, Trackio, Neptune or GoodSeed, a database of "
     "mlos_bench, SQLTrack or the experiment store, run folders of stable-pretraining, Lightning or TensorBoard, "
     ".csv, .tsv, .jsonl, .parquet"
 )
-"""What can be imported, for people."""
+"""What can be imported, as text for messages."""
 
 
 def importer_for(source: str, system: str | None = None) -> str | None:
-    """The system whose record a source is; None where none of them knows it."""
+    """Return the tool that recognises a source; None if no tool does.
+
+    Args:
+        source: a path or URL.
+        system: the tool's name; None: try all tools.
+
+    Raises:
+        UsageError: no tool has this name, or the server at a URL does not answer.
+    """
     if system is not None:
         if system not in _RECORDS:
             raise UsageError(f"no importer is named {system!r}; known: {', '.join(SYSTEMS)}")
@@ -107,7 +115,16 @@ def importer_for(source: str, system: str | None = None) -> str | None:
 
 
 def check_known(source: str, system: str | None = None) -> str:
-    """The tool whose record a source is; NotFound or UsageError where that is none that is known."""
+    """Return the tool that recognises a source.
+
+    Args:
+        source: a path or URL.
+        system: the tool's name; None: try all tools.
+
+    Raises:
+        NotFound: the source does not exist.
+        UsageError: no tool recognises the source.
+    """
     found = importer_for(source, system)
     if found is None:
         if "://" not in source and not Path(source).expanduser().exists():
@@ -117,16 +134,21 @@ def check_known(source: str, system: str | None = None) -> str:
 
 
 def check_store_file(path: Path) -> None:
-    """Check that a file may be a store of runbase: NotFound, or UsageError that names what can be imported."""
+    """Check that a file may be a runbase database.
+
+    Raises:
+        NotFound: the file does not exist.
+        UsageError: the file is not a runbase database; the message names what can be imported.
+    """
     if not path.is_file():
         raise NotFound(f"{path} does not exist")
     if is_database(str(path)):
         found = database_tables(str(path))
-        if not found or "series" in found:  # none: a damaged database, which opening it says better
+        if not found or "series" in found:  # no tables: a damaged database; opening it gives a better message
             return
     raise UsageError(f"{path} is not a record that runbase knows; known: {KNOWN}")
 
 
 def is_address(source: str) -> bool:
-    """Whether a source is asked over the network."""
+    """Return whether a source is read over the network."""
     return source.startswith(("http://", "https://"))

@@ -1,7 +1,7 @@
-"""Takes run folders of any format into a store: what changed since the last scan, and nothing else.
+"""Scan run folders of any format and store what changed since the last scan.
 
-What a folder looked like is kept beside the run (`scans`); a folder whose files have the same sizes and times is
-not opened. Everything enters through journals' offsets, so several scanners at once take each point once.
+The database records the sizes and times of a folder's files (`scans`); a folder whose files are unchanged is not opened.
+All data is stored through journal offsets, so that concurrent scanners store each point once.
 """
 
 import time
@@ -23,11 +23,11 @@ from runbase.storage.types import Delivery, Scanned
 from runbase.values import plain_text
 
 BATCH = 4 * 2**20
-"""Bytes of deliveries, about, that one transaction takes."""
+"""Approximate bytes of deliveries in one transaction."""
 
 
 class ScanReport(Struct, kw_only=True):
-    """What a scan found and did."""
+    """What a scan read and changed."""
 
     found: int = 0
     """Run folders."""
@@ -35,22 +35,22 @@ class ScanReport(Struct, kw_only=True):
     updated: int = 0
     unchanged: int = 0
     invalid: int = 0
-    """Folders that look like a run's and cannot be read; `problems` says why. They are tried again each time."""
+    """Folders that look like run folders and cannot be read; `problems` gives the reasons. Each scan tries them again."""
     missing: int = 0
-    """Runs whose folder is gone since the last scan; they stay, marked."""
+    """Runs whose folder was removed since the last scan; they are kept and marked."""
     returned: int = 0
-    """Runs whose folder is there again."""
+    """Runs whose folder exists again."""
     lost: int = 0
-    """Runs that say they run, and gave no sign of life."""
+    """Runs with an active status and no new data."""
     points: int = 0
     left_out: dict[str, int] = {}
-    """What runbase does not keep: kind → how many."""
+    """Data that runbase does not store: kind → number."""
     problems: list[str] = []
-    """Folders and lines that could not be read: where, and why."""
+    """Folders and lines that could not be read, with reasons."""
     seconds: float = 0.0
 
     def add(self, other: "ScanReport") -> None:
-        """Count another report in."""
+        """Add the counts and lists of another report."""
         for name in (
             "found",
             "new",
@@ -68,12 +68,12 @@ class ScanReport(Struct, kw_only=True):
         self.seconds += other.seconds
 
     def leave_out(self, counts: Mapping[str, int]) -> None:
-        """Count what is not kept."""
+        """Count data that is not stored."""
         self.left_out = dict(Counter(self.left_out) + Counter(counts))
 
 
 class _Read(Struct, frozen=True):
-    """A folder that was read: what is to be kept of it, and whether it may change by standing still."""
+    """A folder that was read: what to record of it, and whether it must be read again even if unchanged."""
 
     found: Found
     folder: Folder
@@ -88,11 +88,21 @@ def scan(
     files: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ScanReport:
-    """Take in the run folders at and below a folder.
+    """Scan a folder and all folders below it, and store the runs in them.
 
-    `full` reads all of them again. `place` says how a run's folder is to be called in the store. `files` is the folder
-    for files that are made from what stands inside others, such as images in TensorBoard's. `progress` is called with
-    how many changed folders are done, and how many there are. Raises UsageError where there is no such folder.
+    Args:
+        storage: the database.
+        root: the folder.
+        full: read all run folders again, also unchanged ones.
+        place: returns the path of a run's folder as the database records it.
+        files: the folder for files that are extracted from other files, such as images in TensorBoard's event files.
+        progress: called with the number of changed folders done, and the number of all changed folders.
+
+    Returns:
+        What was read and stored.
+
+    Raises:
+        UsageError: the folder does not exist.
     """
     began = time.perf_counter()
     if not root.is_dir():
@@ -126,7 +136,7 @@ def scan(
 
 
 def has_runs(root: Path) -> bool:
-    """Whether there is a run folder at or below a folder."""
+    """Return whether a folder is a run folder or contains one."""
     return next(walk(str(root), [], {}), None) is not None
 
 
@@ -138,7 +148,7 @@ def _take(
     keep: Keep,
     report: ScanReport,
 ) -> None:
-    """Some folders, in as few transactions as their size allows."""
+    """Store some folders, in as few transactions as their size allows."""
     read: list[_Read] = []
     reached = _offsets(storage)
     batch: list[Delivery] = []
@@ -161,7 +171,7 @@ def _take(
                 report.new += 1
         except StoreError:
             raise
-        except Exception as wrong:  # the fence between one odd folder and the scan of all others
+        except Exception as wrong:  # one unusual folder must not stop the scan of all others
             report.problems = [*report.problems, f"{plain_text(each.path)}: {_why(wrong)}"]
             report.invalid += 1
     if batch:
@@ -173,7 +183,7 @@ def _take(
     living = [one.folder.run for one in read if one.folder.live]
     if living:
         storage.heartbeat(living)
-    # Last: where a scan was stopped before this, the next one reads these folders again.
+    # Record this last: if a scan stops before this, the next one reads these folders again.
     scanned = [_kept(one, place) for one in read]
     report.returned += storage.put_scans(scanned) if scanned else 0
 
@@ -191,20 +201,20 @@ def _kept(one: _Read, place: Callable[[str], str]) -> Scanned:
         place=place(one.found.path),
         stamp=""
         if one.folder.live
-        else one.found.stamp,  # to be looked at again, whether it changes or not
+        else one.found.stamp,  # to be read again, whether it changes or not
     )
 
 
 def _told(one: _Read) -> dict[str, Any]:
-    """What a folder says of itself that is no event: its state in its own word."""
+    """Return the fields that a folder reports besides events: its status in the source's own terms, and its checkpoint."""
     said = {"source_status": one.folder.source_status, "checkpoint": one.folder.checkpoint}
     return {name: value for name, value in said.items() if value is not None}
 
 
 def _put_attributes(storage: Storage, read: Sequence[_Read]) -> dict[str, str]:
-    """Keep what else folders say of runs; run → the name that it has by that now.
+    """Store the attributes that folders report for runs; returns run → its new name.
 
-    A name and tags are changed only when the folder says something else than before: people may have changed them here.
+    A name and tags are changed only if the folder's values differ from those of the last scan: users may have edited them here.
     """
     names: dict[str, str] = {}
     for scope in {one.folder.scope for one in read if one.folder.scope}:
@@ -231,7 +241,7 @@ def _put_attributes(storage: Storage, read: Sequence[_Read]) -> dict[str, str]:
 
 
 def _keeper(files: Path | None) -> Keep:
-    """Makes files of bytes, in a folder of each run."""
+    """Return a function that writes bytes to a file, in a folder of each run."""
 
     def keep(run: str, name: str, data: bytes) -> str | None:
         if files is None:

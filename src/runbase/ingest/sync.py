@@ -1,4 +1,4 @@
-"""Brings a whole home up to date: every run folder in it, then who still lives."""
+"""Ingest all run folders of a home directory, then check which runs are alive."""
 
 import os
 import time
@@ -17,13 +17,13 @@ from runbase.storage.protocol import Storage
 from runbase.storage.types import Delivery
 
 SMALL = 2**17
-"""Journals up to this size (bytes) are ingested many to a transaction."""
+"""Journals with at most this many new bytes are ingested together, many in one transaction."""
 _UNSETTLED = 2_000_000_000
-"""Nanoseconds after a folder's change within which another change may have the same time."""
+"""Nanoseconds after a folder's change within which another change may have the same modification time."""
 
 
 def run_folders(home: Path) -> list[Path]:
-    """Every folder below `home/runs` that holds a journal, in the order of their paths."""
+    """Return every folder below `home/runs` that contains a journal, sorted by path."""
     return sorted(_walk(home / "runs", depth=4))
 
 
@@ -34,10 +34,19 @@ def sync(
     progress: Callable[[int, int], None] | None = None,
     give_way: bool = False,
 ) -> Report:
-    """Take in what the journals of a home hold and the store does not, then check who lives.
+    """Ingest new journal entries of a home directory into the database, then check which runs are alive.
 
-    `progress` is called with how many run folders are done, and how many there are. With `give_way`,
-    a database that others keep busy ends it, and the report is `late`. Raises StoreBusy otherwise.
+    Args:
+        storage: the database.
+        home: the home directory; its run folders are below `home/runs`.
+        progress: called with the number of run folders done, and the number of all run folders.
+        give_way: return early if other processes keep the database busy; `late` of the report is then true.
+
+    Returns:
+        What was ingested, and which runs were marked as lost or alive.
+
+    Raises:
+        StoreBusy: other processes keep the database busy, and `give_way` is false.
     """
     report = Report()
     try:
@@ -102,7 +111,10 @@ def _sync(
 def _changed(
     folder: Path | str, skip: int, known: Mapping[str, int], report: Report, depth: int
 ) -> Iterator[tuple[str, int]]:
-    """Run folders that are new, or changed since all of their journals were ingested: path and time of change (ns)."""
+    """Yield new run folders, and those changed since all of their journals were ingested.
+
+    Each item is a path and the folder's modification time (ns).
+    """
     try:
         with os.scandir(folder) as scanned:
             entries = list(scanned)
@@ -118,7 +130,7 @@ def _changed(
         before = known.get(path[skip:])
         if before is not None:
             try:
-                if os.stat(path).st_mtime_ns == before:  # noqa: PTH116 - a Path costs more than the look
+                if os.stat(path).st_mtime_ns == before:  # noqa: PTH116 - creating a Path costs more than the call to stat
                     report.folders += 1
                     continue
             except OSError:
@@ -134,7 +146,7 @@ def _remember(
     changed: Mapping[str, int],
     looked_at: int,
 ) -> None:
-    """Remember the folders that need not be looked at again unless they change."""
+    """Record the folders that can be skipped until they change."""
     settled = {folder for folder, when in changed.items() if when < looked_at - _UNSETTLED}
     settled -= {str(folder) for folder, path, head in heads if head is None or may_grow(path)}
     journals = [
@@ -150,7 +162,10 @@ def _remember(
 
 
 def waiting(storage: Storage | None, home: Path) -> tuple[int, int]:
-    """How many journals hold what the store does not, and how many bytes; all, where it is away."""
+    """Return the number of journals with data that was not ingested, and its size in bytes.
+
+    Without a database (`storage` is None), all journals count as a whole.
+    """
     folders = run_folders(home)
     known = {} if storage is None else _offsets(storage, folders)
     heads = ((path, opened(path)) for folder in folders for path in files(folder))
@@ -167,7 +182,7 @@ def _take(
     for folder, path, offset in part:
         try:
             head, batch = opened(path), read(path, offset, SMALL + 1)
-        except OSError as error:  # it was removed meanwhile, or cannot be read any more
+        except OSError as error:  # the file was removed meanwhile, or cannot be read any more
             report.unreadable = [*report.unreadable, f"{path}: {error.strerror}"]
             continue
         if head is None or batch.offset == offset:
@@ -181,7 +196,7 @@ def _take(
         report.problems = [*report.problems, *applied.problems]
         if applied.taken:
             report.lines += delivery.lines
-        elif not applied.problems:  # another ingester was first, and may not have come as far
+        elif not applied.problems:  # another process ingested first, possibly less than this delivery
             rest = ingest_folder(storage, folder, delivery.folder)
             report.lines += rest.lines
             report.problems = [*report.problems, *rest.problems]

@@ -1,4 +1,4 @@
-"""Copies runs from one database to another, and from a damaged one what can be read."""
+"""Copy runs from one database to another, and salvage runs from a damaged database."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +15,7 @@ BATCH = 20
 
 
 class Copied(Struct, kw_only=True):
-    """What a copy did. `runs` were asked for, `new` were not there before, `fuller` had points that
-    were not there."""
+    """What a copy did: `runs` were requested, `new` did not exist in the target, `fuller` had points that the target lacked."""
 
     experiments: int = 0
     runs: int = 0
@@ -26,15 +25,15 @@ class Copied(Struct, kw_only=True):
 
 
 class Salvaged(Struct, kw_only=True):
-    """What was taken over from a damaged database: runs that were read, and those that could not be."""
+    """What was salvaged from a damaged database: the number of runs that were read, and those that could not be."""
 
     runs: int = 0
     new: int = 0
-    """Runs that no folder holds."""
+    """Number of runs that no folder contains."""
     unreadable: list[str] = []
 
     def with_(self, other: "Salvaged") -> "Salvaged":
-        """Both together."""
+        """Return the sum of both."""
         return Salvaged(
             runs=self.runs + other.runs,
             new=self.new + other.new,
@@ -51,15 +50,18 @@ def copy(
     by_name: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Copied:
-    """Copy runs, with their experiments, points and all, into another database.
+    """Copy runs into another database, with their experiments, points and all other data.
 
     Args:
-        source: where they are.
-        target: where they go; a run that is there already is completed.
-        where: a filter; None: all.
+        source: the database to copy from.
+        target: the database to copy to; a run that exists there is completed.
+        where: a filter; None: all runs.
         experiment: the id of the experiment whose runs are copied; None: all.
-        by_name: whether an experiment joins the one of its name that is in the target.
-        progress: called with how many runs are done, and of how many.
+        by_name: whether runs join the target's experiment of the same name.
+        progress: called with (runs done, all runs).
+
+    Returns:
+        How many runs were copied.
     """
     query = Query(
         where=where,
@@ -91,10 +93,10 @@ def salvage(
     file: Path,
     progress: Callable[[int, int], None] | None = None,
 ) -> Salvaged:
-    """Copy what can be read of a SQLite database, damaged as it may be, run by run.
+    """Copy what can be read of a damaged SQLite database, run by run.
 
     Raises:
-        NotFound: there is no such file.
+        NotFound: the file does not exist.
     """
     if not file.is_file():
         raise NotFound(f"{file} does not exist")

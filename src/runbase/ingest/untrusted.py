@@ -1,4 +1,4 @@
-"""Reads files that somebody else wrote: YAML without bombs, CSV without limits, paths that stay inside a folder."""
+"""Read untrusted files: YAML with limits on its size, CSV with damaged rows, paths that must stay inside a folder."""
 
 import csv
 from collections.abc import Callable, Iterable, Iterator
@@ -9,24 +9,26 @@ from typing import Any
 from runbase.values import DEEPEST
 
 LARGEST_YAML = 4 * 2**20
-"""Bytes of a YAML file that is read."""
+"""Largest YAML file that is read, in bytes."""
 MOST_VALUES = 100_000
-"""Values of a YAML file, each counted as often as an alias repeats it."""
+"""Largest number of values in a YAML file, each counted as often as an alias repeats it."""
 
 
 def is_inside(path: Path, folder: Path) -> bool:
-    """Whether a path stays in a folder when all symbolic links are followed."""
+    """Return whether a path is inside a folder after all symbolic links are resolved."""
     try:
         return path.resolve().is_relative_to(folder.resolve())
-    except (OSError, RuntimeError, ValueError):  # a loop of links, a NUL
+    except (OSError, RuntimeError, ValueError):  # a cycle of links, a NUL character
         return False
 
 
 def load_yaml(path: Path) -> Any:
-    """The document of a YAML file, read by PyYAML's safe loader.
+    """Load the document of a YAML file with PyYAML's safe loader.
 
-    Raises ValueError for one that is damaged, too large, too deep, or that aliases make too large;
-    ImportError where PyYAML is not installed; OSError.
+    Raises:
+        ValueError: the file is damaged, too large, nested too deep, or too large once its aliases are expanded.
+        ImportError: PyYAML is not installed.
+        OSError: the file cannot be read.
     """
     yaml: Any = import_module("yaml")
     if path.stat().st_size > LARGEST_YAML:
@@ -44,7 +46,7 @@ def load_yaml(path: Path) -> Any:
 def csv_rows(
     lines: Iterable[str], problem: Callable[[str], None], **options: Any
 ) -> Iterator[dict[str, Any]]:
-    """The rows of a CSV table by column; what cannot be read is told, and the next row goes on."""
+    """Yield the rows of a CSV table as column → value; report rows that cannot be read to `problem` and continue."""
     reader = csv.DictReader(lines, **options)
     while True:
         try:
@@ -62,7 +64,7 @@ def _is_collection(value: Any) -> bool:
 
 
 def _count(value: Any, known: dict[int, int], depth: int) -> int:
-    """How many values a document has, with each alias written out; the same object is counted once."""
+    """Count the values of a document with each alias expanded; each object is visited once."""
     if not _is_collection(value):
         return 1
     found = known.get(id(value))

@@ -1,7 +1,7 @@
-"""Walks a tree of run folders: which there are, and whether they changed since the last scan.
+"""Find run folders in a directory tree, and whether they changed since the last scan.
 
-A folder's stamp is JSON: ``[FOLDER, [NAME, SIZE, CHANGED], …]``, the times of modification in nanoseconds. FOLDER is 0 where
-the folder was changed just before it was looked at, so that a later change might have the same time.
+A folder's stamp is JSON: ``[FOLDER, [NAME, SIZE, CHANGED], …]``, the modification times in nanoseconds. FOLDER is 0 if the
+folder was changed just before it was read, so that a later change might have the same time.
 """
 
 import os
@@ -21,21 +21,21 @@ from runbase.values import plain_text
 _LONGEST_PATH = 2000
 """Bytes of a folder's path that fit into an index of the database."""
 _DEEP = 24
-"""Folders within folders: a link that leads back would never end otherwise."""
+"""Levels of nested folders. The limit ends a walk through links that form a cycle."""
 _UNSETTLED = 2_000_000_000
-"""Nanoseconds after a folder's change within which another one may have the same time of modification."""
+"""Nanoseconds after a folder's change within which another change may have the same modification time."""
 
 encode, decode = msgspec.json.Encoder().encode, msgspec.json.Decoder().decode
 
 
 @cache
 def _flat() -> dict[str, Format]:
-    """Formats of which no run lies within another one's folder, by name."""
+    """Return the formats whose run folders do not contain other run folders, by name."""
     return {one.NAME: one for one in folder_formats() if not getattr(one, "NESTED", False)}
 
 
 class Found(Struct, frozen=True):
-    """A folder of a format, and the files in it that tell of the run."""
+    """A folder of a format, and the files in it that describe the run."""
 
     path: str
     format: Format
@@ -46,13 +46,13 @@ class Found(Struct, frozen=True):
 def walk(
     root: str, problems: list[str], known: Mapping[str, Scanned], depth: int = _DEEP
 ) -> Iterator[Found]:
-    """Every run folder at and below a folder, by path, without going into those that are one.
+    """Yield every run folder at and below a folder, by path, without descending into run folders.
 
     Args:
         root: the folder.
-        problems: where it names what cannot be read, and why.
-        known: folders of earlier scans, by path: one that has not changed is not listed again.
-        depth: how many levels to go down.
+        problems: a list to which what cannot be read is added, with reasons.
+        known: folders of earlier scans, by path: those that have not changed are not listed again.
+        depth: how many levels to descend.
     """
     if len(os.fsencode(root)) > _LONGEST_PATH:
         problems.append(f"{plain_text(root[:100])}…: its path has more than {_LONGEST_PATH} bytes")
@@ -85,22 +85,22 @@ def walk(
 
 
 def same(earlier: str, now: str) -> bool:
-    """Whether the files of a folder are as they were."""
+    """Return whether the files of a folder are unchanged."""
     return earlier == now or (bool(earlier) and decode(earlier)[1:] == decode(now)[1:])
 
 
 def is_settled_since(earlier: str, now: str) -> bool:
-    """Whether a folder is as it was, and can be told by its time of modification from now on."""
+    """Return whether a folder is unchanged, and later changes will show in its modification time."""
     return earlier != now and same(earlier, now) and decode(now)[0] > 0
 
 
 def _is_as_before(path: str, stamp: str) -> bool:
-    """Whether nothing was made, removed or changed in a folder, by one look at it and one at each file."""
+    """Return whether nothing in a folder was created, removed or changed, with one call to stat for it and for each file."""
     if not stamp:
         return False
     folder, *files = decode(stamp)
     try:
-        if not folder or os.stat(path).st_mtime_ns != folder:  # noqa: PTH116 - a Path costs more than the look
+        if not folder or os.stat(path).st_mtime_ns != folder:  # noqa: PTH116 - creating a Path costs more than the call to stat
             return False
         for name, size, changed in files:
             found = os.stat(f"{path}/{name}")  # noqa: PTH116
@@ -112,7 +112,7 @@ def _is_as_before(path: str, stamp: str) -> bool:
 
 
 def _is_file(entry: "os.DirEntry[str]") -> bool:
-    """Whether it is a regular file: a pipe would be waited for without end."""
+    """Return whether an entry is a regular file: opening a pipe would block."""
     try:
         return entry.is_file()
     except OSError:
@@ -120,7 +120,7 @@ def _is_file(entry: "os.DirEntry[str]") -> bool:
 
 
 def _stamp(path: str, entries: "Sequence[os.DirEntry[str]]") -> str | None:
-    """How a folder and its files look; None where a file has gone meanwhile."""
+    """Return the stamp of a folder and its files; None if a file was removed meanwhile."""
     try:
         folder = os.stat(path).st_mtime_ns  # noqa: PTH116
         settled = folder < time.time_ns() - _UNSETTLED
