@@ -32,7 +32,7 @@ def settings() -> str:
     rows = "\n".join(f"| `{n}` | `RUNBASE_{n.upper()}` | {d} |" for n, d in DESCRIPTIONS.items())
     return f"""# Settings
 
-First wins: arguments; environment variables; the nearest `runbase.toml`, or `[tool.runbase]` in
+The first of these that is set counts: arguments; environment variables; the nearest `runbase.toml`, or `[tool.runbase]` in
 `pyproject.toml`, in the working folder or above; the user's own `~/.config/runbase/runbase.toml`;
 defaults. `runbase doctor` prints each setting and where it came from.
 

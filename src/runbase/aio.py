@@ -254,7 +254,7 @@ class AsyncStore:
         return self.sync_store.folder(run)
 
     async def close(self) -> None:
-        """Let go of the database; the store is not used after that."""
+        """Close the connections; the store cannot be used after that."""
         await self.in_thread(self.sync_store.close)
         self._threads.shutdown(wait=False)
 

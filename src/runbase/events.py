@@ -15,7 +15,7 @@ Scalar = int | float
 
 
 class Process(Struct, frozen=True, omit_defaults=True):
-    """Enough about a process to know, later and elsewhere on its host, whether it still lives."""
+    """Enough about a process to know, later and elsewhere on its host, whether it is still alive."""
 
     host: str
     pid: int
@@ -143,13 +143,13 @@ class ArtifactUsed(Event, tag="use", frozen=True, kw_only=True):
 
 
 class ArtifactRemoved(Event, tag="unartifact", frozen=True, kw_only=True):
-    """The bytes of an artifact were let go of, such as those of an older checkpoint."""
+    """The bytes of an artifact were removed, such as those of an older checkpoint."""
 
     path: str
 
 
 class RecordLogged(Event, tag="record", frozen=True, kw_only=True):
-    """Something that is no number: text, a table, a histogram, an image; inline or in a file.
+    """A value that is not a number: text, a table, a histogram, an image; inline or in a file.
 
     Beside a file, `value` may say more about it, such as ``{"caption": "…"}``.
     """
@@ -189,4 +189,4 @@ JournalEvent = (
     | Ended
     | Closed
 )
-"""What stands in a journal as a JSON object; points stand there as short arrays instead."""
+"""The events that a journal contains as JSON objects; points are short arrays instead."""

@@ -24,7 +24,7 @@ class Objective(Struct, frozen=True, kw_only=True):
 
 
 class Link(Struct, frozen=True, kw_only=True):
-    """One run or experiment points to another; `kind` says how."""
+    """A link from one run or experiment to another; `kind` names the relation."""
 
     from_id: str
     kind: str
@@ -116,7 +116,7 @@ class Artifact(Struct, frozen=True, kw_only=True):
     name: str | None = None
     version: int | None = None
     removed_at: datetime | None = None
-    """When its bytes were let go of."""
+    """When its bytes were removed."""
 
 
 class Change(Struct, frozen=True, kw_only=True):
@@ -159,7 +159,7 @@ class Run(Struct, frozen=True, kw_only=True):
     error: dict[str, Any] | None
     exit_code: int | None
     alive: bool = False
-    """Whether it was under way when it was read, and gave a sign of life within three minutes before."""
+    """Whether it was active when it was read, with a heartbeat within the three minutes before."""
     dead_seconds: float = 0.0
     """Of a resumed run: for how long no process of it was there."""
     checkpoint: str | None = None

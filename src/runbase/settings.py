@@ -1,4 +1,4 @@
-"""Where settings come from. First wins: arguments, RUNBASE_* variables, `runbase.toml` or
+"""Settings and their sources, in order of precedence: arguments, RUNBASE_* variables, `runbase.toml` or
 `[tool.runbase]` in `pyproject.toml` (nearest parent), the user's own file, defaults.
 """
 
@@ -23,10 +23,10 @@ DESCRIPTIONS = {
     "store": "database URL, or none: runs write files only",
     "experiment": "experiment of runs that name none",
     "run_name": "name of the next run",
-    "run_id": "run that the next start_run goes on with, or begins under this id",
-    "tags": "tags of every run, with commas",
+    "run_id": "id of the run that the next start_run resumes or creates",
+    "tags": "tags of every run, separated by commas",
     "notes": "notes of every run",
-    "capture": "what to capture: true, false, or parts with commas",
+    "capture": "what to capture: true, false, or parts separated by commas",
     "artifacts": "place that artifacts are uploaded to: a path or URL, such as s3://bucket/runs",
     "mode": "online, offline (files only) or disabled (nothing is kept)",
     "quiet": "do not print the line at a run's start",

@@ -7,7 +7,7 @@ mapped to these where each of them is integrated.
 from enum import StrEnum
 
 SILENCE = 180.0
-"""Seconds without a sign of life after which a run that nobody can look at is taken for dead."""
+"""Seconds without a heartbeat after which a run that cannot be inspected counts as lost."""
 
 
 class Phase(StrEnum):

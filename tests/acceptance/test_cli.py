@@ -43,7 +43,7 @@ def test_runs(cli: Cli, three: list[str]) -> None:
     best = cli("runs", "--sort", 'metrics."val/acc" desc', "-n", "1", "--json")
     assert best[0]["name"] == "third"
     assert "train/loss" in cli("runs", "-c", "lr,train/loss")
-    assert cli("runs", "params.lr > 99") == "No run satisfies that filter.\n"
+    assert cli("runs", "params.lr > 99") == "No run matches that filter.\n"
     assert "did you mean 'digits'" in cli("runs", "-e", "digit", code=1)
     assert "character" in cli("runs", "params.lr <", code=2)
 
@@ -109,7 +109,7 @@ def test_schema(cli: Cli, three: list[str]) -> None:
 
 
 def test_init_and_doctor(cli: Cli, tmp_path: Path) -> None:
-    assert "there is no home yet" in cli("doctor")
+    assert "no home yet" in cli("doctor")
     assert cli("init", "--json")["made"]
     assert (tmp_path / ".runbase" / ".gitignore").exists()
     assert "already" in cli("init")

@@ -32,7 +32,7 @@ def test_compare(cli: Cli, three: list[str]) -> None:
     assert found["differing"] == ["lr"]
     assert found["best"]["val/acc"] == [1]
     assert found["best"]["train/loss"] == [0, 1]
-    assert "there is no run or experiment fourth" in cli("compare", "first", "fourth", code=1)
+    assert "run or experiment not found: fourth" in cli("compare", "first", "fourth", code=1)
     assert "opt" in cli("compare", "first", "second", "--all")
 
 
@@ -44,7 +44,7 @@ def test_best(cli: Cli, three: list[str]) -> None:
     assert "third" in cli("best", "-m", "val/acc")
     path = Path(cli("best", "-m", "val/acc", "--checkpoint").strip())
     assert path.read_bytes() == b"12345"
-    assert "name a metric" in cli("best", "digits", code=2)
+    assert "no metric; pass one" in cli("best", "digits", code=2)
     assert "exclude" in cli("best", "--min", "--max", "-m", "x", code=2)
 
 
@@ -98,7 +98,7 @@ def test_the_bin(cli: Cli, three: list[str], home: Path) -> None:
     assert "0 runs" in cli("gc")
     assert "Would delete 1 runs, 1 experiments" in cli("gc", "--older-than", "0s", "--dry-run")
     assert cli("gc", "--older-than", "0s", "--json")["experiments"] == 1
-    assert "no span of time" in cli("gc", "--older-than", "soon", code=2)
+    assert "is not a duration" in cli("gc", "--older-than", "soon", code=2)
     assert [r["name"] for r in cli("runs", "--json")] == ["second"]
 
 

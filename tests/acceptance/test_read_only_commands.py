@@ -92,7 +92,7 @@ def test_what_fails_to_come_in_makes_no_store(cli: Cli, tmp_path: Path, postgres
     ):
         more = [] if arguments[0] == "copy" else ["--store", "deep/new.db"]
         message = cli(*arguments, *more, code=2 if {"--map", "rubbish.bin"} & {*arguments} else 1)
-        assert message.startswith(("runbase:", "Making a new store"))
+        assert message.startswith(("runbase:", "Creating a new store"))
         assert everything(tmp_path) == before
     cli("import", "bad.csv", "--map", "nosuch=step", "--store", postgres, code=2)
     server, _, schema = postgres.partition("schema=")
@@ -105,7 +105,7 @@ def test_what_makes_a_store_says_so(tmp_path: Path) -> None:
     (tmp_path / "good.csv").write_text("run,loss\na,1\n")
     command = [sys.executable, "-m", "runbase", "import", "good.csv", "--store", "deep/new.db"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "Making a new store: sqlite:///" in done.stderr
+    assert "Creating a new store: sqlite:///" in done.stderr
     assert (tmp_path / "deep" / "new.db").exists()
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stderr == ""

@@ -72,7 +72,7 @@ def test_rows(under_way: Any, cli: Cli, home: Path) -> None:
 
 def test_nothing_is_under_way(cli: Cli, home: Path) -> None:
     runbase.start_run("e", home=home, capture=False).finish()
-    assert "No run is under way" in cli("top", "--once")
+    assert "No active runs" in cli("top", "--once")
 
 
 def test_what_did_not_change_is_not_read_again(
@@ -132,7 +132,7 @@ def test_the_keys(under_way: Any, home: Path) -> None:
                 await pilot.press("slash")
                 app.query_one("#ask", Input).value = "params.max_steps >"
                 await pilot.press("enter")
-                await until(lambda: "max_steps" in app._said, "what is wrong with the filter")
+                await until(lambda: "max_steps" in app._error, "what is wrong with the filter")
                 assert names() == ["steps"], "what was seen stays"
                 await pilot.press("slash")
                 app.query_one("#ask", Input).value = ""

@@ -125,7 +125,7 @@ def test_a_limit_of_memory(store: runbase.Store, experiment: Experiment) -> None
     run = store.run(trial.id)
     assert run.status is Status.OUT_OF_MEMORY
     assert run.error is not None
-    assert "more than 209,715,200" in run.error["message"]
+    assert "more than the limit of 209,715,200" in run.error["message"]
 
 
 def test_a_command_that_uses_runbase(store: runbase.Store, experiment: Experiment) -> None:
@@ -154,7 +154,7 @@ def test_a_signal_gives_the_trial_back(
     process.send_signal(sign)
     out, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + sign
-    assert "given back" in out
+    assert "released" in out
     with pytest.raises(ProcessLookupError):
         os.kill(int(mark.read_text()), 0)
     store.sync()
@@ -208,8 +208,8 @@ def test_what_a_queue_shows(store: runbase.Store, experiment: Experiment) -> Non
 
 def test_bad_input(store: runbase.Store, experiment: Experiment) -> None:
     for arguments, what in [
-        (["--time-limit", "soon", "--", "true"], "'soon' is no time"),
-        (["--memory-limit", "lots", "--", "true"], "'lots' is no size"),
+        (["--time-limit", "soon", "--", "true"], "'soon' is not a duration"),
+        (["--memory-limit", "lots", "--", "true"], "'lots' is not a size"),
     ]:
         done = subprocess.run(worker(*arguments), capture_output=True, text=True, check=False)
         assert done.returncode == 2

@@ -222,7 +222,7 @@ def test_old_runs_by_a_filter(home: Path) -> None:
     assert json.loads(out)["packed"] == 2
     command(home, "gc", "tags.keep is null", code=2)  # it asks, and nobody is there
     command(home, "gc", "--journals", "soon", code=2)
-    with runbase.open("sqlite://") as store, pytest.raises(UsageError, match="without"):
+    with runbase.open("sqlite://") as store, pytest.raises(UsageError, match="has no home"):
         store.gc(files=True)
 
 
@@ -238,9 +238,9 @@ def test_a_rebuild_takes_over_what_no_folder_holds(home: Path, tmp_path: Path) -
     command(home, "rm", runs[1].id)
     before = (home / "runbase.db").stat().st_ino
     plan = command(home, "sync", "--rebuild", "--dry-run")
-    assert f"Would set {home}/runbase.db aside" in plan
-    assert "Would take in 3 journals" in plan
-    assert "Would take in 0 journals" in command(home, "sync", "--dry-run")
+    assert f"Would rename {home}/runbase.db" in plan
+    assert "Would ingest 3 journals" in plan
+    assert "Would ingest 0 journals" in command(home, "sync", "--dry-run")
     assert (home / "runbase.db").stat().st_ino == before
     out = command(home, "sync", "--rebuild")
     assert "of 4 runs, 1 of them in no folder" in out
@@ -274,8 +274,8 @@ def test_doctor_repairs(home: Path) -> None:
     age(stale)
     assert "damaged" in command(home, "doctor", code=1)
     plan = command(home, "doctor", "--fix", "--dry-run", code=1)
-    assert "would make sqlite:///" in plan
-    assert "would remove 1 leftovers" in plan
+    assert "would rebuild sqlite:///" in plan
+    assert "would remove 1 partial files" in plan
     assert database.read_bytes() == raw
     told = json.loads(command(home, "doctor", "--fix", "--json"))
     assert told["problems"] == []

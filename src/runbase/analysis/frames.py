@@ -193,7 +193,7 @@ def _laid_out(frame: Any, layout: Layout, axis: Axis) -> dict[str, Any]:
 
 def _grid(axis: Any, outer: Any, inner: Any, values: Any, width: int) -> tuple[Any, Any, Any]:
     """Values in a grid: a row for each place of the axis (within each `outer`), a column an `inner`
-    (of which there are `width`).
+    (there are `width` of them).
 
     Gives the rows' places, their outers, and the grid, NaN where there is nothing. Of several values
     at one place the last is taken.

@@ -1,1 +1,1 @@
-"""Files of runs: copied into the run's folder, uploaded, and read from folders that are known."""
+"""Files of runs: copied into the run's folder, uploaded, and read from known folders."""

@@ -1,4 +1,4 @@
-"""Files of a run's folder: copied in whole, hashed on the way, confined to the folder."""
+"""Files in a run's folder: copy them completely, compute their hashes, and confine them to the folder."""
 
 import hashlib
 import mimetypes
@@ -15,7 +15,7 @@ _CHUNK = 2**20
 
 
 class Copied(Struct, frozen=True):
-    """A file that was copied: its name within the run, size in bytes, SHA-256 and MIME type."""
+    """A copied file: its name within the run, size in bytes, SHA-256 and MIME type."""
 
     path: str
     size: int
@@ -24,9 +24,13 @@ class Copied(Struct, frozen=True):
 
 
 def safe_name(name: str) -> str:
-    """A relative path that stays where it is put; InvalidValue for one that would not."""
+    """Return a name as a relative path that stays inside its folder.
+
+    Raises:
+        InvalidValue: the path would leave the folder.
+    """
     plain = plain_text(name.replace("\\", "/"))
-    # What is not valid UTF-8 becomes escapes, in the manner of URLs: a backslash would be a slash.
+    # Invalid UTF-8 is percent-encoded as in URLs: a backslash would be treated as a slash.
     path = PurePosixPath(plain.replace("\\udc", "%").replace("\\", "%"))
     if path.is_absolute() or ".." in path.parts or not path.parts:
         raise InvalidValue(
@@ -36,7 +40,7 @@ def safe_name(name: str) -> str:
 
 
 def sources(path: Path, name: str) -> Iterator[tuple[Path, str]]:
-    """The files that a path stands for, each with its name within the run."""
+    """Yield the files of a path (a file or a folder), each with its name within the run."""
     if path.is_dir():
         for file in sorted(path.rglob("*")):
             if file.is_file():
@@ -50,7 +54,7 @@ def sources(path: Path, name: str) -> Iterator[tuple[Path, str]]:
 
 
 def copy(source: Path, target_folder: Path, name: str) -> Copied:
-    """Copy a file to `target_folder/name`, whole or not at all."""
+    """Copy a file to `target_folder/name`, completely or not at all."""
     name = safe_name(name)
     target = target_folder / name
     digest, size = hashlib.sha256(), 0
@@ -67,11 +71,11 @@ def copy(source: Path, target_folder: Path, name: str) -> Copied:
 
 
 def describe(path: Path) -> tuple[int, str, str | None]:
-    """Size in bytes, SHA-256 and MIME type of a file."""
+    """Return the size in bytes, the SHA-256 and the MIME type of a file."""
     return path.stat().st_size, digest(path), mimetypes.guess_type(path.name)[0]
 
 
 def digest(path: Path) -> str:
-    """The SHA-256 of a file, read in pieces."""
+    """Return the SHA-256 of a file, which is read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

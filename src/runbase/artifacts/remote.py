@@ -1,6 +1,6 @@
-"""Where artifacts may live besides the run's folder: any place that fsspec can reach by a URL.
+"""Locations of artifacts besides the run's folder: any URL that fsspec supports.
 
-fsspec is the field's own: s3, gs, az, sftp and forty more by way of packages that it names.
+fsspec supports s3, gs, az, sftp and forty more through further packages, which its errors name.
 """
 
 from pathlib import Path
@@ -11,26 +11,26 @@ from runbase.settings import cache_folder
 
 
 def store_file(path: Path, url: str) -> None:
-    """Put a file at a URL; it is there whole, or the call fails."""
+    """Copy a file to a URL, completely or with an error."""
     system, place = _system(url)
     system.makedirs(system._parent(place), exist_ok=True)
     system.put_file(str(path), place)
     there = system.size(place)
     if there != path.stat().st_size:
-        raise StoreError(f"{url} has {there} bytes of {path.stat().st_size}")
+        raise StoreError(f"{url} has {there} bytes instead of {path.stat().st_size}")
 
 
 def fetch(place: str, path: Path) -> None:
-    """Get a file from a path or a URL."""
+    """Copy a file from a path or a URL."""
     system, inner = _system(place)
     try:
         system.get_file(inner, str(path))
     except FileNotFoundError as error:
-        raise StoreError(f"{place} is gone") from error
+        raise StoreError(f"{place} does not exist any more") from error
 
 
 def remove(url: str) -> None:
-    """Delete a file at a URL; one that is gone does not matter."""
+    """Delete the file at a URL; a file that does not exist is ignored."""
     system, place = _system(url)
     try:
         system.rm_file(place)
@@ -39,7 +39,7 @@ def remove(url: str) -> None:
 
 
 def cached(sha256: str | None, name: str) -> Path:
-    """Where a file with such bytes is kept on this machine, once it was fetched."""
+    """Return the path in this machine's cache for a file with this hash."""
     key = sha256 or "unchecked"
     return cache_folder() / "artifacts" / key[:2] / key / Path(name).name
 
@@ -49,11 +49,11 @@ def _system(url: str) -> tuple[Any, str]:
         from fsspec.core import url_to_fs  # pyright: ignore[reportUnknownVariableType]
     except ImportError as error:
         raise UsageError(
-            f"{url} is reached by way of fsspec: pip install 'runbase[artifacts]'"
+            f"{url} needs fsspec: pip install 'runbase[artifacts]'"
         ) from error
     try:
         found = cast("tuple[Any, str]", url_to_fs(url))
-    except ImportError as error:  # it names the package that is missing, such as s3fs
+    except ImportError as error:  # the error names the missing package, such as s3fs
         raise UsageError(f"{url} cannot be reached: {error}") from error
     except ValueError as error:
         raise UsageError(f"{url} is not a location that fsspec supports: {error}") from error

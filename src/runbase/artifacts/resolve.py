@@ -1,6 +1,6 @@
-"""Where the bytes of artifacts are, and how they get to this machine.
+"""Locate the content of artifacts, and copy it to this machine.
 
-Functions of a storage and a home; a run and a store use the same.
+The functions take a storage and a home; the classes for runs and stores both use them.
 """
 
 import os
@@ -18,7 +18,7 @@ from runbase.settings import load
 from runbase.storage.protocol import Storage
 
 ArtifactLike = Artifact | str
-"""A record of one; ``name`` for the newest version, ``name:v3`` for that one; ``RUN/path``."""
+"""A record; ``name`` for the newest version, ``name:v3`` for that version; ``RUN/path``."""
 
 
 def find(storage: Storage, what: ArtifactLike, experiment: str | None = None) -> Artifact:
@@ -30,14 +30,14 @@ def find(storage: Storage, what: ArtifactLike, experiment: str | None = None) ->
         experiment: the id of the experiment that names are looked up in; None: all.
 
     Raises:
-        NotFound: there is none.
+        NotFound: no artifact matches.
         UsageError: the name is empty.
     """
     if isinstance(what, Artifact):
         return what
     named = re.fullmatch(r"(.+?)(?::(?:v?(\d+)|latest))?", what, re.DOTALL)
     if named is None:
-        raise UsageError("an artifact is named by its name, name:v3, or RUN/path, not by nothing")
+        raise UsageError("the name of an artifact is empty; use its name, name:v3, or RUN/path")
     try:
         versions = storage.artifact_versions(named[1], experiment)
     except NotFound:
@@ -55,11 +55,13 @@ def find(storage: Storage, what: ArtifactLike, experiment: str | None = None) ->
 
 
 def locate(storage: Storage, home: Path | None, artifact: Artifact) -> str:
-    """Where its bytes are: a path on this machine if they are here, else a URL.
+    """Return where the content of an artifact is: a path if it is on this machine, else a URL.
 
-    A path lies in the run's folder, below the setting `artifacts`, or in a folder that was imported
-    or scanned: a record that somebody else wrote cannot point at other files. Raises NotFound where
-    the bytes were removed, are in a folder of another machine, or outside of all of these.
+    A path must be in the run's folder, below the setting `artifacts`, or in a folder that was imported or scanned, so that a
+    record from another system cannot refer to other files.
+
+    Raises:
+        NotFound: the content was removed, is in a folder of another machine, or is outside all of these folders.
     """
     found = artifact
     if found.removed_at is not None:
@@ -78,17 +80,17 @@ def locate(storage: Storage, home: Path | None, artifact: Artifact) -> str:
         if _may_read(storage, home, path, run):
             return str(path)
         raise NotFound(
-            f"{found.path!r} of run {run.name} is said to be {path}, which lies outside of the home and "
+            f"{found.path!r} of run {run.name} is recorded at {path}, which is outside of the home and "
             "of every folder that was imported or scanned; set `artifacts` to a folder above it to allow it"
         )
     raise NotFound(
         f"{found.path!r} of run {run.name} is not on this machine: it is in {run.folder} of the home "
-        f"on {run.host or 'another host'}; set `artifacts` to a URL that all can reach"
+        f"on {run.host or 'another host'}; set `artifacts` to a URL that all hosts can reach"
     )
 
 
 def _may_read(storage: Storage, home: Path | None, path: Path, run: Run) -> bool:
-    """Whether a file that a record names lies where files of runs do."""
+    """Return whether the file of a record is in a folder that may contain files of runs."""
     places = [*storage.artifact_roots()]
     if home is not None:
         places.append(str(home))
@@ -96,7 +98,7 @@ def _may_read(storage: Storage, home: Path | None, path: Path, run: Run) -> bool
         places.append(str(Path(setting).expanduser().absolute()))
     if any(is_inside(path, Path(root)) for root in places):
         return True
-    # Our own uploads, and MLflow's files, are in a folder that has the run's id as its name.
+    # runbase's own uploads, and MLflow's files, are in a folder that has the run's id as its name.
     return run.id in path.resolve().parts
 
 
@@ -106,10 +108,13 @@ def download(
     artifact: Artifact,
     to: "str | os.PathLike[str] | None" = None,
 ) -> Path:
-    """Its bytes as a file (or a folder of files) on this machine, checked against their SHA-256.
+    """Return the content of an artifact as a file (or folder) on this machine, checked against its SHA-256.
 
-    Without `to`, files that are here are given as they are, and others kept in the user's cache.
-    Raises NotFound, and StoreError where the bytes are not those that were logged.
+    Without `to`, a local file is returned where it is, and others are kept in the user's cache.
+
+    Raises:
+        NotFound: the content is not available.
+        StoreError: the content is not the one that was logged.
     """
     found = artifact
     if found.path.endswith("/"):
@@ -132,7 +137,7 @@ def download(
 def _download_folder(
     storage: Storage, home: Path | None, found: Artifact, to: "str | os.PathLike[str] | None"
 ) -> Path:
-    """Every file of a folder that was logged as one."""
+    """Download every file of an artifact that was logged as a folder."""
     target = remote.cached(found.sha256, found.path) if to is None else Path(to)
     for part in storage.artifacts(found.run_id):
         inner = part.path.removeprefix(found.path)
@@ -158,7 +163,7 @@ def _by_path(storage: Storage, what: str) -> Artifact | None:
 
 
 def _local_path(uri: str) -> Path | None:
-    """The path that a URI names on this machine; None for one of another place."""
+    """Return the local path of a URI; None if it is not on this machine."""
     scheme, separator, rest = uri.rpartition("::")[2].partition("://")
     if not separator:
         return Path(uri)

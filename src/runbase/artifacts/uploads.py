@@ -1,8 +1,8 @@
-"""Artifacts on their way to the place that the setting `artifacts` names.
+"""Upload artifacts to the location in the setting `artifacts`.
 
-A file is in the run's folder first, and logged; a ticket in `uploads/` says where it is to go. A thread
-takes the tickets one by one; what a killed process left is taken up by `runbase sync`. Nothing waits
-for it but the end of the run, and that no longer than `finish_timeout`.
+A file is first copied to the run's folder and logged; a ticket in `uploads/` records its destination. A thread processes the
+tickets one by one. `runbase sync` processes those of killed processes. Only the end of the run waits for uploads, at most
+`finish_timeout`.
 """
 
 import os
@@ -26,11 +26,11 @@ from runbase.journal import VERSION, JournalWriter, files, opened
 
 FOLDER = "uploads"
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
-"""Seconds between tries while the place cannot be reached."""
+"""Seconds between attempts while the location cannot be reached."""
 
 
 class Ticket(Struct, frozen=True, kw_only=True):
-    """One file to be put at a URL, or (`remove`) to be deleted there."""
+    """One file to be copied to a URL or, with `remove`, deleted there."""
 
     artifact: ArtifactLogged
     url: str
@@ -38,9 +38,9 @@ class Ticket(Struct, frozen=True, kw_only=True):
 
 
 class Uploader:
-    """Carries a run's files to their place, in a thread that lives as long as there is work.
+    """Uploads a run's files, in a thread that exists while there are tickets.
 
-    `logged` tells the journal where a file is now.
+    `logged` writes the new location of a file to the journal.
     """
 
     def __init__(self, folder: Path, root: str, logged: Callable[[ArtifactLogged], None]) -> None:
@@ -55,11 +55,11 @@ class Uploader:
         self._pid = os.getpid()
 
     def add(self, artifact: ArtifactLogged) -> None:
-        """A file that was logged, to be uploaded."""
+        """Add a logged file to be uploaded."""
         self._drop(Ticket(artifact=artifact, url=f"{self._root}/{artifact.path}"))
 
     def remove(self, artifact: ArtifactLogged) -> None:
-        """A file that was let go of: not to be uploaded any more, or to be deleted there."""
+        """Add a file that was removed: it is not uploaded any more, or deleted at its location."""
         for path in tickets(self._folder):
             ticket = _read(path)
             if ticket is not None and ticket.artifact.path == artifact.path:
@@ -67,7 +67,7 @@ class Uploader:
         self._drop(Ticket(artifact=artifact, url=f"{self._root}/{artifact.path}", remove=True))
 
     def wait(self, seconds: float) -> int:
-        """Wait until all is there, at most so long; how many files are not. No more are taken after."""
+        """Wait until all files are uploaded, at most so many seconds; returns how many are not. No tickets are accepted after."""
         deadline = time.monotonic() + seconds
         with self._changed:
             while self._busy and (left := deadline - time.monotonic()) > 0:
@@ -80,7 +80,7 @@ class Uploader:
         with atomic_write(path) as partial:
             partial.write_bytes(msgspec.json.encode(ticket))
         if self._pid != os.getpid():
-            return  # a fork's child leaves it to its parent, or to the next sync
+            return  # a forked child leaves the rest to its parent, or to the next sync
         with self._guard:
             if not self._busy:
                 self._busy = True
@@ -98,7 +98,7 @@ class Uploader:
             try:
                 carry(self._folder, waiting[0], self._logged)
                 pause = FIRST_PAUSE
-            except Exception as error:  # the last fence between a network's faults and training
+            except Exception as error:  # no error of a network may reach the training
                 self._warn_once(error)
                 time.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
@@ -115,7 +115,7 @@ class Uploader:
 
 
 def carry(folder: Path, path: Path, logged: Callable[[ArtifactLogged], None]) -> None:
-    """Do what a ticket says, and tear it up. Done twice, it does no harm."""
+    """Process a ticket, and delete it. Processing it twice is safe."""
     ticket = _read(path)
     if ticket is None:
         path.unlink(missing_ok=True)
@@ -125,7 +125,7 @@ def carry(folder: Path, path: Path, logged: Callable[[ArtifactLogged], None]) ->
         remote.remove(ticket.url)
     elif file.exists():
         remote.store_file(file, ticket.url)
-        if not path.exists():  # it was let go of meanwhile
+        if not path.exists():  # it was removed meanwhile
             remote.remove(ticket.url)
             return
         logged(msgspec.structs.replace(ticket.artifact, uri=ticket.url))
@@ -133,14 +133,14 @@ def carry(folder: Path, path: Path, logged: Callable[[ArtifactLogged], None]) ->
 
 
 def tickets(folder: Path) -> list[Path]:
-    """A run's tickets, oldest first."""
+    """Return a run's tickets, oldest first."""
     return sorted((folder / FOLDER).glob("*.json"))
 
 
 def take_up(
     home: Path, progress: Callable[[int, int], None] | None = None
 ) -> tuple[int, list[str]]:
-    """Upload what processes that are gone left to upload; how many files, and what stands in the way."""
+    """Upload files that terminated processes left; returns how many were uploaded, and the problems."""
     waiting = [
         (folder, path)
         for folder in run_folders(home)
@@ -160,7 +160,7 @@ def take_up(
 
 
 def _carry_for_another(folder: Path, path: Path) -> None:
-    """With a journal of this process's own in the other's folder."""
+    """Process a ticket in another run's folder, with a journal of this process."""
     journal: JournalWriter | None = None
 
     def first_line() -> Opened:

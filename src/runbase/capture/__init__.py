@@ -1,4 +1,4 @@
-"""Facts about where a run comes from and what it runs on. Each part may fail alone, and quietly."""
+"""Facts about a run's code and machine. A part that fails does not affect the others or the run."""
 
 from runbase.capture.facts import PARTS, capture
 

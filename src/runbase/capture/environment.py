@@ -1,4 +1,4 @@
-"""The command line and the environment, without what looks like a secret."""
+"""The command line and the environment, with secrets removed."""
 
 import re
 import sys
@@ -10,7 +10,7 @@ from runbase.secrets import mask_argv
 
 
 def command(argv: Sequence[str] | None = None) -> dict[str, Any]:
-    """Script, working folder, command line, and its options parsed; secrets replaced by stars."""
+    """Return script, working folder, command line and its parsed options; secrets are replaced by stars."""
     argv = list(sys.orig_argv if argv is None else argv)
     program = sys.argv if argv == sys.orig_argv else argv
     found: dict[str, Any] = {"argv": mask_argv(argv), "cwd": _working_folder()}
@@ -24,7 +24,7 @@ def command(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 def parse(arguments: Sequence[str]) -> dict[str, Any]:
-    """Options of a command line as key → value: `--a 1`, `--a=1`, `-a`, `a=1`; numbers as numbers."""
+    """Parse the options of a command line to key → value: `--a 1`, `--a=1`, `-a`, `a=1`; numbers become numbers."""
     options: dict[str, Any] = {}
     rest: list[str] = []
     waiting: str | None = None
@@ -57,5 +57,5 @@ def _typed(text: str) -> Any:
 def _working_folder() -> str | None:
     try:
         return str(Path.cwd())
-    except OSError:  # it was deleted under us
+    except OSError:  # the working folder was deleted
         return None

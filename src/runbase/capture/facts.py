@@ -1,4 +1,4 @@
-"""The parts of capture, each on its own switch.
+"""The parts of capture, each of which can be switched on or off.
 
 | part       | what it records                                                        |
 | ---------- | ---------------------------------------------------------------------- |
@@ -9,7 +9,7 @@
 | `slurm`    | job, array, step and node; array jobs are tagged `sweep:<id>`          |
 | `env`      | environment variables of an allow-list, without secrets                |
 | `output`   | standard output and error, as `output.log`                             |
-| `sampling` | CPU, memory, disk, network and GPU figures as telemetry (off unless named) |
+| `sampling` | CPU, memory, disk, network and GPU telemetry (off unless requested)    |
 """
 
 from collections.abc import Iterable
@@ -25,7 +25,11 @@ USUAL = tuple(part for part in PARTS if part != "sampling")
 
 
 def parts(capture: bool | Iterable[str]) -> tuple[str, ...]:
-    """The parts that a `capture=` argument names; UsageError for one that does not exist."""
+    """Return the parts that a `capture=` argument names.
+
+    Raises:
+        UsageError: a part does not exist.
+    """
     if isinstance(capture, bool):
         return USUAL if capture else ()
     names = (capture,) if isinstance(capture, str) else tuple(capture)
@@ -36,7 +40,7 @@ def parts(capture: bool | Iterable[str]) -> tuple[str, ...]:
 
 
 def quick(wanted: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """What can be told at once: command line, environment, Slurm."""
+    """Return facts that are available at once: command line, environment, Slurm."""
     names = set(wanted)
     facts: dict[str, dict[str, Any]] = {}
     if "command" in names:
@@ -49,7 +53,7 @@ def quick(wanted: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 
 def capture(wanted: Iterable[str], script_folder: Path, folder: Path) -> dict[str, dict[str, Any]]:
-    """What takes a while: the repository, packages, hardware. Writes the diff into `folder`."""
+    """Return facts that take time: repository, packages, hardware. Writes the diff into `folder`."""
     names = set(wanted)
     facts: dict[str, dict[str, Any]] = {}
     if "git" in names and (repository := git.repository(script_folder)):

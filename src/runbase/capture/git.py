@@ -1,4 +1,4 @@
-"""The repository that the code comes from, as the `git` program tells it."""
+"""Facts about the repository of the code, from the `git` program."""
 
 import os
 import re
@@ -9,14 +9,14 @@ from typing import Any
 from runbase.secrets import mask_diff, mask_text
 
 LARGEST_DIFF = 2**20
-"""Bytes of a diff that are kept (1 MiB)."""
+"""Largest part of a diff that is kept (1 MiB), in bytes."""
 
 _TIMEOUT = 10.0
 _CREDENTIALS = re.compile(r"(?<=://)[^/@]+@")
 
 
 def repository(folder: Path) -> dict[str, Any] | None:
-    """Root, commit, branch, remote, dirty flag and diff; None outside a repository or without git."""
+    """Return root, commit, branch, remote, dirty flag and diff; None outside a repository or without git."""
     head = _git(folder, "rev-parse", "--show-toplevel", "HEAD", "--abbrev-ref", "HEAD")
     if head is None:
         return _empty_repository(folder)
@@ -44,7 +44,7 @@ def _empty_repository(folder: Path) -> dict[str, Any] | None:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    # No optional locks: a run must not hinder the user's own git in that folder.
+    # No optional locks: a run must not block the user's own git commands in that folder.
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     try:
         done = subprocess.run(

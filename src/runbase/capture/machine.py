@@ -1,4 +1,4 @@
-"""What a run runs on: system, CPU, memory, GPUs, Python and its packages."""
+"""Facts about a run's machine: system, CPU, memory, GPUs, Python and its packages."""
 
 import importlib
 import os
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def hardware() -> dict[str, Any]:
-    """System, processor, how many CPUs this process may use, memory in bytes, GPUs."""
+    """Return system, processor, the number of CPUs that this process may use, memory in bytes, GPUs."""
     found: dict[str, Any] = {
         "platform": platform.platform(),
         "machine": platform.machine(),
@@ -27,7 +27,7 @@ def hardware() -> dict[str, Any]:
 
 
 def python() -> dict[str, Any]:
-    """Python's version and place, and every installed package with its version."""
+    """Return the version and path of Python, and every installed package with its version."""
     return {
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),
@@ -38,8 +38,8 @@ def python() -> dict[str, Any]:
 
 @cache
 def packages() -> dict[str, str]:
-    """Name → version of the installed distributions."""
-    from importlib import metadata  # takes a tenth of what this program takes to start
+    """Return name → version of the installed distributions."""
+    from importlib import metadata  # importing it takes a tenth of this program's start-up time
 
     found: dict[str, str] = {}
     for distribution in metadata.distributions():
@@ -75,10 +75,12 @@ def _gpus() -> list[dict[str, Any]]:
     if not Path("/proc/driver/nvidia").exists():
         return []
     try:
-        pynvml: Any = importlib.import_module("pynvml")  # of nvidia-ml-py, where installed
+        pynvml: Any = importlib.import_module(
+            "pynvml"
+        )  # from the package nvidia-ml-py, if installed
 
         pynvml.nvmlInit()
-    except Exception:  # whatever a driver's binding raises, it is no reason to stop a run
+    except Exception:  # errors of a driver's binding must not stop a run
         return []
     gpus: list[dict[str, Any]] = []
     for index in range(pynvml.nvmlDeviceGetCount()):

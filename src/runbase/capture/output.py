@@ -1,8 +1,8 @@
-"""Standard output and error into `output.log`, at the level of file descriptors, by `tee`.
+"""Copy standard output and error to `output.log` with `tee`, at the level of file descriptors.
 
-A process of its own copies: it holds no lock of the interpreter, it sees what child processes and C
-libraries write, and it writes on when the run is killed. Where the output is a terminal it stays
-one (a pseudo-terminal), so colours and progress bars stay as they are.
+A separate process copies the output: it does not hold the interpreter lock, it receives what child processes and C libraries
+write, and it continues if the run is killed. If the output is a terminal, it stays one (a pseudo-terminal), so that colours
+and progress bars work as before.
 """
 
 import os
@@ -29,7 +29,11 @@ class OutputCapture:
         self._pid = os.getpid()
 
     def start(self) -> None:
-        """Begin; on failure everything is as before and OSError tells why."""
+        """Start copying.
+
+        Raises:
+            OSError: the output cannot be copied; nothing was changed.
+        """
         try:
             for fd in (1, 2):
                 self._divert(fd)
@@ -38,7 +42,7 @@ class OutputCapture:
             raise
 
     def stop(self) -> None:
-        """End; waits a moment for what was written last."""
+        """Stop copying; waits a moment for the last output."""
         if self._pid != os.getpid():
             return
         _flush()
@@ -47,11 +51,11 @@ class OutputCapture:
             os.close(saved)
         self._saved.clear()
         for copier in self._copiers:
-            # A child of ours may still hold the other end, and then the copier goes on for it.
+            # A child process may still have the other end open; the copier then continues for it.
             with suppress(subprocess.TimeoutExpired):
                 copier.wait(timeout=2)
         self._copiers.clear()
-        with suppress(OSError):  # such as of a folder that is gone
+        with suppress(OSError):  # for example, the folder was removed
             mask_file(self._path)
 
     def _divert(self, fd: int) -> None:
@@ -64,7 +68,7 @@ class OutputCapture:
                 stdin=reader,
                 stdout=saved,
                 stderr=subprocess.DEVNULL,
-                start_new_session=True,  # signals to the terminal's group are not for it
+                start_new_session=True,  # it must not receive signals to the terminal's process group
             )
         except BaseException:
             os.close(writer)
@@ -80,7 +84,7 @@ class OutputCapture:
 
 
 def start(path: Path) -> OutputCapture | None:
-    """Capture into `path`; None where another run of this process does so, or it cannot be done."""
+    """Start copying to `path`; None if another run of this process does so, or it is not possible."""
     global _active
     if _active is not None or shutil.which("tee") is None or not Path("/bin/sh").exists():
         return None
@@ -94,7 +98,7 @@ def start(path: Path) -> OutputCapture | None:
 
 
 def stop(capture: OutputCapture) -> None:
-    """End a capture."""
+    """Stop copying."""
     global _active
     capture.stop()
     if _active is capture:
@@ -102,14 +106,14 @@ def stop(capture: OutputCapture) -> None:
 
 
 def _terminal_like(fd: int) -> tuple[int, int]:
-    """Both ends of a pseudo-terminal that looks like the terminal at `fd` and changes no byte."""
+    """Return both ends of a pseudo-terminal with the settings of the terminal at `fd` that changes no byte."""
     import fcntl
     import termios
 
     reader, writer = os.openpty()
     with suppress(termios.error, OSError):
         attributes: list[Any] = termios.tcgetattr(fd)
-        attributes[1] &= ~termios.OPOST  # the real terminal turns \n into \r\n, once is enough
+        attributes[1] &= ~termios.OPOST  # the real terminal converts \n to \r\n; once is enough
         attributes[3] &= ~termios.ECHO
         termios.tcsetattr(writer, termios.TCSANOW, attributes)
         size = fcntl.ioctl(fd, termios.TIOCGWINSZ, b"\0" * 8)

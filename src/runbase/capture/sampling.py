@@ -1,4 +1,4 @@
-"""Figures about the machine while a run lasts: CPU, memory, disk, network, GPUs."""
+"""Measurements of the machine during a run: CPU, memory, disk, network, GPUs."""
 
 import importlib
 from typing import Any
@@ -8,7 +8,7 @@ INTERVAL = 10.0
 
 
 class Sampler:
-    """Reads the figures; needs `psutil` (extra `system`). Percentages are of one CPU or device."""
+    """Measures the machine; needs `psutil` (extra `system`). Percentages are of one CPU or device."""
 
     def __init__(self) -> None:
         self._psutil: Any = importlib.import_module("psutil")
@@ -19,7 +19,7 @@ class Sampler:
         self._gpus = _gpu_handles()
 
     def sample(self, seconds: float) -> dict[str, float]:
-        """The figures now; rates are per second over the `seconds` since the last sample."""
+        """Return the current measurements; rates are per second over the `seconds` since the last sample."""
         psutil = self._psutil
         memory = psutil.virtual_memory()
         figures: dict[str, float] = {
@@ -53,7 +53,7 @@ def _gpu_handles() -> list[Any]:
         pynvml.nvmlInit()
         count = pynvml.nvmlDeviceGetCount()
         return [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(count)]
-    except Exception:  # no driver, no device, no binding: no figures
+    except Exception:  # no driver, device or binding: no measurements
         return []
 
 

@@ -1,4 +1,4 @@
-"""What Slurm says of the job, in its environment variables and through `scontrol`."""
+"""Facts about a Slurm job, from its environment variables and `scontrol`."""
 
 import os
 import re
@@ -24,11 +24,11 @@ _FIELDS = {
     "submit_dir": "SLURM_SUBMIT_DIR",
 }
 _CLOSE_TO_THE_END = 90.0
-"""Seconds before a job's end in which a SIGTERM is taken for its time limit (KillWait is 30)."""
+"""Seconds before a job's end in which a SIGTERM is attributed to its time limit (KillWait is 30)."""
 
 
 def job(environ: Mapping[str, str] | None = None) -> dict[str, Any] | None:
-    """The job's ids and place; None outside Slurm."""
+    """Return the job's ids and its node; None outside Slurm."""
     environ = os.environ if environ is None else environ
     if "SLURM_JOB_ID" not in environ:
         return None
@@ -36,14 +36,14 @@ def job(environ: Mapping[str, str] | None = None) -> dict[str, Any] | None:
 
 
 def sweep_tag(environ: Mapping[str, str] | None = None) -> str | None:
-    """`sweep:<array id>` in an array job."""
+    """Return `sweep:<array id>` in an array job."""
     environ = os.environ if environ is None else environ
     array = environ.get("SLURM_ARRAY_JOB_ID")
     return f"sweep:{array}" if array else None
 
 
 def why_terminated(environ: Mapping[str, str] | None = None) -> Status:
-    """What a SIGTERM means here: CANCELLED, or TIMEOUT or PREEMPTED where Slurm says so."""
+    """Return the status for a SIGTERM: CANCELLED, or TIMEOUT or PREEMPTED if Slurm reports it."""
     environ = os.environ if environ is None else environ
     job_id = environ.get("SLURM_JOB_ID")
     if not job_id:

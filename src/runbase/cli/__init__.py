@@ -1,8 +1,8 @@
-"""The command line. One command a file; `app` lists them."""
+"""The command line: one module per command; `app` lists the commands."""
 
 
 def main() -> None:
-    """The entry point of the `runbase` program."""
+    """Run the `runbase` program."""
     from runbase.cli.app import main as run
 
     run()

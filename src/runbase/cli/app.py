@@ -1,6 +1,6 @@
-"""The list of commands, and how their failures become messages and exit codes.
+"""The Typer application: the list of commands, and the mapping of errors to messages and exit codes.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage.
+Exit codes: 0 success, 1 failure, 2 wrong usage.
 """
 
 import os
@@ -41,7 +41,7 @@ from runbase.errors import RunbaseError, UsageError
 
 app = typer.Typer(
     name="runbase",
-    help="The record of every experiment, run and metric, in SQL that you own.",
+    help="Track experiments, runs and metrics in your own SQL database.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -96,12 +96,12 @@ def options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """The record of every experiment, run and metric, in SQL that you own."""
+    """Track experiments, runs and metrics in your own SQL database."""
 
 
 def main() -> None:
-    """Run the command line; every error of ours is one line, not a traceback."""
-    with suppress(AttributeError, ValueError):  # such as of a stream that a test put there
+    """Run the command line; print errors of runbase as one line, without a traceback."""
+    with suppress(AttributeError, ValueError):  # a test may have replaced the stream
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         app()

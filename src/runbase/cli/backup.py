@@ -1,4 +1,4 @@
-"""`runbase backup`: the database in a file."""
+"""`runbase backup`: copy the database to a file."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,23 +17,25 @@ EXAMPLES = (
 
 def command(
     target: Annotated[
-        Path, typer.Argument(help="A file, or a folder for one with the time in its name.")
+        Path, typer.Argument(help="A file, or a folder for a file with the time in its name.")
     ] = Path(),
     keep: Annotated[
         int | None,
-        typer.Option("--keep", help="How many to keep in that folder; older ones are removed."),
+        typer.Option(
+            "--keep", help="Number of backups to keep in the folder; older ones are removed."
+        ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+        bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")
     ] = False,
     home: common.Home = None,
     url: common.Url = None,
     json: common.Json = False,
 ) -> None:
-    """Write the whole database, as it is at one moment, to a file. Nobody who uses it has to wait.
+    """Write a consistent copy of the whole database to a file, without blocking its users.
 
-    SQLite's is a store of its own, which every command opens with --store; PostgreSQL's is made by pg_dump, and
-    pg_restore brings it back. Run folders are plain files and not in it.
+    A SQLite backup is a store of its own, which every command opens with --store. A PostgreSQL backup is written by
+    pg_dump and restored by pg_restore. Run folders are plain files and not included.
     """
     with common.store(home, url) as store, common.progress("copying pages") as step:
         done = store.backup(target, keep=keep, dry_run=dry_run, progress=step)

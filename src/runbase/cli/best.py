@@ -20,18 +20,22 @@ def command(
     experiment: Annotated[
         str | None,
         typer.Argument(
-            help="Of this experiment. Default: of all.", autocompletion=common.complete_experiments
+            help="Only runs of this experiment. Default: all runs.",
+            autocompletion=common.complete_experiments,
         ),
     ] = None,
-    where: Annotated[str | None, typer.Argument(help="Only runs that satisfy this filter.")] = None,
+    where: Annotated[str | None, typer.Argument(help="Only runs that match this filter.")] = None,
     metric: Annotated[
         str | None,
-        typer.Option("--metric", "-m", help="Default: the experiment's first objective."),
+        typer.Option(
+            "--metric", "-m", help="The metric. Default: the first objective of the experiment."
+        ),
     ] = None,
-    least: Annotated[bool, typer.Option("--min", help="Less is better.")] = False,
-    most: Annotated[bool, typer.Option("--max", help="More is better.")] = False,
+    least: Annotated[bool, typer.Option("--min", help="Lower is better.")] = False,
+    most: Annotated[bool, typer.Option("--max", help="Higher is better.")] = False,
     checkpoint: Annotated[
-        bool, typer.Option("--checkpoint", help="Print the path or URL of its best checkpoint.")
+        bool,
+        typer.Option("--checkpoint", help="Print only the path or URL of the best checkpoint."),
     ] = False,
     home: common.Home = None,
     url: common.Url = None,
@@ -39,18 +43,18 @@ def command(
 ) -> None:
     """Show the run with the best last value of a metric.
 
-    Whether less or more is better is told by the experiment's objectives, else by the metric's name.
+    The direction is that of the experiment's objective, else derived from the name of the metric.
     """
     if least and most:
-        raise UsageError("--min and --max exclude each other")
+        raise UsageError("--min and --max exclude each other; pass one of them")
     direction = "min" if least else "max" if most else None
     if experiment is not None and where is None and _is_filter(experiment):
         experiment, where = None, experiment
     with common.store(home, url) as store:
         run = store.best(experiment, metric, direction, where=where)
         if checkpoint:
-            found = store.best_checkpoint(run.experiment, metric, direction, where=where)
-            common.say(store.locate(found))
+            artifact = store.best_checkpoint(run.experiment, metric, direction, where=where)
+            common.say(store.locate(artifact))
             return
         folder = store.folder(run)
     if json:

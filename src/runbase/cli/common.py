@@ -1,4 +1,4 @@
-"""What the commands share: options, opening the store, and printing for people or for programs."""
+"""Shared code of the commands: options, opening the store, and output as text or JSON."""
 
 import re
 import sys
@@ -25,28 +25,30 @@ from runbase.store.store import open as open_store
 
 Home = Annotated[
     Path | None,
-    typer.Option("--home", help="Folder with the runs. Default: the nearest .runbase upwards."),
+    typer.Option(
+        "--home", help="Folder with the runs. Default: the nearest .runbase, here or above."
+    ),
 ]
 Url = Annotated[
     str | None,
-    typer.Option("--store", help="Database URL or path. Default: the home's own database."),
+    typer.Option("--store", help="Database URL or path. Default: the database of the home."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def complete_runs(incomplete: str) -> list[str]:
-    """Names of runs, for the shell's completion; nothing where there is no store."""
+    """Return names of runs for shell completion; none if there is no store."""
     return _names("select name from runs where deleted_at is null order by id desc", incomplete)
 
 
 def complete_experiments(incomplete: str) -> list[str]:
-    """Names of experiments."""
+    """Return names of experiments for shell completion."""
     query = "select name from experiments where deleted_at is null order by id desc"
     return _names(query, incomplete)
 
 
 def complete_targets(incomplete: str) -> list[str]:
-    """Names of runs and of experiments."""
+    """Return names of experiments and runs for shell completion."""
     return [*complete_experiments(incomplete), *complete_runs(incomplete)]
 
 
@@ -54,14 +56,14 @@ RunName = Annotated[
     str,
     typer.Argument(
         metavar="RUN",
-        help="A run's id, the beginning of one, or its name.",
+        help="A run: its id, a prefix of the id, or its name.",
         autocompletion=complete_runs,
     ),
 ]
 ExperimentName = Annotated[
     str,
     typer.Argument(
-        help="An experiment's name, id, or the beginning of one.",
+        help="An experiment: its name, its id, or a prefix of the id.",
         autocompletion=complete_experiments,
     ),
 ]
@@ -86,39 +88,39 @@ COLOURS = {Phase.WAITING: "yellow", Phase.ACTIVE: "cyan", Phase.ENDED: "red"}
 
 
 def visible(text: str) -> str:
-    """Text with escapes for control characters: no name or value moves the cursor of a terminal."""
-    return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    """Return text with control characters escaped, so that no stored text can control the terminal."""
+    return _CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
 def escape(text: str) -> str:
-    """Text as Rich prints it literally, control characters made visible."""
+    """Return text that Rich prints literally, with control characters escaped."""
     return rich_escape(visible(text))
 
 
 def say(text: object = "", *, end: str = "\n", file: Any = None, flush: bool = False) -> None:
-    """Print a line, on standard output unless said, with control characters made visible."""
+    """Print a line with control characters escaped, on standard output by default."""
     print(visible(str(text)), end=end, file=file, flush=flush)
 
 
 def console() -> Console:
-    """Standard output; plain where it is no terminal, or NO_COLOR is set."""
-    made = Console(highlight=False)
-    if not made.is_terminal:
-        made.width = max(made.width, 160)
-    return made
+    """Return a Rich console for standard output; plain text if it is not a terminal or NO_COLOR is set."""
+    out = Console(highlight=False)
+    if not out.is_terminal:
+        out.width = max(out.width, 160)
+    return out
 
 
 def store(home: Path | None, url: str | None, *, sync: bool = True) -> Store:
-    """The store that a command is about, brought up to date with a progress bar if that takes long."""
+    """Open the store of a command and ingest new journal entries, with a progress bar."""
     settings = load(home=home, store=url)
     if not settings.home.is_dir() and settings.values["store"].source == "default":
         raise NotFound(
-            f"there are no runs: no .runbase in {Path.cwd()} or above; start a run, make a home with "
-            "`runbase init`, or name one with --home"
+            f"no .runbase folder in {Path.cwd()} or above; start a run, create a home with "
+            "`runbase init`, or pass one with --home"
             if home is None
-            else f"there is no home for runs at {home}"
+            else f"no home for runs at {home}; create one with `runbase init`"
         )
-    # A home that is there may have its database made; what is looked at elsewhere is not.
+    # The database of an existing home may be created; other databases must exist.
     own = settings.values["store"].source == "default"
     opened = open_store(url, home=home, sync=False, create=own or _in_home(settings.store))
     if sync and opened.home is not None and opened.home.is_dir():
@@ -128,39 +130,39 @@ def store(home: Path | None, url: str | None, *, sync: bool = True) -> Store:
 
 @contextmanager
 def store_to_fill(home: Path | None, url: str | None) -> Generator[Store]:
-    """The store that a command brings runs into, made where it is not there yet, which is said.
+    """Open the store that a command writes runs to; create it, with a message, if it does not exist.
 
-    Where the command fails before anything came in, it is not there afterwards either.
+    A store that was created is removed again if the command fails before anything was stored.
     """
     folders: list[Path] = []
     try:
         open_store(url, home=home, sync=False, create=False).close()
-        made = False
+        created = False
     except StoreUnavailable as error:
         if "no such store" not in str(error):
             raise
-        made = True
+        created = True
         folders = _missing_folders(load(home=home, store=url).store)
     with open_store(url, home=home, sync=False) as opened:
-        if made:
-            say(f"Making a new store: {opened.url}", file=sys.stderr)
+        if created:
+            say(f"Creating a new store: {opened.url}", file=sys.stderr)
         try:
             yield opened
         except BaseException:
             empty = not any(opened.totals()[name] for name in ("runs", "experiments"))
-            if made and empty:
-                _unmake(opened, folders)
+            if created and empty:
+                _remove_store(opened, folders)
             raise
 
 
 def _missing_folders(url: str) -> list[Path]:
-    """The folders that are made with a SQLite file, innermost first."""
+    """Return the folders that must be created for a SQLite file, innermost first."""
     path = _sqlite_path(url)
     return [] if path is None else [p for p in path.parents if not p.exists()]
 
 
-def _unmake(opened: Store, folders: Sequence[Path]) -> None:
-    """Remove a store that was made for nothing: a SQLite file, or a schema of PostgreSQL."""
+def _remove_store(opened: Store, folders: Sequence[Path]) -> None:
+    """Remove a new, empty store: a SQLite file, or a schema of PostgreSQL."""
     path = _sqlite_path(opened.url)
     if path is None:
         schema = str(opened.sql("select current_schema()")[0][0])
@@ -184,21 +186,22 @@ def _sqlite_path(url: str) -> Path | None:
 
 
 def _in_home(url: str) -> bool:
-    """Whether a SQLite file lies in a home for runs, from which it is made anew."""
+    """Return whether a SQLite file is in a home for runs, so that it can be rebuilt from them."""
     path = _sqlite_path(url)
     return path is not None and (path.parent / "runs").is_dir()
 
 
 def update(opened: Store, patience: float | None = PATIENCE) -> Any:
-    """Take in what journals hold, with a progress bar on a terminal.
+    """Ingest new journal entries, with a progress bar on a terminal.
 
-    A command that looks does not wait for others that write: it shows what is there, and says so.
+    A command that only reads does not wait long for other writers: it shows what is stored, with a
+    message.
     """
     with progress("reading journals") as step:
         report = opened.sync(step, patience=patience)
     if report.late:
         say(
-            "runbase: other processes keep the database busy; the newest points are missing",
+            "runbase: the database is busy; the newest points are not shown yet",
             file=sys.stderr,
         )
     return report
@@ -206,7 +209,7 @@ def update(opened: Store, patience: float | None = PATIENCE) -> Any:
 
 @contextmanager
 def progress(text: str) -> Generator[Callable[[int, int], None]]:
-    """A progress bar, on a terminal; gives what is called with how much is done, and of how much."""
+    """Show a progress bar on a terminal; yield a function to call with the amount done and the total."""
     columns = (TextColumn(text), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     quiet = Console(stderr=True)
     with Progress(*columns, console=quiet, transient=True, disable=not quiet.is_terminal) as bar:
@@ -219,48 +222,48 @@ def progress(text: str) -> Generator[Callable[[int, int], None]]:
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on standard output; NaN and infinities as text."""
+    """Print one JSON document on standard output, with NaN and infinities as text."""
     sys.stdout.write(msgspec.json.format(encode(value), indent=2).decode() + "\n")
 
 
 def encode(value: Any) -> bytes:
-    """A value as JSON, with NaN and infinities as text, as the journal spells them."""
+    """Return a value as JSON, with NaN and infinities as text, spelled as in the journal."""
     return msgspec.json.encode(_spelled(msgspec.to_builtins(value, enc_hook=str)))
 
 
 def table(columns: Sequence[str], *, numbers: Sequence[str] = ()) -> Table:
-    """An empty table in the house's style."""
-    made = Table(box=None, pad_edge=False, header_style="bold")
+    """Return an empty table in the common style; columns in `numbers` are right-aligned."""
+    empty = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
-        made.add_column(
+        empty.add_column(
             visible(name), justify="right" if name in numbers else "left", overflow="fold"
         )
-    return made
+    return empty
 
 
 def status_text(status: Status) -> str:
-    """A status in its colour."""
+    """Return a status as Rich markup, in its colour."""
     colour = "green" if status is Status.COMPLETED else COLOURS[status.phase]
     return f"[{colour}]{status.value}[/]"
 
 
 def state_text(run: Run) -> str:
-    """A run's status in its colour, and whether it is silent for longer than a living one would be."""
+    """Return the status of a run in its colour, with a mark if its heartbeat is overdue."""
     silent = run.status.phase is Phase.ACTIVE and not run.alive
     return status_text(run.status) + (" [dim]silent[/]" if silent else "")
 
 
 def number(value: Scalar | None) -> str:
-    """A number for reading: six significant digits."""
+    """Format a number with six significant digits."""
     if value is None:
         return "–"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def headline(found: Iterable[Run], most: int = 4) -> list[str]:
-    """The metrics to show: validation first, then what most runs have."""
+def headline(runs: Iterable[Run], most: int = 4) -> list[str]:
+    """Choose the metrics to show: validation metrics first, then those that most runs have."""
     counts: dict[str, int] = {}
-    for run in found:
+    for run in runs:
         for key in run.metrics:
             counts[key] = counts.get(key, 0) + 1
     ranked = sorted(counts, key=lambda k: (-("val" in k or "test" in k), -counts[k], k))
@@ -268,13 +271,13 @@ def headline(found: Iterable[Run], most: int = 4) -> list[str]:
 
 
 def metric_value(run: Run, key: str, figure: str = "last") -> float | None:
-    """A figure of a run's metric, or None where it has none."""
+    """Return a statistic of a run's metric, or None if the run does not have it."""
     metric = run.metrics.get(key)
     return None if metric is None else getattr(metric, figure)
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds for reading: 4.2s, 3m07s, 2h05m, 3d04h."""
+    """Format seconds: 4.2s, 3m07s, 2h05m, 3d04h."""
     if seconds is None:
         return "–"
     if seconds < 60:
@@ -287,7 +290,7 @@ def duration(seconds: float | None) -> str:
 
 
 def ago(moment: datetime | None) -> str:
-    """How long ago, for reading."""
+    """Format how long ago a time was."""
     if moment is None:
         return "–"
     seconds = (datetime.now(UTC) - moment).total_seconds()
@@ -301,7 +304,7 @@ def ago(moment: datetime | None) -> str:
 
 
 def size(count: int) -> str:
-    """Bytes for reading."""
+    """Format a number of bytes."""
     value = float(count)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if value < 1024:
@@ -311,12 +314,12 @@ def size(count: int) -> str:
 
 
 def tags_text(tags: Mapping[str, str | None]) -> str:
-    """Tags for reading: baseline, stage=prod."""
+    """Format tags: baseline, stage=prod."""
     return ", ".join(key if value is None else f"{key}={value}" for key, value in tags.items())
 
 
 def when(moment: Any) -> str:
-    """A moment for reading, however the database gives it."""
+    """Format a time, as returned by either database."""
     if isinstance(moment, datetime):
         return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
     return str(moment)[:19].replace("T", " ")
@@ -326,7 +329,7 @@ def _names(query: str, incomplete: str) -> list[str]:
     try:
         with store(None, None, sync=False) as opened:
             names = [str(row[0]) for row in opened.sql(query, timeout=1.0)]
-    except Exception:  # completion offers what it can, and never a traceback
+    except Exception:  # completion must never print a traceback
         return []
     return [name for name in names if name.startswith(incomplete)][:100]
 

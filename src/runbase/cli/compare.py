@@ -1,4 +1,4 @@
-"""`runbase compare`: runs and experiments side by side."""
+"""`runbase compare`: compare runs and experiments."""
 
 import sys
 from typing import Annotated
@@ -25,67 +25,68 @@ def command(
         ),
     ],
     everything: Annotated[
-        bool, typer.Option("--all", "-a", help="Show parameters that are the same, too.")
+        bool, typer.Option("--all", "-a", help="Show equal parameters as well.")
     ] = False,
     home: common.Home = None,
     url: common.Url = None,
     json: common.Json = False,
 ) -> None:
-    """Compare any mix of runs and experiments: what differs, and which is best."""
+    """Compare runs and experiments: what differs, and which is best."""
     with common.store(home, url) as store:
-        found = store.compare(*targets)
+        comparison = store.compare(*targets)
     if json:
         common.print_json(
             {
                 "items": [
                     {"kind": i.kind, "id": i.id, "name": i.name, "status": i.status}
-                    for i in found.items
+                    for i in comparison.items
                 ],
-                "params": found.params,
-                "differing": found.differing,
-                "metrics": found.metrics,
-                "best": found.best,
-                "missing": found.missing,
+                "params": comparison.params,
+                "differing": comparison.differing,
+                "metrics": comparison.metrics,
+                "best": comparison.best,
+                "missing": comparison.missing,
             }
         )
     else:
-        _print(found, everything)
-    if found.missing:
+        _print(comparison, everything)
+    if comparison.missing:
         common.say(
-            f"runbase: there is no run or experiment {', '.join(found.missing)}", file=sys.stderr
+            f"runbase: run or experiment not found: {', '.join(comparison.missing)}",
+            file=sys.stderr,
         )
         sys.exit(1)
 
 
-def _print(found: Comparison, everything: bool) -> None:
-    if not found.items:
+def _print(comparison: Comparison, everything: bool) -> None:
+    if not comparison.items:
         return
-    names = [common.escape(item.name) for item in found.items]
+    names = [common.escape(item.name) for item in comparison.items]
     table = common.table(["", *names], numbers=names)
-    table.add_row("kind", *[item.kind for item in found.items])
-    table.add_row("status", *[common.escape(item.status) for item in found.items])
-    keys = list(found.params) if everything else found.differing
+    table.add_row("kind", *[item.kind for item in comparison.items])
+    table.add_row("status", *[common.escape(item.status) for item in comparison.items])
+    keys = list(comparison.params) if everything else comparison.differing
     if keys:
         table.add_row()
         table.add_row("[bold]Parameters[/]")
     for key in keys:
         table.add_row(
-            f"  {common.escape(key)}", *[common.escape(_shown(v)) for v in found.params[key]]
+            f"  {common.escape(key)}", *[common.escape(_shown(v)) for v in comparison.params[key]]
         )
-    if found.metrics:
+    if comparison.metrics:
         table.add_row()
         table.add_row("[bold]Metrics[/]")
-    for key, values in found.metrics.items():
-        best = found.best.get(key, [])
+    for key, values in comparison.metrics.items():
+        best = comparison.best.get(key, [])
         cells = [
             f"[bold green]{common.number(value)} ★[/]" if n in best else f"{common.number(value)}  "
             for n, value in enumerate(values)
         ]
         table.add_row(f"  {common.escape(key)}", *cells)
     common.console().print(table)
-    same = len(found.params) - len(found.differing)
+    same = len(comparison.params) - len(comparison.differing)
     if same and not everything:
-        common.say(f"\n{same} parameters are the same everywhere; --all shows them.")
+        common.say(f"\n{same} parameters are equal and not shown; use --all to show them.")
 
 
 def _shown(value: object) -> str:

@@ -1,4 +1,4 @@
-"""`runbase demo`: real models train on real data, then the database answers questions."""
+"""`runbase demo`: train small models, then query the database about them."""
 
 import importlib.util
 import os
@@ -23,7 +23,7 @@ EXAMPLES = "Example: runbase demo"
 
 TRIALS = [{"hidden": hidden, "lr": lr} for hidden in (16, 64, 128) for lr in (0.0003, 0.003)]
 QUERIES = {
-    "How many points has each metric, and how far did it get?": (
+    "How many points does each metric have, and what is its range?": (
         "select key, count(*) as points, min(value) as lowest, max(value) as highest\n"
         "from metrics group by key order by key"
     ),
@@ -48,7 +48,7 @@ def command(
     home: common.Home = None,
     json: common.Json = False,
 ) -> None:
-    """Train six small networks on handwritten digits, two at a time, and look at what came out."""
+    """Train six small networks on handwritten digits, and show the results."""
     missing = [m for m in ("sklearn", "matplotlib") if importlib.util.find_spec(m) is None]
     if missing:
         raise UsageError(f"the demo needs {' and '.join(missing)}: pip install 'runbase[demo]'")
@@ -56,15 +56,15 @@ def command(
     began = time.perf_counter()
     train(place, epochs)
     with common.store(place, None) as store:
-        found = store.runs("tags.demo is not null", experiment="digits", limit=len(TRIALS))
+        trained = store.runs("tags.demo is not null", experiment="digits", limit=len(TRIALS))
         if json:
-            common.print_json([{"id": run.id, "name": run.name} for run in found])
+            common.print_json([{"id": run.id, "name": run.name} for run in trained])
             return
-        look(common.console(), store, found, time.perf_counter() - began)
+        look(common.console(), store, trained, time.perf_counter() - began)
 
 
 def train(home: Path, epochs: int) -> None:
-    """Run the training script once per setting, as processes of their own."""
+    """Run the training script once per setting, each in its own process."""
     columns = (
         TextColumn("training 6 networks on 1,797 handwritten digits"),
         BarColumn(),
@@ -82,14 +82,14 @@ def train(home: Path, epochs: int) -> None:
             bar.advance(task)
 
 
-def look(out: Console, store: Store, found: Runs, seconds: float) -> None:
-    """The runs, a curve, three questions, and what to try next."""
-    points = sum(metric.count for run in found for metric in run.metrics.values())
+def look(out: Console, store: Store, trained: Runs, seconds: float) -> None:
+    """Print the runs, a curve, three queries, and what to try next."""
+    points = sum(metric.count for run in trained for metric in run.metrics.values())
     out.print(
-        f"\n[bold]{len(found)} runs, {points:,} points, {seconds:.0f} seconds.[/] "
+        f"\n[bold]{len(trained)} runs, {points:,} points, {seconds:.0f} seconds.[/] "
         f"[dim]{store.url.removeprefix('sqlite:///')}[/]\n"
     )
-    runs.show(found, mark=["val/accuracy", "val/loss", "train/loss"])
+    runs.show(trained, mark=["val/accuracy", "val/loss", "train/loss"])
     out.print()
     best = store.runs(
         "tags.demo is not null",
@@ -97,7 +97,7 @@ def look(out: Console, store: Store, found: Runs, seconds: float) -> None:
         order_by='metrics."val/accuracy" desc',
         limit=1,
     )
-    ids = [run.id for run in found]
+    ids = [run.id for run in trained]
     plot.draw("val/loss", store.curves("val/loss", ids), log=True)
     for question, query in QUERIES.items():
         out.print(f"\n[bold]{question}[/]")
@@ -108,7 +108,7 @@ def look(out: Console, store: Store, found: Runs, seconds: float) -> None:
     shown = os.path.relpath(path) if not os.path.relpath(path).startswith("..") else path
     program = "runbase" if shutil.which("runbase") else os.path.relpath(sys.argv[0])
     out.print(
-        "\n[bold]Now it is yours.[/] Try:\n"
+        "\n[bold]Next steps:[/]\n"
         f"  {program} show {best[0].name}\n"
         f"  {program} plot val/accuracy\n"
         f"  {program} runs 'params.lr < 0.001' --sort 'metrics.\"val/loss\" asc'\n"
@@ -119,7 +119,7 @@ def look(out: Console, store: Store, found: Runs, seconds: float) -> None:
 
 def _train_one(home: Path, trial: dict[str, float], epochs: int) -> None:
     options = [f"--{name}={value}" for name, value in {**trial, "epochs": epochs}.items()]
-    # One thread each: two processes that fight over two cores are slower than one.
+    # One thread per process: several processes that compete for the same cores are slower.
     environment = {**os.environ, "RUNBASE_HOME": str(home), "RUNBASE_QUIET": "1"}
     environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(

@@ -1,10 +1,10 @@
-"""The demo's training script: a small network on scikit-learn's handwritten digits.
+"""The training script of the demo: a small network on scikit-learn's handwritten digits.
 
-Written as a user would write it; `python -m runbase.cli.digits --help` shows its options.
+It is written like a user's script; `python -m runbase.cli.digits --help` lists its options.
 """
 
 # pyright: basic
-# scikit-learn has no complete types.
+# The types of scikit-learn are incomplete.
 
 import argparse
 import pickle
@@ -16,7 +16,7 @@ import runbase
 
 
 def main() -> None:
-    """Train one model, and log what happens."""
+    """Train one model and log it."""
     parser = argparse.ArgumentParser(description="Train a small network on handwritten digits.")
     parser.add_argument("--hidden", type=int, default=64, help="units in the hidden layer")
     parser.add_argument("--lr", type=float, default=1e-3, help="learning rate")
@@ -29,7 +29,7 @@ def main() -> None:
 
 
 def train(run: "runbase.Run", options: argparse.Namespace) -> None:
-    """Mini-batch training with validation after each epoch."""
+    """Train with mini-batches, and validate after each epoch."""
     import numpy as np
     from sklearn.datasets import load_digits
     from sklearn.metrics import accuracy_score, log_loss
@@ -74,7 +74,7 @@ def train(run: "runbase.Run", options: argparse.Namespace) -> None:
 
 
 def confusion(truth: Any, guess: Any) -> Any:
-    """The confusion matrix as a figure."""
+    """Return the confusion matrix as a figure."""
     from matplotlib.figure import Figure
     from sklearn.metrics import ConfusionMatrixDisplay
 

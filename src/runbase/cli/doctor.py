@@ -1,4 +1,4 @@
-"""`runbase doctor`: is everything as it should be, and where does each setting come from?"""
+"""`runbase doctor`: check the installation, the home and the database, and show the source of each setting."""
 
 import platform
 import shutil
@@ -21,36 +21,35 @@ from runbase.store.store import Store
 from runbase.store.store import open as open_store
 
 EXAMPLES = (
-    "Examples:\n"
-    "\n    runbase doctor"
-    "\n    runbase doctor --fix --dry-run"
-    "\n    runbase doctor --json"
+    "Examples:\n\n    runbase doctor\n    runbase doctor --fix --dry-run\n    runbase doctor --json"
 )
 
 SHOWN = 20
-"""Lines that could not be stored, of all there are."""
+"""The maximum number of problem lines shown."""
 LITTLE_SPACE = 2**30
+"""Bytes of free disk space below which there is a warning."""
 MOST_SKEW = 2.0
-"""Seconds."""
+"""Seconds of clock difference to the database server above which there is a warning."""
 
 
 def command(
     fix: Annotated[
         bool,
         typer.Option(
-            "--fix", help="Repair what can be repaired; a damaged database is kept beside."
+            "--fix", help="Repair what can be repaired; a damaged database is renamed and kept."
         ),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="With --fix: say what would be done, and do nothing.")
+        bool,
+        typer.Option("--dry-run", help="With --fix: print what would be done, and do nothing."),
     ] = False,
     home: common.Home = None,
     url: common.Url = None,
     json: common.Json = False,
 ) -> None:
-    """Check versions, settings, home, database and journals. Exits with 1 if something is wrong."""
+    """Check versions, settings, home, database and journals; exit with 1 if there is a problem."""
     if dry_run and not fix:
-        raise UsageError("--dry-run goes with --fix; without it nothing is changed anyway")
+        raise UsageError("--dry-run needs --fix; without --fix nothing is changed")
     settings = load(home=home, store=url)
     repaired = _repair(settings, dry_run=dry_run) if fix else []
     facts: dict[str, Any] = {
@@ -82,11 +81,11 @@ def command(
 
 
 def _repair(settings: Settings, *, dry_run: bool) -> list[str]:
-    """What was done: a damaged SQLite file made anew, leftovers removed."""
+    """Rebuild a damaged SQLite file and remove partial files; return a description of each repair."""
     done: list[str] = []
     damage = _damage(settings)
     if damage:
-        done.append(f"make {settings.shown('store')} anew from the run folders: {damage[0]}")
+        done.append(f"rebuild {settings.shown('store')} from the run folders: {damage[0]}")
         if not dry_run:
             aside = set_aside(settings.store, settings.home)
             with open_store(settings.store, home=settings.home, sync=False) as store:
@@ -94,17 +93,17 @@ def _repair(settings: Settings, *, dry_run: bool) -> list[str]:
                 taken = store.salvaged
             done += [f"keep the old database as {path}" for path in aside[:1]]
             if taken is not None:
-                done.append(f"take over {taken.runs:,} runs from it, {taken.new:,} in no folder")
-                done += [f"lose {text}" for text in taken.unreadable]
+                done.append(f"recover {taken.runs:,} runs from it, {taken.new:,} in no folder")
+                done += [f"lost: {text}" for text in taken.unreadable]
     if settings.home.is_dir():
         left = leftovers(settings.home, dry_run=dry_run)
         if left.files:
-            done.append(f"remove {len(left.files):,} leftovers ({common.size(left.bytes)})")
+            done.append(f"remove {len(left.files):,} partial files ({common.size(left.bytes)})")
     return done
 
 
 def _damage(settings: Settings) -> list[str]:
-    """What is wrong inside a SQLite file that run folders can make good."""
+    """Return the damage of a SQLite file that can be rebuilt from run folders."""
     if not settings.store.startswith("sqlite:") or not (settings.home / "runs").is_dir():
         return []
     try:
@@ -121,22 +120,22 @@ def _check_home(settings: Settings, facts: dict[str, Any]) -> tuple[list[str], l
     problems: list[str] = []
     notes: list[str] = []
     if not home.exists():
-        notes.append(f"there is no home yet; the first run makes {home}")
+        notes.append(f"no home yet; the first run creates {home}")
         return problems, notes
     try:
         probe = home / ".doctor"
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as error:
-        problems.append(f"{home} cannot be written: {error.strerror}; use another home")
+        problems.append(f"cannot write to {home}: {error.strerror}; use another home")
     free = shutil.disk_usage(home).free
     facts["free_bytes"] = free
     if free < LITTLE_SPACE:
-        problems.append(f"only {common.size(free)} are free in {home}")
+        problems.append(f"only {common.size(free)} free in {home}")
     if on_network(home):
         kind = file_system(home)
         notes.append(
-            f"{home} is on {kind}: runs write files only, the database is {settings.shown('store')}"
+            f"{home} is on {kind}, so runs write files only; the database is {settings.shown('store')}"
         )
     return problems, notes
 
@@ -165,25 +164,25 @@ def _check_store(settings: Settings, facts: dict[str, Any]) -> list[str]:
     except RunbaseError as error:
         problems.append(str(error))
         if settings.home.is_dir():
-            facts["journals_waiting"] = "{} ({}, all there are)".format(*_waiting(None, settings))
+            facts["journals_waiting"] = "{} ({}, all journals)".format(*_waiting(None, settings))
     return problems
 
 
 def _network_problem(settings: Settings) -> list[str]:
-    """A SQLite file whose locks do not hold."""
+    """Return a problem if a SQLite file is on a network file system."""
     if not settings.store.startswith("sqlite:"):
         return []
     path = Path(settings.store.partition("://")[2][1:])
     if not on_network(path):
         return []
     return [
-        f"the SQLite file {path} is on {file_system(path)}, where its locks do not hold; leave the "
-        "store unset, use a local path, or PostgreSQL"
+        f"the SQLite file {path} is on {file_system(path)}, where file locks are not reliable; unset "
+        "the store, or use a local path or PostgreSQL"
     ]
 
 
 def _check_server(store: Store, facts: dict[str, Any]) -> list[str]:
-    """Its version, and whether its clock and ours agree."""
+    """Record the version of the database; return a problem if its clock differs from ours."""
     if store.url.startswith("sqlite:"):
         facts["sqlite"] = store.sql("select sqlite_version()")[0][0]
         return []
@@ -197,8 +196,8 @@ def _check_server(store: Store, facts: dict[str, Any]) -> list[str]:
     if abs(skew) <= MOST_SKEW:
         return []
     return [
-        f"the database's clock is {skew:+.1f} s off this machine's: times of runs from several machines "
-        "do not compare; let NTP or chrony keep them"
+        f"the clock of the database differs from this machine's by {skew:+.1f} s, so times of runs from "
+        "several machines cannot be compared; synchronize the clocks with NTP or chrony"
     ]
 
 
@@ -209,11 +208,11 @@ from pg_roles r where r.rolname = current_user
 
 
 def _role(store: Store) -> str:
-    """Who we are there, and what that role may do: `sql()` reads only, whatever the role may."""
+    """Return the database role and its privileges; `sql()` only reads, independent of them."""
     name, is_superuser, writes = store.sql(_ROLE)[0]
     if is_superuser:
-        return f"{name}: a superuser, whose queries reach files and programs of the server; use another role"
-    return f"{name}: may write" if writes else f"{name}: may only read"
+        return f"{name}: superuser, can access files and programs of the server; use another role"
+    return f"{name}: can write" if writes else f"{name}: read-only"
 
 
 def _waiting(store: Store | None, settings: Settings) -> tuple[str, str]:
@@ -229,7 +228,7 @@ def _print(
         shown = common.size(value) if name == "free_bytes" else value
         out.print(f"  {name.replace('_', ' '):<16} {common.escape(str(shown))}")
     out.print("\n[bold]Settings[/]")
-    table = common.table(["  setting", "value", "from", "what it is"])
+    table = common.table(["  setting", "value", "from", "description"])
     for name, setting in settings.values.items():
         value = "–" if setting.value is None else common.escape(settings.shown(name) or "")
         table.add_row(

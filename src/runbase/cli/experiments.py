@@ -1,4 +1,4 @@
-"""`runbase experiments`: the experiments as a table."""
+"""`runbase experiments`: list experiments as a table."""
 
 from typing import Annotated
 
@@ -22,25 +22,27 @@ def command(
     sort: Annotated[
         str | None, typer.Option("--sort", "-s", help="Sort keys, such as 'updated_at desc'.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", help="How many at most.")] = 20,
-    deleted: Annotated[bool, typer.Option("--deleted", help="List the bin instead.")] = False,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", help="Maximum number of experiments.")
+    ] = 20,
+    deleted: Annotated[bool, typer.Option("--deleted", help="List the trash instead.")] = False,
     home: common.Home = None,
     url: common.Url = None,
     json: common.Json = False,
 ) -> None:
     """List experiments, newest first."""
     with common.store(home, url) as store:
-        found = store.experiments(where, order_by=sort, limit=limit, deleted=deleted)
+        listed = store.experiments(where, order_by=sort, limit=limit, deleted=deleted)
     if json:
-        common.print_json(list(found))
+        common.print_json(list(listed))
         return
-    if not found:
-        common.say("No experiments." if where is None else "No experiment satisfies that filter.")
+    if not listed:
+        common.say("No experiments." if where is None else "No experiment matches that filter.")
         return
-    metrics = _headline(found)
+    metrics = _headline(listed)
     names = ["experiment", "status", "runs", "updated", "model", "method", "tags", *metrics]
     table = common.table(names, numbers=["runs", *metrics])
-    for item in found:
+    for item in listed:
         table.add_row(
             f"[bold]{common.escape(item.name)}[/]",
             common.escape(item.status),
@@ -54,8 +56,8 @@ def command(
     common.console().print(table)
 
 
-def _headline(found: list[Experiment], most: int = 3) -> list[str]:
-    return list(dict.fromkeys(key for item in found for key in item.metrics))[:most]
+def _headline(listed: list[Experiment], most: int = 3) -> list[str]:
+    return list(dict.fromkeys(key for item in listed for key in item.metrics))[:most]
 
 
 def _shown(value: object) -> str:

@@ -1,4 +1,4 @@
-"""`runbase init`: a home in this folder."""
+"""`runbase init`: create a home in a folder."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,19 +12,21 @@ EXAMPLES = "Example: runbase init"
 
 
 def command(
-    folder: Annotated[Path, typer.Argument(help="Where to make it.")] = Path(),
+    folder: Annotated[Path, typer.Argument(help="The folder to create it in.")] = Path(),
     json: common.Json = False,
 ) -> None:
-    """Make a home for runs here. Not needed: the first run makes one where there is none."""
+    """Create a home for runs here. This is optional: the first run creates one if needed."""
     home = (folder / ".runbase").absolute()
-    there = home.exists()
+    existed = home.exists()
     home.mkdir(parents=True, exist_ok=True)
     ignore = home / ".gitignore"
     if not ignore.exists():
-        ignore.write_text("# Made by runbase: runs are not code.\n*\n")
+        ignore.write_text("# Created by runbase: runs are not code.\n*\n")
     with open_store(home=home) as store:
         if json:
-            common.print_json({"home": str(home), "store": store.url, "made": not there})
+            common.print_json({"home": str(home), "store": store.url, "made": not existed})
             return
-        common.say(f"{'There already is a' if there else 'Made a'} home for runs: {home}")
-        common.say(f"Its database: {store.url}")
+        common.say(
+            f"{'Home for runs already exists' if existed else 'Created a home for runs'}: {home}"
+        )
+        common.say(f"Database: {store.url}")

@@ -1,4 +1,4 @@
-"""`runbase tag`, `note`, `rename` and `fork`: what people add to a record."""
+"""`runbase tag`, `note`, `rename` and `fork`: edit runs and experiments."""
 
 import sys
 from typing import Annotated, Any
@@ -32,21 +32,21 @@ def tag(
     target: common.Target,
     tags: Annotated[list[str] | None, typer.Argument(help="Tags: name, or name=value.")] = None,
     remove: Annotated[
-        list[str] | None, typer.Option("--remove", "-r", help="A tag to take away.")
+        list[str] | None, typer.Option("--remove", "-r", help="A tag to remove.")
     ] = None,
     home: common.Home = None,
     url: common.Url = None,
     json: common.Json = False,
 ) -> None:
-    """Add tags to a run or an experiment, take them away, or list them."""
+    """Add, remove or list the tags of a run or an experiment."""
     with common.store(home, url) as store:
         if tags:
             named = (tag.partition("=") for tag in tags)
             store.tag(target, {name: value if sign else None for name, sign, value in named})
         if remove:
             store.untag(target, *remove)
-        found = store.compare(target).items
-        record = found[0].record if found else store.run(target)
+        items = store.compare(target).items
+        record = items[0].record if items else store.run(target)
     if json:
         common.print_json({"name": record.name, "tags": record.tags})
         return
@@ -57,34 +57,34 @@ def note(
     target: common.Target,
     text: Annotated[str, typer.Argument(help="The notes; - reads them from standard input.")],
     append: Annotated[
-        bool, typer.Option("--append", "-a", help="Add to the notes there are.")
+        bool, typer.Option("--append", "-a", help="Append to the existing notes.")
     ] = False,
     home: common.Home = None,
     url: common.Url = None,
     json: common.Json = False,
 ) -> None:
     """Set the notes of a run or an experiment; an empty text clears them."""
-    words = sys.stdin.read().rstrip("\n") if text == "-" else text
+    notes = sys.stdin.read().rstrip("\n") if text == "-" else text
     with common.store(home, url) as store:
         if append:
-            found = store.compare(target).items
-            before = found[0].record.notes if found else ""
-            words = f"{before}\n{words}" if before else words
-        store.note(target, words)
+            items = store.compare(target).items
+            before = items[0].record.notes if items else ""
+            notes = f"{before}\n{notes}" if before else notes
+        store.note(target, notes)
     if json:
-        common.print_json({"target": target, "notes": words})
+        common.print_json({"target": target, "notes": notes})
     else:
-        common.say(f"Noted on {target}")
+        common.say(f"Set the notes of {target}")
 
 
 def rename(
     target: common.Target,
-    name: Annotated[str, typer.Argument(help="Its new name.")],
+    name: Annotated[str, typer.Argument(help="The new name.")],
     home: common.Home = None,
     url: common.Url = None,
     json: common.Json = False,
 ) -> None:
-    """Give a run or an experiment another name; its id stays."""
+    """Rename a run or an experiment; its id does not change."""
     with common.store(home, url) as store:
         store.rename(target, name)
     if json:
@@ -98,39 +98,39 @@ def fork(
     name: Annotated[str | None, typer.Argument(help="Default: <experiment>-fork.")] = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", help="key=value of the configuration; a.b=1 reaches inside."),
+        typer.Option("--set", help="Set key=value in the configuration; a.b=1 for nested keys."),
     ] = None,
-    runs: Annotated[bool, typer.Option("--runs", help="Copy its runs as well.")] = False,
+    runs: Annotated[bool, typer.Option("--runs", help="Copy the runs as well.")] = False,
     where: Annotated[
-        str | None, typer.Option("--where", help="Copy the runs that satisfy this filter.")
+        str | None, typer.Option("--where", help="Copy the runs that match this filter.")
     ] = None,
     home: common.Home = None,
     url: common.Url = None,
     json: common.Json = False,
 ) -> None:
-    """Make a new experiment that descends from another one, with a changed configuration."""
+    """Create an experiment that descends from another one, with a changed configuration."""
     with common.store(home, url) as store:
-        made = store.fork(experiment, name, _overrides(changes or []), runs=where or runs)
-        line = [ancestor.name for ancestor in store.ancestors(made)]
+        new = store.fork(experiment, name, _overrides(changes or []), runs=where or runs)
+        ancestors = [ancestor.name for ancestor in store.ancestors(new)]
     if json:
-        common.print_json(made)
+        common.print_json(new)
         return
-    common.say(f"{' ← '.join([made.name, *line])}")
-    common.say(f"id {made.id}, {made.runs:,} runs")
+    common.say(f"{' ← '.join([new.name, *ancestors])}")
+    common.say(f"id {new.id}, {new.runs:,} runs")
 
 
 def _overrides(changes: list[str]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    overrides: dict[str, Any] = {}
     for change in changes:
         path, sign, text = change.partition("=")
         if not sign or not path:
             raise UsageError(f"--set {change!r} is not of the form key=value")
         *outer, last = path.split(".")
-        place = found
+        place = overrides
         for key in outer:
             place = place.setdefault(key, {})
         place[last] = _typed(text)
-    return found
+    return overrides
 
 
 def _typed(text: str) -> Any:

@@ -1,4 +1,4 @@
-"""`runbase plot`: curves in the terminal, or as PNG or SVG."""
+"""`runbase plot`: draw a metric in the terminal, or as PNG, SVG or PDF."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,23 +18,25 @@ EXAMPLES = (
 
 
 def command(
-    metric: Annotated[str, typer.Argument(help="Which metric, such as train/loss.")],
+    metric: Annotated[str, typer.Argument(help="The metric, such as train/loss.")],
     runs: Annotated[
         list[str] | None, typer.Argument(help="Runs by id, prefix or name. Default: the newest.")
     ] = None,
     experiment: Annotated[
-        str | None, typer.Option("--experiment", "-e", help="The newest runs of this experiment.")
+        str | None, typer.Option("--experiment", "-e", help="Only runs of this experiment.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", help="How many runs at most.")] = 8,
+    limit: Annotated[int, typer.Option("--limit", "-n", help="Maximum number of runs.")] = 8,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write a .png or .svg file instead.")
     ] = None,
-    log: Annotated[bool, typer.Option("--log", help="A logarithmic axis for the values.")] = False,
+    log: Annotated[
+        bool, typer.Option("--log", help="Use a logarithmic axis for the values.")
+    ] = False,
     home: common.Home = None,
     url: common.Url = None,
     json: common.Json = False,
 ) -> None:
-    """Draw a metric over the steps. Where there are many points, least to greatest is a band."""
+    """Draw a metric over the steps. With many points, a band shows minimum to maximum."""
     with common.store(home, url) as store:
         curves = store.curves(metric, runs or None, experiment=experiment, limit=limit)
         if json:
@@ -47,7 +49,7 @@ def command(
 
 
 def draw(metric: str, curves: list[tuple[Run, Envelope]], log: bool = False) -> None:
-    """Curves in the terminal."""
+    """Draw curves in the terminal."""
     import plotext
 
     screen: Any = plotext
@@ -70,10 +72,10 @@ def draw(metric: str, curves: list[tuple[Run, Envelope]], log: bool = False) -> 
 
 
 def write(path: Path, metric: str, curves: list[tuple[Run, Envelope]], log: bool = False) -> None:
-    """Curves as a picture, with a band from least to greatest value."""
+    """Write curves as an image, with a band from minimum to maximum."""
     if path.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise UsageError(
-            f"{path} is no picture runbase can write; use a name ending in .png or .svg"
+            f"the image format of {path} is not supported; use a name ending in .png or .svg"
         )
     from runbase.analysis import figures
 

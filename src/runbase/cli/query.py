@@ -1,4 +1,4 @@
-"""`runbase query`: chosen columns of runs or experiments, for a table, a pipe or a file."""
+"""`runbase query`: selected columns of runs or experiments, as a table, CSV or JSON."""
 
 import csv
 import sys
@@ -24,7 +24,9 @@ def command(
     columns: Annotated[
         str | None,
         typer.Option(
-            "--columns", "-c", help="With commas; params., metrics. and tags. stand for all."
+            "--columns",
+            "-c",
+            help="Columns, separated by commas; params., metrics. and tags. select all of a kind.",
         ),
     ] = None,
     experiment: Annotated[
@@ -35,7 +37,7 @@ def command(
     ] = False,
     sort: Annotated[str | None, typer.Option("--sort", "-s", help="Sort keys.")] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", "-n", help="How many at most. Default: all.")
+        int | None, typer.Option("--limit", "-n", help="Maximum number of rows. Default: all.")
     ] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     home: common.Home = None,
@@ -44,12 +46,12 @@ def command(
 ) -> None:
     """Print one flat row per run: fields, params.*, metrics.* (last values), tags.*."""
     with common.store(home, url) as store:
-        found = (
+        records = (
             store.experiments(where, order_by=sort, limit=limit)
             if experiments
             else store.runs(where, order_by=sort, limit=limit, experiment=experiment)
         )
-        rows = found.rows()
+        rows = records.rows()
     default = ("name", "status", "runs", "config.", "metrics.") if experiments else DEFAULTS
     names = _chosen(rows, tuple(columns.split(",")) if columns else default, strict=bool(columns))
     table = [[row.get(name) for name in names] for row in rows]
@@ -62,17 +64,17 @@ def command(
     elif rows:
         sql.show(tuple(names), [tuple(_shown(v) for v in row) for row in table])
     else:
-        common.say("Nothing satisfies that filter." if where else "There is nothing yet.")
+        common.say("Nothing matches that filter." if where else "Nothing recorded yet.")
 
 
 def _chosen(rows: list[dict[str, Any]], wanted: tuple[str, ...], *, strict: bool) -> list[str]:
-    there = list(dict.fromkeys(name for row in rows for name in row))
+    known = list(dict.fromkeys(name for row in rows for name in row))
     names: list[str] = []
-    for word in (part.strip() for part in wanted):
-        fitting = [n for n in there if n.startswith(word)] if word.endswith(".") else [word]
-        if strict and rows and not word.endswith(".") and word not in there:
-            raise NotFound(f"none of these has a column {word!r}{suggestion(word, there)}")
-        names += [name for name in fitting if name in there or not rows]
+    for column in (part.strip() for part in wanted):
+        matching = [n for n in known if n.startswith(column)] if column.endswith(".") else [column]
+        if strict and rows and not column.endswith(".") and column not in known:
+            raise NotFound(f"no row has a column {column!r}{suggestion(column, known)}")
+        names += [name for name in matching if name in known or not rows]
     return list(dict.fromkeys(names))
 
 

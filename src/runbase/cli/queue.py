@@ -1,4 +1,4 @@
-"""`runbase queue`: the state of experiments' queues, live if wanted."""
+"""`runbase queue`: the trials of experiments by status, once or live."""
 
 import time
 from typing import Annotated, Any
@@ -34,15 +34,17 @@ order by started_at desc
 def command(
     experiment: Annotated[
         str | None,
-        typer.Argument(help="Only this one.", autocompletion=common.complete_experiments),
+        typer.Argument(help="Only this experiment.", autocompletion=common.complete_experiments),
     ] = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on showing it.")] = False,
-    every: Annotated[float, typer.Option("--every", help="Seconds between two looks.")] = 2.0,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Update the tables continuously.")
+    ] = False,
+    every: Annotated[float, typer.Option("--every", help="Seconds between two updates.")] = 2.0,
     home: common.Home = None,
     url: common.Url = None,
     json: common.Json = False,
 ) -> None:
-    """Show how many trials wait, run and have ended, and who runs what."""
+    """Show the number of trials by status, and which runner runs which trial."""
     with common.store(home, url) as store:
         name = None if experiment is None else store.experiment(experiment).name
         if json:
@@ -64,7 +66,7 @@ def command(
 
 
 def look(store: Store, experiment: str | None) -> dict[str, Any]:
-    """The queues as plain data."""
+    """Return the queues as plain data."""
     counts: dict[str, dict[str, int]] = {}
     for row in store.sql(_COUNTS, {"experiment": experiment}):
         counts.setdefault(row[0], {})[row[1]] = row[2]
@@ -72,11 +74,11 @@ def look(store: Store, experiment: str | None) -> dict[str, Any]:
     return {"experiments": counts, "running": running}
 
 
-def tables(found: dict[str, Any]) -> list[Any]:
-    """The same for people."""
-    counts: dict[str, dict[str, int]] = found["experiments"]
+def tables(queues: dict[str, Any]) -> list[Any]:
+    """Return the queues as printable tables."""
+    counts: dict[str, dict[str, int]] = queues["experiments"]
     if not counts:
-        return ["There are no trials; experiment.new_trial(…) queues one."]
+        return ["There are no trials; add one with experiment.new_trial(…)."]
     first = Table(box=None, header_style="bold")
     first.add_column("experiment")
     others = sorted({state for states in counts.values() for state in states} - set(STATES))
@@ -85,7 +87,7 @@ def tables(found: dict[str, Any]) -> list[Any]:
     for name, states in counts.items():
         cells = [f"{states[s]:,}" if s in states else "" for s in (*STATES, *others)]
         first.add_row(name, *cells)
-    running: list[dict[str, Any]] = found["running"]
+    running: list[dict[str, Any]] = queues["running"]
     if not running:
         return [first]
     second = Table(box=None, header_style="bold")

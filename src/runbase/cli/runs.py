@@ -1,4 +1,4 @@
-"""`runbase runs`: the runs as a table."""
+"""`runbase runs`: list runs as a table."""
 
 from datetime import datetime
 from typing import Annotated
@@ -30,32 +30,32 @@ def command(
     sort: Annotated[
         str | None, typer.Option("--sort", "-s", help="Sort keys, such as 'metrics.loss asc'.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", help="How many at most.")] = 20,
-    deleted: Annotated[bool, typer.Option("--deleted", help="List the bin instead.")] = False,
+    limit: Annotated[int, typer.Option("--limit", "-n", help="Maximum number of runs.")] = 20,
+    deleted: Annotated[bool, typer.Option("--deleted", help="List the trash instead.")] = False,
     columns: Annotated[
         str | None,
         typer.Option(
             "--columns",
             "-c",
-            help="What to show, with commas: parameters, metrics, and names of filters such as tags.stage or slurm.job_id.",
+            help="Columns, separated by commas: parameters, metrics, and filter names such as tags.stage or slurm.job_id.",
         ),
     ] = None,
     home: common.Home = None,
     url: common.Url = None,
     json: common.Json = False,
 ) -> None:
-    """List runs, newest first, with best values marked."""
+    """List runs, newest first, with the best values marked."""
     with common.store(home, url) as store:
-        found = store.runs(
+        listed = store.runs(
             where, order_by=sort, limit=limit, experiment=experiment, deleted=deleted
         )
         if json:
-            common.print_json(found.rows())
+            common.print_json(listed.rows())
             return
-        if not found:
-            common.say("No runs." if where is None else "No run satisfies that filter.")
+        if not listed:
+            common.say("No runs." if where is None else "No run matches that filter.")
             return
-        show(found, columns.split(",") if columns else None)
+        show(listed, columns.split(",") if columns else None)
 
 
 def show(found: Runs, columns: list[str] | None = None, mark: list[str] | None = None) -> None:
@@ -87,7 +87,7 @@ def show(found: Runs, columns: list[str] | None = None, mark: list[str] | None =
 
 
 def _varying(found: Runs, most: int = 4) -> list[str]:
-    """The parameters that differ among these runs: what a reader wants to tell them apart by."""
+    """Return the parameters that differ between these runs, which identify them best."""
     keys = dict.fromkeys(key for run in found for key in run.params)
     differing = [k for k in keys if len({repr(run.params.get(k)) for run in found}) > 1]
     return differing[:most] if len(found) > 1 else list(keys)[:most]

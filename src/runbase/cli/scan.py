@@ -1,4 +1,4 @@
-"""`runbase scan`: run folders of any kind into the database."""
+"""`runbase scan`: ingest run folders of any known format into the database."""
 
 import time
 from pathlib import Path
@@ -22,23 +22,25 @@ def command(
     paths: Annotated[
         list[Path], typer.Argument(help="Folders with runs, at any depth, of any known format.")
     ],
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on, as they grow.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Continue, and scan again as they grow.")
+    ] = False,
     every: Annotated[float, typer.Option("--every", help="Seconds between two scans.")] = 5.0,
     full: Annotated[
-        bool, typer.Option("--full", help="Read folders again that have not changed.")
+        bool, typer.Option("--full", help="Also read folders that have not changed.")
     ] = False,
     home: common.Home = None,
     url: common.Url = None,
     json: common.Json = False,
 ) -> None:
-    """Take in run folders: runbase's own, stable-pretraining's, Lightning's CSVLogger's, TensorBoard's.
+    """Ingest run folders of runbase, stable-pretraining, Lightning's CSVLogger and TensorBoard.
 
-    Only what changed since the last scan is read, and nothing is written there: no server, no locks, any number of
-    scanners. Runs whose folder is gone stay, marked with `missing_at`.
+    Only what changed since the last scan is read, and nothing is written to the folders: there is no server and no
+    lock, and any number of scans can run. Runs whose folder no longer exists are kept and marked with `missing_at`.
     """
     for path in paths:
         if not path.expanduser().is_dir():
-            raise NotFound(f"there is no folder {path} to scan")
+            raise NotFound(f"{path} is not a folder")
     with common.store_to_fill(home, url) as store:
         while True:
             with common.progress("reading run folders") as step:

@@ -1,4 +1,4 @@
-"""`runbase schema`: the tables, and what each column means."""
+"""`runbase schema`: print the tables and the meaning of each column."""
 
 from typing import Annotated
 
@@ -8,10 +8,7 @@ from runbase.cli import common
 from runbase.errors import NotFound, suggestion
 
 EXAMPLES = (
-    "Examples:\n"
-    "\n    runbase schema"
-    "\n    runbase schema runs"
-    "\n    runbase schema metrics --json"
+    "Examples:\n\n    runbase schema\n    runbase schema runs\n    runbase schema metrics --json"
 )
 
 
@@ -21,25 +18,25 @@ def command(
     url: common.Url = None,
     json: common.Json = False,
 ) -> None:
-    """Print the schema as SQL, your own tables and columns included, with what each column means."""
+    """Print the schema as SQL with a comment for each column, including your own tables and columns."""
     with common.store(home, url, sync=False) as store:
         if name is None and not json:
             common.say(store.schema(), end="")
             return
         tables = store.tables()
-    found = [table for table in tables if name in (None, table["name"])]
-    if not found:
+    selected = [table for table in tables if name in (None, table["name"])]
+    if not selected:
         names = [table["name"] for table in tables]
-        raise NotFound(f"there is no table or view {name!r}{suggestion(name or '', names)}")
+        raise NotFound(f"table or view {name!r} not found{suggestion(name or '', names)}")
     if json:
-        common.print_json(found)
+        common.print_json(selected)
         return
-    for table in found:
+    for table in selected:
         common.say(
             f"{table['kind']} {table['name']}"
             + (f": {table['comment']}" if table["comment"] else "")
         )
-        shown = common.table(["  column", "type", "what it is"])
+        shown = common.table(["  column", "type", "description"])
         for column in table["columns"]:
             shown.add_row(f"  {column['name']}", column["type"], common.escape(column["comment"]))
         common.console().print(shown)

@@ -1,4 +1,4 @@
-"""`runbase setup`: SQL scripts of your own, each applied once."""
+"""`runbase setup`: create the schema and apply your own SQL scripts, each once."""
 
 from pathlib import Path
 from typing import Annotated
@@ -18,10 +18,10 @@ EXAMPLES = (
 
 def command(
     scripts: Annotated[
-        list[Path] | None, typer.Argument(help="SQL files, or folders of them.")
+        list[Path] | None, typer.Argument(help="SQL files, or folders with SQL files.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Try everything, and take it back.")
+        bool, typer.Option("--dry-run", help="Apply everything, then roll back.")
     ] = False,
     status: Annotated[
         bool, typer.Option("--status", help="List every step of the schema, with its checksum.")
@@ -30,10 +30,10 @@ def command(
     url: common.Url = None,
     json: common.Json = False,
 ) -> None:
-    """Make the schema, and add tables, views and columns of your own to it.
+    """Create the schema, and add your own tables, views and columns.
 
-    Scripts run in order, each once, all in one transaction. A first line `-- dialect: sqlite` (or
-    postgres) keeps a script to one database; so do two folders of these names.
+    Scripts are applied in order, each once, in one transaction. A first line `-- dialect: sqlite` (or
+    postgres) limits a script to one database; subfolders of these names do the same.
     """
     with open_store(url, home=home, sync=False) as store:
         steps = store.setup(*(scripts or []), dry_run=dry_run)
@@ -55,4 +55,4 @@ def command(
             )
         common.console().print(table)
     if not steps and not status:
-        common.say(f"{where} is set up; name scripts to add to it")
+        common.say(f"{where} is set up; pass scripts to extend it")

@@ -1,4 +1,4 @@
-"""`runbase show`: all that is known of one run."""
+"""`runbase show`: print the details of one run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,22 +13,18 @@ from runbase.events import Problem
 from runbase.model import Run
 
 SHOWN = 10
-"""Problems that are shown."""
-EXAMPLES = (
-    "Examples:\n"
-    "\n    runbase show brisk-heron-42"
-    "\n    runbase show 01a1fb --json"
-)
+"""The maximum number of problems shown."""
+EXAMPLES = "Examples:\n\n    runbase show brisk-heron-42\n    runbase show 01a1fb --json"
 
 
 def command(
     run: common.RunName,
-    lines: Annotated[int, typer.Option("--lines", help="How many last lines of output.")] = 10,
+    lines: Annotated[int, typer.Option("--lines", help="Number of last lines of output.")] = 10,
     home: common.Home = None,
     url: common.Url = None,
     json: common.Json = False,
 ) -> None:
-    """Show a run: parameters, metrics, artifacts, how it ended, and its last lines of output."""
+    """Show a run: parameters, metrics, artifacts, status, and its last lines of output."""
     with common.store(home, url) as store:
         record = store.run(run)
         folder = store.folder(record)
@@ -44,7 +40,7 @@ def command(
 
 
 def print_run(out: Console, run: Run, folder: Path | None, output: list[str]) -> None:
-    """Print all that is known of a run, and the last lines of its output."""
+    """Print a run and the last lines of its output."""
     _print_head(out, run, folder)
     _print_error(out, run)
     _print_body(out, run)
@@ -55,7 +51,7 @@ def print_run(out: Console, run: Run, folder: Path | None, output: list[str]) ->
 
 
 def print_problems(out: Console, problems: Sequence[Problem]) -> None:
-    """Print what of a run could not be stored."""
+    """Print the lines of a run that could not be stored."""
     if problems:
         out.print("\n[bold red]Could not be stored[/]")
         for problem in problems[:SHOWN]:
@@ -120,7 +116,7 @@ def _print_body(out: Console, run: Run) -> None:
             )
         out.print(table)
     for scope, values in run.attributes.items():
-        if scope.startswith("_"):  # a tool's own book-keeping
+        if scope.startswith("_"):  # internal data of a tool
             continue
         out.print(f"\n[bold]Attributes[/] [dim]of {common.escape(scope)}[/]")
         for key, value in values.items():
@@ -144,7 +140,7 @@ def _took(run: Run) -> str:
     took = common.duration(run.seconds)
     if not run.dead_seconds:
         return took
-    return f"{took} (resumed; {common.duration(run.elapsed)} from its beginning to its end)"
+    return f"{took} (resumed; {common.duration(run.elapsed)} from start to end)"
 
 
 def _git(git: dict[str, Any]) -> str:
@@ -155,7 +151,7 @@ def _git(git: dict[str, Any]) -> str:
 
 
 def _slurm(job: dict[str, Any]) -> str:
-    """The job of Slurm that a run belongs to, in one line; empty outside Slurm."""
+    """Return the Slurm job of a run in one line; empty outside of Slurm."""
     if not job.get("job_id"):
         return ""
     task = (
@@ -174,6 +170,7 @@ def _short(value: Any, longest: int = 200) -> str:
 
 
 def tail(path: Path, lines: int) -> list[str]:
+    """Return the last lines of a file; none if it cannot be read."""
     if not path.is_file():
         return []
     try:
@@ -182,7 +179,7 @@ def tail(path: Path, lines: int) -> list[str]:
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return []
-    # A progress bar returns the carriage and writes over itself: its last state is what one saw.
+    # A progress bar overwrites its line after a carriage return: keep only its last state.
     rows = [row.rpartition("\r")[2] for row in text.replace("\r\n", "\n").split("\n")]
     while rows and not rows[-1].strip():
         rows.pop()

@@ -1,4 +1,4 @@
-"""`runbase sql`: a query, answered."""
+"""`runbase sql`: run a SQL query."""
 
 import csv
 import sys
@@ -19,27 +19,26 @@ EXAMPLES = (
 
 def command(
     query: Annotated[str | None, typer.Argument(help="A SQL query; - reads it from stdin.")] = None,
-    file: Annotated[Path | None, typer.Option("--file", "-f", help="Read the query here.")] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", help="Read the query from this file.")
+    ] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
-    write: Annotated[
-        bool, typer.Option("--write", help="Allow it to change the database.")
-    ] = False,
+    write: Annotated[bool, typer.Option("--write", help="Allow changes to the database.")] = False,
     timeout: Annotated[
-        float | None, typer.Option("--timeout", help="Cancel it after so many seconds.")
+        float | None,
+        typer.Option("--timeout", help="Cancel the query after this number of seconds."),
     ] = None,
     home: common.Home = None,
     url: common.Url = None,
     json: common.Json = False,
 ) -> None:
-    """Answer a SQL query. It only reads, unless told otherwise. See `runbase schema` for the tables."""
+    """Run a SQL query, read-only by default. `runbase schema` prints the tables."""
     if file is not None:
         query = file.read_text("utf-8")
     elif query == "-" or (query is None and not sys.stdin.isatty()):
         query = sys.stdin.read()
     if not query or not query.strip():
-        raise UsageError(
-            "there is no query; give one, for example: runbase sql 'select * from latest'"
-        )
+        raise UsageError("no query; pass one, for example: runbase sql 'select * from latest'")
     with common.store(home, url) as store:
         rows = store.sql(query, write=write, timeout=timeout)
     if json:

@@ -1,4 +1,4 @@
-"""`runbase sync`: journals into the database."""
+"""`runbase sync`: ingest journals into the database."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,16 +27,16 @@ SHOWN = 20
 def command(
     rebuild: Annotated[
         bool,
-        typer.Option("--rebuild", help="Make the database anew from the run folders."),
+        typer.Option("--rebuild", help="Rebuild the database from the run folders."),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+        bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")
     ] = False,
     home: common.Home = None,
     url: common.Url = None,
     json: common.Json = False,
 ) -> None:
-    """Take in what the journals hold and the database does not; mark runs that died."""
+    """Ingest new journal entries into the database, and mark runs whose process exited."""
     settings = load(home=home, store=url)
     if dry_run:
         _plan(settings, rebuild=rebuild, json=json)
@@ -71,7 +71,7 @@ def command(
 
 
 def _plan(settings: Settings, *, rebuild: bool, json: bool) -> None:
-    """What would be done."""
+    """Print what would be done."""
     old = rebuildable(settings.store, settings.home) if rebuild else None
     if rebuild:
         count, size = waiting(None, settings.home)
@@ -83,13 +83,13 @@ def _plan(settings: Settings, *, rebuild: bool, json: bool) -> None:
         return
     if old is not None:
         common.say(
-            f"Would set {old} aside, make a new database, and take over what no folder holds"
+            f"Would rename {old}, create a new database, and recover what is in no run folder"
         )
-    common.say(f"Would take in {count:,} journals ({common.size(size)})")
+    common.say(f"Would ingest {count:,} journals ({common.size(size)})")
 
 
 def _upload(home: Path | None, url: str | None) -> tuple[int, list[str]]:
-    """What processes that are gone left to upload."""
+    """Upload artifacts that exited processes did not upload."""
     place = load(home=home, store=url).home
     if not place.is_dir():
         return 0, []
@@ -103,9 +103,9 @@ def _print(report: Any, totals: dict[str, int], store: Store) -> None:
         f"folders, {report.seconds:.2f} s"
     )
     if report.lost:
-        common.say(f"{report.lost} runs had died without a word: now NODE_FAIL")
+        common.say(f"{report.lost} runs exited without being closed; they are now NODE_FAIL")
     if report.found_alive:
-        common.say(f"{report.found_alive} runs taken for lost live after all")
+        common.say(f"{report.found_alive} runs marked as lost are alive")
     refused = [str(problem) for problem in report.problems] + list(report.unreadable)
     for text in refused[:SHOWN]:
         common.say(f"not stored: {text}")
@@ -116,7 +116,7 @@ def _print(report: Any, totals: dict[str, int], store: Store) -> None:
 
 def _say(taken: Salvaged) -> None:
     common.say(
-        f"Taken over from it: notes, tags and links of {taken.runs:,} runs, {taken.new:,} of them in no folder"
+        f"Recovered from it: notes, tags and links of {taken.runs:,} runs, {taken.new:,} of them in no folder"
     )
     for text in taken.unreadable[:SHOWN]:
         common.say(f"lost: {text}")

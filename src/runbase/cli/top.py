@@ -1,4 +1,4 @@
-"""`runbase top`: the runs that are under way, live, with keys to sort, filter, tag and open."""
+"""`runbase top`: a live table of active runs, with keys to sort, filter, tag and open."""
 
 from typing import Annotated, Any
 
@@ -20,27 +20,27 @@ EXAMPLES = (
 
 def command(
     where: Annotated[
-        str | None, typer.Argument(help="Only runs that satisfy this filter; see `runbase runs`.")
+        str | None, typer.Argument(help="Only runs that match this filter; see `runbase runs`.")
     ] = None,
     experiment: Annotated[
         str | None, typer.Option("--experiment", "-e", help="Only runs of this experiment.")
     ] = None,
     metrics: Annotated[
-        str | None, typer.Option("--metrics", "-m", help="Which metrics to show, with commas.")
+        str | None, typer.Option("--metrics", "-m", help="Metrics to show, separated by commas.")
     ] = None,
     sort: Annotated[
-        str, typer.Option("--sort", "-s", help=f"By {', '.join(ORDERS)}, or a metric.")
+        str, typer.Option("--sort", "-s", help=f"Sort by {', '.join(ORDERS)}, or a metric.")
     ] = "started",
-    every: Annotated[float, typer.Option("--every", help="Seconds between two looks.")] = 2.0,
-    once: Annotated[bool, typer.Option("--once", help="Print it once, and be done.")] = False,
+    every: Annotated[float, typer.Option("--every", help="Seconds between two updates.")] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Print the table once and exit.")] = False,
     home: common.Home = None,
     url: common.Url = None,
     json: common.Json = False,
 ) -> None:
-    """Watch the runs that are under way: how far they are, their metrics, the age of the last point.
+    """Watch active runs: their progress, metrics, and the age of the last point.
 
-    Those that died within the last hour stay in sight, marked. Keys: s sorts, r reverses, / filters, t tags, Enter opens,
-    p pauses, q leaves. Where there is no terminal, it is printed once.
+    Runs lost within the last hour are shown too, marked. Keys: s sort, r reverse, / filter, t tag, Enter open,
+    p pause, q quit. Without a terminal, the table is printed once.
     """
     with common.store(home, url) as store:
         keys = [key.strip() for key in (metrics or "").split(",") if key.strip()]
@@ -57,20 +57,20 @@ def command(
 
 
 def table(rows: list[Row]) -> Any:
-    """The rows for paper."""
+    """Return rows as a printable table."""
     if not rows:
-        return "No run is under way."
+        return "No active runs."
     names = [figure.key for figure in rows[0].figures]
-    made: Table = common.table(
+    printed: Table = common.table(
         ["run", "experiment", "state", "progress", "step", *names, "last point", "took"]
     )
     for row in rows:
-        made.add_row(*cells(row))
-    return made
+        printed.add_row(*cells(row))
+    return printed
 
 
 def as_data(row: Row) -> dict[str, Any]:
-    """A row for programs."""
+    """Return a row as plain data for JSON."""
     return {
         "id": row.run.id,
         "name": row.run.name,

@@ -1,4 +1,4 @@
-"""How a row of `runbase top` looks, on paper and on its screen."""
+"""The cells of a row of `runbase top`, for printing and for its screen."""
 
 from runbase.cli import common
 from runbase.cli.watching import Row
@@ -10,7 +10,7 @@ BAR = 10
 
 
 def cells(row: Row) -> list[str]:
-    """A row's cells, as Rich's markup."""
+    """Return the cells of a row as Rich markup."""
     colour = COLOURS[row.state]
     figures = [
         f"{common.number(figure.value):>10} [{colour if row.state != 'alive' else 'cyan'}]{figure.course}[/]"
@@ -29,7 +29,7 @@ def cells(row: Row) -> list[str]:
 
 
 def progress_text(row: Row) -> str:
-    """A bar, the share, and how long it may still take."""
+    """Return a progress bar, the percentage, and the estimated remaining time."""
     if row.progress is None:
         return "–"
     full = round(row.progress * BAR)
@@ -38,7 +38,7 @@ def progress_text(row: Row) -> str:
 
 
 def age_text(row: Row) -> str:
-    """How long ago the last point was."""
+    """Return the age of the last point."""
     if row.age is None:
         return "–"
     text = "now" if row.age < 2 else f"{common.duration(row.age)} ago"

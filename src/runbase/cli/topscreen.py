@@ -1,4 +1,4 @@
-"""The screen of `runbase top`, in Textual: it refreshes itself, and never waits for the database."""
+"""The screen of `runbase top`, in Textual: it updates itself, and reads the database in a thread."""
 
 import time
 from io import StringIO
@@ -23,11 +23,11 @@ from runbase.store.store import Store
 
 COLUMNS = ("run", "experiment", "state", "progress", "step")
 LINES = 20
-"""Of a run's output, that its page shows."""
+"""The number of output lines shown on the page of a run."""
 
 
 class RunPage(ModalScreen[None]):
-    """All that is known of one run."""
+    """The details of one run."""
 
     BINDINGS: ClassVar[list[Any]] = [Binding("escape,q,enter,o", "dismiss", "back")]
     CSS = """
@@ -40,13 +40,13 @@ class RunPage(ModalScreen[None]):
         self._store, self._run = store, run
 
     def compose(self) -> ComposeResult:
-        """A page that scrolls."""
+        """Lay out a page that scrolls."""
         with VerticalScroll(id="page"):
             yield Static("reading …", id="text")
         yield Footer()
 
     def on_mount(self) -> None:
-        """Read it."""
+        """Read the run."""
         self._read()
 
     @work(thread=True)
@@ -54,7 +54,7 @@ class RunPage(ModalScreen[None]):
         try:
             record = self._store.run(self._run)
             folder = self._store.folder(record)
-            text = told(record, folder, tail(folder / "output.log", LINES) if folder else [])
+            text = page_text(record, folder, tail(folder / "output.log", LINES) if folder else [])
         except RunbaseError as error:
             text = Text(str(error), style="red")
         cast("App[None]", self.app).call_from_thread(self._show, text)  # pyright: ignore[reportUnknownMemberType]
@@ -64,7 +64,7 @@ class RunPage(ModalScreen[None]):
 
 
 class TopScreen(App[None]):
-    """The runs under way."""
+    """The table of active runs."""
 
     TITLE = "runbase top"
     ENABLE_COMMAND_PALETTE = False
@@ -75,7 +75,7 @@ class TopScreen(App[None]):
     #ask.open { display: block; }
     """
     BINDINGS: ClassVar[list[Any]] = [
-        Binding("q", "quit", "leave"),
+        Binding("q", "quit", "quit"),
         Binding("s", "sort", "sort"),
         Binding("r", "reverse", "reverse"),
         Binding("slash", "ask('filter')", "filter", key_display="/"),
@@ -93,21 +93,21 @@ class TopScreen(App[None]):
         self._every = every
         self.sorted_by, self.descending = sort, sort == "started"
         self.rows: list[Row] = []
-        """What was seen at the last look, in the order that is shown."""
+        """The rows of the last update, in the order shown."""
         self._paused = False
         self._asked = ""
-        self._said = ""
+        self._error = ""
         self._looking = False
 
     def compose(self) -> ComposeResult:
-        """A line, the table, a place to ask, the keys."""
+        """Lay out the summary line, the table, the input and the keys."""
         yield Static(id="head")
         yield DataTable[Any](id="runs", cursor_type="row", zebra_stripes=True)
         yield Input(id="ask")
         yield Footer()
 
     def on_mount(self) -> None:
-        """Begin to look."""
+        """Start the updates."""
         self.query_one(DataTable[Any]).focus()
         self.look()
         self.set_interval(self._every, self._tick)
@@ -118,22 +118,22 @@ class TopScreen(App[None]):
 
     @work(thread=True)
     def look(self) -> None:
-        """Look at the store, in a thread of its own."""
+        """Read the store, in a thread."""
         self._looking = True
         began = time.perf_counter()
         try:
             self._store.sync()
             rows = self._watch.look()
-            said = ""
+            message = ""
         except RunbaseError as error:
-            rows, said = self.rows, str(error)
+            rows, message = self.rows, str(error)
         finally:
             self._looking = False
-        self.call_from_thread(self._show, rows, said, time.perf_counter() - began)
+        self.call_from_thread(self._show, rows, message, time.perf_counter() - began)
 
-    def _show(self, rows: list[Row], said: str, took: float) -> None:
+    def _show(self, rows: list[Row], message: str, took: float) -> None:
         self.rows = sort_rows(rows, self.sorted_by, descending=self.descending)
-        self._said = said
+        self._error = message
         grid = self.query_one(DataTable[Any])
         chosen = self._chosen()
         place = grid.scroll_offset
@@ -166,8 +166,8 @@ class TopScreen(App[None]):
         if self._paused:
             parts.append("[reverse] paused [/]")
         parts.append(f"[dim]{took * 1000:.0f} ms[/]")
-        if self._said:
-            parts = [f"[red]{common.escape(self._said)}[/]"]
+        if self._error:
+            parts = [f"[red]{common.escape(self._error)}[/]"]
         self.query_one("#head", Static).update("  ·  ".join(parts))
 
     def _chosen(self) -> str | None:
@@ -178,7 +178,7 @@ class TopScreen(App[None]):
         return None if key is None else str(key)
 
     def action_sort(self) -> None:
-        """By the next column."""
+        """Sort by the next column."""
         names = [figure.key for figure in self.rows[0].figures] if self.rows else []
         orders = [*ORDERS, *names]
         at = orders.index(self.sorted_by) if self.sorted_by in orders else -1
@@ -186,41 +186,41 @@ class TopScreen(App[None]):
         self._show(self.rows, "", 0.0)
 
     def action_reverse(self) -> None:
-        """The other way round."""
+        """Reverse the order."""
         self.descending = not self.descending
         self._show(self.rows, "", 0.0)
 
     def action_pause(self) -> None:
-        """Stand still, or go on."""
+        """Pause or resume the updates."""
         self._paused = not self._paused
         self._head()
 
     def action_open(self) -> None:
-        """The page of the run that the cursor is on."""
+        """Open the page of the selected run."""
         chosen = self._chosen()
         if chosen is not None:
             self.push_screen(RunPage(self._store, chosen))
 
     def action_ask(self, what: str) -> None:
-        """Ask for a filter, or for a tag."""
+        """Open the input for a filter or a tag."""
         self._asked = what
         ask = self.query_one("#ask", Input)
         ask.placeholder = (
             "a filter, such as params.lr < 0.01; empty: all"
             if what == "filter"
-            else "a tag for this run, such as look-at-this; -tag takes it away"
+            else "a tag for this run, such as look-at-this; -tag removes it"
         )
         ask.value = (self._watch.where or "") if what == "filter" else ""
         ask.add_class("open")
         ask.focus()
 
     def action_close(self) -> None:
-        """Ask no more."""
+        """Close the input."""
         self.query_one("#ask", Input).remove_class("open")
         self.query_one(DataTable[Any]).focus()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """What was asked for."""
+        """Apply the filter, or change the tag."""
         value = event.value.strip()
         self.action_close()
         if self._asked == "filter":
@@ -234,22 +234,22 @@ class TopScreen(App[None]):
         try:
             if tag.startswith("-"):
                 self._store.remove_from_run(run, tags=[tag[1:]])
-                said = f"{tag[1:]} taken away"
+                message = f"removed tag {tag[1:]}"
             else:
                 self._store.add_to_run(run, tags={tag: None})
-                said = f"tagged {tag}"
+                message = f"added tag {tag}"
         except RunbaseError as error:
-            said = str(error)
-        self.call_from_thread(self.notify, said)
+            message = str(error)
+        self.call_from_thread(self.notify, message)
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
-        """Enter on a row opens it."""
+        """Open the selected run."""
         del event
         self.action_open()
 
 
-def told(record: Run, folder: Any, output: list[str]) -> Text:
-    """A run's page, as `runbase show` prints it."""
+def page_text(record: Run, folder: Any, output: list[str]) -> Text:
+    """Return the page of a run, as printed by `runbase show`."""
     out = Console(
         record=True,
         width=120,

@@ -1,4 +1,4 @@
-"""`runbase export`, `import` and `copy`: records on the move."""
+"""`runbase export`, `import` and `copy`: write runs to files, import them, and copy them between stores."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -50,7 +50,7 @@ def export(
     path: Annotated[
         Path,
         typer.Argument(
-            help="The file: .csv, .parquet, .jsonl, or .db for everything; a folder for records."
+            help="The file: .csv, .parquet, .jsonl, or .db for everything; a folder with --what records."
         ),
     ],
     where: Annotated[str | None, typer.Argument(help="A filter; see `runbase runs`.")] = None,
@@ -58,7 +58,10 @@ def export(
         str | None, typer.Option("--experiment", "-e", help="Only runs of this experiment.")
     ] = None,
     what: Annotated[
-        str, typer.Option("--what", help="runs: a row a run. metrics: a row a point. records.")
+        str,
+        typer.Option(
+            "--what", help="runs (one row per run), metrics (one row per point) or records."
+        ),
     ] = "runs",
     format: Annotated[
         str | None, typer.Option("--format", help="parquet, csv, jsonl or sqlite.")
@@ -67,7 +70,7 @@ def export(
     url: common.Url = None,
     json: common.Json = False,
 ) -> None:
-    """Write runs to a file. A .db holds everything and is a store of its own."""
+    """Write runs to a file. A .db file contains everything and is a store of its own."""
     into_folder = what == "records" and format is None and not path.suffix
     with common.store(home, url) as store, common.progress("exporting runs") as step:
         if into_folder:
@@ -90,14 +93,16 @@ def import_(
     source: Annotated[
         str,
         typer.Argument(
-            help="A .db of `runbase export`, any store; a folder, file, database or server of another system; a .csv, .jsonl or .parquet."
+            help="A .db file of any store; a folder, file, database or server of another system; a .csv, .jsonl or .parquet table."
         ),
     ],
     where: Annotated[str | None, typer.Argument(help="A filter; see `runbase runs`.")] = None,
     experiment: Annotated[
         str | None,
         typer.Option(
-            "--experiment", "-e", help="Only runs of this experiment; of a table: theirs."
+            "--experiment",
+            "-e",
+            help="Only runs of this experiment; for a table: the experiment of its runs.",
         ),
     ] = None,
     columns: Annotated[
@@ -105,7 +110,7 @@ def import_(
         typer.Option(
             "--map",
             metavar="COLUMN=ROLE",
-            help="Of a table: what a column, or a pattern of columns, is. Roles: run, experiment, name, step, time, "
+            help="For a table: the role of a column or a pattern of columns. Roles: run, experiment, name, step, time, "
             "started, ended, status, notes, user, parent, key, value, param, metric, tag, text, ignore; param:lr names it.",
         ),
     ] = None,
@@ -113,30 +118,30 @@ def import_(
         str | None,
         typer.Option(
             "--from",
-            help=f"Whose record it is, if it is not plain: {', '.join([*SYSTEMS, *(each.NAME for each in folder_formats())])}.",
+            help=f"The format of the source, if it is not detected: {', '.join([*SYSTEMS, *(format.NAME for format in folder_formats())])}.",
         ),
     ] = None,
     home: common.Home = None,
     url: common.Url = None,
     json: common.Json = False,
 ) -> None:
-    """Take the runs of another store, or of another system, into this one.
+    """Import the runs of another store, or of another system.
 
     Other systems: MLflow (mlruns, database, server), W&B's offline runs, Trackio, Neptune's Parquet export, GoodSeed,
-    mlos_bench, SQLTrack, the experiment store, TensorBoard and other run folders, tables. Ids and times are kept. Again
-    brings what is new since then, and nothing twice.
+    mlos_bench, SQLTrack, the experiment store, TensorBoard and other run folders, tables. Ids and times are kept.
+    Import a source again to add what is new in it; nothing is imported twice.
     """
-    formats = [each.NAME for each in folder_formats()]
+    formats = [format.NAME for format in folder_formats()]
     if system in formats:
         scan([Path(source)], home=home, url=url, json=json)
         return
-    found = importer_for(source, system)
-    if found is not None:
-        if where is not None or (experiment is not None and found != "table"):
-            raise UsageError(f"an import from {found} takes all runs; filter them afterwards")
-        if columns and found != "table":
-            raise UsageError(f"--map is for tables, and {source} is a record of {found}")
-        _import_from(source, found, home, url, json, _mapping(columns or []), experiment)
+    tool = importer_for(source, system)
+    if tool is not None:
+        if where is not None or (experiment is not None and tool != "table"):
+            raise UsageError(f"an import from {tool} imports all runs; filter them afterwards")
+        if columns and tool != "table":
+            raise UsageError(f"--map is for tables only, and {source} is in the format of {tool}")
+        _import_from(source, tool, home, url, json, _mapping(columns or []), experiment)
         return
     if Path(source).expanduser().is_dir() and system is None:
         if not has_runs(Path(source).expanduser()):
@@ -154,13 +159,13 @@ def import_(
 
 
 def _mapping(columns: list[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    roles: dict[str, str] = {}
     for text in columns:
         column, sign, role = text.rpartition("=")
         if not sign or not column or not role:
-            raise UsageError(f"--map takes COLUMN=ROLE, such as epoch=step, and not {text!r}")
-        found[column] = role
-    return found
+            raise UsageError(f"--map {text!r} is not COLUMN=ROLE, such as epoch=step")
+        roles[column] = role
+    return roles
 
 
 def _import_from(
@@ -182,11 +187,11 @@ def _import_from(
             return
         common.say(
             f"{report.runs:,} {'run' if report.runs == 1 else 'runs'} of {system}: {report.new:,} new, {report.updated:,} updated, "
-            f"{report.unchanged:,} as before; {report.points:,} new points → {store.url}"
+            f"{report.unchanged:,} unchanged; {report.points:,} new points → {store.url}"
         )
         more = {"experiments": report.experiments, **report.counts}
-        if told := ", ".join(f"{number:,} {kind}" for kind, number in more.items() if number):
-            common.say(f"also new: {told}")
+        if counts := ", ".join(f"{number:,} {kind}" for kind, number in more.items() if number):
+            common.say(f"also new: {counts}")
         for what, number in report.left_out.items():
             common.say(f"left out: {number:,} {what}" if number > 1 else f"left out: {what}")
         for problem in report.problems[:SHOWN]:
@@ -199,17 +204,17 @@ def copy(
     source: Annotated[
         str, typer.Argument(help="A database URL, a .db file, or a folder with a .runbase.")
     ],
-    target: Annotated[str, typer.Argument(help="The same; made where there is none.")],
+    target: Annotated[str, typer.Argument(help="The same; created if it does not exist.")],
     where: Annotated[str | None, typer.Argument(help="A filter; see `runbase runs`.")] = None,
     experiment: Annotated[
         str | None, typer.Option("--experiment", "-e", help="Only runs of this experiment.")
     ] = None,
     json: common.Json = False,
 ) -> None:
-    """Copy runs from one store into another, such as a laptop's into the team's.
+    """Copy runs from one store into another, for example from a laptop to the store of a team.
 
-    Ids are kept and nothing is there twice; it may be interrupted and begun again. Files stay where
-    they are.
+    Ids are kept and nothing is duplicated. The copy can be interrupted and started again. Files are
+    not copied.
     """
     with place(source, create=False) as origin, _filled(target) as goal:
         if origin.url == goal.url:
@@ -224,7 +229,7 @@ def copy(
 
 @contextmanager
 def _filled(word: str) -> Generator[Store]:
-    """The store to copy into, made where it is not there yet."""
+    """Open the store to copy into; create it if it does not exist."""
     if "://" in word or not Path(word).expanduser().is_dir():
         with common.store_to_fill(None, word) as store:
             yield store
@@ -234,17 +239,17 @@ def _filled(word: str) -> Generator[Store]:
 
 
 def place(word: str, *, create: bool) -> Store:
-    """The store that a word names: a URL, a file, or a folder that is or has a home."""
+    """Open the store at a URL, a file, or a folder that is or contains a home."""
     if "://" in word:
         return open_store(word, sync=False, create=create)
     path = Path(word).expanduser()
     if path.is_dir():
         home = path if path.name == ".runbase" or (path / "runs").is_dir() else path / ".runbase"
         if not home.is_dir() and not create:
-            raise NotFound(f"there is no .runbase in {path.absolute()}")
+            raise NotFound(f"no .runbase folder in {path.absolute()}")
         return open_store(f"sqlite:///{home.absolute() / 'runbase.db'}", home=home, sync=False)
     if not create and not path.is_file():
-        raise NotFound(f"there is no store {word!r}: no such file, folder or URL")
+        raise NotFound(f"store {word!r} not found: no such file, folder or URL")
     return open_store(path, sync=False, create=create)
 
 

@@ -1,4 +1,4 @@
-"""`runbase rm`, `restore` and `gc`: the bin."""
+"""`runbase rm`, `restore` and `gc`: the trash and disk space."""
 
 import re
 import sys
@@ -32,33 +32,33 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 def rm(
     targets: common.Targets,
     purge: Annotated[
-        bool, typer.Option("--purge", help="For good: rows, points, links and files.")
+        bool, typer.Option("--purge", help="Delete permanently: rows, points, links and files.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would go, and leave it.")
+        bool, typer.Option("--dry-run", help="Print what would be deleted, and do nothing.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     home: common.Home = None,
     url: common.Url = None,
     json: common.Json = False,
 ) -> None:
-    """Put runs and experiments into the bin; with --purge, delete them for good."""
+    """Move runs and experiments to the trash; with --purge, delete them permanently."""
     with common.store(home, url) as store:
         if not purge:
             if dry_run:
                 raise UsageError(
-                    "--dry-run goes with --purge; without it `restore` brings all back"
+                    "--dry-run needs --purge; without --purge, `runbase restore` undoes the deletion"
                 )
             count = store.delete(*targets)
             if json:
                 common.print_json({"deleted": count})
             else:
-                common.say(f"{count} in the bin; `runbase restore` brings them back")
+                common.say(f"{count} moved to the trash; `runbase restore` restores them")
             return
         plan = store.purge(*targets, dry_run=True)
         if not dry_run:
             if not yes:
-                _ask(f"Delete {_told(plan)} for good?")
+                _ask(f"Delete {_counts(plan)} permanently?")
             plan = store.purge(*targets)
     _report(plan, dry_run, json)
 
@@ -69,7 +69,7 @@ def restore(
     url: common.Url = None,
     json: common.Json = False,
 ) -> None:
-    """Bring runs and experiments back from the bin."""
+    """Restore runs and experiments from the trash."""
     with common.store(home, url) as store:
         count = store.restore(*targets)
     if json:
@@ -81,39 +81,43 @@ def restore(
 def gc(
     where: Annotated[
         str | None,
-        typer.Argument(help="Runs to delete for good besides, if they are over: a filter."),
+        typer.Argument(help="A filter: also delete these runs permanently, if they have ended."),
     ] = None,
     older_than: Annotated[
-        str, typer.Option("--older-than", help="How long in the bin: 12h, 30d, 4w.")
+        str,
+        typer.Option(
+            "--older-than", help="Purge what has been in the trash for longer: 12h, 30d, 4w."
+        ),
     ] = "30d",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would go, and leave it.")
+        bool, typer.Option("--dry-run", help="Print what would be deleted, and do nothing.")
     ] = False,
     files: Annotated[
         bool,
         typer.Option(
-            "--files", help="Files of finished runs that nothing refers to, and leftovers."
+            "--files",
+            help="Remove files of finished runs without a record, and partial files.",
         ),
     ] = False,
     journals: Annotated[
         str | None,
-        typer.Option("--journals", help="Pack journals of runs that are over for so long: 30d."),
+        typer.Option("--journals", help="Pack journals of runs that ended longer ago: 30d."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     home: common.Home = None,
     url: common.Url = None,
     json: common.Json = False,
 ) -> None:
-    """Free space: what has been in the bin for long, old runs, files without a use, journals unpacked.
+    """Free disk space: old trash and, on request, old runs, unused files and unpacked journals.
 
-    Nothing that a living process may still write to is touched. Packed journals are read as before.
+    Files that a running process may still write are never changed. Packed journals can be read as before.
     """
     age = _span("--older-than", older_than)
     packing = None if journals is None else _span("--journals", journals)
     with common.store(home, url) as store:
         if where is not None and not dry_run and not yes:
-            _ask(f"Delete {_told(store.gc(age, where=where, dry_run=True))} for good?")
-        with common.progress("looking at run folders") as step:
+            _ask(f"Delete {_counts(store.gc(age, where=where, dry_run=True))} permanently?")
+        with common.progress("checking run folders") as step:
             done = store.gc(
                 age, where=where, files=files, journals=packing, dry_run=dry_run, progress=step
             )
@@ -121,13 +125,13 @@ def gc(
 
 
 def _span(option: str, text: str) -> int:
-    found = re.fullmatch(r"(\d+)\s*([smhdw])", text.strip())
-    if found is None:
-        raise UsageError(f"{option} {text!r} is no span of time; use 12h, 30d or 4w")
-    return int(found[1]) * UNITS[found[2]]
+    match = re.fullmatch(r"(\d+)\s*([smhdw])", text.strip())
+    if match is None:
+        raise UsageError(f"{option} {text!r} is not a duration; use 12h, 30d or 4w")
+    return int(match[1]) * UNITS[match[2]]
 
 
-def _told(plan: Purged) -> str:
+def _counts(plan: Purged) -> str:
     return (
         f"{plan.runs:,} runs, {plan.experiments:,} experiments, {len(plan.folders):,} folders "
         f"with {common.size(plan.bytes)}, {len(plan.uploads):,} uploaded artifacts"
@@ -140,9 +144,9 @@ def _report(done: Purged, dry_run: bool, json: bool) -> None:
             {**{k: getattr(done, k) for k in done.__struct_fields__}, "dry_run": dry_run}
         )
     else:
-        common.say(f"{'Would delete' if dry_run else 'Deleted'} {_told(done)}")
+        common.say(f"{'Would delete' if dry_run else 'Deleted'} {_counts(done)}")
         if done.files:
-            common.say(f"{len(done.files):,} files that nothing refers to:")
+            common.say(f"{len(done.files):,} files without a record:")
             for name in done.files[:SHOWN]:
                 common.say(f"  {name}")
             if len(done.files) > SHOWN:
@@ -151,12 +155,12 @@ def _report(done: Purged, dry_run: bool, json: bool) -> None:
             saved = "" if dry_run else f", {common.size(done.saved)} saved"
             common.say(f"{done.packed:,} journals {'to pack' if dry_run else 'packed'}{saved}")
         for problem in done.problems:
-            common.say(f"left as it is: {problem}")
+            common.say(f"not changed: {problem}")
         for url in done.left:
-            common.say(f"still there: {url}")
+            common.say(f"not removed: {url}")
 
 
 def _ask(question: str) -> None:
     if not sys.stdin.isatty():
-        raise UsageError(f"{question} Say so with --yes")
+        raise UsageError(f"{question} Pass --yes to confirm")
     typer.confirm(question, abort=True)

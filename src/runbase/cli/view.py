@@ -1,4 +1,4 @@
-"""`runbase view`: wide views of metrics, for any SQL tool."""
+"""`runbase view`: create, list and drop wide views of metrics, for any SQL tool."""
 
 from typing import Annotated
 
@@ -7,9 +7,7 @@ import typer
 from runbase.cli import common
 
 EXAMPLES = (
-    "Examples:\n"
-    "\n    runbase view create curves -m train/loss,val/acc"
-    "\n    runbase view list"
+    "Examples:\n\n    runbase view create curves -m train/loss,val/acc\n    runbase view list"
 )
 CREATE_EXAMPLES = (
     "Example: runbase view create curves -m train/loss,val/acc, then "
@@ -17,22 +15,23 @@ CREATE_EXAMPLES = (
 )
 
 app = typer.Typer(
-    help="Wide views of metrics: one row per run and step, one column per metric.",
+    help="Manage wide views of metrics: one row per run and step, one column per metric.",
     no_args_is_help=True,
 )
 
 
 @app.command(epilog=CREATE_EXAMPLES)
 def create(
-    name: Annotated[str, typer.Argument(help="The view's name in SQL.")],
+    name: Annotated[str, typer.Argument(help="The name of the view in SQL.")],
     metrics: Annotated[
-        str, typer.Option("--metrics", "-m", help="Metrics to be its columns, with commas.")
+        str,
+        typer.Option("--metrics", "-m", help="The metrics of its columns, separated by commas."),
     ],
     home: common.Home = None,
     url: common.Url = None,
     json: common.Json = False,
 ) -> None:
-    """Create a view; it stays right as data grows."""
+    """Create a view, which includes new data automatically."""
     with common.store(home, url) as store:
         columns = store.create_view(name, [key.strip() for key in metrics.split(",")])
     if json:
@@ -45,15 +44,15 @@ def create(
 def list_(home: common.Home = None, url: common.Url = None, json: common.Json = False) -> None:
     """List the views, with the metric of each column."""
     with common.store(home, url) as store:
-        found = store.views()
+        views = store.views()
     if json:
-        common.print_json(found)
+        common.print_json(views)
         return
-    if not found:
-        common.say("No views; make one with `runbase view create`.")
+    if not views:
+        common.say("No views; create one with `runbase view create`.")
         return
     table = common.table(["view", "column", "metric"])
-    for name, columns in found.items():
+    for name, columns in views.items():
         for number, (column, metric) in enumerate(columns.items()):
             table.add_row(
                 common.escape(name) if number == 0 else "",
@@ -65,11 +64,11 @@ def list_(home: common.Home = None, url: common.Url = None, json: common.Json = 
 
 @app.command(epilog="Example: runbase view drop curves")
 def drop(
-    name: Annotated[str, typer.Argument(help="Which view.")],
+    name: Annotated[str, typer.Argument(help="The name of the view.")],
     home: common.Home = None,
     url: common.Url = None,
 ) -> None:
-    """Drop a view; the metrics stay."""
+    """Drop a view; the metrics are not changed."""
     with common.store(home, url) as store:
         store.drop_view(name)
     common.say(f"Dropped {name}")

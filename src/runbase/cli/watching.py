@@ -1,4 +1,4 @@
-"""What `runbase top` shows, as plain data: the runs under way, how far each is, and the latest of its metrics."""
+"""The data behind `runbase top`: the active runs, their progress, and the latest values of their metrics."""
 
 import json
 import math
@@ -14,20 +14,20 @@ from runbase.status import ACTIVE, Phase, Status
 from runbase.store.store import Store
 
 WIDTH = 16
-"""Characters of a sparkline."""
+"""The width of a sparkline in characters."""
 RECENT = "1 hour"
-"""For how long a run that died stays in sight."""
+"""How long a lost run is shown."""
 _ACTIVE = ", ".join(f"'{status}'" for status in sorted(ACTIVE))
 _BARS = "▁▂▃▄▅▆▇█"
 _TOTALS = ("max_steps", "total_steps", "num_train_steps", "num_steps", "n_steps", "max_iters")
-"""Parameters, by their last part, that say after how many steps a run is done."""
+"""The parameters, by the last part of their name, that contain the total number of steps."""
 _PROGRESS = """
 select progress from groups where run_id = :run and progress is not null order by first_time desc, seq desc limit 1
 """
 
 
 class Figure(Struct, frozen=True):
-    """A metric of a run: its latest value, and its course."""
+    """A metric of a run: its latest value and a sparkline."""
 
     key: str
     value: float | None
@@ -35,25 +35,25 @@ class Figure(Struct, frozen=True):
 
 
 class Row(Struct, frozen=True, kw_only=True):
-    """A run as it is shown."""
+    """A run as shown in the table."""
 
     run: Run
     state: str
     """alive, silent, lost, or waiting."""
     progress: float | None
-    """From 0 to 1, as the run logged it, or by its last step and the parameter that says how many there are."""
+    """From 0 to 1, as logged by the run, or its last step divided by the parameter with the total."""
     took: float
-    """Seconds since it began, or until it was last heard of."""
+    """Seconds since its start; for a run that is not alive, until its last heartbeat."""
     left: float | None
-    """Seconds that it will go on for, if it goes on as it did."""
+    """The estimated remaining time in seconds."""
     step: float | None
     age: float | None
-    """Seconds since its last point."""
+    """Seconds since the last point."""
     figures: list[Figure]
 
 
 class Watch:
-    """The runs of a store that are under way; what did not change is not read again."""
+    """Reads the active runs of a store; metrics that did not change are not read again."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Watch:
         self._shares: dict[str, tuple[int, float | None]] = {}
 
     def look(self) -> list[Row]:
-        """The rows as they are now, the newest run first. Raises FilterError for a filter that is none."""
+        """Return the current rows, newest run first; raise FilterError for an invalid filter."""
         under_way = (
             f"(status in ({_ACTIVE}) or "
             f"status = 'NODE_FAIL' and ended_at > now() - interval '{RECENT}')"
@@ -126,20 +126,20 @@ class Watch:
         return None
 
     def _logged(self, run: Run) -> float | None:
-        """The share of its work that the run said was done, with its latest point."""
+        """Return the progress that the run logged with its latest point, or None."""
         points = sum(metric.count for metric in run.metrics.values())
         known = self._shares.get(run.id)
         if known is None or known[0] != points:
             rows = self._store.sql(_PROGRESS, {"run": run.id})
             shares: Any = rows[0][0] if rows else []
             shares = json.loads(shares) if isinstance(shares, str) else shares
-            share = next((float(each) for each in reversed(shares) if each is not None), None)
+            share = next((float(value) for value in reversed(shares) if value is not None), None)
             known = self._shares[run.id] = (points, share)
         return known[1]
 
 
 def state_of(run: Run) -> str:
-    """How it is, in a word."""
+    """Return the state of a run: alive, silent, lost or waiting."""
     if run.status is Status.NODE_FAIL:
         return "lost"
     if run.status.phase is not Phase.ACTIVE:
@@ -148,7 +148,7 @@ def state_of(run: Run) -> str:
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """Numbers as bars of eight heights, from the least to the greatest; what is no number is a blank."""
+    """Return numbers as bars of eight heights, from minimum to maximum; NaN and infinities are blank."""
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
         return ""
@@ -165,7 +165,7 @@ def sparkline(values: Sequence[float]) -> str:
 
 
 def sort_rows(rows: Sequence[Row], by: str, *, descending: bool = False) -> list[Row]:
-    """Rows by `started`, `experiment`, `name`, `age`, `progress`, `step`, or a metric; what lacks it comes last."""
+    """Sort rows by `started`, `experiment`, `name`, `age`, `progress`, `step`, or a metric; rows without it come last."""
 
     def value(row: Row) -> Any:
         plain: Mapping[str, Any] = {

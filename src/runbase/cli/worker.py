@@ -1,4 +1,4 @@
-"""`runbase worker`: runs trials of a queue as commands."""
+"""`runbase worker`: run the trials of an experiment as commands."""
 
 import os
 import re
@@ -26,22 +26,23 @@ def command(
     experiment: common.ExperimentName,
     program: Annotated[
         list[str],
-        typer.Argument(help="The command, behind --; {params}, {key}, {file} are filled in."),
+        typer.Argument(help="The command, after --; {params}, {key} and {file} are replaced."),
     ],
     runner: Annotated[
-        str | None, typer.Option("--runner", help="This worker's name. Default: host and process.")
+        str | None,
+        typer.Option("--runner", help="Name of this worker. Default: host and process."),
     ] = None,
     lease: Annotated[
         float,
-        typer.Option("--lease", help="Seconds without a sign of life until another may take over."),
+        typer.Option("--lease", help="Seconds without a renewal after which the claim expires."),
     ] = LEASE,
     count: Annotated[
-        int | None, typer.Option("--count", "-n", help="Trials to run. Default: all.")
+        int | None, typer.Option("--count", "-n", help="Number of trials to run. Default: all.")
     ] = None,
     wait: Annotated[
         str | None,
         typer.Option(
-            "--wait", help="End when nothing has waited for so long (0, 30s, 10m). Default: never."
+            "--wait", help="Exit after this time without a trial (0, 30s, 10m). Default: never."
         ),
     ] = None,
     sampler: Annotated[
@@ -49,27 +50,28 @@ def command(
         typer.Option(
             "--sampler",
             "-s",
-            help="When nothing waits, try what this suggests: random, grid, optuna:tpe, …",
+            help="Suggest a trial if none is waiting: random, grid, optuna:tpe, …",
         ),
     ] = None,
     time_limit: Annotated[
-        str | None, typer.Option("--time-limit", help="End a command after so long: 90s, 10m, 2h.")
+        str | None,
+        typer.Option("--time-limit", help="Stop a command after this time: 90s, 10m, 2h."),
     ] = None,
     memory_limit: Annotated[
-        str | None, typer.Option("--memory-limit", help="End a command that uses more: 500M, 8G.")
+        str | None, typer.Option("--memory-limit", help="Stop a command that uses more: 500M, 8G.")
     ] = None,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Do not show what commands print.")
+        bool, typer.Option("--quiet", "-q", help="Do not print the output of commands.")
     ] = False,
     home: common.Home = None,
     url: common.Url = None,
     json: common.Json = False,
 ) -> None:
-    """Claim trials and run a command for each, until the queue is empty or for ever.
+    """Claim trials and run a command for each.
 
-    Parameters are filled into the command and are in its environment (RUNBASE_PARAMS, RUNBASE_PARAM_<KEY>). What it
-    prints is kept in the run's output.log; its exit code says how the trial ended. Start as many workers as you
-    like, on as many machines. Ctrl-C gives the present trial back to the queue.
+    The command gets the parameters as arguments and in its environment (RUNBASE_PARAMS, RUNBASE_PARAM_<KEY>). Its
+    output is written to output.log in the run folder; its exit code decides the status of the trial. Any number of
+    workers can run, on any number of machines. Ctrl-C releases the current trial to the queue.
     """
     limits = Limits(
         seconds=None if time_limit is None else _seconds(time_limit),
@@ -100,7 +102,7 @@ def command(
 
 def _print(outcome: Outcome) -> None:
     again = "" if outcome.attempt == 1 else f", attempt {outcome.attempt}"
-    how = "given back" if outcome.status is None else outcome.status.value
+    how = "released" if outcome.status is None else outcome.status.value
     code = "" if outcome.exit_code in (0, None) else f" (exit code {outcome.exit_code})"
     common.say(
         f"trial {outcome.number}{again}: {how}{code} after {outcome.seconds:.1f} s", flush=True
@@ -113,14 +115,14 @@ def _as_json(outcome: Outcome) -> None:
 
 
 def _seconds(text: str) -> float:
-    found = re.fullmatch(r"\s*([\d.]+)\s*([smhd]?)\s*", text)
-    if not found:
-        raise UsageError(f"{text!r} is no time; write 90s, 10m or 2h")
-    return float(found[1]) * _TIMES[found[2] or "s"]
+    match = re.fullmatch(r"\s*([\d.]+)\s*([smhd]?)\s*", text)
+    if not match:
+        raise UsageError(f"{text!r} is not a duration; use 90s, 10m or 2h")
+    return float(match[1]) * _TIMES[match[2] or "s"]
 
 
 def _bytes(text: str) -> int:
-    found = re.fullmatch(r"\s*([\d.]+)\s*([KMGT]?)i?B?\s*", text, re.IGNORECASE)
-    if not found:
-        raise UsageError(f"{text!r} is no size; write 500M or 8G")
-    return int(float(found[1]) * _SIZES[found[2].upper()])
+    match = re.fullmatch(r"\s*([\d.]+)\s*([KMGT]?)i?B?\s*", text, re.IGNORECASE)
+    if not match:
+        raise UsageError(f"{text!r} is not a size; use 500M or 8G")
+    return int(float(match[1]) * _SIZES[match[2].upper()])

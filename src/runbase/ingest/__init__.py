@@ -1,1 +1,1 @@
-"""From journals, run folders and the records of other tools into a store."""
+"""Ingest journals, run folders and other tools' records into a database."""

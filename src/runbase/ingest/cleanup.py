@@ -83,7 +83,9 @@ def loose_files(storage: Storage, home: Path, *, dry_run: bool = False) -> Tidie
             gone.append(folder)
         elif run is None or not _is_over(run, before) or is_written(folder):
             continue
-        elif len(_taken_in(storage, folder)) == len(files(folder)):  # otherwise it may be ingested later
+        elif len(_taken_in(storage, folder)) == len(
+            files(folder)
+        ):  # otherwise it may be ingested later
             gone += _unreferred(storage, folder, run.id, before)
     _remove(home, gone, report, dry_run)
     return report

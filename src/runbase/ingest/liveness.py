@@ -194,7 +194,9 @@ def has_begun(folder: Path) -> bool:
 
 def _began(path: Path) -> bool:
     with open_lines(path) as file:
-        return b'\n{"e":"start"' in file.read(2**14)  # the second line, except in journals of attached processes
+        return b'\n{"e":"start"' in file.read(
+            2**14
+        )  # the second line, except in journals of attached processes
 
 
 def _closed(path: Path) -> bool:

@@ -31,7 +31,7 @@ def fields(raw: Any) -> Iterator[tuple[int, Any]]:
         else:
             raise ValueError(f"wire type {kind}")
         if place + length > len(raw):
-            raise ValueError("a field ends behind its message")
+            raise ValueError("a field extends past the end of its message")
         yield number, raw[place : place + length]
         place += length
 

@@ -109,7 +109,7 @@ def importer_for(source: str, system: str | None = None) -> str | None:
     found = next((name for name in systems if importer(name, source).recognises(source)), None)
     if found is None and is_address(source):
         raise UsageError(
-            f"{source} does not answer as a server of {', '.join(_SERVERS)}; is it running, and are you let in?"
+            f"{source} does not answer as a server of {', '.join(_SERVERS)}; check that it is running and that you have access"
         )
     return found
 
@@ -144,7 +144,9 @@ def check_store_file(path: Path) -> None:
         raise NotFound(f"{path} does not exist")
     if is_database(str(path)):
         found = database_tables(str(path))
-        if not found or "series" in found:  # no tables: a damaged database; opening it gives a better message
+        if (
+            not found or "series" in found
+        ):  # no tables: a damaged database; opening it gives a better message
             return
     raise UsageError(f"{path} is not a record that runbase knows; known: {KNOWN}")
 

@@ -196,7 +196,9 @@ def _take(
         report.problems = [*report.problems, *applied.problems]
         if applied.taken:
             report.lines += delivery.lines
-        elif not applied.problems:  # another process ingested first, possibly less than this delivery
+        elif (
+            not applied.problems
+        ):  # another process ingested first, possibly less than this delivery
             rest = ingest_folder(storage, folder, delivery.folder)
             report.lines += rest.lines
             report.problems = [*report.problems, *rest.problems]

@@ -80,6 +80,6 @@ def _count(value: Any, known: dict[int, int], depth: int) -> int:
     for item in items:
         total += _count(item, known, depth + 1)
         if total > MOST_VALUES:
-            raise ValueError(f"its aliases stand for more than {MOST_VALUES:,} values")
+            raise ValueError(f"its aliases expand to more than {MOST_VALUES:,} values")
     known[id(value)] = total
     return total

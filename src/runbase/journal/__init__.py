@@ -1,4 +1,4 @@
-"""Journals: append-only files that hold what a run did. No SQL here, and no locks."""
+"""Journals: append-only files with the events of a run. This package uses neither SQL nor locks."""
 
 from runbase.journal.format import NAME, VERSION
 from runbase.journal.packed import is_packed, last_line, open_lines, pack, size

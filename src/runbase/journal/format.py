@@ -1,12 +1,12 @@
-"""The journal's lines: JSON, one event a line, each with a checksum. docs/reference/journal.md.
+"""The lines of a journal: JSON, one event per line, each with a checksum. See docs/reference/journal.md.
 
 Points are short arrays, ``["m",STEP,TIME,{KEY:VALUE,…},SUM]`` (with progress:
-``["m",STEP,TIME,{…},PROGRESS,SUM]``), telemetry the same under ``"t"``; every other event is an
+``["m",STEP,TIME,{…},PROGRESS,SUM]``), telemetry the same with ``"t"``; every other event is an
 object, ``{"e":KIND,"time":…,…,"sum":SUM}``. SUM is the Adler-32 (RFC 1950; zlib's) of the same line
-written without it: without the last comma, what follows it, and the line's end. It catches every
+written without it: without the last comma, what follows it, and the line's end. It detects every
 change of a single byte, and costs a third of a CRC-32 here. JSON has no NaN and no
-infinities; in points they stand as the strings "NaN", "Infinity", "-Infinity", elsewhere as
-``{"$float": "NaN"}``, integers past 64 bits as ``{"$int": "…"}``.
+infinities; in points they are the strings "NaN", "Infinity", "-Infinity", elsewhere
+``{"$float": "NaN"}``; integers of more than 64 bits are ``{"$int": "…"}``.
 """
 
 import math
@@ -24,15 +24,15 @@ from runbase.values import DEEPEST, EARLIEST, LARGEST_INTEGER, LATEST, plain_tex
 VERSION = 1
 NAME = "journal.jsonl"
 VOID = b"~\n"
-"""What ends half a line, so that it is none: the rest may have been the line's end alone."""
+"""Ends a partial line so that it is invalid: only the end of the line might have been missing."""
 
 _SPELLED = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _LARGEST_DIGITS = 309
-"""No integer of more digits fits a float."""
+"""An integer with more digits does not fit a float."""
 _STARTS = re.compile(rb'\["[mt]",|\{"e":')
-"""How lines begin."""
+"""Beginnings of lines."""
 encode = msgspec.json.Encoder().encode
-"""A value as JSON. Raises UnicodeEncodeError for text that is not valid Unicode."""
+"""Encode a value as JSON. Raises UnicodeEncodeError for text that is not valid Unicode."""
 
 
 class MetricLine(
@@ -49,7 +49,7 @@ class MetricLine(
 class TelemetryLine(
     msgspec.Struct, array_like=True, frozen=True, tag="t", gc=False, forbid_unknown_fields=True
 ):
-    """One sample of figures about the machine or the system under test."""
+    """One sample of measurements of the machine or the system under test."""
 
     step: Scalar
     time: float
@@ -69,19 +69,19 @@ def encode_points(
     values: Mapping[str, Scalar],
     progress: float | None = None,
 ) -> bytes:
-    """One log call as a line; NaN and the infinities are spelled out."""
+    """Encode one log call as a line; NaN and infinities are strings."""
     spelled = {key: _spell(value) for key, value in values.items()}
     parts = (tag, step, time, spelled) if progress is None else (tag, step, time, spelled, progress)
     return sealed(_encode(parts))
 
 
 def sealed(line: bytes) -> bytes:
-    """An array with its checksum and its line's end."""
+    """Add the checksum and the end of the line to an array."""
     return b"%b,%d]\n" % (line[:-1], adler32(line))
 
 
 def encode_event(event: JournalEvent) -> bytes:
-    """Any other event as a line."""
+    """Encode any other event as a line."""
     line = _encode(_mark(msgspec.to_builtins(event)))
     return b'%b,"sum":%d}\n' % (line[:-1], adler32(line))
 
@@ -89,8 +89,9 @@ def encode_event(event: JournalEvent) -> bytes:
 def decode_points(lines: list[bytes]) -> list[PointLine]:
     """Decode lines of points whose checksums were checked.
 
-    Raises ValueError if any of them is not a log call that a store can hold: a step outside of
-    ±(2**63 - 1), a time outside of the years 1 to 9999, an integer too large for a float.
+    Raises:
+        ValueError: a line is not a log call that a database can store: its step is outside ±(2**63 - 1), its time is outside
+            the years 1 to 9999, or an integer is too large for a float.
     """
     text = b",".join(lines)
     decoded = _decode_points(b"[" + without_nul(text) + b"]")
@@ -111,9 +112,11 @@ def decode_points(lines: list[bytes]) -> list[PointLine]:
 def decode_event(line: bytes) -> JournalEvent:
     """Decode a line whose checksum was checked, and that is an object.
 
-    Raises ValueError if it is not an event, or one that no store can hold: a time outside of the
-    years 1 to 9999, values nested too deep, numbers out of range. The first line of a journal is not
-    checked for its time and numbers; `validation.mended` replaces them.
+    The time and the numbers of a journal's first line are not checked; `validation.mended` replaces them.
+
+    Raises:
+        ValueError: the line is not an event that a database can store: its time is outside the years 1 to 9999, values are
+            nested too deep, or numbers are out of range.
     """
     line = without_nul(line)
     _check_depth(line)
@@ -126,21 +129,21 @@ def decode_event(line: bytes) -> JournalEvent:
 
 
 def checked(line: bytes) -> bytes | None:
-    """`line` without its checksum, or None where the checksum is missing or wrong."""
+    """Return `line` without its checksum; None if the checksum is missing or wrong."""
     head, _, tail = line.rpartition(b",")
     close = tail[-1:]
     digits = tail[6:-1] if tail.startswith(b'"sum":') else tail[:-1]
     plain = head + close
-    # bytes.isdigit is stricter than int(), which takes "+1", "1_0" and spaces as well.
+    # bytes.isdigit is stricter than int(), which also accepts "+1", "1_0" and spaces.
     if not digits.isdigit() or int(digits) != adler32(plain) or close not in (b"]", b"}"):
         return None
     return plain
 
 
 def behind_half(line: bytes) -> bytes | None:
-    """The whole line that was written behind half of another one; None where there is none.
+    """Return the complete line that follows a partial line; None if there is none.
 
-    Half a line is what a write leaves that the system cut short, or that was cut off a file.
+    A partial line remains after a write that the system cut short, or in a file that was truncated.
     """
     for start in _STARTS.finditer(line, 1):
         if checked(line[start.start() : -1]) is not None:
@@ -149,10 +152,9 @@ def behind_half(line: bytes) -> bytes | None:
 
 
 def split_by_time(content: bytes, since: float) -> tuple[int, bytes]:
-    """The length of the beginning of a journal that is earlier than a moment, and the later lines.
+    """Return the length of the part of a journal before a time, and the later lines.
 
-    Lines that are later and whole are given also where the first of them was written behind half a
-    line, as into a file that had been cut short.
+    Later complete lines are returned also if the first of them follows a partial line, as in a file that was truncated.
     """
     kept, later = 0, list[bytes]()
     for line in content.splitlines(keepends=True):
@@ -167,7 +169,7 @@ def split_by_time(content: bytes, since: float) -> tuple[int, bytes]:
 
 
 def time_of(line: bytes) -> float | None:
-    """The time of a line, with its end; None for what is not a whole event."""
+    """Return the time of a line (with its line end); None if it is not a complete event."""
     plain = checked(line[:-1]) if line.endswith(b"\n") else None
     if plain is None:
         return None
@@ -180,9 +182,9 @@ def time_of(line: bytes) -> float | None:
 
 
 def columns(kind: str, lines: Sequence[PointLine]) -> list[Types | Points]:
-    """Log calls as columns: one `Points` per set of keys, in the order in which each first came.
+    """Convert log calls to columns: one `Points` per set of keys, in the order in which each set first occurs.
 
-    Metrics that are true or false throughout are said to be so first.
+    Types of metrics whose values are all bool come first.
     """
     grouped: dict[tuple[str, ...], list[PointLine]] = {}
     last_keys: tuple[str, ...] = ()
@@ -231,7 +233,7 @@ def _numbers(column: "tuple[int | float | str, ...]") -> list[Scalar]:
 
 
 def _number(value: "int | float | str") -> Scalar:
-    """A value of a line as a number: the spelled ones turned back, integers past 64 bits floats."""
+    """Convert a value of a line to a number: strings to NaN or infinities, integers of more than 64 bits to floats."""
     if isinstance(value, str):
         return _SPELLED[value]
     if isinstance(value, int):
@@ -242,7 +244,7 @@ def _number(value: "int | float | str") -> Scalar:
 def _encode(value: Any) -> bytes:
     try:
         return encode(value)
-    except UnicodeEncodeError:  # lone surrogates, as a file name that is not UTF-8 has
+    except UnicodeEncodeError:  # lone surrogates, as in a file name that is not UTF-8
         return encode(plain_texts(value))
 
 
@@ -260,7 +262,7 @@ def _check_integers(lines: Iterable[PointLine]) -> None:
 
 
 def _check_depth(line: bytes) -> None:
-    """Refuse what is nested deeper than a parameter may be (with room for the event around it)."""
+    """Raise ValueError for values nested deeper than a parameter may be (plus the levels of the event itself)."""
     if line.count(b"[") + line.count(b"{") <= DEEPEST:
         return
     depth, in_text, escaped = 0, False, False
@@ -283,7 +285,7 @@ def _check_depth(line: bytes) -> None:
 
 
 _AROUND = 8
-"""Levels that an event has around its values."""
+"""Levels of an event around its values."""
 
 
 def _spell(value: Scalar) -> "Scalar | str":

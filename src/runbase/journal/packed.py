@@ -1,4 +1,4 @@
-"""Journals that nobody writes to any more, packed with gzip: read as the plain ones, only slower to enter in the middle."""
+"""Packed journals: complete journals compressed with gzip. They are read like plain ones; only seeking is slower."""
 
 import errno
 import gzip
@@ -10,19 +10,19 @@ from typing import BinaryIO, cast
 
 SUFFIX = ".gz"
 LARGEST = 2**32 - 1
-"""Bytes of a journal that is packed: gzip notes no greater length (RFC 1952, ISIZE)."""
+"""Largest journal that is packed, in bytes: gzip cannot record a greater length (RFC 1952, ISIZE)."""
 
 
 def is_packed(path: Path) -> bool:
-    """Whether a journal is a packed one."""
+    """Return whether a journal is packed."""
     return path.suffix == SUFFIX
 
 
 def open_lines(path: Path) -> BinaryIO:
-    """A journal's lines, as they were written.
+    """Open a journal for reading its lines, as they were written.
 
-    Raises OSError where they cannot be read, also for what is not a regular file: a pipe of that name
-    would be waited for without end.
+    Raises:
+        OSError: the journal cannot be read, or is not a regular file (opening a pipe would block).
     """
     fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
     if not stat.S_ISREG(os.fstat(fd).st_mode):
@@ -33,7 +33,7 @@ def open_lines(path: Path) -> BinaryIO:
 
 
 class _Unpacked(gzip.GzipFile):
-    """The lines of a packed journal; closes the file below it."""
+    """The lines of a packed journal; closing it closes the underlying file."""
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__(fileobj=file, mode="rb")
@@ -45,7 +45,11 @@ class _Unpacked(gzip.GzipFile):
 
 
 def size(path: Path) -> int:
-    """How many bytes its lines have. Raises OSError."""
+    """Return the number of bytes of a journal's lines.
+
+    Raises:
+        OSError: the journal cannot be read.
+    """
     if not is_packed(path):
         return path.stat().st_size
     if not path.is_file():
@@ -56,7 +60,7 @@ def size(path: Path) -> int:
 
 
 def last_line(path: Path) -> bytes:
-    """The last whole line of a journal, however long it is; empty where there is none."""
+    """Return the last complete line of a journal, of any length; empty if there is none."""
     count = 2**12
     with open_lines(path) as file:
         end = size(path)
@@ -71,10 +75,12 @@ def last_line(path: Path) -> bytes:
 
 
 def pack(path: Path) -> int:
-    """Put a packed journal in a plain one's place; how many bytes that saves.
+    """Replace a plain journal by a packed one; returns how many bytes this saves.
 
-    Whatever moment it is stopped at, one of the two is there and whole; where both are, the plain one counts. Raises
-    OSError where it cannot be written, or does not read back as it was.
+    If it is interrupted at any time, a complete journal remains; if both exist, the plain one counts.
+
+    Raises:
+        OSError: the packed journal cannot be written, or does not read back unchanged.
     """
     before = path.stat()
     half = path.with_name(f".{path.name}{SUFFIX}.half")
@@ -95,7 +101,7 @@ def pack(path: Path) -> int:
 
 
 def _sum(path: Path) -> tuple[int, int]:
-    """Length and Adler-32 of its lines."""
+    """Return the length and the Adler-32 of a journal's lines."""
     check, length = 1, 0
     with gzip.open(path, "rb") if path.name.endswith(".half") else path.open("rb") as file:
         while piece := file.read(2**20):

@@ -1,7 +1,7 @@
-"""Read journals: from an offset, in batches, whole lines only. Never writes, never raises for damage.
+"""Read complete lines of a journal in batches, from an offset. Never writes, and never raises for damaged lines.
 
-A last line without its end is not an event yet. A damaged line in the middle, and an event that no
-store can hold, is a `Problem`: it is skipped, counted and named by file, offset and beginning.
+A last line without a line end is not an event yet. A damaged line in the middle, or an event that no database can store, is
+skipped and counted as a `Problem` with its file, offset and beginning.
 """
 
 import os
@@ -32,10 +32,10 @@ from runbase.journal.validation import mended
 
 BATCH_BYTES = 2**19
 LARGEST_LINE = 2**26
-"""A line longer than this (64 MiB) is taken for damage."""
+"""A longer line (64 MiB) is considered damaged."""
 
 _PACKED_BYTES = 2**24
-"""A packed journal is read in greater pieces: each begins at its beginning."""
+"""Packed journals are read in larger pieces, because each piece is decompressed from the beginning."""
 
 _FILE = re.compile(r"journal(\.\d+)?\.jsonl(\.gz)?")
 _LONGEST_ID = 256
@@ -44,10 +44,10 @@ _SHOWN = 100
 
 
 class Batch(Struct, frozen=True):
-    """Consecutive lines of a journal: what they say, and where the next ones begin.
+    """Consecutive lines of a journal as events, and the offset of the next line.
 
-    `events` holds the points as columns, after the other events. `torn` is how many bytes stand
-    after the last whole line. `lines` counts log calls and events.
+    `events` contains the points as columns, after the other events. `torn` is the number of bytes after the last complete line.
+    `lines` counts log calls and events.
     """
 
     events: list[JournalEvent | Points]
@@ -59,7 +59,7 @@ class Batch(Struct, frozen=True):
 
 
 def files(folder: Path) -> list[Path]:
-    """A run folder's journals, the first process's first; empty where there are none."""
+    """Return the journals of a run folder, that of the first process first; empty if there are none."""
     try:
         names = chosen({entry.name for entry in os.scandir(folder)})
     except OSError:
@@ -68,15 +68,15 @@ def files(folder: Path) -> list[Path]:
 
 
 def chosen(names: Iterable[str]) -> list[str]:
-    """The journals among the names in a folder; of one that is there plain and packed, the plain one."""
+    """Return the journals among the names in a folder; if one is both plain and packed, the plain one."""
     found = {name for name in names if _FILE.fullmatch(name)}
     return sorted(name for name in found if name.removesuffix(SUFFIX) not in found - {name})
 
 
 def opened(path: Path) -> Opened | None:
-    """The first line of a journal: whose it is; None while it is unreadable or half written.
+    """Return the first line of a journal, which identifies its run; None if it is unreadable or incomplete.
 
-    Its numbers are in range: where they were not, others took their place (see `validation.mended`).
+    Numbers that are out of range are replaced (see `validation.mended`).
     """
     try:
         with open_lines(path) as file:
@@ -98,14 +98,14 @@ def opened(path: Path) -> Opened | None:
 
 
 def last_time(path: Path) -> float:
-    """The time of a journal's last line, or of its first where that is later; 0 where there is none."""
+    """Return the time of a journal's last line, or of its first if that is later; 0 if it is empty."""
     head = opened(path)
     last = time_of(last_line(path)) if head is not None else None
     return max(last or 0.0, 0.0 if head is None else head.time)
 
 
 def read(path: Path, offset: int = 0, size: int = BATCH_BYTES) -> Batch:
-    """The whole lines that begin at `offset`, about `size` bytes of them, at least one."""
+    """Read about `size` bytes of complete lines from `offset`, at least one line."""
     if is_packed(path):
         size = max(size, _PACKED_BYTES)
     try:
@@ -129,7 +129,7 @@ def read(path: Path, offset: int = 0, size: int = BATCH_BYTES) -> Batch:
 
 
 def batches(path: Path, offset: int = 0, size: int = BATCH_BYTES) -> Iterator[Batch]:
-    """Batches up to the end of the file as it now stands."""
+    """Yield batches up to the current end of the file."""
     while True:
         batch = read(path, offset, size)
         if batch.offset == offset:
@@ -139,9 +139,9 @@ def batches(path: Path, offset: int = 0, size: int = BATCH_BYTES) -> Iterator[Ba
 
 
 def locate(path: Path, start: int, end: int, event: JournalEvent | Points) -> Problem:
-    """Where the line of an event is, between two offsets; for one that a store refused.
+    """Find the line of an event that a database refused, between two offsets.
 
-    `event` is as `read` gave it, or a part of such a one: fewer calls, fewer keys, fewer values.
+    `event` is an event that `read` returned, or a part of it: fewer calls, keys or values.
     """
     try:
         with open_lines(path) as file:
@@ -212,14 +212,14 @@ def _parse(path: Path, data: bytes, start: int, torn: int) -> Batch:
 
 
 def _split(data: bytes) -> list[bytes]:
-    # bytes.splitlines takes a carriage return for the end of a line, and JSON Lines does not.
+    # bytes.splitlines also splits at carriage returns, which JSON Lines does not.
     return [line + b"\n" for line in data.split(b"\n")[:-1]]
 
 
 def _decode(
     path: Path, lines: Sequence[bytes], places: Sequence[int], problems: list[Problem]
 ) -> list[PointLine]:
-    """Lines of points, all at once where all are good, else in halves."""
+    """Decode lines of points, all at once; if that fails, in halves."""
     if not lines:
         return []
     try:

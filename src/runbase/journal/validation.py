@@ -1,7 +1,6 @@
-"""What an event must be for any database to hold it: times, steps and numbers in range.
+"""Check that events can be stored in any database: times, steps and numbers are in range.
 
-Journals are checked when they are read, and every event once more when it is stored, wherever it
-comes from.
+Journals are checked when they are read; every event is checked again when it is stored, whatever its source.
 """
 
 import math
@@ -13,7 +12,7 @@ from runbase.events import ArtifactLogged, Ended, JournalEvent, Opened, Points
 from runbase.values import EARLIEST, LARGEST_INTEGER, LATEST
 
 LARGEST_PID = 2**31 - 1
-"""The largest process id that the database's columns hold."""
+"""The largest process id that fits the database's columns."""
 EXIT_CODES = range(-(2**31), 2**32)
 """Exit codes of 32 bits, signed as on POSIX or unsigned as on Windows."""
 
@@ -22,7 +21,11 @@ _STEP = "its step is outside of ±(2**63 - 1)"
 
 
 def check_event(event: JournalEvent | Points) -> None:
-    """Raise ValueError for an event that no database can hold."""
+    """Check that a database can store an event.
+
+    Raises:
+        ValueError: it cannot be stored.
+    """
     if isinstance(event, Points):
         _check_points(event)
         return
@@ -39,7 +42,7 @@ def check_event(event: JournalEvent | Points) -> None:
 
 
 def usable_time(value: Any, fallback: float) -> float:
-    """A time of a file that somebody else wrote, in seconds since the epoch; else the fallback."""
+    """Return a time from another program's file (seconds since the epoch) if it is in range, else the fallback."""
     try:
         time = float(value)
     except (TypeError, ValueError, ArithmeticError):
@@ -48,10 +51,10 @@ def usable_time(value: Any, fallback: float) -> float:
 
 
 def mended(opened: Opened, time: float) -> tuple[Opened, list[str]]:
-    """The first event of a journal with usable numbers, and what was wrong with those it had.
+    """Return the first event of a journal with numbers in range, and a list of what was replaced.
 
-    What else a journal holds is worth more than the time or process id in its first line. `time`
-    takes the place of one that is not between the years 1 and 9999.
+    A journal must not be lost because of a wrong time or process id in its first line. `time` replaces a time that is not
+    between the years 1 and 9999.
     """
     wrong: list[str] = []
     if not EARLIEST <= opened.time <= LATEST:
@@ -76,9 +79,10 @@ def _check_points(event: Points) -> None:
 
 
 def floats_for_large(column: list[Any]) -> list[Any]:
-    """A column of numbers with integers of more than 64 bits as floats.
+    """Convert integers of more than 64 bits in a column to floats.
 
-    Raises ValueError for one that is too large for a float.
+    Raises:
+        ValueError: an integer is too large for a float.
     """
     if int not in set(map(type, column)):
         return column

@@ -1,10 +1,9 @@
-"""Writes one journal: one process, one file, one `write(2)` an event.
+"""Write one journal: one process, one file, one `write(2)` per event.
 
-What an append returned from is in the kernel's page cache and survives the death of the process.
-Never raises for the environment's sake: what a full disk refuses is kept in memory (up to a bound),
-tried again by `retry`, and written in its order. A file that was deleted, replaced or cut short
-under the writer is restored, or gone on with in another one (`check`). Never writes to a file that
-another process opened: after a fork the child goes on in a file of its own.
+When an append returns, its data is in the kernel's page cache and survives the end of the process. Errors of the environment
+are never raised: data that a full disk refuses is kept in memory (up to a limit), and written later, in order, by `retry`.
+If the file is deleted, replaced or truncated by another process, it is restored, or continued in another file (`check`).
+The writer never writes to a file that another process opened: after a fork, the child opens a file of its own.
 """
 
 import errno
@@ -32,23 +31,23 @@ from runbase.journal.format import (
 from runbase.journal.packed import SUFFIX
 
 LARGEST_BACKLOG = 64 * 2**20
-"""How many bytes a journal keeps in memory while its disk refuses them."""
+"""Bytes that a journal keeps in memory while the disk refuses them."""
 
 _TRIES = 100
-"""How often a line is written anew that the system cuts short."""
+"""How often a line is written again that the system cuts short."""
 _IN_FLIGHT = 0.05
-"""Seconds within which a write that has begun is over, mostly; `_take_along` sees to the others."""
+"""Seconds within which most pending writes finish; `_take_along` handles the others."""
 _MARK = 64
-"""Bytes at the end of a journal by which it is known again."""
+"""Bytes at the end of a journal that are compared to detect whether it was changed."""
 
 _write = os.write
 _now = time.time
 
 
 class JournalWriter:
-    """Appends events to one journal file of a run's folder; made to be called from any thread.
+    """Appends events to a journal file in a run's folder; may be called from any thread.
 
-    `opened` makes the first line for this process; it is asked again in a child after a fork.
+    `opened` creates the first line for this process; it is called again in a child process after a fork.
     """
 
     def __init__(self, folder: Path, opened: Callable[[], Opened]) -> None:
@@ -56,14 +55,14 @@ class JournalWriter:
         self._opened = opened
         self._guard = (
             threading.RLock()
-        )  # re-entrant: a signal handler may end the run inside a call
+        )  # re-entrant: a signal handler may end the run during a call
         self._backlog: deque[bytes] = deque()
         self._backlog_bytes = 0
         self._dropped = 0
         self._warned = False
         self._closed = False
         self._fd = -1
-        """Where appends go; -1 sends every append the long way round, where it is asked why."""
+        """Descriptor of the file; -1 makes every append use `_append_slowly`, which finds out the reason."""
         self._file = -1
         self._pid = os.getpid()
         self._left_behind: tuple[int, int] | None = None
@@ -74,8 +73,8 @@ class JournalWriter:
     def append_finite(
         self, step: Scalar, values: Mapping[str, Scalar], progress: float | None = None
     ) -> None:
-        """One log call of int and float values that are all finite, now. The hot path."""
-        # `format.encode_points` and `format.sealed`, written out: training pays for each call.
+        """Append one log call of finite int and float values, with the current time. This is the hot path."""
+        # `format.encode_points` and `format.sealed`, inlined: each call costs training time.
         if progress is None:
             line = encode(("m", step, _now(), values))
         else:
@@ -97,27 +96,27 @@ class JournalWriter:
         progress: float | None = None,
         at: float | None = None,
     ) -> None:
-        """One log call of any plain numbers, `at` seconds since the epoch (now if None)."""
+        """Append one log call of any plain numbers, at the time `at` (seconds since the epoch; None: now)."""
         self._append_slowly(
             encode_points(tag, step, _now() if at is None else at, values, progress)
         )
 
     def append(self, event: JournalEvent) -> None:
-        """Any other event."""
+        """Append any other event."""
         self._append_slowly(encode_event(event))
 
     @property
     def waiting(self) -> int:
-        """How many lines the disk has not taken yet."""
+        """The number of lines that the disk has not accepted yet."""
         return len(self._backlog)
 
     @property
     def dropped(self) -> int:
-        """How many lines were lost because the disk stayed full and the memory bound was reached."""
+        """The number of lines that were lost because the disk stayed full and the memory limit was reached."""
         return self._dropped
 
     def retry(self) -> bool:
-        """Write what the disk refused before; True when nothing is left waiting."""
+        """Write what the disk refused before; returns True if nothing is left."""
         with self._guard:
             while self._backlog and self._file >= 0:
                 line = self._backlog[0]
@@ -137,12 +136,11 @@ class JournalWriter:
             return not self._backlog
 
     def check(self, wanted: Callable[[], bool] = lambda: True) -> str | None:
-        """See whether the file is still the one that is written to; what had happened to it where not.
+        """Check that the file was not deleted, replaced or truncated; returns what happened to it, or None.
 
-        One that was deleted or replaced is written anew, with all that it held, under the next free
-        name. Of one that was cut short, what was logged since goes into a journal of its own; what was
-        cut off is in the database as far as that had taken it in. `wanted` is asked before: a run that
-        was purged is not brought back. Called about once a second; warns.
+        A deleted or replaced file is written again, with all its content, under the next free name. After a truncation, later
+        lines go to a new journal; what was cut off is in the database as far as it had been ingested. `wanted` is called before:
+        a run that was purged is not restored. This method is called about once a second, and logs warnings.
         """
         if self._file < 0 or self._closed or self._pid != os.getpid():
             return None
@@ -154,7 +152,7 @@ class JournalWriter:
                 there = self.path.stat()
             end = os.pread(self._file, _MARK, max(self._checked_size - _MARK, 0))
         except OSError:
-            return None  # a network file system that is away for a moment
+            return None  # the network file system is temporarily unavailable
         damage = None
         if there is None or (there.st_ino, there.st_dev) != (ours.st_ino, ours.st_dev):
             damage = "deleted" if there is None else "replaced"
@@ -178,19 +176,19 @@ class JournalWriter:
         return damage
 
     def _note_size(self) -> None:
-        """Remember how long the file is, and how it ends, to know it again."""
+        """Record the file's length and its last bytes, to recognise it later."""
         with suppress(OSError):
             size = os.fstat(self._file).st_size
             self._checked_end = os.pread(self._file, min(_MARK, size), max(size - _MARK, 0))
             self._checked_size, self._checked_at = size, _now()
 
     def _write_anew(self) -> None:
-        """Continue in a new file that begins with all that the present one holds."""
+        """Continue in a new file that begins with the content of the current one."""
         path, new = self._make_file()
         try:
             place = _copy(self._file, 0, new)
             with self._guard:
-                self._fd = -1  # from here on others wait for this
+                self._fd = -1  # from here on, other threads wait for this one
                 time.sleep(_IN_FLIGHT)
                 place = _copy(self._file, place, new)
                 self._switch(path, new, place)
@@ -201,7 +199,7 @@ class JournalWriter:
             raise
 
     def _part(self, since: float) -> None:
-        """Continue in a new journal with the lines that are later than `since`; the old one keeps the others."""
+        """Continue in a new journal with the lines later than `since`; the old one keeps the others."""
         with self._guard:
             self._fd = -1
             time.sleep(_IN_FLIGHT)
@@ -224,7 +222,7 @@ class JournalWriter:
                 raise
 
     def _switch(self, path: Path, new: int, place: int) -> None:
-        """Write to another file; what a slow thread still writes to the old one, behind `place`, is taken along later."""
+        """Switch to another file; `_take_along` later copies what a slow thread still writes to the old one after `place`."""
         self._left_behind = (self._file, place)
         self.path, self._file = path, new
         self._fd = -1 if self._backlog else new
@@ -232,7 +230,7 @@ class JournalWriter:
         self.sync()
 
     def _take_along(self) -> None:
-        """Lines that a thread wrote to the file before the present one, after it was left."""
+        """Copy lines that a thread wrote to the previous file after the switch."""
         if self._left_behind is None:
             return
         (old, place), self._left_behind = self._left_behind, None
@@ -241,14 +239,14 @@ class JournalWriter:
         _retire(old)
 
     def sync(self) -> None:
-        """Ask the disk to keep what was written; what a power cut leaves is what this reached."""
+        """Flush the file to the disk; after a power failure, everything up to this point is kept."""
         try:
             os.fsync(self._file)
         except (OSError, ValueError):
-            pass  # closed meanwhile, or a file system without fsync: the page cache still has it
+            pass  # closed meanwhile, or a file system without fsync: the data is still in the page cache
 
     def close(self, last: JournalEvent | None = None) -> None:
-        """Write the last event and let go of the file. A second close does nothing."""
+        """Write the last event and close the file. A second call does nothing."""
         with self._guard:
             if self._closed:
                 return
@@ -277,12 +275,14 @@ class JournalWriter:
         return path
 
     def _make_file(self) -> tuple[Path, int]:
-        """A new file under the first name that is free, and its descriptor."""
+        """Create a file under the first free name; returns it and its descriptor."""
         number = 0
         while True:
             name = NAME if number == 0 else f"journal.{number}.jsonl"
             path = self.folder / name
-            if path.with_name(f"{name}{SUFFIX}").exists():  # an earlier process's, packed since
+            if path.with_name(
+                f"{name}{SUFFIX}"
+            ).exists():  # the packed journal of an earlier process
                 number += 1
                 continue
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
@@ -299,15 +299,15 @@ class JournalWriter:
             return path, file
 
     def _append_slowly(self, line: bytes) -> None:
-        """Write a line, or keep it until that is possible.
+        """Write a line, or keep it until it can be written.
 
-        A write that was cut short is begun anew on a line of its own: another thread may have written
-        behind the half, and readers find a whole line behind half of another one.
+        A write that was cut short is repeated on a new line: another thread may have written after the partial line, and readers
+        find a complete line that follows a partial one.
         """
         with self._guard:
             if self._closed:
                 raise RunFinished(
-                    "this run has finished and takes nothing more; to go on with it, use "
+                    "this run has finished; to continue it, use "
                     "runbase.start_run(…, resume=run.id)"
                 )
             if self._pid != os.getpid():
@@ -350,7 +350,7 @@ class JournalWriter:
             )
 
     def _forget_after_fork(self) -> None:
-        # The file belongs to the parent: the child's first append finds -1 and opens its own.
+        # The file belongs to the parent: the child's first append finds -1 and opens a file of its own.
         self._guard = threading.RLock()
         if self._file >= 0 and not self._closed:
             os.close(self._file)
@@ -359,7 +359,7 @@ class JournalWriter:
 
 
 def _copy(source: int, place: int, target: int) -> int:
-    """Append what a file holds from a place on to another; where it ends."""
+    """Append the content of a file from a position to another; returns where it ends."""
     while piece := os.pread(source, 2**20, place):
         place += len(piece)
         _write_all(target, piece)
@@ -375,9 +375,7 @@ _retired: deque[tuple[float, int]] = deque()
 
 
 def _retire(fd: int) -> None:
-    """Close a file a moment later: another thread may be inside its last append, and the number of
-    a closed file is soon that of another one.
-    """
+    """Close a file a moment later: another thread may be in its last append, and the descriptor of a closed file is reused."""
     now = time.monotonic()
     _retired.append((now, fd))
     while _retired and now - _retired[0][0] > 1.0:

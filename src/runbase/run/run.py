@@ -12,7 +12,6 @@ import time
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -28,12 +27,11 @@ from runbase.events import (
     Tags,
     Types,
 )
-from runbase.journal import JournalWriter
 from runbase.journal.validation import EXIT_CODES
 from runbase.run import background, context, exit_hooks
 from runbase.run.artifacts import ArtifactLog
-from runbase.run.background import RunMonitor
 from runbase.run.media import MediaLog
+from runbase.run.options import RunSetup
 from runbase.run.params import RunParams
 from runbase.secrets import mask_text
 from runbase.status import Status
@@ -88,40 +86,22 @@ class Run(MediaLog, ArtifactLog):
         status: the current status.
     """
 
-    def __init__(
-        self,
-        *,
-        run_id: str,
-        name: str,
-        experiment: str,
-        folder: Path,
-        store: str | None,
-        journal: JournalWriter,
-        monitor: RunMonitor,
-        next_step: Scalar,
-        outcomes: Mapping[str, Status | None],
-        captured: "output.OutputCapture | None",
-        finish_timeout: float,
-        parent: str | None,
-        attached: bool,
-        discard: Path | None,
-        artifact_root: str | None,
-    ) -> None:
-        self.id, self.name, self.experiment = run_id, name, experiment
-        self.folder, self.store, self.parent_id = folder, store, parent
+    def __init__(self, setup: RunSetup) -> None:
+        self.id, self.name, self.experiment = setup.run_id, setup.name, setup.experiment
+        self.folder, self.store, self.parent_id = setup.folder, setup.store, setup.parent
         self.params = RunParams(self.log_params)
         self.status = Status.RUNNING
-        self._journal = journal
-        self._append_points = journal.append_points
-        self._append_finite = journal.append_finite
-        self._monitor = monitor
-        self._next_step = next_step
-        self._outcomes = outcomes
-        self._captured = captured
-        self._finish_timeout = finish_timeout
-        self._attached = attached
-        self._discard = discard
-        self._artifact_root = artifact_root
+        self._journal = setup.journal
+        self._append_points = setup.journal.append_points
+        self._append_finite = setup.journal.append_finite
+        self._monitor = setup.monitor
+        self._next_step = setup.next_step
+        self._outcomes = setup.outcomes
+        self._captured = setup.captured
+        self._finish_timeout = setup.finish_timeout
+        self._attached = setup.attached
+        self._discard = setup.discard
+        self._artifact_root = setup.artifact_root
         self._times: set[str] = set()
         self._pid = os.getpid()
         self._ending = threading.RLock()

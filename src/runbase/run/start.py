@@ -20,6 +20,7 @@ from runbase.run import background, exit_hooks, slurm_requeue
 from runbase.run.background import RunMonitor, beat
 from runbase.run.context import OpenStore, enclosing_run
 from runbase.run.lease import Held, Lease
+from runbase.run.options import RunOptions, RunSetup
 from runbase.run.resolve import ATTEMPT, next_step, nowhere, open_run
 from runbase.run.run import Run
 from runbase.settings import Settings, load
@@ -82,8 +83,7 @@ def start_run(
         NotFound: the run to resume does not exist.
         UsageError: an argument is not valid.
     """
-    return begin(
-        None,
+    options = RunOptions(
         experiment=experiment,
         name=name,
         params=params,
@@ -97,45 +97,34 @@ def start_run(
         ends=ends,
         run_id=run_id,
     )
+    return begin(options)
 
 
-def begin(
-    held: Held | None,
-    *,
-    experiment: str | None = None,
-    name: str | None = None,
-    params: Mapping[str, Any] | None = None,
-    tags: str | Iterable[str] | Mapping[str, Any] | None = None,
-    notes: str | None = None,
-    store: "OpenStore | str | None" = None,
-    home: str | os.PathLike[str] | None = None,
-    resume: str | None = None,
-    parent: "Run | str | bool | None" = None,
-    capture: bool | Iterable[str] | None = None,
-    ends: Mapping[str, Status | str | None] | None = None,
-    run_id: str | None = None,
-) -> Run:
+def begin(options: RunOptions, held: Held | None = None) -> Run:
     """Start a run as `start_run` does; with `held`, the run of a claimed trial."""
+    store, home = options.store, options.home
     if store is not None and not isinstance(store, str):
         home = home or store.home
         store = store.address
     settings = load(
         home=home,
         store=store,
-        experiment=experiment,
-        run_name=name,
-        run_id=run_id,
-        capture=_as_setting(capture),
-        notes=notes,
+        experiment=options.experiment,
+        run_name=options.name,
+        run_id=options.run_id,
+        capture=_as_setting(options.capture),
+        notes=options.notes,
     )
-    outcomes = exit_hooks.outcomes(ends)
-    plain_params = {} if params is None else as_params(params)
-    labels = as_tags(tags)
+    outcomes = exit_hooks.outcomes(options.ends)
+    plain_params = {} if options.params is None else as_params(options.params)
+    labels = as_tags(options.tags)
     wanted = facts.parts(_capture(settings))
     disabled = settings.text("mode") == "disabled"
     place = nowhere() if disabled else settings.home
     url = None if disabled else store_url(settings)
-    opening = open_run(settings, place, url, resume=resume, run_id=run_id, held=held)
+    opening = open_run(
+        settings, place, url, resume=options.resume, run_id=options.run_id, held=held
+    )
     journal = JournalWriter(opening.folder, opening.first_line)
     sampler = _sampler(wanted)
     monitor = RunMonitor(
@@ -150,7 +139,7 @@ def begin(
     captured = (
         output.start(opening.folder / "output.log") if "output" in wanted and not recorded else None
     )
-    run = Run(
+    setup = RunSetup(
         run_id=opening.run_id,
         name=opening.name,
         experiment=opening.experiment,
@@ -162,11 +151,12 @@ def begin(
         outcomes=outcomes,
         captured=captured,
         finish_timeout=float(settings.text("finish_timeout") or 10),
-        parent=None if parent is False else _parent_id(parent),
+        parent=None if options.parent is False else _parent_id(options.parent),
         attached=opening.attached,
         discard=place if disabled else None,
         artifact_root=None if disabled else _artifact_root(settings),
     )
+    run = Run(setup)
     if opening.known is not None:
         run.params.hold(opening.known.params)
     if not opening.attached:

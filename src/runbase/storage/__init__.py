@@ -1,1 +1,1 @@
-"""The database: what every backend promises (`protocol`), drivers, and the SQL they share."""
+"""The database: the interface of backends (`protocol`), drivers, and the SQL that they share."""

@@ -1,4 +1,4 @@
-"""What a database URL says, taken apart; and how it is shown, which is without its password."""
+"""Parse database URLs, and show them without passwords."""
 
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
@@ -11,7 +11,7 @@ SECRETS = ("password", "sslpassword", "passfile")
 
 
 class Address(Struct, frozen=True):
-    """A PostgreSQL database: what libpq is told, our search path, and the URL as it may be shown."""
+    """A PostgreSQL database: parameters for libpq, the search path, and the URL without its password."""
 
     libpq: str
     schema: tuple[str, ...]
@@ -19,14 +19,14 @@ class Address(Struct, frozen=True):
 
 
 def postgres_address(url: str) -> Address:
-    """The parts of `postgresql://user:password@host/db?schema=lab&sslmode=require`.
+    """Parse `postgresql://user:password@host/db?schema=lab&sslmode=require`.
 
-    `postgres://` and `postgresql+psycopg2://`, as other tools write it, mean the same. `schema` may be
-    a list with commas: the first is where tables are made.
+    `postgres://` and `postgresql+psycopg2://`, which other tools write, mean the same. `schema` may be a list with commas:
+    tables are created in the first schema.
     """
     try:
         parts = urlsplit(url)
-    except ValueError as error:  # such as of an IPv6 address whose bracket is not closed
+    except ValueError as error:  # for example an IPv6 address without a closing bracket
         raise UsageError(f"{mask_text(url)!r} is not a database URL: {error}") from None
     options = parse_qsl(parts.query, keep_blank_values=True)
     schema = [unquote(value) for name, value in options if name == "schema"]
@@ -35,14 +35,14 @@ def postgres_address(url: str) -> Address:
     libpq = urlunsplit(
         ("postgresql", parts.netloc, parts.path, urlencode(kept, quote_via=quote), "")
     )
-    # urlunsplit leaves out the // of an empty host, which libpq wants.
+    # urlunsplit omits the // of an empty host, which libpq needs.
     if not libpq.startswith("postgresql://"):
         libpq = "postgresql://" + libpq.removeprefix("postgresql:").lstrip("/").join(("/", ""))
     return Address(libpq, path, without_password(url))
 
 
 def without_password(url: str) -> str:
-    """A URL that may be printed, stored and logged."""
+    """Return a URL that can be printed, stored and logged."""
     if "://" not in url:
         return mask_text(url)
     try:

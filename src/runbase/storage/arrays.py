@@ -1,4 +1,4 @@
-"""Numbers as JSON arrays, with the two dialects' spellings of what JSON has none for."""
+"""Encode numbers as JSON arrays, with each dialect's spelling of NaN and infinities."""
 
 import math
 from collections.abc import Sequence
@@ -16,19 +16,19 @@ _encode = msgspec.json.Encoder().encode
 def encode_numbers(
     values: Sequence[Scalar | None], nan: str = "null", infinity: str = "9e999"
 ) -> str:
-    """Values as a JSON array. NaN is `nan`; an infinity is `infinity`, with its sign."""
+    """Encode values as a JSON array. NaN is `nan`; an infinity is `infinity`, with its sign."""
     if None not in values and math.isfinite(total(values)):  # type: ignore[arg-type]
         return _encode(values).decode()
     return "[" + ",".join(_number(value, nan, infinity) for value in values) + "]"
 
 
 def encode_document(value: Any) -> str:
-    """A value as JSON that every database can hold: see `runbase.values.plain_text`."""
+    """Encode a value as JSON that every database can store: see `runbase.values.plain_text`."""
     return encode_json(value).decode()
 
 
 def total(values: Sequence[Scalar]) -> float:
-    """Their sum as a float, also where an integer is too large for one."""
+    """Return the sum as a float, also if an integer is too large for a float."""
     try:
         return float(sum(values))
     except OverflowError:

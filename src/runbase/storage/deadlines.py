@@ -1,4 +1,4 @@
-"""How long a call may wait for a database: less than its driver's own timeout where the caller says so."""
+"""A deadline for calls that wait for a database: shorter than the driver's own timeout."""
 
 import time
 from collections.abc import Generator
@@ -10,7 +10,7 @@ _deadline: ContextVar[float | None] = ContextVar("runbase_deadline", default=Non
 
 @contextmanager
 def until(deadline: float | None) -> Generator[None]:
-    """Within this block, wait for no lock and no connection past a moment of `time.monotonic`."""
+    """Limit waits for locks and connections inside this block to a time of `time.monotonic`."""
     token = _deadline.set(deadline)
     try:
         yield
@@ -19,6 +19,6 @@ def until(deadline: float | None) -> Generator[None]:
 
 
 def patience(timeout: float) -> float:
-    """Seconds to wait at most: `timeout`, or what is left until the deadline."""
+    """Return the most seconds to wait: `timeout`, or the time until the deadline."""
     deadline = _deadline.get()
     return timeout if deadline is None else max(min(timeout, deadline - time.monotonic()), 0.0)

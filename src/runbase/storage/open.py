@@ -1,4 +1,4 @@
-"""Which backend a URL names, opened. The only place that knows them all."""
+"""Open the backend that a URL names. Only this module knows all backends."""
 
 import re
 from pathlib import Path
@@ -11,11 +11,20 @@ from runbase.storage.protocol import Storage
 
 
 def open_storage(url: str, *, create: bool = True, timeout: float = 60.0) -> Storage:
-    """The storage at `sqlite:///relative.db`, `sqlite:////absolute.db`, `sqlite://` (memory) or a path."""
+    """Open the storage at `sqlite:///relative.db`, `sqlite:////absolute.db`, `sqlite://` (memory), a path or a PostgreSQL URL.
+
+    Args:
+        url: a database URL or the path of a SQLite file.
+        create: create or migrate the schema if necessary.
+        timeout: seconds that a writer waits for other writers.
+
+    Raises:
+        UsageError: the URL is not one of a supported database.
+    """
     scheme, separator, rest = url.partition("://")
     if not separator and re.match(r"\w[\w+]*:?//", url):
         raise UsageError(
-            f"{mask_text(url)!r} is not a database URL: behind its scheme comes ://, as in "
+            f"{mask_text(url)!r} is not a database URL: the scheme must be followed by ://, as in "
             "postgresql://user@host/database"
         )
     if not separator:

@@ -1,14 +1,14 @@
-"""What every storage backend promises.
+"""The interface and the guarantees of every storage backend.
 
-**Records and points.** `apply` is the only way in for observations. It accepts deliveries: events of one run in the order
+**Records and points.** `apply` is the only way to store observations. It accepts deliveries: events of one run in the order
 they were written, usually a part of one journal. A delivery that names a journal is stored only if the journal's offset in
-the database equals the offset at which the delivery begins; otherwise nothing of it is stored, and the answer says so. All
-deliveries of a call and their new offsets are stored together or not at all. An event that cannot be stored (a number out of
-range, a text past the database's limits) does not keep other events out: it is listed as a problem. Applying the same journal
-in pieces of any size, by any number of processes, ends with the same rows.
+the database equals the offset at which the delivery begins; otherwise nothing of it is stored, and the result reports this.
+All deliveries of a call and their new offsets are stored together or not at all. An event that cannot be stored (a number
+out of range, a text that exceeds the database's limits) does not prevent others from being stored: it is listed as a
+problem. Applying the same journal in pieces of any size, by any number of processes, results in the same rows.
 
 **State.** A run's status is the latest that the run itself reported, except that a run in an active state can be marked as
-lost (NODE_FAIL) and found again. What the run reports always wins.
+lost (NODE_FAIL) and as alive again. What the run reports always takes precedence.
 
 **Threads and processes.** A backend may be used from any thread. After a fork, the child opens connections of its own.
 Readers never wait for writers. Writers wait for each other, at most `timeout` seconds, and then raise StoreBusy.
@@ -51,10 +51,14 @@ from runbase.storage.types import (
 
 
 class Observations(Protocol):
-    """Events in, and how far journals and folders have been read."""
+    """Store events, and track how far journals and folders have been read."""
 
     def apply(self, deliveries: Sequence[Delivery]) -> list[Applied]:
-        """Store events; for each delivery, whether this call stored it and which events could not be stored."""
+        """Store events.
+
+        Returns:
+            For each delivery, whether this call stored it, and which of its events could not be stored.
+        """
         ...
 
     def problems(self, run: str | None = None, limit: int = 100) -> list[tuple[str, Problem]]:
@@ -74,11 +78,11 @@ class Observations(Protocol):
         ...
 
     def put_synced_folders(self, folders: Mapping[str, int]) -> None:
-        """Remember such folders."""
+        """Record folders whose journals are all closed and ingested."""
         ...
 
     def scans(self, root: str) -> dict[str, Scanned]:
-        """Return what is known of scanned folders at or below a root, by path."""
+        """Return scanned folders at or below a root, by path."""
         ...
 
     def put_scans(self, found: Sequence[Scanned]) -> int:
@@ -86,7 +90,7 @@ class Observations(Protocol):
         ...
 
     def mark_missing(self, missing: Sequence[Scanned]) -> int:
-        """Record that folders are gone; returns how many runs have no folder left and were marked."""
+        """Record that folders were removed; returns how many runs have no folder left and were marked."""
         ...
 
 
@@ -98,7 +102,7 @@ class Liveness(Protocol):
         ...
 
     def heartbeat(self, alive: Sequence[str]) -> None:
-        """Record a heartbeat of runs, by the database's clock; lost ones are found again."""
+        """Record a heartbeat of runs, using the database clock; lost runs are marked as alive."""
         ...
 
     def mark_lost(
@@ -113,7 +117,7 @@ class Liveness(Protocol):
 
 
 class Experiments(Protocol):
-    """Experiments and their descent."""
+    """Experiments and their lineage."""
 
     def experiments(self, query: Query = ...) -> Page[Experiment]:
         """Return the experiments that match a query, newest first unless ordered."""
@@ -130,21 +134,21 @@ class Experiments(Protocol):
     def create_experiment(
         self, name: str, fields: Mapping[str, Any], experiment: str | None = None
     ) -> str:
-        """Create an experiment; its id. Several may have one name."""
+        """Create an experiment and return its id. Several experiments may have the same name."""
         ...
 
     def get_or_create_experiment(
         self, name: str, fields: Mapping[str, Any], experiment: str | None = None
     ) -> str:
-        """Return the id of the newest experiment of a name; the other arguments are for one that is created."""
+        """Return the id of the newest experiment of a name; create one from the other arguments if none exists."""
         ...
 
     def date_experiment(self, experiment: str, created: float, updated: float) -> None:
-        """Set when it was created and last changed (seconds since the epoch): imports keep the source's times."""
+        """Set when an experiment was created and last changed (seconds since the epoch): imports keep the source's times."""
         ...
 
     def add_ancestor(self, experiment: str, ancestor: str, name: str) -> None:
-        """Record that it descends from an experiment that is not in the database."""
+        """Record that an experiment descends from one that is not in the database."""
         ...
 
     def lineage(self, experiment: str) -> tuple[list[Ancestor], list[Ancestor]]:
@@ -178,13 +182,13 @@ class Runs(Protocol):
         ...
 
     def whole_run(self, run: str) -> Run | None:
-        """Return a run with its artifacts, states, attributes, links and uses; None where the id is unknown."""
+        """Return a run with its artifacts, states, attributes, links and uses; None if the id is unknown."""
         ...
 
     def create_run(
         self, experiment: str, name: str | None, fields: Mapping[str, Any], run: str | None = None
     ) -> str:
-        """Create a run that waits for its start; its id."""
+        """Create a run that waits for its start; returns its id."""
         ...
 
     def history(self, run: str) -> list[Change]:
@@ -221,7 +225,7 @@ class Artifacts(Protocol):
 
 
 class Edits(Protocol):
-    """Changes of runs and experiments that people and programs ask for."""
+    """Changes of runs and experiments that users and programs request."""
 
     def update(self, kind: Kind, key: str, changes: Mapping[str, Any]) -> None:
         """Set fields; tags, parameters, objectives and documents are replaced as a whole."""
@@ -232,7 +236,7 @@ class Edits(Protocol):
         ...
 
     def add(self, kind: Kind, key: str, more: Mapping[str, Mapping[str, Any]]) -> None:
-        """Merge keys into tags, parameters and documents; concurrent merges both count."""
+        """Merge keys into tags, parameters and documents; concurrent merges are all applied."""
         ...
 
     def remove(self, kind: Kind, key: str, keys: Mapping[str, Sequence[str]]) -> None:
@@ -242,15 +246,15 @@ class Edits(Protocol):
     def set_status(
         self, run: str, status: Status | str, reason: str | None, at: float | None
     ) -> None:
-        """Report a new state of a run."""
+        """Report a new status of a run."""
         ...
 
     def link(self, kind: Kind, from_id: str, name: str, to_id: str) -> None:
-        """Link one run or experiment to another; the same link twice is one."""
+        """Link one run or experiment to another; a repeated call has no effect."""
         ...
 
     def unlink(self, kind: Kind, from_id: str, name: str | None, to_id: str) -> int:
-        """Remove links; returns how many there were."""
+        """Remove links; returns how many were removed."""
         ...
 
     def links(self, kind: Kind, key: str) -> list[Link]:
@@ -259,14 +263,14 @@ class Edits(Protocol):
 
 
 class Trash(Protocol):
-    """Deleting in two steps, and what belongs only to deleted runs."""
+    """Deletion in two steps, and the files that belong only to deleted runs."""
 
     def delete(self, kind: Kind, ids: Sequence[str], *, back: bool = False) -> int:
-        """Move to the trash, or `back` out of it; returns how many there were."""
+        """Move to the trash, or `back` out of it; returns how many were moved."""
         ...
 
     def purge(self, kind: Kind, ids: Sequence[str]) -> list[str]:
-        """Delete permanently, with all that belongs to it; returns the folders that held the runs' files.
+        """Delete permanently, with all that belongs to it; returns the folders that contained the runs' files.
 
         Journals of a purged run that are found later are not ingested.
         """
@@ -285,7 +289,7 @@ class Trash(Protocol):
         ...
 
     def uploads(self, ids: Sequence[str]) -> list[str]:
-        """Return the URLs of what these runs uploaded and no other run refers to."""
+        """Return the URLs of files that these runs uploaded and no other run refers to."""
         ...
 
     def runs_of_experiments(self, experiments: Sequence[str]) -> list[str]:
@@ -294,7 +298,7 @@ class Trash(Protocol):
 
 
 class Copies(Protocol):
-    """Whole runs and databases, out and in."""
+    """Export and import of whole runs and databases."""
 
     def dump(self, ids: Sequence[str]) -> list[Any]:
         """Return runs as plain data, with all points, for `load`."""
@@ -309,11 +313,11 @@ class Copies(Protocol):
         ...
 
     def load_related(self, around: Any, places: Mapping[str, str]) -> None:
-        """Store links and attributes, by the ids that the experiments have here; what is here already stays."""
+        """Store links and attributes, by the ids that the experiments have here; existing ones are kept."""
         ...
 
     def load(self, dumps: Sequence[Any], places: Mapping[str, str]) -> tuple[int, int]:
-        """Store runs of another database, and complete those that are here.
+        """Store runs of another database, and complete those that exist here.
 
         Returns:
             How many are new, and how many had points that were not here.
@@ -325,7 +329,7 @@ class Copies(Protocol):
         ...
 
     def backup(self, path: Path, progress: Callable[[int, int], None] | None = None) -> None:
-        """Write the database as it is at one moment to a file: SQLite's as SQLite, PostgreSQL's as `pg_dump` does.
+        """Write the state of the database at one moment to a file, in SQLite's format or that of `pg_dump`.
 
         Other readers and writers do not wait for it. The file appears when it is complete.
         """
@@ -345,7 +349,7 @@ class Points(Protocol):
         every: bool = False,
         kind: str = "metric",
     ) -> Series:
-        """Return the points of a metric between two steps, by step; of one step the latest, or `every` one."""
+        """Return the points of a metric between two steps, by step; of one step the latest, or all with `every`."""
         ...
 
     def envelope(
@@ -363,7 +367,7 @@ class Points(Protocol):
     def points(
         self, runs: Sequence[str], keys: Sequence[str] | None, kind: str = "metric"
     ) -> dict[tuple[str, str], Series]:
-        """Return all points of many metrics (None: of all) of many runs, by run and key, in one query."""
+        """Return all points of many metrics (None: all metrics) of many runs, by run and key, in one query."""
         ...
 
 
@@ -386,7 +390,7 @@ class Schema(Protocol):
         ...
 
     def schema(self) -> str:
-        """Return the schema as it is now, as SQL with its comments."""
+        """Return the current schema as SQL with its comments."""
         ...
 
     def objects(self) -> list[dict[str, Any]]:
@@ -432,7 +436,7 @@ class Storage(
     TrialStorage,
     Protocol,
 ):
-    """A database of runs; the module's docstring says what it promises."""
+    """A database of runs; see the module's docstring for its guarantees."""
 
     url: str
     dialect: str

@@ -1,4 +1,4 @@
-"""What every storage backend promises of trials: a queue that many processes claim from, and the data of optimizers.
+"""The interface and the guarantees of every storage backend for trials: a queue that many processes claim from, and optimizer data.
 
 **Claims.** Of any number of concurrent claimers, each gets a different trial. A claim is valid for its lease, by the
 database's clock. What an attempt reports after its claim was lost does not change a later attempt.
@@ -25,7 +25,7 @@ class TrialWriter(Protocol):
     """Trials that another process ended."""
 
     def add_trial(self, experiment: str, new: NewTrial) -> int:
-        """Create a trial that runs; its number."""
+        """Create a running trial; returns its number."""
         ...
 
     def set_param(self, run: str, key: str, value: Any, suggested: str) -> None:
@@ -46,17 +46,17 @@ class TrialWriter(Protocol):
         metrics: Sequence[Points],
         ended: float,
     ) -> bool:
-        """End a trial; False where it has ended."""
+        """End a trial; False if it has ended."""
         ...
 
     def trial_updates(
         self, experiment: str, after: int, also: Sequence[str] = ()
     ) -> list[TrialUpdate]:
-        """As `TrialStorage.trial_updates`, after all that was sent here."""
+        """Return what `TrialStorage.trial_updates` returns, after all statements that were sent here."""
         ...
 
     def flush(self) -> None:
-        """Wait until all that was sent is stored."""
+        """Wait until all data that was sent is stored."""
         ...
 
     def end(self) -> None:
@@ -68,27 +68,27 @@ class TrialStorage(Protocol):
     """The trials of a store."""
 
     def add_trials(self, experiment: str, new: Sequence[NewTrial]) -> None:
-        """Queue trials, numbered without a gap, all in one transaction."""
+        """Queue trials, numbered without gaps, in one transaction."""
         ...
 
     def claim_trial(self, experiment: str, runner: str, lease: float) -> Claimed | None:
-        """Claim the next trial that waits, for one runner, for `lease` seconds; None where none waits."""
+        """Claim the next trial in the queue, for one runner, for `lease` seconds; None if no trial is waiting."""
         ...
 
     def claim_trial_by_id(self, run: str, runner: str, lease: float) -> Claimed | None:
-        """Claim a certain trial for one runner; None where it does not wait."""
+        """Claim a certain trial for one runner; None if it is not waiting."""
         ...
 
     def undo_claim(self, run: str, attempt: int) -> bool:
-        """Undo a claim as if it had not been made; False where it is lost."""
+        """Undo a claim as if it had not been made; False if it is lost."""
         ...
 
     def renew_claim(self, run: str, attempt: int, lease: float) -> bool:
-        """Extend a claim; False where it is lost."""
+        """Extend a claim; False if it is lost."""
         ...
 
     def release_claim(self, run: str, attempt: int, reason: str) -> bool:
-        """Return a claimed trial to the queue without using a retry; False where the claim is lost."""
+        """Return a claimed trial to the queue without using up a retry; False if the claim is lost."""
         ...
 
     def end_trial(
@@ -100,7 +100,7 @@ class TrialStorage(Protocol):
         error: Mapping[str, Any] | None = None,
         metrics: Points | None = None,
     ) -> bool:
-        """Store the last metrics of a claimed trial and end it; False where the claim is lost: nothing changes."""
+        """Store the last metrics of a claimed trial and end it; False, without any change, if the claim is lost."""
         ...
 
     def requeue_trial(self, run: str, reason: str) -> None:
@@ -108,35 +108,35 @@ class TrialStorage(Protocol):
         ...
 
     def enqueue(self, run: str, due: float) -> None:
-        """Make a run that waits a trial of its experiment's queue, due at a time (seconds since the epoch)."""
+        """Put a waiting run into its experiment's queue of trials, due at a time (seconds since the epoch)."""
         ...
 
     def cancel_trial(self, run: str, reason: str) -> bool:
-        """End a trial that waits or runs; False where it has ended."""
+        """End a waiting or running trial; False if it has ended."""
         ...
 
     def add_trial(self, experiment: str, new: NewTrial) -> int:
-        """Queue a trial; its number."""
+        """Queue a trial; returns its number."""
         ...
 
     def begin_trial(self, run: str) -> bool:
-        """Set a waiting trial to RUNNING; False where it does not wait."""
+        """Set a waiting trial to RUNNING; False if it is not waiting."""
         ...
 
     def set_attribute(self, run: str, scope: str, key: str, value: Any) -> bool:
-        """Set an attribute of a trial; False where it has ended, and then nothing changes."""
+        """Set an attribute of a trial; False, without any change, if it has ended."""
         ...
 
     def set_attribute_once(self, run: str, scope: str, key: str, value: Any) -> Any:
-        """Set an attribute unless it is set and the trial runs or has ended; the value that holds."""
+        """Set an attribute unless it is set and the trial runs or has ended; returns the attribute's value."""
         ...
 
     def set_trial_status(self, run: str, status: Status, time: float, source: str) -> bool:
-        """Record a state before the end, with the tool's own name for it; False where it has ended or is RUNNING already."""
+        """Store a status before the end, with the tool's own name for it; False if the trial has ended or is RUNNING already."""
         ...
 
     def set_param(self, run: str, key: str, value: Any, suggested: str) -> bool:
-        """Set a parameter that an optimizer chose, and from what; False where the trial has ended."""
+        """Set a parameter that an optimizer chose, and the distribution; False if the trial has ended."""
         ...
 
     def finish_trial(
@@ -150,9 +150,9 @@ class TrialStorage(Protocol):
         attempt: int | None = None,
         source: str | None = None,
     ) -> bool:
-        """End a trial; False where it has ended, or is not in this attempt, and then nothing changes.
+        """End a trial; False, without any change, if it has ended or is in another attempt.
 
-        `source` is the tool's own name for the state.
+        `source` is the tool's own name for the status.
         """
         ...
 
@@ -171,7 +171,7 @@ class TrialStorage(Protocol):
         ...
 
     def due_trials(self, experiment: str, by: float) -> list[TrialRow]:
-        """Return trials that wait or run and began or are due by a time (seconds since the epoch), by number.
+        """Return waiting or running trials that started or are due by a time (seconds since the epoch), by number.
 
         Expired claims on them are released first.
         """
@@ -186,13 +186,13 @@ class TrialStorage(Protocol):
         ...
 
     def count_on(self, name: str) -> int:
-        """Return the next number of a counter, from 1; no number is returned twice."""
+        """Return the next number of a counter, starting at 1; no number is returned twice."""
         ...
 
     def observations(
         self, after: Mapping[str, int], statuses: Sequence[str], metrics: Sequence[str]
     ) -> list[Observation]:
-        """Return the runs of experiments in some states with some metrics, by experiment and number; two queries.
+        """Return the runs of experiments in some states with some metrics, by experiment and number, in two queries.
 
         Args:
             after: experiment id → only runs with a greater number.
@@ -202,15 +202,15 @@ class TrialStorage(Protocol):
         ...
 
     def flush(self) -> None:
-        """Wait until all that trial writers sent is stored."""
+        """Wait until all data that trial writers sent is stored."""
         ...
 
     def log_artifact(self, run: str, event: ArtifactLogged) -> None:
-        """Record an artifact of a run that keeps no journal."""
+        """Record an artifact of a run without a journal."""
         ...
 
     def remove_artifact(self, run: str, event: ArtifactRemoved) -> None:
-        """Record that the bytes of an artifact were removed."""
+        """Record that the content of an artifact was removed."""
         ...
 
     def put_attributes(self, kind: Kind, key: str, scope: str, values: Mapping[str, Any]) -> None:
@@ -220,7 +220,7 @@ class TrialStorage(Protocol):
     def put_all_attributes(
         self, kind: Kind, scope: str, values: Mapping[str, Mapping[str, Any]]
     ) -> None:
-        """Set attributes of many, id → key → value, in one transaction."""
+        """Set attributes of many runs or experiments, id → key → value, in one transaction."""
         ...
 
     def attributes(self, kind: Kind, keys: Sequence[str], scope: str) -> dict[str, dict[str, Any]]:
@@ -228,7 +228,7 @@ class TrialStorage(Protocol):
         ...
 
     def add_samples(self, run: str, samples: Iterable[tuple[float, str, Any]]) -> None:
-        """Store telemetry (time, key, value); a value that is there already stays."""
+        """Store telemetry (time, key, value); existing values are kept."""
         ...
 
     def samples(

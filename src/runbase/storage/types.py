@@ -1,4 +1,4 @@
-"""The records that pass through a storage: questions, pages, deliveries, trials, folders."""
+"""The records that storages accept and return: queries, pages, deliveries, trials, folders."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -14,22 +14,22 @@ T = TypeVar("T")
 
 
 class Query(Struct, frozen=True, kw_only=True):
-    """What to look for: a filter and sort keys in the filter language, and a page of the result."""
+    """What to search for: a filter and sort keys in the filter language, and a page of the result."""
 
     where: str | None = None
     order_by: str | None = None
     limit: int | None = None
     offset: int = 0
     after: str | None = None
-    """The cursor of the page before."""
+    """The cursor of the previous page."""
     experiment: str | None = None
-    """Only runs of the experiment of this id."""
+    """Only runs of the experiment with this id."""
     deleted: bool = False
-    """Only what lies in the bin, instead of what does not."""
+    """Search the trash instead of everything else."""
 
 
 class Page(list[T]):
-    """A page of a listing; `cursor` gives the next one, and is None on the last."""
+    """A page of a result; `cursor` is the argument for the next page, and None on the last page."""
 
     def __init__(self, items: Iterable[T] = (), cursor: str | None = None) -> None:
         super().__init__(items)
@@ -37,28 +37,26 @@ class Page(list[T]):
 
 
 class Script(Struct, frozen=True):
-    """SQL of a user's, under the name by which it is remembered."""
+    """SQL of a user, and the name under which it is recorded."""
 
     name: str
     code: str
 
 
 class Step(Struct, frozen=True):
-    """What became of a script: applied, applied before, for the other dialect only."""
+    """The result of a script: applied, applied before, or for the other dialect only."""
 
     name: str
     state: str
 
 
 class Delivery(Struct, frozen=True, kw_only=True):
-    """Events of one run on their way into a store.
+    """Events of one run to be stored.
 
-    `journal` is the id of the journal they are in; `start` and `offset` are the bytes of it
-    before and after them. `folder` is where the run's files are, `file` the journal's name there.
-    `experiment` is the id of the experiment that a new run belongs to; None: the newest of the
-    name that the first event has.
-    `problems` are the damaged lines among them. `locate` finds the line of an event that the store
-    refuses, or of a part of it; it is called for such events only.
+    `journal` is the id of the journal that contains them; `start` and `offset` are its byte offsets before and after them.
+    `folder` is where the run's files are, `file` the journal's name there. `experiment` is the id of the experiment of a new
+    run; None: the newest experiment with the name in the first event. `problems` are the damaged lines of the delivery.
+    `locate` finds the line of an event, or of a part of it, that the database refuses; it is called for such events only.
     """
 
     run: str
@@ -75,12 +73,12 @@ class Delivery(Struct, frozen=True, kw_only=True):
 
 
 class Applied(Struct, frozen=True):
-    """What became of a delivery."""
+    """The result of a delivery."""
 
     taken: bool
-    """Whether it was this call that took it in."""
+    """Whether this call stored it."""
     problems: Sequence[Problem] = ()
-    """Events of it that could not be stored. All others were, where it was taken."""
+    """Its events that could not be stored. If `taken`, all others were stored."""
 
 
 class Scanned(Struct, frozen=True, kw_only=True):
@@ -90,47 +88,47 @@ class Scanned(Struct, frozen=True, kw_only=True):
     format: str
     run: str
     stamp: str
-    """Sizes and times of its files; empty: it is to be read again in any case."""
+    """Sizes and times of its files; empty: read it again in any case."""
     place: str = ""
-    """How the run's folder is called in the store."""
+    """The path of the run's folder as the database records it."""
 
 
 class LiveRun(Struct, frozen=True, kw_only=True):
-    """A run that is not over as far as the store knows, and the processes that write its journals."""
+    """A run that has not ended in the database, and the processes that write its journals."""
 
     id: str
     folder: str | None
     lost: bool
     seen: float
-    """Its last sign of life in the store, seconds since the epoch."""
+    """The last heartbeat in the database, in seconds since the epoch."""
     silent: float | None = None
-    """Seconds since it, by the database's own clock; None where it never gave one to the database itself."""
+    """Seconds since the last heartbeat, by the database's clock; None if none was recorded by that clock."""
     endless: bool = False
-    """Whether nothing in its source says how it ends, as with TensorBoard's files."""
+    """Whether the source never reports an end, as with TensorBoard's files."""
     processes: list[Process]
 
 
 class Rows(list[tuple[Any, ...]]):
-    """Rows of a query: tuples, and the names of their columns in `columns`."""
+    """Rows of a query: tuples, with the names of their columns in `columns`."""
 
     def __init__(self, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
         super().__init__(rows)
         self.columns = tuple(columns)
 
     def to_pandas(self) -> Any:
-        """A pandas DataFrame with the query's columns."""
+        """Return a pandas DataFrame with the query's columns."""
         import pandas as pd
 
         frame: Any = pd.DataFrame
         return frame.from_records(list(self), columns=list(self.columns))
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """One dictionary per row."""
+        """Return one dictionary per row."""
         return [dict(zip(self.columns, row, strict=True)) for row in self]
 
 
 class NewTrial(Struct, frozen=True, kw_only=True):
-    """A trial to be queued. `due` is in seconds since the epoch; `runner` reserves it for one."""
+    """A trial to be queued. `due` is in seconds since the epoch; `runner` reserves it for one runner."""
 
     id: str
     name: str
@@ -141,17 +139,17 @@ class NewTrial(Struct, frozen=True, kw_only=True):
     retries: int = 2
     runner: str | None = None
     suggested: Mapping[str, str] = {}
-    """Parameter → from what an optimizer chose it, as it says that, in JSON."""
+    """Parameter → the distribution that an optimizer chose it from, in the optimizer's own JSON."""
     running: bool = False
-    """It runs already: whoever makes it does."""
+    """The trial is already running, in the process that creates it."""
     started: float | None = None
-    """When it began, where that is known; else a running one begins now."""
+    """When it started, if known; otherwise a running trial starts now."""
     attributes: Mapping[str, Mapping[str, Any]] = {}
-    """What tools keep about it: scope → key → value; `config` is what else its runner is to know."""
+    """Attributes that tools store with the trial: scope → key → value. `config` has further settings for its runner."""
 
 
 class TrialUpdate(Struct, frozen=True, kw_only=True):
-    """A trial with all that a tool keeps about it: scope → key → value."""
+    """A trial with all attributes of a tool: scope → key → value."""
 
     id: str
     number: int
@@ -164,23 +162,23 @@ class TrialUpdate(Struct, frozen=True, kw_only=True):
 
 
 class TrialRow(Struct, frozen=True, kw_only=True):
-    """A trial as its experiment's list has it: without its parameters, metrics and tags."""
+    """A trial in its experiment's list: without its parameters, metrics and tags."""
 
     id: str
     number: int
     status: Status
     source_status: str | None
-    """The tool's own word for the state."""
+    """The tool's own name for the status."""
     began: datetime
-    """When it began; before that, when it is due or was queued."""
+    """When it started; before that, when it is due or was queued."""
     ended: datetime | None
     claimed_until: datetime | None
     config: int | None
-    """The number of its configuration; see `Storage.configs`."""
+    """The id of its configuration; see `Storage.configs`."""
 
 
 class Observation(Struct, frozen=True):
-    """What an optimizer learns from: a trial that has ended, its parameters, and its last metrics."""
+    """An observation for an optimizer: a trial that has ended, its parameters, and its last metrics."""
 
     run: str
     experiment: str
@@ -191,7 +189,7 @@ class Observation(Struct, frozen=True):
 
 
 class Claimed(Struct, frozen=True):
-    """A trial that one runner may work on: the run, and which attempt at it this is."""
+    """A trial claimed by one runner: the run, and the number of the attempt."""
 
     run: str
     attempt: int

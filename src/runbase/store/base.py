@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from msgspec import UNSET
+
 from runbase.errors import Ambiguous, NotFound, UsageError
 from runbase.model import Experiment, Run
 from runbase.storage.protocol import Storage
@@ -70,8 +72,8 @@ class StoreBase:
 
 
 def given(**fields: Any) -> dict[str, Any]:
-    """Return the keyword arguments that were passed: the value `...` marks one that was not."""
-    return {name: value for name, value in fields.items() if value is not ...}
+    """Return the keyword arguments that were passed: UNSET marks one that was not."""
+    return {name: value for name, value in fields.items() if value is not UNSET}
 
 
 def labels(tags: Any) -> Mapping[str, str | None]:

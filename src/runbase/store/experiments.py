@@ -1,8 +1,9 @@
 """Experiment methods of a store: create, list, change, fork."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from types import EllipsisType
 from typing import Any, cast
+
+from msgspec import UNSET, UnsetType
 
 from runbase.analysis.listings import Experiments
 from runbase.errors import UsageError
@@ -14,7 +15,6 @@ from runbase.trials.experiment import Experiment, attach
 
 Objectives = Mapping[str, str] | Iterable[Objective]
 Limits = Mapping[str, tuple[float | None, float | None]]
-Unset = EllipsisType
 
 
 class ExperimentMethods(StoreBase):
@@ -139,20 +139,20 @@ class ExperimentMethods(StoreBase):
         self,
         experiment: ExperimentLike,
         *,
-        name: str | Unset = ...,
-        description: str | Unset | None = ...,
-        base_model: str | Unset | None = ...,
-        method: str | Unset | None = ...,
-        status: str | Unset | None = ...,
-        notes: str | Unset | None = ...,
-        tags: Any = ...,
-        config: Mapping[str, Any] | Unset | None = ...,
-        metrics: Mapping[str, Any] | Unset | None = ...,
-        objectives: Objectives | Unset | None = ...,
-        limits: Limits | Unset | None = ...,
-        space: Mapping[str, Parameter] | Unset | None = ...,
-        checkpoint: str | Unset | None = ...,
-        parent: ExperimentLike | None = ...,
+        name: str | UnsetType = UNSET,
+        description: str | UnsetType | None = UNSET,
+        base_model: str | UnsetType | None = UNSET,
+        method: str | UnsetType | None = UNSET,
+        status: str | UnsetType | None = UNSET,
+        notes: str | UnsetType | None = UNSET,
+        tags: Any = UNSET,
+        config: Mapping[str, Any] | UnsetType | None = UNSET,
+        metrics: Mapping[str, Any] | UnsetType | None = UNSET,
+        objectives: Objectives | UnsetType | None = UNSET,
+        limits: Limits | UnsetType | None = UNSET,
+        space: Mapping[str, Parameter] | UnsetType | None = UNSET,
+        checkpoint: str | UnsetType | None = UNSET,
+        parent: ExperimentLike | None = UNSET,
         **columns: Any,
     ) -> Experiment:
         """Set fields of an experiment.
@@ -186,15 +186,15 @@ class ExperimentMethods(StoreBase):
             checkpoint=checkpoint,
             **columns,
         )
-        if tags is not ...:
+        if tags is not UNSET:
             changes["tags"] = labels(tags)
-        if not isinstance(objectives, EllipsisType):
+        if not isinstance(objectives, UnsetType):
             changes["objectives"] = _objectives(objectives or {})
-        if not isinstance(limits, EllipsisType):
+        if not isinstance(limits, UnsetType):
             changes["limits"] = _limits(limits or {})
-        if not isinstance(space, EllipsisType):
+        if not isinstance(space, UnsetType):
             changes["space"] = check(space or {})
-        if parent is not ...:
+        if parent is not UNSET:
             changes["parent_id"] = None if parent is None else self._experiment_id(parent)
         self.storage.update("experiment", key, changes)
         return self._experiment_of(key)

@@ -1,8 +1,9 @@
 """Run methods of a store (list, read, change, rank, compare), and tags, notes and links of runs and experiments."""
 
 from collections.abc import Mapping, Sequence
-from types import EllipsisType
 from typing import Any
+
+from msgspec import UNSET, UnsetType
 
 from runbase.analysis.compare import Comparison, compare
 from runbase.analysis.directions import lower_is_better
@@ -14,8 +15,6 @@ from runbase.storage.types import Query
 from runbase.store.base import ExperimentLike, RunLike, StoreBase, given, labels
 from runbase.store.experiments import ExperimentMethods
 from runbase.values import Moment, to_seconds
-
-Unset = EllipsisType
 
 
 class RunMethods(ExperimentMethods):
@@ -136,16 +135,16 @@ class RunMethods(ExperimentMethods):
         self,
         run: RunLike,
         *,
-        name: str | Unset = ...,
-        status: Status | str | Unset = ...,
-        notes: str | Unset | None = ...,
-        params: Mapping[str, Any] | Unset | None = ...,
-        tags: Any = ...,
-        started_at: Moment | Unset | None = ...,
-        ended_at: Moment | Unset | None = ...,
-        checkpoint: str | Unset | None = ...,
-        error: Mapping[str, Any] | Unset | None = ...,
-        parent: RunLike | None = ...,
+        name: str | UnsetType = UNSET,
+        status: Status | str | UnsetType = UNSET,
+        notes: str | UnsetType | None = UNSET,
+        params: Mapping[str, Any] | UnsetType | None = UNSET,
+        tags: Any = UNSET,
+        started_at: Moment | UnsetType | None = UNSET,
+        ended_at: Moment | UnsetType | None = UNSET,
+        checkpoint: str | UnsetType | None = UNSET,
+        error: Mapping[str, Any] | UnsetType | None = UNSET,
+        parent: RunLike | None = UNSET,
         **fields: Any,
     ) -> Run:
         """Set fields of a run, while it is active or later.
@@ -188,9 +187,9 @@ class RunMethods(ExperimentMethods):
             error=error,
             **fields,
         )
-        if tags is not ...:
+        if tags is not UNSET:
             changes["tags"] = labels(tags)
-        if parent is not ...:
+        if parent is not UNSET:
             changes["parent_id"] = None if parent is None else self._run_id(parent)
         self.storage.update("run", key, changes)
         return self.run(key)

@@ -153,7 +153,7 @@ class StoreContract:
             store.fork("unknown")
         with pytest.raises(UsageError, match="itself"):
             store.update_experiment(first, parent=grandchild)
-        # The line of descent outlives whom it comes from.
+        # The lineage is kept when an ancestor is deleted.
         store.purge(child)
         assert [(a.distance, a.name) for a in store.ancestors("third")] == [
             (1, "base-fork"),
@@ -296,7 +296,7 @@ class StoreContract:
         assert found.metrics["loss"] == [1.0, None, 1.0]
         assert "best" in found._repr_html_()
 
-    # The bin
+    # The trash
 
     def test_delete_and_restore(self, store: Any) -> None:
         run = self.logged(store, experiment="gone")
@@ -622,7 +622,7 @@ class StoreContract:
                 states.append("tried")
         assert sorted(states)[1] == "tried"
         assert sorted(states)[0].endswith("only")
-        with pytest.raises(UsageError, match="nowhere.sql not found"):
+        with pytest.raises(UsageError, match="not found"):
             store.setup("nowhere.sql")
 
     def test_wide_views(self, store: Any) -> None:
@@ -702,7 +702,7 @@ class StoreContract:
         return store
 
     def storage(self, store: Any) -> Any:
-        """What takes in deliveries."""
+        """The storage that deliveries are applied to."""
         return self.sync(store).storage
 
     def logged(self, store: Any, **more: Any) -> str:

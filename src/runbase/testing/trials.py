@@ -327,7 +327,7 @@ class TrialContract:
         queue.new_trial({"lr": 0.1, "opt": "adam"})
         queue.do(queue.claim_trial().finish(metrics={"loss": 1.0}))
         for name, params, direction, match in [
-            ("up", {"lr": 0.1}, "max", "'loss' is max, but here it is min"),
+            ("up", {"lr": 0.1}, "max", "'loss' is max"),
             ("types", {"lr": "high", "opt": "adam"}, "min", "'lr' is text there and a number here"),
             ("strange", {"size": 3}, "min", "no parameter in common"),
         ]:
@@ -489,7 +489,7 @@ class Queue:
         return lambda *args, **kwargs: self.do(method(*args, **kwargs))
 
     def change(self, **fields: Any) -> None:
-        """Set fields of the experiment, and look at it anew."""
+        """Set fields of the experiment, and read it again."""
         self._experiment = self.store.update_experiment(self._experiment, **fields)
 
     def other(self, name: str, **fields: Any) -> "Queue":

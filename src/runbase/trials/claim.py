@@ -13,6 +13,7 @@ from runbase.errors import UsageError
 from runbase.events import Points
 from runbase.run.context import OpenStore
 from runbase.run.lease import Held, Lease
+from runbase.run.options import RunOptions
 from runbase.status import Status
 from runbase.values import flatten, to_scalar
 
@@ -73,7 +74,7 @@ class Claim:
         from runbase.run.start import begin
 
         options.setdefault("store", self._store)
-        return begin(self._held, run_id=self.id, **options)
+        return begin(RunOptions(run_id=self.id, **options), self._held)
 
     def renew(self) -> bool:
         """Renew the claim for another `lease` seconds; return False if it is lost."""

@@ -1,1 +1,1 @@
-"""PostgreSQL: the driver, and how values become its types."""
+"""PostgreSQL: the driver, and the conversion of values to its types."""

@@ -1,8 +1,8 @@
-"""The PostgreSQL driver: a pool of connections, transactions, and errors mapped. No query lives here.
+"""The PostgreSQL driver: a pool of connections, transactions, and conversion of errors. It contains no queries.
 
-Connecting is libpq's business, so its environment variables, password file, service file and TLS
-options count here as in `psql`; only `schema=` of the URL is ours: the search path, whose first
-schema is made when it is not there. Nothing crosses a fork: a child opens a pool of its own.
+libpq makes the connections, so its environment variables, password file, service file and TLS options work as in `psql`.
+Only `schema=` in the URL is runbase's: the search path, whose first schema is created if it does not exist. Connections
+are not used after a fork: a child opens a pool of its own.
 """
 
 import logging
@@ -42,19 +42,19 @@ from runbase.storage.sql.statements import bound
 from runbase.storage.types import Rows
 
 OLDEST = 140000
-"""PostgreSQL 14, in the server's own numbering."""
+"""PostgreSQL 14, as the server's version number."""
 
 FRESH = 0.5
-"""Seconds for which a connection that answered is taken to be alive."""
+"""Seconds after a successful use during which a connection is not checked."""
 PATIENCE = 10.0
-"""Seconds to wait for a connection; a training run's journal waits meanwhile, not the run."""
+"""Seconds to wait for a connection; meanwhile the journal of a training run is not ingested, but the run continues."""
 
 ATTEMPTS = 5
-"""How often a transaction is tried that deadlocks with others."""
+"""How often a transaction that deadlocks with others is tried."""
 
 IDLE = psycopg.pq.TransactionStatus.IDLE
 _CROSSED = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
-_SETUP_LOCK = 0x72756E62  # "runb": who makes or migrates a schema holds it
+_SETUP_LOCK = 0x72756E62  # "runb": held while a process creates or migrates a schema
 
 Connection = psycopg.Connection[Any]
 T = TypeVar("T")
@@ -64,7 +64,7 @@ _LOG = logging.getLogger(__name__)
 class PostgresDriver:
     """Connections to one schema of a PostgreSQL database.
 
-    `timeout` is how many seconds a writer waits for another's locks.
+    `timeout` is how many seconds a writer waits for locks of other writers.
     """
 
     dialect = "postgres"
@@ -77,7 +77,7 @@ class PostgresDriver:
         self._conninfo = _conninfo(address)
         self._create = create
         self.prepare: Callable[[Any], object] = lambda _: None
-        """Called once, in a transaction of its own, before the first one that writes."""
+        """Called once, in a transaction of its own, before the first transaction that writes."""
         self._prepared = False
         self._here = threading.local()
         self._pid = os.getpid()
@@ -96,24 +96,24 @@ class PostgresDriver:
         self._pool = self._new_pool()
 
     def new(self) -> bool:
-        """Whether there is nothing yet to read from."""
+        """Return whether the database does not exist yet."""
         found = "select 1 from pg_namespace where nspname = %s"
         with self.errors(), self._connection() as connection:
             missing = connection.execute(found, [self.schema]).fetchone() is None
         if missing and not self._create:
             raise StoreUnavailable(
-                f"no such store: there is no schema {self.schema!r} in {self.url}"
+                f"no such store: schema {self.schema!r} not found in {self.url}"
             )
         return missing
 
     @contextmanager
     def write(self, *, bulk: bool = False) -> Generator[Session]:
-        """A transaction that writes: committed at the end, rolled back on an exception.
+        """Start a transaction that writes: committed at the end, rolled back on an exception.
 
-        In `bulk`, statements are sent without waiting for each; an error of one comes with a later one.
+        With `bulk`, statements are sent without waiting for each; an error of one is raised at a later one.
         """
         outer: Session | None = getattr(self._here, "session", None)
-        if outer is not None:  # inside another one: a part of it
+        if outer is not None:  # inside another transaction: becomes a part of it
             yield outer
             return
         with self.errors():
@@ -136,7 +136,7 @@ class PostgresDriver:
 
     @contextmanager
     def read(self) -> Generator[Session]:
-        """A consistent view of the database that writes nothing."""
+        """Open a consistent, read-only view of the database."""
         with (
             self.errors(),
             self._connection() as connection,
@@ -148,11 +148,11 @@ class PostgresDriver:
     def _view(
         self, connection: Connection, begin: LiteralString, *, undo: bool = False
     ) -> "Generator[psycopg.Pipeline]":
-        """A transaction that only reads, in a pipeline; `undo` takes back what settings it changed.
+        """Start a read-only transaction in a pipeline; `undo` reverts settings that it changed.
 
-        It ends by a commit: psycopg forgets its prepared statements at a ROLLBACK, and deallocates them
-        later, in the middle of the next `executemany`, which then names one that is gone. Where the
-        transaction failed, or is to be undone, libpq does that behind psycopg's back for the same reason.
+        It ends with a commit: after a ROLLBACK, psycopg discards its prepared statements, and deallocates them later, in the
+        middle of the next `executemany`, which then refers to a missing one. If the transaction failed, or must be undone, the
+        rollback is sent directly through libpq for the same reason.
         """
         try:
             with connection.pipeline() as pipeline:
@@ -166,12 +166,12 @@ class PostgresDriver:
 
     @contextmanager
     def autocommit(self) -> Generator[Session]:
-        """The database as each query finds it, without a transaction around them."""
+        """Give a session without a transaction, in which each query reads the latest state."""
         with self.errors(), self._connection() as connection:
             yield Session(connection, self.schema)
 
     def execute_once(self, name: str, /, **params: Any) -> int:
-        """One named statement as a transaction of its own, in one exchange; how many rows it changed."""
+        """Execute one named statement as a transaction of its own, in one round trip; returns how many rows it changed."""
         if not self._prepared:
             with self.write() as session:
                 return session.changed(name, **params)
@@ -179,7 +179,7 @@ class PostgresDriver:
             return Session(connection, self.schema).changed(name, **params)
 
     def transact(self, work: Callable[[Any], T], *, bulk: bool = False) -> T:
-        """`work` in one transaction, again where it and another one stood in each other's way."""
+        """Call `work` in one transaction, and repeat it if the transaction conflicts with another."""
         for attempt in range(ATTEMPTS):
             try:
                 with self.write(bulk=bulk) as session:
@@ -201,10 +201,10 @@ class PostgresDriver:
         write: bool,
         timeout: float | None,
     ) -> Rows:
-        """A user's own statement; `:name` or `?` stand for parameters where there are any.
+        """Execute a user's statement; `:name` or `?` are placeholders for parameters.
 
-        One that only reads is sent alone, by the extended protocol, in a read-only transaction that
-        takes settings back; it is refused where it is no query, so that nothing it does outlives it.
+        A statement that only reads is sent alone, by the extended protocol, in a read-only transaction that reverts settings. It
+        is refused if it is not a query, so that it has no lasting effects.
         """
         text, values = _placed(query, params)
         if not write:
@@ -221,7 +221,7 @@ class PostgresDriver:
         word = _first_word(text)
         if word not in _QUERIES:
             raise QueryError(
-                f"sql() only reads unless told otherwise, and {word!r} is not a query; it accepts select, "
+                f"sql() is read-only by default, and {word!r} is not a query; it accepts select, "
                 "with, values, table, show and explain; pass write=True to change the database"
             )
         with (
@@ -234,7 +234,7 @@ class PostgresDriver:
             cursor = connection.execute(text, values)  # type: ignore[arg-type]
             pipeline.sync()
             rows = _rows(cursor)
-            # What a function may hold past the end of a transaction.
+            # Locks and settings that a function may keep after the end of a transaction.
             connection.execute("select pg_advisory_unlock_all()")
             return rows
 
@@ -245,7 +245,7 @@ class PostgresDriver:
 
     @contextmanager
     def errors(self, timeout: float | None = None) -> Generator[None]:
-        """PostgreSQL's exceptions as runbase's own."""
+        """Convert PostgreSQL's exceptions to runbase's."""
         try:
             yield
         except PoolTimeout as error:
@@ -259,7 +259,7 @@ class PostgresDriver:
                 return QueryTimeout(f"the query ran for more than {timeout} s and was cancelled")
             case psycopg.errors.ReadOnlySqlTransaction():
                 return QueryError(
-                    "sql() only reads unless told otherwise; pass write=True to change the database"
+                    "sql() is read-only by default; pass write=True to change the database"
                 )
             case (
                 psycopg.errors.LockNotAvailable()
@@ -274,7 +274,7 @@ class PostgresDriver:
             case psycopg.errors.ProgramLimitExceeded() | psycopg.errors.PipelineAborted():
                 return QueryError(_said(error))
             case psycopg.errors.SyntaxError() if "multiple commands" in str(error):
-                return QueryError("sql() takes one statement at a time where it only reads")
+                return QueryError("sql() accepts one statement at a time when it is read-only")
             case psycopg.errors.UndefinedTable() | psycopg.errors.UndefinedColumn():
                 return SchemaError(_said(error))
             case psycopg.OperationalError() | psycopg.InterfaceError():
@@ -283,7 +283,7 @@ class PostgresDriver:
                 return QueryError(_said(error))
 
     def _unreachable(self, error: Exception) -> StoreError:
-        """Why the pool had no connection to give: a try of our own says it."""
+        """Connect once to find out why the pool has no connection; returns the error."""
         try:
             self._connect().close()
         except psycopg.Error as reason:
@@ -291,7 +291,7 @@ class PostgresDriver:
         return StoreBusy(f"all connections to {self.url} were in use for {PATIENCE:.0f} s: {error}")
 
     def connect(self) -> Any:
-        """A connection of the caller's own: psycopg's, as it comes, in this schema and in UTC."""
+        """Open a connection of the caller's own: psycopg's, unchanged, in this schema and in UTC."""
         with self.errors():
             connection: Any = psycopg.connect(self._conninfo)
             if self._path:
@@ -302,16 +302,19 @@ class PostgresDriver:
         return connection
 
     def backup(self, path: Path, progress: Callable[[int, int], None] | None = None) -> None:
-        """The schema as *pg_dump* writes it, in its custom format, of one snapshot; `pg_restore` brings it back.
+        """Write one snapshot of the schema with *pg_dump* in its custom format; `pg_restore` restores it.
 
-        PostgreSQL's own tool knows every kind of object that users add. Raises UsageError where it is not there.
+        PostgreSQL's own tool supports every kind of object that users add.
+
+        Raises:
+            UsageError: pg_dump is not installed.
         """
-        del progress  # pg_dump says nothing of how far it is
+        del progress  # pg_dump does not report progress
         tool = shutil.which("pg_dump")
         if tool is None:
             raise UsageError(
-                "a backup of PostgreSQL is made by pg_dump, which is not here: install PostgreSQL's client "
-                "programs, or take a copy, `runbase copy URL file.db`"
+                "pg_dump, which backups of PostgreSQL need, was not found: install PostgreSQL's client "
+                "programs, or make a copy with `runbase copy URL file.db`"
             )
         given = conninfo_to_dict(self._conninfo)
         secret = {"PGPASSWORD": str(given.pop("password"))} if given.get("password") else {}
@@ -319,7 +322,7 @@ class PostgresDriver:
         schema = str(self.schema).replace('"', '""')
         done = subprocess.run(
             [*command, f'--schema="{schema}"', f"--dbname={make_conninfo(**given)}"],  # pyright: ignore[reportArgumentType]
-            env={**os.environ, **secret},  # a command line can be read by others
+            env={**os.environ, **secret},  # other users can read a command line
             capture_output=True,
             text=True,
             check=False,
@@ -328,7 +331,7 @@ class PostgresDriver:
             raise StoreError(f"pg_dump of {self.url} failed: {' '.join(done.stderr.split())}")
 
     def dedicated(self) -> Any:
-        """A connection beside the pool; whoever asks for it closes it."""
+        """Open a connection outside the pool; the caller closes it."""
         if not self._prepared:
             with self.errors():
                 self._set_up()
@@ -338,7 +341,7 @@ class PostgresDriver:
     def session(
         self, connection: Connection, pipeline: "psycopg.Pipeline", id_pool: dict[str, list[int]]
     ) -> Session:
-        """Named statements on a connection beside the pool, in its pipeline."""
+        """Create a session on a connection outside the pool, in its pipeline."""
         return Session(connection, self.schema, pipeline, id_pool)
 
     def _connect(self) -> Connection:
@@ -372,7 +375,7 @@ class PostgresDriver:
         )
 
     def _check(self, connection: Connection) -> None:
-        """Whether the server is still there; not asked of a connection that answered a moment ago."""
+        """Check that the server is reachable; skipped for a connection that was used a moment ago."""
         if time.monotonic() - self._answered.get(connection, 0.0) > FRESH:
             ConnectionPool.check_connection(connection)
 
@@ -381,7 +384,7 @@ class PostgresDriver:
         if self._pid != os.getpid():
             with self._guard:
                 if self._pid != os.getpid():
-                    # Kept, not closed: closing it here would end the parent's sessions.
+                    # Keep it open: closing it here would end the parent's sessions.
                     self._left_behind.append(self._pool)
                     self._pool, self._here = self._new_pool(), threading.local()
                     self._pid = os.getpid()
@@ -390,7 +393,7 @@ class PostgresDriver:
             self._answered[connection] = time.monotonic()
 
     def _set_up(self) -> None:
-        """Make the schema and bring it up to date, one process at a time."""
+        """Create or migrate the schema, one process at a time."""
         with self._connection() as connection, connection.transaction():
             connection.execute("select pg_advisory_xact_lock(%s)", [_SETUP_LOCK])
             found = "select 1 from pg_namespace where nspname = %s"
@@ -417,7 +420,7 @@ def _conninfo(address: Address) -> str:
 
 
 def _placed(query: str, params: Mapping[str, Any] | Sequence[Any]) -> tuple[str, Any]:
-    """A user's query with psycopg's placeholders; untouched where there is nothing to place."""
+    """Return a user's query with psycopg's placeholders; unchanged without parameters."""
     if not params:
         return query, None
     escaped = query.replace("%", "%%")
@@ -427,11 +430,11 @@ def _placed(query: str, params: Mapping[str, Any] | Sequence[Any]) -> tuple[str,
 
 
 _QUERIES = frozenset(["select", "with", "values", "table", "show", "explain"])
-"""How statements begin that only read."""
+"""Keywords at the beginning of statements that only read."""
 
 
 def _first_word(text: str) -> str:
-    """The keyword that a statement begins with, behind comments and parentheses, in small letters."""
+    """Return the first keyword of a statement, after comments and parentheses, in lower case."""
     found = re.match(r"(?:\s|\(|--[^\n]*(?:\n|$)|/\*.*?\*/)*(\w*)", text, re.DOTALL)
     return found[1].lower() if found else ""
 

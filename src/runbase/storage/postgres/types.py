@@ -1,4 +1,4 @@
-"""How values travel to PostgreSQL and back, and the session that runs named statements there."""
+"""Conversion of values to PostgreSQL's types and back, and the session that executes named statements."""
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,13 +23,13 @@ from runbase.storage.sql.statements import bound, statements
 from runbase.values import plain_text
 
 Connection = psycopg.Connection[Any]
-_REALS, _INTEGERS, _NUMERICS = 1022, 1016, 1231  # the catalogue's numbers of these array types
+_REALS, _INTEGERS, _NUMERICS = 1022, 1016, 1231  # OIDs of these array types
 _HEAD = 20
 """Bytes before the first element of a one-dimensional binary array."""
 
 
 class Row(tuple[Any, ...]):
-    """A row that answers to places and to column names."""
+    """A row that can be indexed by position and by column name."""
 
     __slots__ = ()
     places: dict[str, int]
@@ -38,7 +38,7 @@ class Row(tuple[Any, ...]):
         return super().__getitem__(self.places[key] if key.__class__ is str else key)
 
     def keys(self) -> list[str]:
-        """The names of its columns."""
+        """Return the names of the columns."""
         return list(self.places)
 
 
@@ -53,21 +53,21 @@ def _row_factory(cursor: Any) -> Callable[[Sequence[Any]], Any]:
 
 
 class _Text(Dumper):
-    """Text, of no stated type; PostgreSQL holds no NUL, whose visible sign takes its place."""
+    """Text without a declared type; PostgreSQL cannot store NUL, which is replaced by its visible symbol."""
 
     def dump(self, obj: str) -> bytes:
         return plain_text(obj).encode()
 
 
 class _Real(Dumper):
-    """A float, exactly, of no stated type: as double precision it would lose digits in a numeric."""
+    """An exact float without a declared type: as double precision, it would lose digits in a numeric column."""
 
     def dump(self, obj: float) -> bytes:
         return repr(obj).encode()
 
 
 class _Number(Loader):
-    """numeric: whole numbers as int, others as float; what they were before they went in."""
+    """numeric: integers as int, others as float, as they were stored."""
 
     def load(self, data: Buffer) -> int | float:
         text = bytes(data)
@@ -81,7 +81,7 @@ class _Numbers(Loader):
 
 
 class _Reals(Loader):
-    """double precision[] as a NumPy array, straight from the bytes."""
+    """double precision[] as a NumPy array, directly from the bytes."""
 
     format = Format.BINARY
 
@@ -99,14 +99,14 @@ class _Integers(Loader):
 
 
 def configure(connection: Connection) -> None:
-    """Teach a connection our forms of values."""
+    """Register the conversions of values on a connection."""
     adapters = connection.adapters
     adapters.register_dumper(str, _Text)
-    adapters.register_dumper(int, Int8Dumper)  # one type, so one plan a statement
+    adapters.register_dumper(int, Int8Dumper)  # one type, and therefore one plan per statement
     adapters.register_dumper(float, _Real)
     adapters.register_loader("numeric", _Number)
     adapters.register_loader(_NUMERICS, _Numbers)
-    # Binary results are asked for by `Session.arrays` alone; users' queries come as text.
+    # Only `Session.arrays` requests binary results; users' queries return text.
     adapters.register_loader("numeric", _BinaryNumber)
     adapters.register_loader(_NUMERICS, _BinaryNumbers)
     adapters.register_loader(_REALS, _Reals)
@@ -124,7 +124,7 @@ _DRAIN = sql.SQL("drop table poured")
 
 
 class Session:
-    """Named statements on one connection, inside whatever transaction it is in."""
+    """Named statements on one connection, in its current transaction."""
 
     dialect = "postgres"
     for_update = " for update"
@@ -141,31 +141,31 @@ class Session:
         self.schema = schema
         self._pipeline = pipeline
         self.id_pool = id_pool
-        """Numbers for new rows, fetched ahead: name of the statement → those that are left."""
+        """Ids for new rows, fetched ahead: name of the statement → unused ids."""
 
     def run(self, name: str, /, **params: Any) -> None:
-        """Execute a named statement; it is sent at once, and its end not waited for."""
+        """Execute a named statement; sends it without waiting for its result."""
         self._execute(name, params)
 
     def changed(self, name: str, /, **params: Any) -> int:
-        """Execute a named statement; how many rows it changed."""
+        """Execute a named statement; returns how many rows it changed."""
         cursor = self._execute(name, params)
         if self._pipeline is not None:
             self._pipeline.sync()
         return cursor.rowcount
 
     def changing(self, name: str, /, **params: Any) -> Callable[[], int]:
-        """The same, to be called for when the pipeline has been waited for."""
+        """Execute a named statement; returns a function for the number of rows, to call after the pipeline was waited for."""
         cursor = self._execute(name, params)
         return lambda: cursor.rowcount
 
     def wait(self) -> None:
-        """Wait until all that was sent has been answered."""
+        """Wait for the results of all statements that were sent."""
         if self._pipeline is not None:
             self._pipeline.sync()
 
     def many(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Execute a named statement once per row, in one exchange with the server."""
+        """Execute a named statement once per row, in one round trip."""
         statement = statements("postgres")[name]
         if rows:
             self._cursor().executemany(_text(name), [fitted(statement, row) for row in rows])
@@ -173,8 +173,8 @@ class Session:
     def bulk_insert(
         self, name: str, table: str, rows: Sequence[Mapping[str, Any]], *, fresh: bool = False
     ) -> None:
-        """Insert many rows, by COPY; those that are there already stay as they are (`fresh`: none is)."""
-        if len(rows) < 100 or self._pipeline is not None:  # COPY does not go through a pipeline
+        """Insert many rows with COPY; existing rows are kept (`fresh`: none exist)."""
+        if len(rows) < 100 or self._pipeline is not None:  # COPY does not work in a pipeline
             self.many(name, rows)
             return
         statement = statements("postgres")[name]
@@ -197,32 +197,32 @@ class Session:
         cursor.execute(_DRAIN)
 
     def rows(self, name: str, /, **params: Any) -> list[Any]:
-        """A named query's rows; each answers to column names."""
+        """Return a named query's rows, which can be indexed by column name."""
         return self._execute(name, params).fetchall()
 
     def row(self, name: str, /, **params: Any) -> Any:
-        """A named query's first row, or None."""
+        """Return a named query's first row, or None."""
         return self._execute(name, params).fetchone()
 
     def send(self, name: str, /, **params: Any) -> Callable[[], list[Any]]:
-        """The same, to be called for once other statements have been sent: in a pipeline, one wait for all."""
+        """Send a named query; returns a function for its rows, to call after others were sent: in a pipeline, all wait once."""
         return self._execute(name, params).fetchall
 
     def arrays(self, name: str, /, **params: Any) -> list[Any]:
-        """The same as `rows`, with arrays of reals and integers as NumPy arrays."""
+        """Return a named query's rows, with arrays of reals and integers as NumPy arrays."""
         cursor = self._connection.cursor(binary=True, row_factory=_row_factory)
         row = fitted(statements("postgres")[name], params)
         return cursor.execute(_text(name), row).fetchall()
 
     def query(self, text: str, params: Mapping[str, Any]) -> list[Any]:
-        """The rows of a query that was composed from a filter; its values are bound."""
+        """Return the rows of a query that was composed from a filter; its values are bound."""
         cursor = self._cursor().execute(_place(text), params or {})  # type: ignore[arg-type]
         if self._pipeline is not None:
             self._pipeline.sync()
         return cursor.fetchall() if cursor.description else []
 
     def script(self, text: str) -> None:
-        """Several statements, in the transaction under way; comments go into the catalogue."""
+        """Execute several statements in the current transaction; store their comments in the catalogue."""
         self._connection.execute(text)  # type: ignore[arg-type]
         for item in described(text):
             if item.comment:
@@ -232,52 +232,52 @@ class Session:
                 kind = sql.SQL({"table": "table", "view": "view"}.get(item.kind, "column"))  # type: ignore[arg-type]
                 self._connection.execute(command.format(kind, place, sql.Literal(item.comment)))
 
-    # How this dialect writes what SQL has no common form for.
+    # This dialect's form of what SQL has no common form for.
 
     @staticmethod
     def time(seconds: float) -> datetime:
-        """A moment, from seconds since the epoch."""
+        """Convert seconds since the epoch to a timestamp."""
         return datetime.fromtimestamp(seconds, UTC)
 
     @staticmethod
     def moment(value: Any) -> datetime | None:
-        """A moment of a table, as an aware datetime in UTC."""
+        """Convert a stored timestamp to an aware datetime in UTC."""
         return None if value is None else value.astimezone(UTC)
 
     @staticmethod
     def json(value: Any) -> str:
-        """A document as the tables hold it."""
+        """Convert a document to its stored form."""
         return encode_document(value)
 
     @staticmethod
     def document(value: Any) -> Any:
-        """A document of a table."""
+        """Convert a stored document to an object."""
         return value
 
     @staticmethod
     def as_list(values: Sequence[Any]) -> Any:
-        """Values to look for with `= any(:values)`."""
+        """Return values to compare with `= any(:values)`."""
         return [*values]
 
     @staticmethod
     def array(text: str) -> str:
-        """An array of integers or steps, given as JSON."""
+        """Convert JSON to an array of integers or steps."""
         return "{" + text[1:-1] + "}"
 
     @staticmethod
     def floats(values: Sequence[Any]) -> str:
-        """An array of numbers; NaN stays NaN here, and None is null."""
+        """Convert numbers to an array; NaN is NaN, and None is null."""
         return f"{{{encode_numbers(values, nan='NaN', infinity='Infinity')[1:-1]}}}"
 
     @staticmethod
     def floats_of(text: str) -> str:
-        """An array of numbers, given as JSON with null for NaN and 9e999 for an infinity."""
+        """Convert JSON, with null for NaN and 9e999 for an infinity, to an array of numbers."""
         exact = text.replace("null", "NaN").replace("9e999", "Infinity")
         return "{" + exact[1:-1] + "}"
 
     @contextmanager
     def savepoint(self) -> Generator[None]:
-        """A part of the transaction that is undone alone where it fails."""
+        """Start a part of the transaction that is rolled back alone if it fails."""
         with self._connection.transaction():
             yield
 
@@ -330,7 +330,7 @@ def _exact(text: bytes) -> int | float | None:
 
 
 def _elements(data: Buffer, kind: str) -> Any:
-    """The elements of a binary array without nulls: each is four bytes of length and eight of number."""
+    """Return the elements of a binary array without nulls: each has four bytes of length and eight of number."""
     import numpy as np
 
     raw = bytes(data)

@@ -1,7 +1,7 @@
-"""The one way in for observations: deliveries of events, each to the verb of its noun.
+"""Apply deliveries of events: the only way to store observations.
 
-A delivery with an event that cannot be stored is applied in parts: the event is listed as a problem,
-and everything beside it comes in.
+Each event is passed to the function that stores its kind. If an event of a delivery cannot be stored, the delivery is applied
+in parts: the event is listed as a problem, and all other events are stored.
 """
 
 import time as clock
@@ -54,24 +54,24 @@ _STATES: dict[type, Any] = {
     StatusChanged: runs.status_changed,
     Ended: runs.ended,
 }
-"""What says how a run stands: of a trial, with the attempt that says it."""
+"""Events that change a run's status, with the function that stores each. For a trial, the attempt that reports it is stored too."""
 
 
 LISTED = 1000
-"""Problems of one journal that are listed; the others are only counted."""
+"""Problems of one journal that are listed; further ones are only counted."""
 
 
 def deliver(session: Session, deliveries: Sequence[Delivery]) -> list[Applied]:
-    """Take in events; fails as a whole where one of them cannot be stored."""
+    """Store the events of deliveries; raise if any of them cannot be stored."""
     purged = _lock(session, deliveries)
     return [Applied(False) if d.run in purged else _deliver(session, d) for d in deliveries]
 
 
 class Careful:
-    """Takes in events, and lists those that cannot be stored; all others come in.
+    """Stores deliveries event by event if necessary, and lists those that cannot be stored.
 
-    Slower than `deliver`: a delivery that fails is tried in halves, down to single values. `errors`
-    turns a driver's exceptions into those of runbase.
+    Slower than `deliver`: a delivery that fails is split in halves, down to single values. `errors` converts a driver's
+    exceptions to those of runbase.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Careful:
         self._session, self._errors = session, errors
 
     def deliver(self, deliveries: Sequence[Delivery]) -> list[Applied]:
-        """Take in deliveries; what became of each."""
+        """Store deliveries; returns the result of each."""
         purged = _lock(self._session, deliveries)
         return [Applied(False) if d.run in purged else self._deliver(d) for d in deliveries]
 
@@ -102,7 +102,7 @@ class Careful:
         return Applied(True, problems)
 
     def _apply(self, delivery: Delivery, events: Sequence[JournalEvent | Points]) -> list[Problem]:
-        """Apply events; what cannot be stored, after halving what fails as far as that goes."""
+        """Apply events, splitting those that fail as far as possible; returns what cannot be stored."""
         if not events:
             return []
         try:
@@ -118,7 +118,7 @@ class Careful:
 
 
 def _lock(session: Session, deliveries: Sequence[Delivery]) -> set[str]:
-    """Keep others from adding to the same runs; those of the runs that were purged."""
+    """Lock the runs of deliveries against concurrent writes; returns which of the runs were purged."""
     ids = session.as_list(sorted({delivery.run for delivery in deliveries}))
     session.rows("lock_runs", runs=ids)
     return {row["id"] for row in session.rows("purged_of", ids=ids)}
@@ -139,7 +139,7 @@ def _split(events: Sequence[Any]) -> list[Sequence[Any]]:
 
 
 def halved(event: JournalEvent | Points) -> list[Sequence[Any]]:
-    """An event as two that say the same together; nothing where it cannot be divided."""
+    """Split an event into two that are equivalent to it; returns an empty list if it cannot be split."""
     if isinstance(event, Points):
         if len(event.steps) > 1:
             half = len(event.steps) // 2
@@ -171,7 +171,7 @@ def _some_keys(event: Points, start: int, stop: int) -> Points:
 
 
 def reraise_unless_refused(error: Exception) -> None:
-    """Raise what says that the database cannot be used, as opposed to that an event is odd."""
+    """Raise an error again if it means that the database cannot be used, not that an event is invalid."""
     if isinstance(error, MemoryError | SchemaError):
         raise error
     if isinstance(error, StoreError) and not isinstance(error, QueryError):
@@ -209,7 +209,7 @@ def _list_problems(session: Session, delivery: Delivery, problems: Sequence[Prob
 
 
 def _open(session: Session, delivery: Delivery) -> None:
-    """Make a journal, and its run, known with its first event."""
+    """Store the first event of a journal: register the journal and its run."""
     first = delivery.events[0] if delivery.events else None
     if isinstance(first, Opened):
         first, _ = mended(first, clock.time())
@@ -218,7 +218,7 @@ def _open(session: Session, delivery: Delivery) -> None:
 
 
 def _advance(session: Session, delivery: Delivery) -> bool:
-    """Move the journal's offset; False where another ingest did so first."""
+    """Advance the journal's offset; False if another ingester did so first."""
     return bool(
         session.changed(
             "advance_journal",
@@ -248,7 +248,7 @@ def _apply(
     event: JournalEvent | Points,
     series: points_write.SeriesIds,
 ) -> float:
-    """One event; when it happened."""
+    """Store one event; returns when it happened."""
     if isinstance(event, Opened):
         return mended(event, 0.0)[0].time
     check_event(event)
@@ -266,9 +266,9 @@ def _apply(
 
 
 def _report(session: Session, delivery: Delivery, event: Started | StatusChanged | Ended) -> None:
-    """A state. One that a process reports later counts as later, also where its clock was set back.
+    """Store a status. A status that a process reports later is stored as later, even if its clock was set back.
 
-    A process that resumes a run comes after all that earlier ones reported, whatever the clocks of their machines say.
+    A process that resumes a run comes after all that earlier processes reported, whatever the clocks of their machines are.
     """
     row = session.row("state_of_journal", id=delivery.journal)
     before = session.moment(row["state_at"])

@@ -1,4 +1,4 @@
-"""Artifacts: logged, versioned by name, used by other runs, let go of."""
+"""Artifacts: log, version by name, record uses, remove."""
 
 import time
 from typing import Any, cast
@@ -11,7 +11,7 @@ from runbase.values import stored_key
 
 
 def logged(session: Session, run: str, event: ArtifactLogged) -> None:
-    """A file of the run; one of a name that changed is the name's next version."""
+    """Store a file of a run; a changed file with the same name becomes the next version of the name."""
     version = None if event.name is None else _version(session, run, event)
     session.run(
         "set_artifact",
@@ -31,25 +31,25 @@ def logged(session: Session, run: str, event: ArtifactLogged) -> None:
 
 
 def used(session: Session, run: str, event: ArtifactUsed) -> None:
-    """The run read an artifact of another."""
+    """Record that a run used an artifact of another run."""
     time = session.time(event.time)
     session.run("use_artifact", run=run, owner=event.owner, path=stored_key(event.path), time=time)
 
 
 def removed(session: Session, run: str, event: ArtifactRemoved) -> None:
-    """Its bytes are gone; that it was there stays known."""
+    """Record that the content of an artifact was removed; its row is kept."""
     session.run(
         "remove_artifact", run=run, path=stored_key(event.path), time=session.time(event.time)
     )
 
 
 def listing(session: Session, run: str) -> list[Artifact]:
-    """A run's files, by path."""
+    """Return the artifacts of a run, by path."""
     return [record(session, row) for row in session.rows("artifacts_of_run", run=run)]
 
 
 def versions(session: Session, name: str, experiment: str | None = None) -> list[Artifact]:
-    """The versions of a name, oldest first."""
+    """Return the versions of a name, oldest first."""
     rows = session.rows("artifact_versions", name=name, experiment=experiment)
     if not rows:
         names = [row["name"] for row in session.rows("artifact_names")]
@@ -58,7 +58,7 @@ def versions(session: Session, name: str, experiment: str | None = None) -> list
 
 
 def uses(session: Session, run: str) -> list[Use]:
-    """What a run used, and by whom its own artifacts were used."""
+    """Return which artifacts a run used, and which runs used its own."""
     return [
         Use(
             run_id=row["run_id"],
@@ -71,7 +71,7 @@ def uses(session: Session, run: str) -> list[Use]:
 
 
 def roots(session: Session) -> list[str]:
-    """The folders below which files of imported and scanned runs may be read."""
+    """Return the folders below which files of imported and scanned runs may be read."""
     return [row["path"] for row in session.rows("artifact_roots")]
 
 
@@ -81,7 +81,7 @@ def add_root(session: Session, path: str) -> None:
 
 
 def record(session: Session, row: Any) -> Artifact:
-    """A row as a record."""
+    """Convert a row to a record."""
     fields: dict[str, Any] = dict(row)
     fields["metadata"] = session.document(row["metadata"])
     fields["created_at"] = session.moment(row["created_at"])
@@ -90,7 +90,7 @@ def record(session: Session, row: Any) -> Artifact:
 
 
 def _version(session: Session, run: str, event: ArtifactLogged) -> int:
-    """The number of this version: that of the one with the same bytes, else the next."""
+    """Return the number of this version: that of the version with the same content, else the next."""
     row = session.row("run_experiment", run=run)
     session.rows("lock_experiment", id=row["experiment_id"])
     last = session.row(

@@ -1,4 +1,4 @@
-"""What tools keep about runs and experiments beside parameters and metrics, and samples by time."""
+"""Attributes of runs and experiments, which tools store besides parameters and metrics; and samples by time."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from runbase.storage.sql.session import Session
 from runbase.storage.types import Kind
 
 Sample = tuple[float, str, Any]
-"""When it was measured (seconds since the epoch), what, and its value."""
+"""(time in seconds since the epoch, key, value)"""
 
 
 def put(session: Session, kind: Kind, key: str, scope: str, values: Mapping[str, Any]) -> None:
@@ -19,7 +19,7 @@ def put(session: Session, kind: Kind, key: str, scope: str, values: Mapping[str,
 def put_all(
     session: Session, kind: Kind, scope: str, values: Mapping[str, Mapping[str, Any]]
 ) -> None:
-    """The same of many: id → key → value."""
+    """Set attributes of many runs or experiments in one scope: id → key → value."""
     rows = [
         {"of": of, "scope": scope, "key": key, **typed_values.typed(value)}
         for of, told in values.items()
@@ -29,7 +29,7 @@ def put_all(
 
 
 def get(session: Session, kind: Kind, keys: Sequence[str], scope: str) -> dict[str, dict[str, Any]]:
-    """Attributes in a scope, of several runs or experiments: id → key → value."""
+    """Return the attributes of several runs or experiments in one scope: id → key → value."""
     statement = "attributes_in_scope" if kind == "run" else "experiment_attributes_in_scope"
     found: dict[str, dict[str, Any]] = {key: {} for key in keys}
     for row in session.rows(statement, ids=session.as_list(keys), scope=scope):
@@ -39,7 +39,7 @@ def get(session: Session, kind: Kind, keys: Sequence[str], scope: str) -> dict[s
 
 
 def of_run(session: Session, run: str) -> dict[str, dict[str, Any]]:
-    """All that tools keep about a run: scope → key → value."""
+    """Return all attributes of a run: scope → key → value."""
     found: dict[str, dict[str, Any]] = {}
     for row in session.rows("attributes_of_run", run=run):
         value = typed_values.value(row["type"], row["number"], row["text"])
@@ -48,7 +48,7 @@ def of_run(session: Session, run: str) -> dict[str, dict[str, Any]]:
 
 
 def add_samples(session: Session, run: str, samples: Iterable[Sample]) -> None:
-    """Figures by time; one that is there already stays as it is."""
+    """Store samples; a sample that exists already is not changed."""
     session.rows("lock_runs", runs=session.as_list([run]))
     first: dict[tuple[str, float], Any] = {}
     for time, key, value in samples:
@@ -58,7 +58,7 @@ def add_samples(session: Session, run: str, samples: Iterable[Sample]) -> None:
         "samples",
         [
             {"run_id": run, "key": key, "time": time, **typed_values.typed(first[key, time])}
-            for key, time in sorted(first)  # as the index has them
+            for key, time in sorted(first)  # in the order of the index
         ],
         fresh=session.row("any_sample", run=run) is None,
     )
@@ -67,7 +67,7 @@ def add_samples(session: Session, run: str, samples: Iterable[Sample]) -> None:
 def samples(
     session: Session, runs: Sequence[str], key: str | None = None
 ) -> list[tuple[str, Sample]]:
-    """Figures of runs, of one key or all, by time."""
+    """Return the samples of runs, of one key or of all, by time."""
     rows = session.rows("samples_by_time", runs=session.as_list(runs), key=key)
     return [
         (

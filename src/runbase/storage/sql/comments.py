@@ -1,6 +1,6 @@
-"""What the comments of a schema's SQL say of its tables, views and columns.
+"""Parse the comments of a schema's SQL: the descriptions of tables, views and columns.
 
-Above a table or view stands what it is; behind each column, what it means.
+A table or view is described by the comment above it, a column by the comment after it.
 """
 
 import re
@@ -21,7 +21,7 @@ _RULES = ("primary", "unique", "check", "foreign", "constraint")
 
 
 class Described(Struct, frozen=True):
-    """A table, view or (where `column` is given) column, its type, and what it is."""
+    """A table, a view or (if `column` is set) a column, with its type and description."""
 
     kind: str
     name: str
@@ -32,7 +32,7 @@ class Described(Struct, frozen=True):
 
 
 def described(text: str) -> Iterator[Described]:
-    """Each table, view and column of a schema's SQL, in order; `comment` is empty where none stands."""
+    """Yield each table, view and column of a schema's SQL, in order; `comment` is empty if it has none."""
     for comment, kind, name, body in _CREATE.findall(text):
         said = " ".join(line.lstrip("- ") for line in comment.splitlines())
         yield Described(kind, name, "" if "opens-with" in said else said, body=body)
@@ -45,6 +45,6 @@ def described(text: str) -> Iterator[Described]:
 
 
 def _type(definition: str) -> str:
-    """The type at the beginning of a column's definition."""
+    """Return the type at the beginning of a column's definition."""
     found = re.match(r"double precision(\[\])?|\w+(\[\])?", definition)
     return found[0] if found else ""

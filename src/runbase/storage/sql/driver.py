@@ -1,4 +1,4 @@
-"""What the storage asks of a driver: a connection to one kind of database."""
+"""The interface between the storage and a driver, which connects to one kind of database."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Driver(Protocol):
-    """What the storage asks of a driver."""
+    """The interface of a driver."""
 
     url: str
     dialect: str
@@ -38,7 +38,7 @@ class Driver(Protocol):
 
 
 class Served(Driver, Protocol):
-    """A driver whose database is a server: statements may be on their way to it."""
+    """A driver whose database is a server, so that statements can be sent without waiting for their results."""
 
     def dedicated(self) -> Any: ...
     def session(self, connection: Any, pipeline: Any, id_pool: dict[str, list[int]]) -> Session: ...

@@ -1,7 +1,7 @@
-"""Requests that change what is known of runs and experiments: set, add to, remove from.
+"""Changes of runs and experiments: set fields, add keys, remove keys.
 
-Columns are set by name from an allow-list and what users added; names never come from outside into
-SQL unchecked, values are always bound.
+Columns are set by name, from an allow-list and the columns that users added. Names from callers are never put into SQL
+unchecked; values are always bound.
 """
 
 import time
@@ -21,7 +21,7 @@ from runbase.values import to_seconds
 
 
 class Table(Struct, frozen=True):
-    """What may be set of a table's rows: name of the field → its column, by kind."""
+    """The fields of a table that can be set: field name → column, by kind."""
 
     name: str
     plain: Mapping[str, str]
@@ -97,7 +97,7 @@ def add_to_run(session: Session, run: str, more: Mapping[str, Mapping[str, Any]]
 
 
 def remove_from_run(session: Session, run: str, keys: Mapping[str, Sequence[str]]) -> None:
-    """Take keys out of parameters, tags and documents of a run."""
+    """Remove keys from parameters, tags and documents of a run."""
     for field, names in keys.items():
         if field == "params":
             session.many("remove_param", [{"run": run, "key": key} for key in names])
@@ -116,7 +116,7 @@ def set_status(
     reason: str | None = None,
     at: float | None = None,
 ) -> None:
-    """A new state, as somebody reports it; it joins the run's history."""
+    """Store a new status of a run, and add it to the run's history."""
     runs.report(session, run, parse_status(status), time.time() if at is None else at, reason)
     _touch(session, RUNS, run)
 
@@ -129,7 +129,7 @@ def create_experiment(
     *,
     created: float | None = None,
 ) -> str:
-    """Create an experiment; its id. `fields` are those of `set_experiment`."""
+    """Create an experiment and return its id; `fields` are those of `set_experiment`."""
     key = experiments.create(session, name, created, experiment)
     if fields:
         began = time.time() if created is None else created
@@ -140,7 +140,7 @@ def create_experiment(
 def get_or_create_experiment(
     session: Session, name: str, fields: Mapping[str, Any], experiment: str | None = None
 ) -> str:
-    """The id of the newest experiment of a name; the other arguments are for one that has to be created."""
+    """Return the id of the newest experiment of a name; create one from the other arguments if none exists."""
     session.rows("lock_name", name=name)
     row = session.row("experiment_by_name", name=name)
     return row["id"] if row else create_experiment(session, name, fields, experiment)
@@ -153,7 +153,7 @@ def create_run(
     fields: Mapping[str, Any],
     run: str | None = None,
 ) -> str:
-    """Create a run that waits for its start; its id."""
+    """Create a run that waits for its start; returns its id."""
     key = run or new_id()
     runs.create(session, experiment, name or name_for(key), fields, key)
     rest = {
@@ -190,7 +190,9 @@ def remove(session: Session, kind: Kind, key: str, keys: Mapping[str, Sequence[s
 def set_experiment(session: Session, experiment: str, changes: Mapping[str, Any]) -> None:
     """Set fields of an experiment; tags, objectives and documents are replaced as a whole."""
     rest = dict(changes)
-    session.rows("lock_experiment", id=experiment)  # two that replace a list would both add theirs
+    session.rows(
+        "lock_experiment", id=experiment
+    )  # otherwise two processes that replace a list would both add their items
     if "tags" in rest:
         session.run("clear_experiment_tags", id=experiment)
         _tags(session, "set_experiment_tag", {"id": experiment}, rest.pop("tags") or {})
@@ -221,7 +223,7 @@ def add_to_experiment(
 def remove_from_experiment(
     session: Session, experiment: str, keys: Mapping[str, Sequence[str]]
 ) -> None:
-    """Take keys out of tags, config and metrics of an experiment."""
+    """Remove keys from tags, config and metrics of an experiment."""
     for field, names in keys.items():
         if field == "tags":
             rows = [{"id": experiment, "key": key} for key in names]
@@ -232,7 +234,7 @@ def remove_from_experiment(
 
 
 def set_objectives(session: Session, experiment: str, objectives: Sequence[Objective]) -> None:
-    """What the experiment is after, in order."""
+    """Set the objectives of an experiment, in order."""
     session.run("clear_objectives", id=experiment)
     rows = [
         {
@@ -248,7 +250,7 @@ def set_objectives(session: Session, experiment: str, objectives: Sequence[Objec
 
 
 def set_parent(session: Session, experiment: str, parent: str | None) -> None:
-    """Where the experiment descends from."""
+    """Set the parent of an experiment."""
     if parent is not None:
         above = [row["id"] for row in session.rows("ancestors", id=parent)]
         if experiment == parent or experiment in above:
@@ -263,7 +265,7 @@ def set_parent(session: Session, experiment: str, parent: str | None) -> None:
 
 
 def parse_status(status: Status | str) -> Status:
-    """A status by its word; UsageError for one there is not."""
+    """Return the status with this name; raise UsageError if it does not exist."""
     try:
         return Status.parse(status)
     except ValueError as error:
@@ -312,7 +314,7 @@ def _merge(
         known = [*table.documents, "tags"]
         raise UsageError(f"{table.name} have no document {field!r}{suggestion(field, known)}")
     column = table.documents[field]
-    # The row stays locked from the read to the write, so that two who add at once both count.
+    # The row stays locked from the read to the write, so that concurrent additions are all stored.
     row = session.query(
         f"select {column} from {table.name} where id = :key" + session.for_update, {"key": key}
     )

@@ -1,4 +1,4 @@
-"""Experiments: found by name or id, made when first named, forked, listed with their descent."""
+"""Experiments: find by name or id, create, list with ancestors and descendants."""
 
 import time as clock
 from collections.abc import Sequence
@@ -10,16 +10,18 @@ from runbase.storage.sql.session import Session
 
 
 def get_or_create(session: Session, name: str, time: float) -> str:
-    """The id of the newest experiment of this name, made if there is none."""
+    """Return the id of the newest experiment of this name; create it if none exists."""
     row = session.row("experiment_by_name", name=name)
     if row is None:
         session.rows("lock_name", name=name)
-        row = session.row("experiment_by_name", name=name)  # another may have made it meanwhile
+        row = session.row(
+            "experiment_by_name", name=name
+        )  # another process may have created it meanwhile
     return row["id"] if row else create(session, name, time)
 
 
 def create(session: Session, name: str, time: float | None = None, id: str | None = None) -> str:
-    """A new experiment's id."""
+    """Create an experiment; returns its id."""
     experiment = id or new_id()
     moment = session.time(clock.time() if time is None else time)
     session.run("insert_experiment", id=experiment, name=name, time=moment)
@@ -27,7 +29,7 @@ def create(session: Session, name: str, time: float | None = None, id: str | Non
 
 
 def find(session: Session, word: str, *, deleted: bool = False) -> str:
-    """The id of the experiment of this name (the newest), id, or unique beginning of an id."""
+    """Return the id of the experiment with this name (the newest), id, or unique prefix of an id."""
     rows = (
         session.rows("experiments_of_word", word=word, low=word, high=word + "\U0010ffff")
         if word
@@ -39,26 +41,26 @@ def find(session: Session, word: str, *, deleted: bool = False) -> str:
         return (exact or rows)[0]["id"]
     if rows:
         fits = ", ".join(f"{row['id'][:16]}… ({row['name']})" for row in rows[:5])
-        raise Ambiguous(f"the id prefix {word!r} fits several experiments: {fits}; give more of it")
+        raise Ambiguous(f"the id prefix {word!r} matches several experiments: {fits}; give more of it")
     names = dict.fromkeys(row["name"] for row in session.rows("names_of_experiments"))
-    where = " in the bin" if deleted else ""
+    where = " in the trash" if deleted else ""
     raise NotFound(
         f"no experiment matches {word!r}{where}{'' if deleted else suggestion(word, names)}"
     )
 
 
 def ancestors(session: Session, experiment: str) -> list[Ancestor]:
-    """Where it comes from, nearest first; also what was deleted since."""
+    """Return the ancestors of an experiment, nearest first, deleted ones included."""
     return [Ancestor(**dict(row)) for row in session.rows("ancestors", id=experiment)]
 
 
 def descendants(session: Session, experiment: str) -> list[Ancestor]:
-    """What was forked from it, nearest first."""
+    """Return the experiments that were forked from it, nearest first."""
     return [Ancestor(**dict(row)) for row in session.rows("descendants", id=experiment)]
 
 
 def lineage(session: Session, experiment: str) -> tuple[list[Ancestor], list[Ancestor]]:
-    """The ancestors of an experiment and its descendants, nearest first."""
+    """Return the ancestors of an experiment and its descendants, nearest first."""
     return ancestors(session, experiment), descendants(session, experiment)
 
 
@@ -69,14 +71,14 @@ def set_dates(session: Session, experiment: str, created: float, updated: float)
 
 
 def add_ancestor(session: Session, experiment: str, ancestor: str, name: str) -> None:
-    """Record that it descends from an experiment that is not in this database."""
+    """Record that an experiment descends from one that is not in this database."""
     session.run("add_ancestor", id=experiment, ancestor=ancestor, ancestor_name=name)
 
 
 def figures(
     session: Session, ids: Sequence[str]
 ) -> dict[str, dict[str, tuple[float | None, float | None]]]:
-    """The least and greatest last value of each metric over each experiment's runs."""
+    """Return the least and greatest last value of each metric over each experiment's runs."""
     found: dict[str, dict[str, tuple[float | None, float | None]]] = {}
     for row in session.rows("figures_of_experiments", ids=session.as_list(ids)):
         found.setdefault(row["experiment_id"], {})[row["key"]] = (row["low"], row["high"])

@@ -1,4 +1,4 @@
-"""How far journals have been ingested, and what of them could not be stored."""
+"""How far journals have been ingested, and which of their lines or events could not be stored."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,7 @@ from runbase.storage.sql.session import Session
 def problems(
     session: Session, run: str | None = None, limit: int = 100
 ) -> list[tuple[str, Problem]]:
-    """What could not be stored, of a run or of all (the newest first): the run's id, and the problem."""
+    """Return what could not be stored, of a run or of all (the newest first): run id and problem."""
     if run is None:
         rows = session.rows("newest_problems", limit=limit)
     else:
@@ -21,22 +21,22 @@ def problems(
 
 
 def offsets(session: Session, journals: Sequence[str]) -> dict[str, int]:
-    """How many bytes of each journal have been ingested; unknown journals are left out."""
+    """Return how many bytes of each journal have been ingested; unknown journals are left out."""
     rows = session.rows("journal_offsets", journals=session.as_list(journals))
     return {row["id"]: row["offset"] for row in rows}
 
 
 def totals(session: Session) -> dict[str, int]:
-    """How many experiments, runs, points, journals, lines and damaged lines there are."""
+    """Count experiments, runs, points, journals, lines and damaged lines."""
     return dict(session.row("totals")) | dict(session.row("journal_totals"))
 
 
 def synced_folders(session: Session) -> dict[str, int]:
-    """Run folders whose journals are all closed and ingested: path below the home → modification time (ns)."""
+    """Return run folders whose journals are all closed and ingested: path below the home → modification time (ns)."""
     return dict(tuple(row) for row in session.rows("synced_folders"))
 
 
 def put_synced_folders(session: Session, folders: Mapping[str, int]) -> None:
-    """Remember such folders."""
+    """Record folders whose journals are all closed and ingested: path below the home → modification time (ns)."""
     rows = [{"path": path, "changed": changed} for path, changed in folders.items()]
     session.many("put_synced_folder", rows)

@@ -7,7 +7,7 @@ from runbase.storage.types import Kind
 
 
 def link(session: Session, kind: Kind, from_id: str, name: str, to_id: str) -> None:
-    """Link one run or experiment to another; the same link twice is one."""
+    """Link one run or experiment to another; a repeated call has no effect."""
     if from_id == to_id:
         raise UsageError(f"a {kind} cannot link to itself")
     statement = "link_runs" if kind == "run" else "link_experiments"
@@ -15,13 +15,13 @@ def link(session: Session, kind: Kind, from_id: str, name: str, to_id: str) -> N
 
 
 def unlink(session: Session, kind: Kind, from_id: str, name: str | None, to_id: str) -> int:
-    """Remove links; how many there were."""
+    """Remove links; returns how many were removed."""
     statement = "unlink_runs" if kind == "run" else "unlink_experiments"
     return session.changed(statement, from_id=from_id, kind=name, to_id=to_id)
 
 
 def of(session: Session, kind: Kind, key: str) -> list[Link]:
-    """The links that begin or end at a run or an experiment."""
+    """Return the links that begin or end at a run or an experiment."""
     statement = "links_of_run" if kind == "run" else "links_of_experiment"
     return [
         Link(from_id=row["from_id"], kind=row["kind"], to_id=row["to_id"])

@@ -1,4 +1,4 @@
-"""Which runs live, as far as the database can tell, and what is noted where that turns out otherwise."""
+"""Heartbeats of runs, and marking runs as lost or alive."""
 
 import time as clock
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from runbase.storage.types import LiveRun
 
 
 def live_runs(session: Session) -> list[LiveRun]:
-    """Runs in an active state, and those taken for lost."""
+    """Return the runs in an active state, and those that are marked as lost."""
     found: dict[str, LiveRun] = {}
     for row in session.rows("active_runs"):
         seen = session.moment(row["seen_at"] or row["updated_at"])
@@ -37,7 +37,7 @@ def live_runs(session: Session) -> list[LiveRun]:
 
 
 def beat(session: Session, alive: Sequence[str]) -> None:
-    """They live: a sign of it by the database's clock; those that were taken for lost are found again."""
+    """Record a heartbeat of runs, using the database clock; lost runs are marked as alive."""
     now = server_time(session)
     found = session.rows("beat_runs", runs=session.as_list(alive), now=session.time(now))
     for row in found:
@@ -52,7 +52,7 @@ def mark_lost(
     reason: str,
     status: Status = Status.NODE_FAIL,
 ) -> None:
-    """Taken for lost, or for ended, since its last sign of life."""
+    """Give a run the status of a lost or ended run since its last heartbeat."""
     state = session.row("run_state", run=run)
     if state is None or state["lost_at"] is not None:
         return
@@ -84,7 +84,7 @@ def mark_lost(
 
 
 def mark_alive(session: Session, run: str, seen_at: float) -> None:
-    """Found again: its state is what it reported last."""
+    """Return a lost run to the status that it reported last."""
     state = session.row("run_state", run=run)
     if state is None or state["lost_at"] is None:
         return

@@ -1,7 +1,7 @@
-"""Brings a database to this program's schema, each numbered file once, in its order.
+"""Migrate a database to this program's schema: apply each numbered file once, in order.
 
-A file's header says `-- opens-with: N`: the lowest schema number of a program that may still use the
-result. A database whose latest migration needs a newer program is refused.
+A file's header contains `-- opens-with: N`: the lowest schema number of a program that may still use the result. A
+database whose latest migration needs a newer program is refused.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ class Migration(Struct, frozen=True):
 
 
 class MigratingSession(Protocol):
-    """What migrating needs of a driver's session."""
+    """What a migration needs of a driver's session."""
 
     dialect: str
     schema: str | None
@@ -50,7 +50,7 @@ class MigratingSession(Protocol):
 
 @cache
 def migrations(dialect: str) -> list[Migration]:
-    """This program's migrations, first to last."""
+    """Return this program's migrations, first to last."""
     found: list[Migration] = []
     for file in files("runbase.storage.sql").joinpath("migrations").iterdir():
         if match := re.fullmatch(r"(\d{4})_\w+\.sql", file.name):
@@ -63,7 +63,7 @@ def migrations(dialect: str) -> list[Migration]:
 
 
 def pending(session: MigratingSession) -> list[Migration]:
-    """The migrations a database still lacks; StoreTooNew where it is ahead of this program."""
+    """Return the migrations that a database lacks; raise StoreTooNew if it needs a newer program."""
     if session.row("has_table", schema=session.schema, name="migrations") is None:
         _refuse_foreign(session)
         return migrations(session.dialect)
@@ -80,7 +80,7 @@ def pending(session: MigratingSession) -> list[Migration]:
 
 
 def migrate(session: MigratingSession) -> list[str]:
-    """Apply what is lacking, inside the caller's transaction; the names of what was applied."""
+    """Apply the migrations that a database lacks, in the caller's transaction; returns their names."""
     steps = pending(session)
     if steps:
         session.script(for_dialect(_LEDGER, session.dialect))
@@ -100,7 +100,7 @@ def migrate(session: MigratingSession) -> list[str]:
 
 
 def _refuse_foreign(session: MigratingSession) -> None:
-    """No tables are made among those of another program that have the names of ours."""
+    """Refuse a database in which another program has tables with the names of runbase's tables."""
     for name in ("experiments", "runs", "metrics", "series", "params"):
         if session.row("has_table", schema=session.schema, name=name) is not None:
             raise StoreUnavailable(

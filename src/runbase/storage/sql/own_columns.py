@@ -1,4 +1,4 @@
-"""The columns that users added to our tables: records, filters and edits know them by name."""
+"""Columns that users added to runbase's tables, usable by name in records, filters and edits."""
 
 import time
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _ALIASES = {"runs": "r", "experiments": "e"}
 
 
 class OwnColumns:
-    """The users' columns of a database, read at most every few seconds.
+    """The users' columns of a database, read again at most every few seconds.
 
     Args:
         dialect: sqlite or postgres.
@@ -47,13 +47,13 @@ class OwnColumns:
         }
 
     def forget(self) -> None:
-        """Read them again when they are needed next: the schema was changed."""
+        """Discard the cached columns, because the schema was changed."""
         self._until = 0.0
 
 
 @cache
 def _schema_columns(dialect: str, table: str) -> frozenset[str]:
-    """The columns that our own schema gives a table."""
+    """Return the columns that runbase's own schema gives a table."""
     return frozenset(
         item.column
         for step in migrations(dialect)

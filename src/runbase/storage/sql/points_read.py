@@ -1,4 +1,4 @@
-"""Points on their way out: a metric's blocks as NumPy arrays, or as an envelope for drawing."""
+"""Read points: a metric's blocks as NumPy arrays, or as an envelope for a chart."""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 POINTS_PER_BUCKET = 256
-"""From this many points a bucket on, blocks of up to 1,024 make good buckets unread."""
+"""From this many points per bucket, blocks of up to 1,024 points are used as buckets, without reading their points."""
 
 _floats = msgspec.json.Decoder(list[float]).decode
 _numbers = msgspec.json.Decoder(list[int | float]).decode
@@ -33,9 +33,9 @@ def series(
     every: bool = False,
     kind: str = "metric",
 ) -> Series:
-    """The points of a metric between two steps, both included, in the order of their steps.
+    """Return the points of a metric between two steps, both included, by step.
 
-    Of several points with one step the latest is given, unless `every` asks for all of them.
+    Of several points with one step, the latest is returned, or all of them with `every`.
     """
     found = _find(session, run, key, kind)
     rows = session.arrays("read_blocks", series=found["id"], start=start, stop=end)
@@ -45,7 +45,7 @@ def series(
 def many(
     session: Session, runs: Sequence[str], keys: Sequence[str] | None, kind: str = "metric"
 ) -> dict[tuple[str, str], Series]:
-    """All points of many metrics of many runs, in one query; by run and key."""
+    """Return all points of many metrics of many runs, by run and key, in one query."""
     rows = session.arrays(
         "blocks_of_runs",
         runs=session.as_list(runs),
@@ -93,10 +93,10 @@ def envelope(
     resolution: int = 1000,
     kind: str = "metric",
 ) -> Envelope:
-    """Least, greatest and mean value in at most `resolution` buckets of consecutive points.
+    """Return least, greatest and mean value in at most `resolution` buckets of consecutive points.
 
-    Where there are many points a bucket, whole blocks are summed up from their own figures; only of
-    blocks that an end of the range cuts through are the points read.
+    With many points per bucket, whole blocks are combined from their stored statistics. Points are read only of blocks that
+    are partly outside the range.
     """
     if resolution < 1:
         raise UsageError(f"resolution is {resolution}, and a chart needs at least one bucket")
@@ -112,7 +112,7 @@ def envelope(
 def _whole_or_cut(
     session: Session, row: Any, start: Scalar | None, end: Scalar | None
 ) -> tuple[Any, ...] | None:
-    """A block's figures; those of its part in the range where an end lies inside it."""
+    """Return a block's statistics; if an end of the range is inside the block, those of the part in the range."""
     low, high = row["lowest_step"], row["highest_step"]
     if (start is None or low >= start) and (end is None or high <= end):
         return tuple(row)[:7]
@@ -156,14 +156,14 @@ def _arrays(
 
 
 def _values(text: Any) -> "NDArray[np.float64]":
-    """An array of a row: JSON text where the dialect has no arrays."""
+    """Return an array of a row, which is JSON text if the dialect has no arrays."""
     import numpy as np
 
     if not isinstance(text, str):
         return text
     try:
         return np.array(_floats(text), dtype=np.float64)
-    except (msgspec.ValidationError, msgspec.DecodeError):  # null is NaN, and 9e999 an infinity
+    except (msgspec.ValidationError, msgspec.DecodeError):  # null is NaN, and 9e999 is infinity
         return np.array(json.loads(text), dtype=np.float64)
 
 
@@ -172,7 +172,7 @@ def _from_points(points: Series, resolution: int) -> Envelope:
 
     count = len(points)
     buckets = min(resolution, count)
-    # Bucket i begins at floor(i * count / buckets): all have as many points, but for one.
+    # Bucket i begins at floor(i * count / buckets): the numbers of points differ by at most one.
     starts = np.arange(buckets) * count // max(buckets, 1)
     ends = np.append(starts[1:], count) - 1
     if not count:

@@ -1,7 +1,7 @@
-"""Points on their way in: columns of log calls into groups and blocks, and each metric's figures.
+"""Write points: columns of log calls as groups and blocks, and each metric's statistics.
 
-A journal has at most one open group for each set of keys; a batch first fills that, then makes new
-ones of 1,024 calls. Nothing is read back but the open group's head: arrays grow by concatenation.
+A journal has at most one open group for each set of keys. A batch first fills this group, then creates new ones of 1,024
+calls. Only the open group's head is read: arrays grow by concatenation.
 """
 
 import hashlib
@@ -21,26 +21,26 @@ from runbase.values import plain_text
 BLOCK = 1024
 """Log calls in a full group."""
 STOCK = 128
-"""Numbers for rows that a session with a id_pool of them fetches ahead."""
+"""Ids for rows that a session with an id_pool fetches ahead."""
 
 _encode = msgspec.json.Encoder().encode
 
 
 def types(session: Session, run: str, event: Types) -> None:
-    """Metrics whose values are int, bool or time."""
+    """Store the types of metrics whose values are int, bool or time."""
     rows = [{"run": run, "key": key, "type": kind} for key, kind in event.types.items()]
     session.many("set_type", rows)
 
 
 class SeriesIds:
-    """The numbers of a run's series, looked up once for a delivery, however many keys it has."""
+    """The ids of a run's series, read once per delivery, however many keys it has."""
 
     def __init__(self, session: Session, run: str) -> None:
         self._session, self._run = session, run
         self._known: dict[str, dict[str, int]] = {}
 
     def of(self, kind: str, keys: Sequence[str]) -> list[int]:
-        """Those of some keys, made where they are new."""
+        """Return the ids of the series of some keys; create the series that do not exist."""
         if kind not in self._known:
             self._look(kind)
         known = self._known[kind]
@@ -66,7 +66,7 @@ class SeriesIds:
 def points(
     session: Session, run: str, journal: str, event: Points, series: SeriesIds | None = None
 ) -> None:
-    """Log calls of one set of keys. `series` is shared by the events of one delivery."""
+    """Store log calls of one set of keys. `series` is shared by the events of one delivery."""
     event = replace(
         event,
         keys=tuple(map(plain_text, event.keys)),
@@ -96,8 +96,9 @@ def points(
 def whole(
     session: Session, run: str, journal: str, events: Sequence[Points], *, bare: bool = False
 ) -> None:
-    """All points of a run at once: in a quarter of the statements, where it had none before (`bare`: it is known
-    to have had none).
+    """Store all points of a run at once, in a quarter of the statements.
+
+    `bare`: it is known that the run has no points yet.
     """
     plain = all(len(event.steps) <= BLOCK and event.kind == "metric" for event in events)
     if not plain or (not bare and session.rows("series_ids", run=run, kind="metric")):
@@ -143,7 +144,7 @@ def whole(
 
 
 def reserve(session: Session, statement: str, count: int) -> list[int]:
-    """Numbers for new rows."""
+    """Reserve ids for new rows."""
     if not count:
         return []
     if session.id_pool is not None:
@@ -159,10 +160,10 @@ def reserve(session: Session, statement: str, count: int) -> list[int]:
 
 
 def statistics(values: Sequence[Scalar]) -> dict[str, Any]:
-    """count, nans, min, max and sum of values; the last three leave NaN out, None if none is left."""
+    """Return count, nans, min, max and sum of values; the last three ignore NaN, and are None if no value is left."""
     added = total(values)
     numbers = values
-    if added != added:  # a NaN in it, or both infinities
+    if added != added:  # a NaN, or both infinities
         numbers = [value for value in values if value == value]
         added = total(numbers)
     return {
@@ -191,7 +192,7 @@ def _insert(
 
 
 def _axis(session: Session, event: Points) -> dict[str, Any]:
-    """What a new group has of its log calls."""
+    """Return what a new group stores of its log calls."""
     stride, origin = _stride(event.steps), event.times[0]
     return {
         "count": len(event.steps),
@@ -247,7 +248,7 @@ def _blocks(session: Session, group: int, ids: list[int], event: Points) -> list
 
 
 def cut(event: Points, start: int, stop: int) -> Points:
-    """Some of its calls."""
+    """Return some of an event's log calls."""
     if start == 0 and stop == len(event.steps):
         return event
     return Points(
@@ -265,7 +266,7 @@ def _keys_hash(kind: str, keys: tuple[str, ...]) -> str:
 
 
 def _stride(steps: Sequence[Scalar]) -> Scalar | None:
-    """The constant distance of whole steps; None where it varies or a step is fractional."""
+    """Return the constant distance between integer steps; None if it varies or a step is fractional."""
     if set(map(type, steps)) != {int}:
         return None
     if len(steps) == 1:
@@ -311,5 +312,5 @@ def _figures(steps: list[Scalar], times: list[float], column: list[Scalar]) -> d
 
 
 def _or_none(value: Scalar) -> Scalar | None:
-    """NaN as null, which is how plain SQL is to see it."""
+    """Return NaN as null, which plain SQL can handle."""
     return value if value == value else None

@@ -1,4 +1,4 @@
-"""Runs: what each event changes about one, and how its state follows from its history."""
+"""Runs: how each event changes a run, and how its status is derived from its history."""
 
 import hashlib
 import time as clock
@@ -27,7 +27,7 @@ from runbase.values import flatten
 def opened(
     session: Session, event: Opened, folder: str | None, experiment: str | None = None
 ) -> None:
-    """A journal begins: the run is made if this is the first that is known of it."""
+    """Store the beginning of a journal; create the run if this is its first event."""
     moment = session.time(event.time)
     process = event.process
     if session.row("run_exists", run=event.run) is None:
@@ -52,20 +52,20 @@ def opened(
 
 
 def started(session: Session, run: str, event: Started, attempt: int) -> None:
-    """It runs; a resumed one runs again."""
+    """Record that a run started or resumed."""
     session.run("start_run", run=run, parent=event.parent, username=event.user)
     reason = "resumed" if event.resumed else None
     report(session, run, Status.RUNNING, event.time, reason, attempt)
 
 
 def captured(session: Session, run: str, event: Captured) -> None:
-    """Facts, added to those known."""
+    """Add captured facts to those already stored."""
     facts = {name: getattr(event, name) for name in ("git", "args", "env", "system")}
     session.run("capture_run", run=run, **{k: session.json(v or {}) for k, v in facts.items()})
 
 
 def params(session: Session, run: str, event: Params) -> None:
-    """Parameters, flattened with / and typed; the run's set of them is stored once by content."""
+    """Store parameters, flattened with / and typed; each distinct set of parameters is stored once."""
     set_params(session, run, event.values)
 
 
@@ -78,19 +78,19 @@ def set_params(session: Session, run: str, values: Mapping[str, Any]) -> None:
 
 
 def store_config(session: Session, run: str) -> None:
-    """The run's set of parameters, as it now is, stored once by content."""
+    """Store a run's current set of parameters, once per content, and refer to it."""
     session.run("set_config", run=run, hash=insert_config(session, run))
 
 
 def insert_config(session: Session, run: str) -> str:
-    """The hash of a run's set of parameters, as it now is, which is stored once."""
+    """Store a run's current set of parameters, once per content; returns its hash."""
     document = _document(parameters(session.rows("params_of_run", run=run)))
     session.run("insert_config", hash=_digest(document), params=document)
     return _digest(document)
 
 
 def config(params: Mapping[str, Any]) -> tuple[list[dict[str, Any]], str, str]:
-    """Parameters as typed rows, and their hash and document as one set."""
+    """Return parameters as typed rows, and the hash and the document of the set."""
     rows = sorted(
         ({"key": key, **typed_values.typed(value)} for key, value in flatten(params)),
         key=lambda r: r["key"],
@@ -108,7 +108,7 @@ def _digest(document: str) -> str:
 
 
 def tags(session: Session, run: str, event: Tags) -> None:
-    """Tags set and removed."""
+    """Set and remove tags."""
     for key, value in event.set.items():
         session.run("set_tag", run=run, key=key, value=value)
     for key in event.remove:
@@ -116,17 +116,17 @@ def tags(session: Session, run: str, event: Tags) -> None:
 
 
 def noted(session: Session, run: str, event: Noted) -> None:
-    """Its notes."""
+    """Set the notes of a run."""
     session.run("note_run", run=run, text=event.text)
 
 
 def status_changed(session: Session, run: str, event: StatusChanged, attempt: int) -> None:
-    """It moved to another state."""
+    """Record that a run changed to another status."""
     report(session, run, event.status, event.time, event.reason, attempt)
 
 
 def ended(session: Session, run: str, event: Ended, attempt: int) -> None:
-    """It is over; of several endings (a resumed run has several) the latest one counts."""
+    """Record the end of a run; of several ends (a resumed run has several), the latest counts."""
     moment = session.time(event.time)
     reason = None if event.error is None else str(event.error.get("type", "error"))
     report(session, run, event.status, event.time, reason, attempt)
@@ -137,7 +137,7 @@ def ended(session: Session, run: str, event: Ended, attempt: int) -> None:
 
 
 def recorded(session: Session, run: str, event: RecordLogged) -> None:
-    """Something that is no number."""
+    """Store a record that is not a number."""
     session.run(
         "set_record",
         run=run,
@@ -151,7 +151,7 @@ def recorded(session: Session, run: str, event: RecordLogged) -> None:
 
 
 def seen(session: Session, run: str, time: float, journal: str | None = None) -> None:
-    """A sign of life, from a process that writes a journal where one is given."""
+    """Record a heartbeat of a run; if a journal is given, of the process that writes it."""
     moment = session.time(time)
     session.run("seen_run", run=run, time=moment)
     if journal is not None:
@@ -160,7 +160,7 @@ def seen(session: Session, run: str, time: float, journal: str | None = None) ->
 
 
 def requeue(session: Session, run: str, time: float, reason: str) -> None:
-    """The next attempt at a trial waits; whatever an earlier one may still report counts no more."""
+    """Queue the next attempt at a trial; reports of earlier attempts are ignored from now on."""
     session.run("next_attempt", run=run)
     report(session, run, Status.PENDING, time, reason)
 
@@ -173,7 +173,7 @@ def report(
     reason: str | None,
     attempt: int | None = None,
 ) -> None:
-    """A state that the run, or somebody for it, reports; of a trial, the present attempt's if not said."""
+    """Store a status that a run, or another process for it, reports; of a trial, for the current attempt unless given."""
     session.run(
         "add_status",
         run=run,
@@ -187,7 +187,7 @@ def report(
 
 
 def refresh_status(session: Session, run: str) -> None:
-    """Its state, as its history has it."""
+    """Set a run's status to the one that its history determines."""
     last = session.row("last_status", run=run)
     if last is None:
         return
@@ -213,10 +213,10 @@ def create(
     fields: Mapping[str, Any],
     run: str,
 ) -> None:
-    """A run that waits for its start."""
+    """Create a run that waits for its start."""
     now = clock.time()
     if session.row("run_of_id", run=run) is not None:
-        raise UsageError(f"there is a run {run} already")
+        raise UsageError(f"run {run} exists already")
     session.run("forget_purged", id=run)
     session.rows("lock_experiment", id=experiment)
     session.run(
@@ -235,7 +235,7 @@ def create(
 def find(
     session: Session, word: str, experiment: str | None = None, *, deleted: bool = False
 ) -> str:
-    """The id of the run with this id, unique prefix or name; the newest of several of a name."""
+    """Return the id of the run with this id, unique prefix, or name (the newest of that name)."""
     if deleted:
         return _find_deleted(session, word)
     by_name = session.rows("ids_of_name", name=word, experiment=experiment)
@@ -260,12 +260,12 @@ def _find_deleted(session: Session, word: str) -> str:
 
 
 def parameters(rows: Sequence[Any]) -> dict[str, Any]:
-    """Rows of params as key → value, each of the type it was logged as."""
+    """Convert rows of parameters to key → value, each with the type that was logged."""
     return {row["key"]: typed_values.value(row["type"], row["number"], row["text"]) for row in rows}
 
 
 def history(session: Session, run: str) -> list[Change]:
-    """A run's states, oldest first."""
+    """Return a run's states, oldest first."""
     return [
         Change(
             status=Status(row["status"]),
@@ -278,7 +278,7 @@ def history(session: Session, run: str) -> list[Change]:
 
 
 def records(session: Session, run: str, key: str | None = None) -> list[dict[str, Any]]:
-    """A run's records, by key and step."""
+    """Return a run's records, by key and step."""
     return [
         {**dict(row), "value": session.document(row["value"]), "time": session.moment(row["time"])}
         for row in session.rows("records_of_run", run=run, key=key)

@@ -1,4 +1,4 @@
-"""What scanners know of folders: their stamps, and the runs whose folders are gone."""
+"""Scanned folders: their stamps, and the runs whose folders were removed."""
 
 import time as clock
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from runbase.storage.types import Scanned
 
 
 def below(session: Session, root: str) -> dict[str, Scanned]:
-    """Folders at or below a root, by path."""
+    """Return scanned folders at or below a root, by path."""
     below = root.rstrip("/") + "/"
     rows = session.rows("scans_below", root=root, below=below, length=len(below))
     return {
@@ -20,7 +20,7 @@ def below(session: Session, root: str) -> dict[str, Scanned]:
 
 
 def put(session: Session, found: Sequence[Scanned]) -> int:
-    """Folders as they were read; how many of their runs were missing until now."""
+    """Record folders as they were read; returns how many of their runs had been missing."""
     now = session.time(clock.time())
     session.many(
         "put_scan",
@@ -35,7 +35,7 @@ def put(session: Session, found: Sequence[Scanned]) -> int:
 
 
 def gone(session: Session, missing: Sequence[Scanned]) -> int:
-    """Folders that are not there; how many runs have none left."""
+    """Record that folders were removed; returns how many runs have no folder left."""
     now = session.time(clock.time())
     session.many("forget_scan", [{"path": each.path} for each in missing])
     runs = sorted({each.run for each in missing})

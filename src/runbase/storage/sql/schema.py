@@ -1,4 +1,4 @@
-"""The schema as it stands: as SQL text, as rows with what each column means, and whether it is sound."""
+"""The current schema: as SQL text, as rows with descriptions of columns, and checks of its integrity."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,19 +9,19 @@ from runbase.storage.sql.session import Session
 
 
 def statements(session: Session) -> list[str]:
-    """The tables, indexes and views as SQL that would make them, with comments."""
+    """Return the tables, indexes and views as SQL statements that create them, with comments."""
     if session.dialect == "sqlite":
         return [f"{row['sql']};" for row in session.rows("definitions", schema=session.schema)]
     return list(_described(session))
 
 
 def text(session: Session) -> str:
-    """The schema as it is now, as SQL with its comments."""
+    """Return the current schema as SQL with its comments."""
     return "\n\n".join(statements(session)) + "\n"
 
 
 def objects(session: Session) -> list[dict[str, Any]]:
-    """Each table and view: kind, name, comment, and its columns with type and comment."""
+    """Return each table and view: kind, name, comment, and its columns with type and comment."""
     said = {
         (item.name, item.column): item.comment
         for text in _texts(session)
@@ -51,30 +51,30 @@ def objects(session: Session) -> list[dict[str, Any]]:
 
 
 def _texts(session: Session) -> Iterator[str]:
-    """Where SQLite's comments stand: in the schema's own steps, and in the text of users' objects."""
+    """Yield SQL that contains comments in SQLite: the schema's own migrations, and the text of users' objects."""
     if session.dialect == "sqlite":
         yield from (step.text for step in migrations("sqlite"))
         yield from (f"{row['sql']};" for row in session.rows("definitions", schema=session.schema))
 
 
 def faults(session: Session) -> list[str]:
-    """What is wrong with the database; empty when it is sound."""
+    """Return what is wrong with the database; empty when it is sound."""
     found: list[str] = []
     if session.dialect == "sqlite":
         checks = session.query("pragma integrity_check(20)", {})
         found += [str(row[0]) for row in checks if row[0] != "ok"]
         broken = session.query("pragma foreign_key_check", {})
-        found += [f"{row[0]}: a row refers to {row[2]} that is gone" for row in broken]
+        found += [f"{row[0]}: a row refers to a missing row of {row[2]}" for row in broken]
     for row in session.rows("series_without_their_blocks"):
         found.append(
-            f"run {row['run_id']}: {row['key']!r} counts {row['count']} points and its blocks hold "
+            f"run {row['run_id']}: {row['key']!r} counts {row['count']} points, but its blocks contain "
             f"{row['held']}"
         )
     return found
 
 
 def _described(session: Session) -> Iterator[str]:
-    """PostgreSQL keeps no text of a table, so it is written anew from its catalogue."""
+    """Yield the SQL of tables: PostgreSQL does not store it, so it is built from the catalogue."""
     columns: dict[str, list[str]] = {}
     comments: dict[str, str | None] = {}
     for row in session.rows("columns", schema=session.schema):

@@ -8,7 +8,7 @@ from runbase.storage.sql.session import Session
 
 
 def set_space(session: Session, experiment: str, space: Mapping[str, Parameter]) -> None:
-    """What its parameters may be, replaced as a whole."""
+    """Replace the search space of an experiment."""
     session.run("clear_space", id=experiment)
     session.many(
         "add_to_space",
@@ -22,7 +22,7 @@ def set_space(session: Session, experiment: str, space: Mapping[str, Parameter])
 def set_limits(
     session: Session, experiment: str, limits: Mapping[str, tuple[float | None, float | None]]
 ) -> None:
-    """What metrics must be for a trial to be feasible, replaced as a whole."""
+    """Replace the limits within which metrics make a trial feasible."""
     session.run("clear_limits", id=experiment)
     session.many(
         "add_limit",
@@ -34,7 +34,7 @@ def set_limits(
 
 
 def parameter(session: Session, row: Any) -> Parameter:
-    """A row of the space."""
+    """Convert a row of the search space to a parameter."""
     when: dict[str, list[Any]] = session.document(row["condition"]) or {}
     default: Any = session.document(row["fallback"])
     if row["kind"] == "categorical":

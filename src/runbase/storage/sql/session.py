@@ -1,4 +1,4 @@
-"""What the verbs ask of a driver's session: named statements, and the dialect's forms of values."""
+"""The interface of a driver's session: named statements, and conversions of values for the dialect."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -15,10 +15,10 @@ class Session(Protocol):
     dialect: str
     schema: str | None
     for_update: str
-    """What keeps rows that a query reads from changing before the transaction ends."""
+    """The SQL clause that locks the rows that a query reads until the transaction ends."""
 
     id_pool: dict[str, list[int]] | None
-    """Numbers for new rows, fetched ahead; None: none are."""
+    """Ids for new rows, fetched ahead; None: no ids are fetched ahead."""
 
     own: Any
     """The columns that users added: `runbase.storage.sql.own_columns.OwnColumns`. The storage sets it."""
@@ -48,7 +48,7 @@ class Session(Protocol):
 
 
 def fitted(statement: Statement, row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The parameters of a named statement with a key that fits into an index, and the long one beside it."""
+    """Return the parameters of a named statement with a key short enough for an index, and the full key separately."""
     if "key" not in statement.parameters:
         return row
     key = row["key"]
@@ -59,7 +59,7 @@ def fitted(statement: Statement, row: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def plain_row(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The same parameters with texts that every database can hold; see `runbase.values.plain_text`."""
+    """Return the parameters with texts that every database can store; see `runbase.values.plain_text`."""
     for value in row.values():
         if value.__class__ is str and ("\0" in value or not value.isascii()):
             return {k: plain_text(v) if isinstance(v, str) else v for k, v in row.items()}

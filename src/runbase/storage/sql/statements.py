@@ -1,8 +1,8 @@
 """Named statements, read from `queries/*.sql`.
 
-A statement begins with a line `-- name: NAME`; the comment lines behind it say what it does. Lines
-between `-- only: DIALECT` and `-- only: end` count for that dialect alone; a word in braces is a
-type that the dialects spell differently; `= any(:list)` is PostgreSQL's, and SQLite's by rewriting.
+A statement begins with a line `-- name: NAME`; the comment lines after it describe it. Lines between `-- only: DIALECT`
+and `-- only: end` apply to that dialect alone. A name in braces is a type that the dialects spell differently.
+`= any(:list)` is PostgreSQL syntax, and is rewritten for SQLite.
 """
 
 import re
@@ -44,7 +44,7 @@ _TOKEN = re.compile(
 
 
 class Statement(Struct, frozen=True):
-    """A statement, what it is for, and the parameters it takes."""
+    """A statement, its description, and its parameters."""
 
     name: str
     description: str
@@ -53,7 +53,7 @@ class Statement(Struct, frozen=True):
 
 
 def for_dialect(text: str, dialect: str) -> str:
-    """`text` as a dialect has it: without other dialects' lines, and with its names of types."""
+    """Return `text` for a dialect: without other dialects' lines, and with its names of types."""
     kept: list[str] = []
     only = None
     for line in text.splitlines():
@@ -69,13 +69,13 @@ def for_dialect(text: str, dialect: str) -> str:
 
 
 def bound(text: str, mark: Callable[[str], str]) -> str:
-    """`text` with `mark(name)` for each `:name` outside of quotes, comments and casts."""
+    """Replace each `:name` outside quotes, comments and casts in `text` by `mark(name)`."""
     return _TOKEN.sub(lambda found: mark(found[2]) if found[2] else found[0], text)
 
 
 @cache
 def statements(dialect: str) -> Mapping[str, Statement]:
-    """Every named statement, by name."""
+    """Return every named statement, by name."""
     found: dict[str, Statement] = {}
     for file in files("runbase.storage.sql").joinpath("queries").iterdir():
         if file.name.endswith(".sql"):

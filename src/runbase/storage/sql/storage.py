@@ -1,4 +1,4 @@
-"""The storage: one class over a driver, for both dialects; a table of its methods, each a function of a session."""
+"""The storage: one class over a driver, for both dialects. Its methods are made from functions of a session."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -66,7 +66,7 @@ class SqlStorage:
     # Observations
 
     def apply(self, deliveries: Sequence[Delivery]) -> list[Applied]:
-        """Store events, all deliveries in one transaction; where that fails because of one, again in parts."""
+        """Store events, all deliveries in one transaction; if one delivery fails, store them in parts."""
         try:
             return self.driver.transact(
                 lambda session: apply.deliver(session, deliveries), bulk=True
@@ -142,7 +142,7 @@ class SqlStorage:
     links = reads(link_verbs.of)
 
     def update_runs(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
-        """Set fields of many runs in one transaction; none is begun where there are no changes."""
+        """Set fields of many runs in one transaction; without changes, no transaction is started."""
         if changes:
             self._update_runs(changes)
 
@@ -165,7 +165,7 @@ class SqlStorage:
     load = writes(transfer.load, bulk=True)
 
     def fork_runs(self, ids: Sequence[str], experiment: str) -> list[str]:
-        """Copy runs into another experiment, each with an id of its own and a link to the run that it copies."""
+        """Copy runs into another experiment, each with an id of its own and a link to the original."""
         copies: list[str] = []
         for run in ids:
             dump = self.dump([run])[0]
@@ -176,7 +176,7 @@ class SqlStorage:
         return copies
 
     def backup(self, path: Path, progress: Callable[[int, int], None] | None = None) -> None:
-        """Write the whole database to a file, which is there when it is complete and not before."""
+        """Write the whole database to a file, which appears when it is complete."""
         try:
             with atomic_write(path, sync=True) as partial:
                 self.driver.backup(partial, progress)
@@ -216,22 +216,21 @@ class SqlStorage:
     _expire_and_list_due = writes(trials.expire_and_list_due)
 
     def add_trials(self, experiment: str, new: Sequence[NewTrial]) -> None:
-        """Queue trials, numbered without a gap, all in one transaction."""
+        """Queue trials, numbered without gaps, in one transaction."""
         self.driver.transact(
             lambda session: trials.add(session, experiment, new)(),
-            bulk=len(new) == 1,  # many are copied in at once, which a pipeline cannot do
+            bulk=len(new)
+            == 1,  # many trials are copied in at once, which a pipeline does not support
         )
 
     def claim_trial(self, experiment: str, runner: str, lease: float) -> Any:
-        """Claim the next trial that waits, for this runner alone, for `lease` seconds."""
-        if not self._has_work(
-            experiment, runner
-        ):  # who waits for work does not keep writers waiting
+        """Claim the next trial in the queue, for this runner alone, for `lease` seconds."""
+        if not self._has_work(experiment, runner):  # a runner without work must not block writers
             return None
         return self._claim(experiment, runner, lease)
 
     def due_trials(self, experiment: str, by: float) -> list[TrialRow]:
-        """List the trials that are due by a time; claims on them that ran out are released first."""
+        """Return the trials that are due by a time; expired claims on them are released first."""
         rows, expired = self._due(experiment, by)
         return self._expire_and_list_due(experiment, by) if expired else rows
 
@@ -246,7 +245,7 @@ class SqlStorage:
         attempt: int | None = None,
         source: str | None = None,
     ) -> bool:
-        """End a trial; False where it has ended, or is not in this attempt, and then nothing changes."""
+        """End a trial; False, without any change, if it has ended or is in another attempt."""
         ending = trials.Ending(
             status=status,
             attributes=attributes or {},
@@ -258,23 +257,23 @@ class SqlStorage:
         return self._close(run, ending)
 
     def set_attribute(self, run: str, scope: str, key: str, value: Any) -> bool:
-        """Set an attribute of a trial; False where it has ended, and then nothing changes."""
+        """Set an attribute of a trial; False, without any change, if it has ended."""
         row = {"of": run, "scope": scope, "key": key, **typed_values.typed(value)}
         return bool(self.driver.execute_once("tell_attribute", **row))
 
     def set_param(self, run: str, key: str, value: Any, suggested: str) -> bool:
-        """Set a parameter that an optimizer chose, and from what; False where the trial has ended."""
+        """Set a parameter that an optimizer chose, and the distribution; False if the trial has ended."""
         row = {"of": run, "key": key, **typed_values.typed(value), "suggested": suggested}
         return bool(self.driver.execute_once("suggest_param", **row))
 
     def trial_writer(self) -> TrialWriter:
-        """The writer of this process's own trials, which does not wait for each statement."""
+        """Return the writer of this process's own trials, which does not wait for each statement."""
         if not self._trial_writers:
             self._trial_writers.append(trial_writer(self, self.driver))
         return self._trial_writers[0]
 
     def flush(self) -> None:
-        """Wait until all that was sent is stored."""
+        """Wait until all statements that were sent are stored."""
         for writer in self._trial_writers:
             writer.flush()
 
@@ -315,15 +314,15 @@ class SqlStorage:
         write: bool = False,
         timeout: float | None = None,
     ) -> Rows:
-        """Run any query; its rows."""
+        """Run any query and return its rows."""
         return self.driver.sql(query, params, write, timeout)
 
     def connect(self) -> Any:
-        """A connection of the caller's own: sqlite3's or psycopg's."""
+        """Open a connection of the caller's own: sqlite3's or psycopg's."""
         return self.driver.connect()
 
     def close(self) -> None:
-        """Wait for what was sent, and close the connections."""
+        """Wait for statements that were sent, and close the connections."""
         try:
             for writer in self._trial_writers:
                 writer.end()

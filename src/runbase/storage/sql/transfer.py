@@ -1,7 +1,7 @@
-"""Whole runs out of one database and into another, or the same: rows as plain data, points and all.
+"""Copy whole runs between databases, or within one: rows as plain data, with all points.
 
-Ids of runs and experiments stay; the numbers that only count rows (of series, groups, configs) are
-given anew. A run that is there already is completed, not doubled.
+Ids of runs and experiments are kept; numeric row ids (of series, groups, configs) are assigned again. A run that exists
+already is completed, not duplicated.
 """
 
 import math
@@ -50,8 +50,9 @@ _decode = msgspec.json.Decoder().decode
 
 
 class RunDump(Struct, kw_only=True):
-    """A run with all that belongs to it, free of any database. Times are seconds since the epoch;
-    arrays are JSON text, NaN as null and the infinities as 9e999.
+    """A run with all its data, independent of any database.
+
+    Times are seconds since the epoch. Arrays are JSON text, with NaN as null and infinities as 9e999.
     """
 
     id: str
@@ -76,14 +77,14 @@ class RunDump(Struct, kw_only=True):
 
 
 class Around(Struct, kw_only=True):
-    """What belongs to experiments beside their records: links, and what tools keep about them."""
+    """Data of experiments besides their records: links and attributes."""
 
     links: list[tuple[str, str, str]] = []
     attributes: list[dict[str, Any]] = []
 
 
 def dump_related(session: Session, experiments: Sequence[str]) -> Around:
-    """It as plain data."""
+    """Return links and attributes of experiments as plain data."""
     ids = session.as_list(experiments)
     return Around(
         links=[
@@ -95,7 +96,7 @@ def dump_related(session: Session, experiments: Sequence[str]) -> Around:
 
 
 def load_related(session: Session, around: Around, places: Mapping[str, str]) -> None:
-    """It put in; what is here already stays. `places`: the id that each experiment has here."""
+    """Store links and attributes of experiments; existing ones are kept. `places`: each experiment's id in this database."""
     links = [(places.get(a, a), kind, places.get(b, b)) for a, kind, b in around.links]
     ids = session.as_list(sorted({end for a, _, b in links for end in (a, b)}))
     there = {row["id"] for row in session.rows("experiments_there", ids=ids)}
@@ -110,7 +111,7 @@ def load_related(session: Session, around: Around, places: Mapping[str, str]) ->
 
 
 def dump_runs(session: Session, ids: Sequence[str]) -> list[RunDump]:
-    """Runs as plain data, in a fixed number of queries."""
+    """Return runs as plain data, in a fixed number of queries."""
     own = list(session.own.of(session, "runs"))
     listed = session.as_list(ids)
     found: dict[str, RunDump] = {}
@@ -141,7 +142,7 @@ def dump_runs(session: Session, ids: Sequence[str]) -> list[RunDump]:
 
 
 def load_run(session: Session, dump: RunDump, experiment: str) -> tuple[bool, bool]:
-    """A run put in; whether it is new here, and whether points of it were."""
+    """Store a run; returns whether it is new, and whether some of its points are."""
     there = session.row("run_of_id", run=dump.id)
     if there is None:
         _insert_run(session, dump, experiment)
@@ -164,7 +165,7 @@ def load_run(session: Session, dump: RunDump, experiment: str) -> tuple[bool, bo
 
 
 def load_experiment(session: Session, record: Experiment, *, by_name: bool) -> tuple[str, bool]:
-    """The id that an experiment has here, and whether it is new; `by_name`: one of its name will do."""
+    """Return the id of an experiment in this database, and whether it is new. `by_name`: an experiment of its name matches too."""
     if session.row("experiment_of_id", id=record.id) is not None:
         return record.id, False
     session.rows("lock_name", name=record.name)
@@ -202,7 +203,7 @@ def load_experiment(session: Session, record: Experiment, *, by_name: bool) -> t
 def load_experiments(
     session: Session, records: Sequence[Experiment], *, by_name: bool
 ) -> dict[str, str]:
-    """Store experiments of another database; by the id that each has there, the one that it has here."""
+    """Store experiments of another database; returns their ids there → their ids here."""
     placed = [
         (record, *load_experiment(session, record, by_name=by_name))
         for record in sorted(records, key=lambda record: record.created_at)
@@ -219,7 +220,7 @@ def load(session: Session, dumps: Sequence[RunDump], places: Mapping[str, str]) 
     Args:
         session: a session that writes.
         dumps: the runs.
-        places: by the id of an experiment there, its id here.
+        places: id of an experiment in the other database → its id here.
 
     Returns:
         How many runs are new, and how many had points that were not here.
@@ -231,7 +232,7 @@ def load(session: Session, dumps: Sequence[RunDump], places: Mapping[str, str]) 
 
 
 def load_descent(session: Session, experiment: str, parent: str) -> None:
-    """An experiment's parent, once both are there."""
+    """Set an experiment's parent, once both exist."""
     from runbase.storage.sql import edits
 
     if session.row("experiment_of_id", id=parent) is not None:
@@ -281,7 +282,7 @@ def _insert_run(session: Session, dump: RunDump, experiment: str) -> None:
 
 
 def _complete_run(session: Session, dump: RunDump) -> None:
-    """What the other database knows and this one does not; what people changed here stays."""
+    """Add what the other database has and this one lacks; edits that users made here are kept."""
     have = {row["key"] for row in session.rows("params_of_run", run=dump.id)}
     new = [{"run_id": dump.id, **row} for row in dump.params if row["key"] not in have]
     if new:
@@ -301,7 +302,7 @@ def _complete_run(session: Session, dump: RunDump) -> None:
 
 
 def _is_fuller(session: Session, dump: RunDump) -> bool:
-    """Whether a dump has points that the run here lacks."""
+    """Return whether a dump has points that the stored run lacks."""
     here = {row["id"]: row["offset"] for row in session.rows("offsets_of_run", run=dump.id)}
     there = {row["id"]: row["offset"] for row in dump.journals}
     if any(offset > here.get(journal, -1) for journal, offset in there.items()):
@@ -442,7 +443,7 @@ def _insert_around(session: Session, dump: RunDump, *, new: bool) -> None:
 
 
 def load_links(session: Session, dumps: Sequence[RunDump]) -> None:
-    """Links between runs, once all are there."""
+    """Store links between runs, once all runs exist."""
     wanted = [link for dump in dumps for link in dump.links]
     if not wanted:
         return
@@ -455,7 +456,7 @@ def load_links(session: Session, dumps: Sequence[RunDump]) -> None:
 
 
 def _but(row: Any, *names: str) -> dict[str, Any]:
-    return {key: row[key] for key in row.keys() if key not in names}  # noqa: SIM118 - a row is no dict
+    return {key: row[key] for key in row.keys() if key not in names}  # noqa: SIM118 - a row is not a dict
 
 
 def _portable(session: Session, key: str, value: Any) -> Any:
@@ -471,7 +472,7 @@ def _portable(session: Session, key: str, value: Any) -> Any:
 
 
 def _text(values: Any) -> str:
-    """An array as JSON text."""
+    """Return an array as JSON text."""
     from runbase.storage.arrays import encode_numbers
 
     return encode_numbers(

@@ -1,9 +1,9 @@
-"""Ways for a process's own trials: statement by statement, or, where the database is a server, without waiting.
+"""Writers for a process's own trials: statement by statement, or, if the database is a server, without waiting.
 
-On PostgreSQL a lane is a connection of its own with an open pipeline (libpq, "Pipeline Mode"). Each statement is a
-transaction that is sent at once, `begin` to `commit`, and its result is read later: once it is sent, the server
-carries it out even if this process is killed. What a broken connection leaves in doubt is done again; all of it
-can be, for each statement sets something to a value.
+On PostgreSQL, a writer has a connection of its own with an open pipeline (libpq, "Pipeline Mode"). Each statement is a
+transaction that is sent at once, `begin` to `commit`, and its result is read later. Once it is sent, the server executes it
+even if this process is killed. If the connection breaks, statements with unknown results are executed again; this is safe,
+because each statement sets something to a value.
 """
 
 import os
@@ -21,34 +21,34 @@ from runbase.storage.trial_protocol import TrialStorage, TrialWriter
 from runbase.storage.types import NewTrial, TrialUpdate
 
 AHEAD = 64
-"""Statements on their way at most."""
+"""Most statements that are sent before their results are read."""
 
 
 def trial_writer(store: TrialStorage, driver: Driver) -> TrialWriter:
-    """The lane that fits a driver."""
+    """Return the writer that fits a driver."""
     if driver.dialect != "postgres":
         return DirectTrialWriter(store)
     return PipelinedTrialWriter(store, cast("Served", driver))
 
 
 class DirectTrialWriter:
-    """One statement after the other: where the database is a file, there is nothing to wait for but the disk."""
+    """Executes one statement after the other: for a database in a file, which only waits for the disk."""
 
     def __init__(self, store: TrialStorage) -> None:
         self._store = store
         self.lost: set[str] = set()
 
     def add_trial(self, experiment: str, new: NewTrial) -> int:
-        """Make one that runs; its number."""
+        """Create a running trial; returns its number."""
         return self._store.add_trial(experiment, new)
 
     def set_param(self, run: str, key: str, value: Any, suggested: str) -> None:
-        """A parameter that an optimizer chose, and from what."""
+        """Set a parameter that an optimizer chose, and the distribution."""
         if not self._store.set_param(run, key, value, suggested):
             self.lost.add(run)
 
     def set_attribute(self, run: str, scope: str, key: str, value: Any) -> None:
-        """An attribute."""
+        """Set an attribute of a trial."""
         if not self._store.set_attribute(run, scope, key, value):
             self.lost.add(run)
 
@@ -62,8 +62,8 @@ class DirectTrialWriter:
         metrics: Sequence[Points],
         ended: float,
     ) -> bool:
-        """Its end; False where it has ended."""
-        del params  # they are read where that costs no exchange
+        """End a trial; False if it has ended."""
+        del params  # parameters are read only where this needs no round trip
         return self._store.finish_trial(
             run, status, attributes=attributes, metrics=metrics, ended=ended
         )
@@ -71,18 +71,18 @@ class DirectTrialWriter:
     def trial_updates(
         self, experiment: str, after: int, also: Sequence[str] = ()
     ) -> list[TrialUpdate]:
-        """As the store has it."""
+        """Return the trials as the database has them."""
         return self._store.trial_updates(experiment, after, also)
 
     def flush(self) -> None:
-        """Everything has been waited for."""
+        """Do nothing: each statement is complete when its method returns."""
 
     def end(self) -> None:
-        """Nothing is held."""
+        """Do nothing: the writer has no connection of its own."""
 
 
 class PipelinedTrialWriter:
-    """Statements that are sent, and waited for when an answer is needed."""
+    """Sends statements, and waits only if a result is needed."""
 
     def __init__(self, store: TrialStorage, driver: Served) -> None:
         self._store, self._driver = store, driver
@@ -96,7 +96,7 @@ class PipelinedTrialWriter:
         self._stock: dict[str, list[int]] = {}
 
     def add_trial(self, experiment: str, new: NewTrial) -> int:
-        """Make one that runs; its number. Waits for that, and for all before it."""
+        """Create a running trial and return its number. Waits for this statement and all before it."""
         with self._guard:
             try:
                 with self._transaction() as session:
@@ -111,12 +111,12 @@ class PipelinedTrialWriter:
             return found
 
     def set_param(self, run: str, key: str, value: Any, suggested: str) -> None:
-        """A parameter that an optimizer chose, and from what."""
+        """Set a parameter that an optimizer chose, and the distribution."""
         row = {"of": run, "key": key, **typed_values.typed(value), "suggested": suggested}
         self._send(run, "suggest_param", row)
 
     def set_attribute(self, run: str, scope: str, key: str, value: Any) -> None:
-        """An attribute."""
+        """Set an attribute of a trial."""
         row = {"of": run, "scope": scope, "key": key, **typed_values.typed(value)}
         self._send(run, "tell_attribute", row)
 
@@ -130,7 +130,7 @@ class PipelinedTrialWriter:
         metrics: Sequence[Points],
         ended: float,
     ) -> bool:
-        """Its end; False where it has ended. Waits for that, and not for what else is kept of it."""
+        """End a trial; False if it has ended. Waits for the end only, not for the other data that is stored with it."""
 
         def plainly() -> bool:
             return self._store.finish_trial(
@@ -160,7 +160,7 @@ class PipelinedTrialWriter:
     def trial_updates(
         self, experiment: str, after: int, also: Sequence[str] = ()
     ) -> list[TrialUpdate]:
-        """As `Storage.told`, behind all that was said here."""
+        """Return the trials as `TrialStorage.trial_updates` does, after all statements that were sent here."""
         with self._guard:
             try:
                 with self._driver.errors():
@@ -172,7 +172,7 @@ class PipelinedTrialWriter:
             return found
 
     def flush(self) -> None:
-        """Wait until the database has all of it."""
+        """Wait until the database has executed all statements."""
         with self._guard:
             if not self._sent:
                 return
@@ -184,17 +184,17 @@ class PipelinedTrialWriter:
             self._settled()
 
     def end(self) -> None:
-        """Settle, and let go of the connection."""
+        """Wait for all statements, and close the connection."""
         with self._guard:
             try:
                 self.flush()
             finally:
                 self._drop()
 
-    # How it is done
+    # Implementation
 
     def _send(self, run: str, name: str, row: Mapping[str, Any]) -> None:
-        """One statement as a transaction of its own."""
+        """Send one statement as a transaction of its own."""
 
         def plainly() -> bool:
             return bool(self._driver.execute_once(name, **row))
@@ -212,7 +212,7 @@ class PipelinedTrialWriter:
 
     @contextmanager
     def _transaction(self) -> Generator[Any]:
-        """From `begin` to `commit`, neither of them waited for."""
+        """Send `begin` and `commit` around statements, without waiting for their results."""
         with self._driver.errors():
             session = self._session()
             self._connection.execute("begin")
@@ -220,7 +220,9 @@ class PipelinedTrialWriter:
             self._connection.execute("commit")
 
     def _session(self) -> Any:
-        if self._pid != os.getpid():  # the parent's connection, and the parent's to close
+        if (
+            self._pid != os.getpid()
+        ):  # the connection belongs to the parent process, which closes it
             _LEFT_BEHIND.append((self._connection, self._open))
             self._pid, self._connection, self._sent = os.getpid(), None, []
         if self._connection is None:
@@ -230,14 +232,14 @@ class PipelinedTrialWriter:
         return self._driver.session(self._connection, self._pipeline, self._stock)
 
     def _settled(self) -> None:
-        """All that was sent has been answered."""
+        """Wait until all statements that were sent have results."""
         for sent in self._sent:
             if sent.changed is not None and sent.changed() == 0:
                 self.lost.add(sent.run)
         self._sent = []
 
     def _again(self) -> None:
-        """The connection is broken, or a statement failed and those behind it were passed over: once more, plainly."""
+        """Execute statements again, one by one, after a broken connection or a failed statement that aborted those after it."""
         self._drop()
         while self._sent:
             if not self._sent[0].plainly() and self._sent[0].changed is not None:
@@ -248,13 +250,13 @@ class PipelinedTrialWriter:
         connection, self._connection, self._pipeline = self._connection, None, None
         if connection is None:
             return
-        with suppress(Exception):  # a broken one cannot be left in order
+        with suppress(Exception):  # a broken connection may not close cleanly
             self._open.close()
         connection.close()
 
 
 class _Sent:
-    """A statement on its way: of which trial, how to do it again, and how many rows it changed."""
+    """A statement that was sent: its trial, how to execute it again, and how many rows it changed."""
 
     def __init__(self, run: str, plainly: Callable[[], bool]) -> None:
         self.run, self.plainly = run, plainly
@@ -262,4 +264,4 @@ class _Sent:
 
 
 _LEFT_BEHIND: list[Any] = []
-"""Connections of the process that this one was forked from: closing them would end its sessions."""
+"""Connections of the parent process of a fork: closing them would end the parent's sessions."""

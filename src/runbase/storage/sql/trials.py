@@ -1,7 +1,7 @@
-"""Trials: put into their experiment's queue, claimed once, given back, tried again, brought to an end.
+"""Trials: queue, claim, release, retry and end them.
 
-A trial counts its attempts. Whatever an earlier attempt still reports counts no more (see `last_status`), so
-a machine that was taken for dead and lives on cannot end what another one has begun since.
+A trial counts its attempts. Reports of earlier attempts are ignored (see `last_status`), so that a machine that was marked
+as lost and continues cannot end an attempt that another machine has started since.
 """
 
 import time as clock
@@ -19,7 +19,7 @@ from runbase.storage.types import Claimed, NewTrial, Observation, TrialRow, Tria
 
 
 def add(session: Session, experiment: str, trials: Sequence[NewTrial]) -> Callable[[], int]:
-    """Trials at the end of the queue, numbered on from its last run, without a gap; asks for the first's number."""
+    """Add trials to the end of the queue, numbered after the last run without gaps; returns a function for the first number."""
     now = clock.time()
     moment = session.time(now)
     session.run("lock_experiment", id=experiment)
@@ -63,7 +63,7 @@ def add(session: Session, experiment: str, trials: Sequence[NewTrial]) -> Callab
 
 
 def _insert(session: Session, experiment: str, rows: list[dict[str, Any]]) -> Callable[[], int]:
-    """The runs themselves; one needs no answer before the next statement."""
+    """Insert the runs of trials; for a single one, the next statement does not wait for the result."""
     if len(rows) == 1:
         found = session.send("insert_next_trial", **rows[0])
         return lambda: found()[0]["number"]
@@ -91,21 +91,21 @@ def _row(
 
 
 def _started(session: Session, trial: NewTrial, moment: Any) -> Any:
-    """When it began; None where it has not."""
+    """Return when a trial started; None if it has not."""
     if trial.started is not None:
         return session.time(trial.started)
     return moment if trial.running else None
 
 
 def has_work(session: Session, experiment: str, runner: str) -> bool:
-    """Whether there is something to claim, or a claim that has run out."""
+    """Return whether a trial can be claimed, or a claim has expired."""
     now = session.time(server_time(session))
     row = session.row("work_there_is", experiment=experiment, runner=runner, now=now)
     return row is not None
 
 
 def claim(session: Session, experiment: str, runner: str, lease: float) -> Claimed | None:
-    """The next trial that waits, for one runner alone; first, claims that ran out are given back."""
+    """Claim the next trial in the queue for one runner alone; expired claims are released first."""
     now = server_time(session)
     expire(session, experiment, now)
     began = clock.time()
@@ -121,7 +121,7 @@ def claim(session: Session, experiment: str, runner: str, lease: float) -> Claim
 
 
 def expire(session: Session, experiment: str, now: float) -> None:
-    """Trials whose claim ran out wait again, or are lost for good when their retries are used up."""
+    """Return trials with expired claims to the queue, or mark them as lost if they have no retries left."""
     for row in session.rows("expired_trials", experiment=experiment, now=session.time(now)):
         reason = f"{row['runner']}'s lease expired"
         if row["attempt"] <= row["retries"]:
@@ -131,7 +131,7 @@ def expire(session: Session, experiment: str, now: float) -> None:
 
 
 def take(session: Session, run: str, runner: str, lease: float) -> Claimed | None:
-    """A certain trial for one runner alone; None where it does not wait (any more)."""
+    """Claim a certain trial for one runner alone; None if it is not waiting (any more)."""
     now, began = server_time(session), clock.time()
     times = {"until": session.time(now + lease), "time": session.time(began)}
     row = session.row("take_trial", run=run, runner=runner, **times)
@@ -139,7 +139,7 @@ def take(session: Session, run: str, runner: str, lease: float) -> Claimed | Non
 
 
 def untake(session: Session, run: str, attempt: int) -> bool:
-    """A claim is to have been none, for it was only looked at; False where it is lost."""
+    """Undo a claim that was made only to look at the trial; False if the claim is lost."""
     if not session.changed("untake_trial", run=run, attempt=attempt):
         return False
     session.run("forget_claim", run=run, attempt=attempt)
@@ -161,7 +161,7 @@ def _claimed(session: Session, row: Any, runner: str, began: float) -> Claimed:
 
 
 def renew(session: Session, run: str, attempt: int, lease: float) -> bool:
-    """Keep a claim for longer; False where it is lost: run out and taken over, or cancelled."""
+    """Extend a claim; False if it is lost: expired and claimed by another runner, or cancelled."""
     now = server_time(session)
     return bool(
         session.changed(
@@ -175,7 +175,7 @@ def renew(session: Session, run: str, attempt: int, lease: float) -> bool:
 
 
 def release(session: Session, run: str, attempt: int, reason: str) -> bool:
-    """Give a claimed trial back, without using up a retry; False where the claim is lost."""
+    """Release a claimed trial without using up a retry; False if the claim is lost."""
     if not session.changed("release_claim", run=run, attempt=attempt):
         return False
     runs.requeue(session, run, clock.time(), reason)
@@ -183,13 +183,13 @@ def release(session: Session, run: str, attempt: int, reason: str) -> bool:
 
 
 def requeue(session: Session, run: str, reason: str) -> None:
-    """Put a run into the queue (again), however it stands."""
+    """Put a run into the queue (again), whatever its status."""
     session.run("queue_run", run=run, time=session.time(clock.time()))
     runs.requeue(session, run, clock.time(), reason)
 
 
 def cancel(session: Session, run: str, reason: str) -> bool:
-    """End a trial that waits or runs; False where it has ended. Its runner finds out when it renews."""
+    """End a waiting or running trial; False if it has ended. Its runner is notified when it renews its claim."""
     state = session.row("run_state", run=run)
     if state is None or Status(state["status"]).phase is Phase.ENDED:
         return False
@@ -205,7 +205,7 @@ def end(
     error: Mapping[str, Any] | None,
     time: float | None = None,
 ) -> bool:
-    """Bring a claimed trial to its end; False where the claim is lost, and then nothing changes."""
+    """End a claimed trial; False, without any change, if the claim is lost."""
     session.rows("lock_runs", runs=session.as_list([run]))
     state = session.row("run_state", run=run)
     if state is None or state["attempt"] != attempt:
@@ -230,7 +230,7 @@ def finish(
     error: Mapping[str, Any] | None = None,
     metrics: Points | None = None,
 ) -> bool:
-    """Record the last metrics of a claimed trial and its end; False where the claim is lost: nothing changes."""
+    """Store the last metrics of a claimed trial and its end; False, without any change, if the claim is lost."""
     if not end(session, run, attempt, status, error):
         return False
     if metrics is not None:
@@ -239,35 +239,35 @@ def finish(
 
 
 def add_one(session: Session, experiment: str, new: NewTrial) -> int:
-    """Queue a trial; its number."""
+    """Queue a trial; returns its number."""
     return add(session, experiment, [new])()
 
 
 def enqueue(session: Session, run: str, due: float) -> None:
-    """Make a run that waits a trial of its experiment's queue, due at a time in seconds since the epoch."""
+    """Put a waiting run into its experiment's queue of trials, due at a time in seconds since the epoch."""
     session.run("enqueue_run", run=run, due=session.time(due))
 
 
 def set_attribute_once(session: Session, run: str, scope: str, key: str, value: Any) -> Any:
-    """Set an attribute unless it is set and the trial runs or has ended; the value that holds."""
+    """Set an attribute unless it is set and the trial runs or has ended; returns the attribute's value."""
     row = {"of": run, "scope": scope, "key": key, **typed_values.typed(value)}
     session.run("assign_attribute", **row)
     return attributes.get(session, "run", [run], scope)[run][key]
 
 
 def expire_and_list_due(session: Session, experiment: str, by: float) -> list[TrialRow]:
-    """Return the claims that ran out to the queue, and list the trials that are due."""
+    """Release expired claims to the queue, and return the trials that are due."""
     expire(session, experiment, server_time(session))
     return due(session, experiment, by)[0]
 
 
 def count_on(session: Session, name: str) -> int:
-    """A number that this counter never gave before, from 1."""
+    """Return the next number of a counter, starting at 1; no number is returned twice."""
     return session.row("count_on", name=name)["value"]
 
 
 def log(session: Session, run: str, event: Points) -> None:
-    """Points of a trial that keeps no journal."""
+    """Store points of a trial that has no journal."""
     session.rows("lock_runs", runs=session.as_list([run]))
     points_write.whole(session, run, f"run:{run}", [event])
     runs.seen(session, run, max(event.times))
@@ -276,7 +276,7 @@ def log(session: Session, run: str, event: Points) -> None:
 def observations(
     session: Session, after: Mapping[str, int], statuses: Sequence[str], metrics: Sequence[str]
 ) -> list[Observation]:
-    """Runs that have ended in one of some states, after a number of their experiment, in two queries."""
+    """Return runs that ended with one of some statuses, after a given number in each experiment, in two queries."""
     found: dict[str, Observation] = {}
     params: dict[int | None, dict[str, Any]] = {}
     given = {
@@ -287,7 +287,7 @@ def observations(
     for row in session.rows("observed_runs", **given):
         if row["number"] <= after[row["experiment_id"]]:
             continue
-        if row["config_id"] not in params:  # many runs share one
+        if row["config_id"] not in params:  # many runs share one configuration
             params[row["config_id"]] = session.document(row["params"]) or {}
         found[row["id"]] = Observation(
             run=row["id"],
@@ -304,7 +304,7 @@ def observations(
 
 
 def rows(session: Session, experiment: str, number: int | None = None) -> list[TrialRow]:
-    """An experiment's trials and runs by number, or the one of a number."""
+    """Return an experiment's trials and runs by number, or the one with a number."""
     if number is None:
         return _rows(session, session.rows("trials_of_experiment", experiment=experiment))
     found = session.rows("trial_of_number", experiment=experiment, number=number)
@@ -312,7 +312,7 @@ def rows(session: Session, experiment: str, number: int | None = None) -> list[T
 
 
 def due(session: Session, experiment: str, by: float) -> tuple[list[TrialRow], bool]:
-    """Trials that wait or run and began or are due by a time, and whether a claim on one has run out."""
+    """Return waiting or running trials that started or are due by a time, and whether a claim on one has expired."""
     open_rows = session.rows("due_trials", experiment=experiment, by=session.time(by))
     found = _rows(session, open_rows)
     claims = [row.claimed_until.timestamp() for row in found if row.claimed_until is not None]
@@ -336,7 +336,7 @@ def _rows(session: Session, found: Sequence[Any]) -> list[TrialRow]:
 
 
 def configs(session: Session, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
-    """Number of a configuration → its parameters."""
+    """Return the parameters of configurations, by id."""
     return {
         row["id"]: session.document(row["params"]) or {}
         for row in session.rows("configs_by_id", ids=session.as_list(ids))
@@ -344,15 +344,15 @@ def configs(session: Session, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
 
 
 def server_time(session: Session) -> float:
-    """The database's clock, in seconds since the epoch: all runners compare with the same one."""
+    """Return the database's time in seconds since the epoch, which all runners compare with."""
     return float(session.row("server_time")["now"])
 
 
-# Trials that a tool runs by itself, and nobody claims
+# Trials that a tool runs itself, without a claim
 
 
 def begin(session: Session, run: str) -> bool:
-    """One that waits runs; False where it does not wait (any more)."""
+    """Start a waiting trial; False if it is not waiting (any more)."""
     now = clock.time()
     moment = session.time(now)
     if not session.changed("begin_trial", run=run, time=moment):
@@ -370,7 +370,7 @@ def begin(session: Session, run: str) -> bool:
 
 
 def tell(session: Session, run: str, status: Status, time: float, source: str) -> bool:
-    """A state on the way, as a tool tells of it; False where it was said to run already, or has ended."""
+    """Store a status that a tool reports; False if the trial was running already, or has ended."""
     moment = session.time(time)
     told = {"run": run, "time": moment, "status": status.value}
     session.run("add_status", **told, reason=None, inferred=0, attempt=None)
@@ -378,7 +378,7 @@ def tell(session: Session, run: str, status: Status, time: float, source: str) -
 
 
 class Ending(Struct, frozen=True, kw_only=True):
-    """How a trial that nobody claimed ends, with the last that is to be kept of it."""
+    """How an unclaimed trial ends, and the last data to store with it."""
 
     status: Status
     attributes: Mapping[str, Mapping[str, Any]] = {}
@@ -387,13 +387,13 @@ class Ending(Struct, frozen=True, kw_only=True):
     attempt: int | None = None
     source: str | None = None
     params: Mapping[str, Any] | None = None
-    """Its parameters, where they are known: they need not be read."""
+    """The trial's parameters, if known: then they are not read."""
     bare: bool = False
-    """It has no metrics yet."""
+    """Whether the trial is known to have no metrics yet."""
 
 
 def close(session: Session, run: str, ending: Ending) -> bool:
-    """A trial's end, with its last attributes and metrics; False where it has ended."""
+    """End a trial, with its last attributes and metrics; False if it has ended."""
     now = session.time(clock.time() if ending.ended is None else ending.ended)
     if ending.params is None:
         digest = runs.insert_config(session, run)
@@ -416,8 +416,8 @@ def close(session: Session, run: str, ending: Ending) -> bool:
 def told(
     session: Session, experiment: str, after: int, also: Sequence[str] = ()
 ) -> list[TrialUpdate]:
-    """Runs with all that tools keep about them, by number, in three queries, which are sent together."""
-    # States are asked for first: what a trial that had ended by then has, it has for good.
+    """Return runs with all their attributes, by number, in three queries that are sent together."""
+    # Query states first: a trial that has ended by then does not change any more.
     which = {"experiment": experiment, "after": after, "also": session.as_list(also)}
     rows = session.send("trials_behind", **which)
     param_rows = session.send("params_behind", **which)
@@ -451,7 +451,7 @@ def told(
 
 
 def silent(session: Session, experiment: str, seconds: float) -> list[int]:
-    """The numbers of trials that run, and gave no sign of life for so long."""
+    """Return the numbers of running trials without a heartbeat for so many seconds."""
     since = session.time(server_time(session) - seconds)
     rows = session.rows("silent_trials", experiment=experiment, since=since)
     return [row["number"] for row in rows]

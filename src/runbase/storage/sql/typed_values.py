@@ -1,4 +1,4 @@
-"""Scalars of any type as columns, exactly: how parameters, attributes and samples are kept."""
+"""Exact storage of scalars of any type in columns: for parameters, attributes and samples."""
 
 import json
 import math
@@ -13,7 +13,7 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 def typed(value: Any) -> dict[str, Any]:
-    """A scalar or a document as the columns type, number and text."""
+    """Convert a scalar or a document to the columns type, number and text."""
     match value:
         case None:
             return {"type": "null", "number": None, "text": None}
@@ -24,7 +24,7 @@ def typed(value: Any) -> dict[str, Any]:
             return {"type": "int", "number": number, "text": str(int(value))}
         case float():
             number = float(value) if value == value else None
-            # NumPy's float64 is a float, and has a representation of its own.
+            # NumPy's float64 is a float with a representation of its own.
             return {"type": "float", "number": number, "text": repr(float(value))}
         case str():
             return {"type": "text", "number": None, "text": str(value)}
@@ -35,7 +35,7 @@ def typed(value: Any) -> dict[str, Any]:
 
 
 def value(kind: str, number: float | None, text: str | None) -> Any:
-    """What `typed` was given."""
+    """Convert columns back to the value that `typed` converted."""
     match kind:
         case "null":
             return None
@@ -54,7 +54,7 @@ def value(kind: str, number: float | None, text: str | None) -> Any:
 
 
 def document(value: Any) -> str:
-    """A value as JSON with sorted keys: NaN, the infinities and huge integers as text."""
+    """Return a value as JSON with sorted keys; NaN, infinities and huge integers are text."""
     plain = _plain(value)
     try:
         text = _encode(plain)

@@ -1,4 +1,4 @@
-"""Users' own part of the schema: scripts, applied once and remembered, and wide views of metrics."""
+"""The users' part of the schema: scripts, each applied once and recorded, and wide views of metrics."""
 
 import hashlib
 import re
@@ -16,14 +16,18 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
 
 class TakeBack(Exception):
-    """Ends a dry run's transaction; carries what it would have done."""
+    """Ends a dry run's transaction; carries the steps that it would have applied."""
 
     def __init__(self, steps: list[Step]) -> None:
         self.steps = steps
 
 
 def apply_scripts(session: Session, scripts: Sequence[Script], *, dry_run: bool) -> list[Step]:
-    """Apply each script that was not applied yet; TakeBack at the end of a dry run."""
+    """Apply each script that was not applied yet.
+
+    Raises:
+        TakeBack: at the end of a dry run.
+    """
     session.rows("lock_name", name="migrations")
     applied = {row["name"]: row for row in session.rows("ledger")}
     steps = [_apply(session, script, applied, dry_run) for script in scripts]
@@ -33,14 +37,14 @@ def apply_scripts(session: Session, scripts: Sequence[Script], *, dry_run: bool)
 
 
 def ledger(session: Session) -> list[dict[str, Any]]:
-    """Every step of the schema, in the order in which they were applied."""
+    """Return every step of the schema, in the order in which they were applied."""
     return [
         {**dict(row), "applied": session.moment(row["applied"])} for row in session.rows("ledger")
     ]
 
 
 def create_view(session: Session, name: str, metrics: Sequence[str]) -> dict[str, str]:
-    """A view with a row per run and step and a column per metric: column → metric."""
+    """Create a view with a row per run and step and a column per metric; returns column → metric."""
     if not _NAME.fullmatch(name):
         raise UsageError(
             f"{name!r} is not a valid name of a view: use letters, digits and _, and begin with a letter"
@@ -49,7 +53,7 @@ def create_view(session: Session, name: str, metrics: Sequence[str]) -> dict[str
         raise UsageError("a view needs at least one metric")
     if session.row("has_object", schema=session.schema, name=name) is not None:
         raise UsageError(
-            f"there is a table or view {name!r} already; drop it first, or name it otherwise"
+            f"a table or view {name!r} exists already; drop it first, or choose another name"
         )
     columns = _column_names(metrics)
     values = ",\n       ".join(
@@ -75,7 +79,7 @@ group by p.run_id, r.name, e.name, p.step;"""
 
 
 def views(session: Session) -> dict[str, dict[str, str]]:
-    """The wide views: name → column → metric."""
+    """Return the wide views: name → column → metric."""
     return {row["name"]: session.document(row["metrics"]) for row in session.rows("list_views")}
 
 
@@ -118,7 +122,7 @@ def _apply(session: Session, script: Script, applied: dict[str, Any], dry_run: b
 
 
 def _column_names(metrics: Sequence[str]) -> dict[str, str]:
-    """A column's name for each metric; a number tells apart those that would be the same."""
+    """Return a column name for each metric; equal names are made distinct by a number."""
     taken = {"run_id", "run", "experiment", "step", "time"}
     columns: dict[str, str] = {}
     for metric in dict.fromkeys(metrics):
@@ -133,10 +137,9 @@ def _column_names(metrics: Sequence[str]) -> dict[str, str]:
 
 
 def _literal(text: str) -> str:
-    """Text inside a view, where nothing can be bound: quotes are doubled, which is all SQL's
-    standard strings need."""
+    """Quote text for a view, in which nothing can be bound: doubling quotes is enough in SQL's standard strings."""
     if "\0" in text:
-        raise UsageError("a metric's name in a view cannot hold NUL")
+        raise UsageError("a metric's name in a view cannot contain NUL")
     return "'" + text.replace("'", "''") + "'"
 
 

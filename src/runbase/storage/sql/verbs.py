@@ -1,4 +1,4 @@
-"""Makes methods of the storage from functions of a session: each runs in a transaction of its own."""
+"""Make methods of the storage from functions of a session; each call runs in a transaction of its own."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -15,14 +15,14 @@ Method = Callable[Concatenate["HasDriver", P], T]
 
 
 class HasDriver(Protocol):
-    """What such a method needs of the storage."""
+    """What these methods need of the storage."""
 
     driver: Driver
     own: OwnColumns
 
 
 def reads(verb: Verb[P, T]) -> Method[P, T]:
-    """A method that calls `verb` in a transaction that reads one state of the database."""
+    """Make a method that calls `verb` in a transaction that reads one state of the database."""
 
     @wraps(verb)
     def method(self: HasDriver, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -34,7 +34,7 @@ def reads(verb: Verb[P, T]) -> Method[P, T]:
 
 
 def autocommits(verb: Verb[P, T]) -> Method[P, T]:
-    """A method that calls `verb` without a transaction: for a single statement, the quickest way."""
+    """Make a method that calls `verb` without a transaction, which is fastest for a single statement."""
 
     @wraps(verb)
     def method(self: HasDriver, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -46,11 +46,11 @@ def autocommits(verb: Verb[P, T]) -> Method[P, T]:
 
 
 def writes(verb: Verb[P, T], *, bulk: bool = False) -> Method[P, T]:
-    """A method that calls `verb` in a transaction that writes; it is called again where the transaction lost a race.
+    """Make a method that calls `verb` in a transaction that writes; a transaction that conflicts with another is repeated.
 
     Args:
         verb: the function.
-        bulk: send its statements together where the database is a server.
+        bulk: send its statements together if the database is a server.
     """
 
     @wraps(verb)

@@ -1,8 +1,8 @@
-"""The SQLite driver: connections, transactions, taking turns, and errors mapped. No query lives here.
+"""The SQLite driver: connections, transactions, the queue of writers, and conversion of errors. It contains no queries.
 
-One connection writes, under a lock of this process and an advisory lock file beside the database:
-SQLite's own busy wait starves writers, a lock file that the kernel queues for does not. Readers have
-connections of their own, opened read-only, and wait for nobody (write-ahead log).
+One connection writes, under a lock of this process and an advisory lock file next to the database. SQLite's own busy wait
+can starve writers; the kernel queues waiters for a lock file. Readers have read-only connections of their own and wait for
+no other process (write-ahead log).
 """
 
 import logging
@@ -31,9 +31,9 @@ from runbase.storage.sqlite.session import Session
 from runbase.storage.types import Rows
 
 OLDEST = (3, 38, 0)
-"""The first SQLite with the ->> operator, which the views use."""
+"""The first SQLite version with the ->> operator, which the views use."""
 CACHE = 2**17
-"""KiB of pages that a reading connection keeps at most."""
+"""Largest page cache of a reading connection, in KiB."""
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
@@ -42,9 +42,9 @@ _LIMITS = {
     sqlite3.SQLITE_LIMIT_LENGTH: 2**28,
     sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 1000,
 }
-"""What a user's query may make: texts of so many bytes, patterns of so many."""
+"""Limits on users' queries: sizes of texts and patterns in bytes."""
 _PAGES = 4096
-"""How many pages a backup copies before it says how far it has come."""
+"""Pages that a backup copies between two reports of progress."""
 _UNAVAILABLE = (
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_FULL,
@@ -55,9 +55,9 @@ _UNAVAILABLE = (
 
 
 class SqliteDriver:
-    """Connections to one SQLite file (or to memory, where `path` is None).
+    """Connections to one SQLite file, or to memory if `path` is None.
 
-    `timeout` is how many seconds a writer waits for its turn.
+    `timeout` is how many seconds a writer waits for other writers.
     """
 
     dialect = "sqlite"
@@ -76,33 +76,33 @@ class SqliteDriver:
         self._idle_guard = threading.Lock()
         self._writer: sqlite3.Connection | None = None
         self._inode: int | None = None
-        """Which file the connections are to: somebody may put another one in its place."""
+        """The inode of the open file, to detect that the file was replaced."""
         self.prepare: Callable[[Session], object] = lambda _: None
-        """Called once with each new connection that writes, in its first transaction."""
+        """Called once for each new writing connection, in its first transaction."""
         self._prepared = False
         self._depth = 0
         self._pid = os.getpid()
         self._left_behind: list[sqlite3.Connection] = []
         if path is not None and not create and not path.exists():
-            raise StoreUnavailable(f"no such store: there is no database at {path}")
+            raise StoreUnavailable(f"no such store: no database found at {path}")
         if path is not None and create:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise StoreUnavailable(f"cannot make the folder {path.parent}: {error}") from error
+                raise StoreUnavailable(f"cannot create the folder {path.parent}: {error}") from error
 
     def new(self) -> bool:
-        """Whether there is nothing yet to read from."""
+        """Return whether the database does not exist yet."""
         return self.path is None or not self.path.exists() or self.path.stat().st_size == 0
 
     @contextmanager
     def write(self) -> Generator[Session]:
-        """A transaction that writes: committed at the end, rolled back on an exception."""
+        """Start a transaction that writes: committed at the end, rolled back on an exception."""
         self._check_process()
         if not self._turn.acquire(timeout=patience(self.timeout)):
             raise StoreBusy(f"another thread has kept {self.url} busy for {self.timeout:.0f} s")
         try:
-            if self._depth:  # inside another one: a part of it
+            if self._depth:  # inside another transaction: becomes a part of it
                 yield Session(self._connect_writer())
                 return
             with lock_file(self.path, self.timeout), self.errors():
@@ -127,7 +127,7 @@ class SqliteDriver:
 
     @contextmanager
     def read(self) -> Generator[Session]:
-        """A consistent view of the database that writes nothing and waits for nobody."""
+        """Open a consistent, read-only view of the database that waits for no other process."""
         self._check_process()
         if self.path is None:
             with self._turn:
@@ -147,10 +147,10 @@ class SqliteDriver:
                 self._idle.append(connection)
 
     def connect(self) -> Any:
-        """A connection of the caller's own: sqlite3's, as it comes, with foreign keys in force."""
+        """Open a connection of the caller's own: sqlite3's, unchanged, with foreign keys enforced."""
         if self.path is None:
             raise UsageError(
-                "a database in memory is its one connection; use sql() with write=True"
+                "a database in memory has one connection only; use sql() with write=True"
             )
         with self.errors():
             connection = sqlite3.connect(self.path, timeout=self.timeout)
@@ -158,17 +158,17 @@ class SqliteDriver:
         return connection
 
     def autocommit(self) -> AbstractContextManager[Session]:
-        """The same as `read`: a view costs nothing here."""
+        """Open the same view as `read`, which costs nothing in SQLite."""
         return self.read()
 
     def execute_once(self, name: str, /, **params: Any) -> int:
-        """One named statement as a transaction of its own; how many rows it changed."""
+        """Execute one named statement as a transaction of its own; returns how many rows it changed."""
         with self.write() as session:
             return session.changed(name, **params)
 
     def transact(self, work: Callable[[Session], T], *, bulk: bool = False) -> T:
-        """`work` in one transaction; writers take turns here, so that it needs no second try."""
-        del bulk  # there is no way to a server to save
+        """Call `work` in one transaction; writers are queued, so that it never has to be repeated."""
+        del bulk  # there are no round trips to a server to save
         with self.write() as session:
             return work(session)
 
@@ -179,7 +179,7 @@ class SqliteDriver:
         write: bool,
         timeout: float | None,
     ) -> Rows:
-        """A user's own statement."""
+        """Execute a user's statement."""
         if write:
             with self.write():
                 return self._fetch(self._connect_writer(), query, params, timeout)
@@ -195,7 +195,7 @@ class SqliteDriver:
         connection = self._open(read_only=True)
         # ATTACH could create a file from a read-only connection.
         connection.set_authorizer(_no_attach)
-        # No deadline is looked at inside a function call: these bound how long one can take.
+        # The deadline is not checked inside a function call; these limits bound how long one can take.
         for limit, most in _LIMITS.items():
             connection.setlimit(limit, most)
         try:
@@ -204,9 +204,9 @@ class SqliteDriver:
             connection.close()
 
     def backup(self, path: Path, progress: Callable[[int, int], None] | None = None) -> None:
-        """The database as it is at one moment, as a file in rollback mode: it needs nothing beside it.
+        """Write the state of the database at one moment to a file in rollback mode, which needs no other files.
 
-        By SQLite's *online backup API*, from a reader's snapshot, for which no writer waits.
+        Uses SQLite's *online backup API* on a reader's snapshot, so that no writer waits.
         """
 
         def told(_: int, left: int, total: int) -> None:
@@ -216,7 +216,7 @@ class SqliteDriver:
         with self.errors(), self.read() as session:
             session.query(
                 "select count(*) from sqlite_master", {}
-            )  # from here on, all is as it is now
+            )  # the snapshot is fixed from here on
             target = sqlite3.connect(path)
             try:
                 session.connection.backup(target, pages=_PAGES, progress=told)
@@ -225,7 +225,7 @@ class SqliteDriver:
             finally:
                 target.close()
         if found != "ok":
-            raise self._corrupt(sqlite3.DatabaseError(f"its copy does not pass: {found}"))
+            raise self._corrupt(sqlite3.DatabaseError(f"the integrity check of its copy failed: {found}"))
 
     def close(self) -> None:
         """Close every connection."""
@@ -239,14 +239,16 @@ class SqliteDriver:
 
     @contextmanager
     def errors(self) -> Generator[None]:
-        """SQLite's exceptions as runbase's own."""
+        """Convert SQLite's exceptions to runbase's."""
         try:
             yield
         except sqlite3.Error as error:
             raise self._mapped(error) from error
 
     def _mapped(self, error: sqlite3.Error) -> StoreError:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest are details of the same kind
+        code = (
+            getattr(error, "sqlite_errorcode", 0) & 0xFF
+        )  # the higher bits are details of the same error
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return StoreBusy(f"{self.url} stayed locked for {self.timeout:.0f} s by another writer")
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
@@ -259,8 +261,8 @@ class SqliteDriver:
 
     def _corrupt(self, error: Exception) -> StoreCorrupt:
         return StoreCorrupt(
-            f"the database {self.path} is damaged ({error}); the run folders hold what it held: "
-            "`runbase sync --rebuild` makes a new one from them and keeps this file beside it"
+            f"the database {self.path} is damaged ({error}); the run folders contain its data: "
+            "`runbase sync --rebuild` creates a new one from them and keeps this file next to it"
         )
 
     def _fetch(
@@ -285,11 +287,11 @@ class SqliteDriver:
                 raise QueryTimeout(late) from error
             if code == sqlite3.SQLITE_READONLY:
                 only = (
-                    "sql() only reads unless told otherwise; pass write=True to change the database"
+                    "sql() is read-only by default; pass write=True to change the database"
                 )
                 raise QueryError(only) from error
             if code == sqlite3.SQLITE_AUTH:
-                no = "sql() cannot attach or write other databases while it only reads"
+                no = "sql() cannot attach or write other databases when it is read-only"
                 raise QueryError(no) from error
             raise self._mapped(error) from error
         except sqlite3.Warning as error:
@@ -299,7 +301,7 @@ class SqliteDriver:
             connection.row_factory = sqlite3.Row
 
     def _recover(self, path: Path) -> None:
-        """Undo what a process was killed in before the file was in write-ahead mode: a reader may not."""
+        """Roll back a transaction that was interrupted before the file was in WAL mode: a read-only connection cannot."""
         if self._depth or not path.with_name(f"{path.name}-journal").exists():
             return
         with lock_file(self.path, self.timeout), self.errors():
@@ -331,11 +333,11 @@ class SqliteDriver:
         connection.row_factory = sqlite3.Row
         with self.errors():
             if not read_only:
-                # The journals are the truth: a power cut may cost the last transactions here, which
-                # the next ingest makes good.
+                # The journals are the source of truth: a power failure may lose the last transactions here, and the next ingest stores
+                # them again.
                 connection.execute("pragma journal_mode = wal")
                 connection.execute("pragma synchronous = normal")
-                # Some builds overwrite whatever is deleted, page by page; this only where it is free.
+                # Some builds overwrite all deleted data; this does so only if it costs no extra writes.
                 connection.execute("pragma secure_delete = fast")
             connection.execute("pragma foreign_keys = on")
             connection.execute(f"pragma cache_size = {-CACHE if read_only else -(2**15)}")
@@ -344,7 +346,7 @@ class SqliteDriver:
     def _connect_writer(self) -> sqlite3.Connection:
         if self._writer is None:
             if self.path is not None and not self.path.exists():
-                for leftover in ("-wal", "-shm"):  # of a database that was deleted by hand
+                for leftover in ("-wal", "-shm"):  # of a database that was deleted manually
                     self.path.with_name(self.path.name + leftover).unlink(missing_ok=True)
             self._writer = self._open(read_only=False)
             self._prepared = False
@@ -352,7 +354,7 @@ class SqliteDriver:
         return self._writer
 
     def _check_file(self) -> None:
-        """Let go of a file that was deleted or replaced, as by `sync --rebuild` elsewhere."""
+        """Close connections to a file that was deleted or replaced, for example by `sync --rebuild` in another process."""
         if self._inode is None:
             self._inode = _inode(self.path)
         elif self._inode != _inode(self.path):
@@ -370,7 +372,7 @@ class SqliteDriver:
     def _check_process(self) -> None:
         if self._pid == os.getpid():
             return
-        # Kept, not closed: closing a connection in the child would undo the parent's file locks.
+        # Keep it open: closing a connection in the child would release the parent's file locks.
         self._left_behind += [*self._idle, *([self._writer] if self._writer else [])]
         self._idle, self._writer, self._depth = [], None, 0
         self._turn, self._idle_guard = threading.RLock(), threading.Lock()
@@ -378,7 +380,7 @@ class SqliteDriver:
 
 
 def deadline_passed(deadline: float | None) -> "Callable[[], int] | None":
-    """What SQLite asks while it works: 1 when it is to stop."""
+    """Return a progress handler for SQLite, which returns 1 to interrupt a statement after the deadline."""
     if deadline is None:
         return None
     return lambda: int(time.monotonic() > deadline)

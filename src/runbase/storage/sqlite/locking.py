@@ -1,6 +1,6 @@
-"""The lock file beside a SQLite database, for which writers queue.
+"""The lock file next to a SQLite database, for which writers queue.
 
-SQLite's own busy wait starves writers; a lock file that the kernel knows does not.
+SQLite's own busy wait can starve writers; the kernel queues waiters for a lock file.
 """
 
 import errno
@@ -16,15 +16,15 @@ from runbase.storage.deadlines import patience
 
 try:
     import fcntl
-except ImportError:  # Windows has no flock; there SQLite's own wait has to do
+except ImportError:  # Windows has no flock; SQLite's own wait is used there
     fcntl = None  # type: ignore[assignment]
 
 _HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EINTR)
-"""What a lock file says that another process has locked."""
+"""Errors of a lock call if another process holds the lock."""
 
 
 _LONG = 1.0
-"""Seconds of waiting for a lock that are worth a line in the log."""
+"""Waits for a lock of at least this many seconds are logged."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -46,7 +46,7 @@ def lock_file(path: Path | None, timeout: float) -> Generator[None]:
     try:
         fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
-        raise StoreUnavailable(f"cannot write beside {path}: {error.strerror}") from error
+        raise StoreUnavailable(f"cannot write next to {path}: {error.strerror}") from error
     try:
         _wait_for(fd, patience(timeout))
         yield
@@ -55,7 +55,7 @@ def lock_file(path: Path | None, timeout: float) -> Generator[None]:
 
 
 def _wait_for(fd: int, timeout: float) -> None:
-    """Queue for the lock; polls, as the kernel's own wait knows no deadline."""
+    """Wait for the lock by polling, because the kernel's own wait has no timeout."""
     assert fcntl is not None
     began = time.monotonic()
     deadline = began + timeout

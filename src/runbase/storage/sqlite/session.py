@@ -1,4 +1,4 @@
-"""A session of SQLite: named statements, and the forms that values have in this dialect."""
+"""A session of SQLite: named statements, and the conversion of values to this dialect."""
 
 import re
 import sqlite3
@@ -15,7 +15,7 @@ from runbase.storage.sql.statements import statements
 
 
 class Session:
-    """Named statements on one connection, inside whatever transaction it is in."""
+    """Named statements on one connection, in its current transaction."""
 
     dialect = "sqlite"
     for_update = ""
@@ -29,7 +29,7 @@ class Session:
 
     @property
     def connection(self) -> sqlite3.Connection:
-        """The connection, for what is not said in SQL."""
+        """The connection, for what SQL cannot express."""
         return self._connection
 
     def run(self, name: str, /, **params: Any) -> None:
@@ -37,7 +37,7 @@ class Session:
         self._execute(name, params)
 
     def changed(self, name: str, /, **params: Any) -> int:
-        """Execute a named statement; how many rows it changed."""
+        """Execute a named statement; returns how many rows it changed."""
         return self._execute(name, params).rowcount
 
     def many(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -51,40 +51,40 @@ class Session:
     def bulk_insert(
         self, name: str, table: str, rows: Sequence[Mapping[str, Any]], *, fresh: bool = False
     ) -> None:
-        """Insert many rows, all at once; those that are there already stay as they are."""
-        del table, fresh  # a statement a row is as quick as it gets here
+        """Insert many rows at once; existing rows are kept."""
+        del table, fresh  # SQLite has nothing faster than a statement per row
         self.many(name, rows)
 
     def rows(self, name: str, /, **params: Any) -> list[Any]:
-        """A named query's rows; each answers to column names."""
+        """Return a named query's rows, which can be indexed by column name."""
         return self._execute(name, params).fetchall()
 
     def row(self, name: str, /, **params: Any) -> Any:
-        """A named query's first row, or None."""
+        """Return a named query's first row, or None."""
         return self._execute(name, params).fetchone()
 
     def wait(self) -> None:
-        """Every statement has been waited for."""
+        """Do nothing: each statement is complete when it returns."""
 
     def send(self, name: str, /, **params: Any) -> Callable[[], list[Any]]:
-        """The same, to be called for once other statements have been sent."""
+        """Execute a named query; returns a function for its rows."""
         found = self.rows(name, **params)
         return lambda: found
 
     arrays = rows
 
     def query(self, text: str, params: Mapping[str, Any]) -> list[Any]:
-        """The rows of a query that was composed from a filter; its values are bound."""
+        """Return the rows of a query that was composed from a filter; its values are bound."""
         return self._connection.execute(text, plain_row(params)).fetchall()
 
     def script(self, text: str) -> None:
-        """Several statements, in the transaction under way (`executescript` would end it)."""
+        """Execute several statements in the current transaction (`executescript` would end it)."""
         for statement in _split(text):
             self._connection.execute(statement)
 
     @contextmanager
     def savepoint(self) -> Generator[None]:
-        """A part of the transaction that is undone alone where it fails."""
+        """Start a part of the transaction that is rolled back alone if it fails."""
         self._connection.execute("savepoint part")
         try:
             yield
@@ -99,52 +99,52 @@ class Session:
         statement = statements("sqlite")[name]
         return self._connection.execute(statement.text, plain_row(fitted(statement, params)))
 
-    # How this dialect writes what SQL has no common form for.
+    # This dialect's form of what SQL has no common form for.
 
     @staticmethod
     def time(seconds: float) -> str:
-        """A moment, from seconds since the epoch, as the tables hold it."""
+        """Convert seconds since the epoch to the stored form of a time."""
         moment = datetime.fromtimestamp(seconds, UTC)
         return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
     @staticmethod
     def moment(value: Any) -> datetime | None:
-        """A moment of a table, as an aware datetime."""
+        """Convert a stored time to an aware datetime."""
         return None if value is None else datetime.fromisoformat(value)
 
     @staticmethod
     def json(value: Any) -> str:
-        """A document as the tables hold it."""
+        """Convert a document to its stored form."""
         return encode_document(value)
 
     @staticmethod
     def document(value: Any) -> Any:
-        """A document of a table."""
+        """Convert a stored document to an object."""
         return None if value is None else msgspec.json.decode(value)
 
     @staticmethod
     def as_list(values: Sequence[Any]) -> str:
-        """Values to look for with `= any(:values)`."""
+        """Return values to compare with `= any(:values)`."""
         return encode_document([*values])
 
     @staticmethod
     def array(text: str) -> str:
-        """An array of integers or steps, given as JSON."""
+        """Convert JSON to an array of integers or steps."""
         return text
 
     @staticmethod
     def floats(values: Sequence[Any]) -> str:
-        """An array of numbers; NaN is null here, and an infinity overflows to one."""
+        """Convert numbers to an array; NaN is null, and an infinity is a literal that overflows to one."""
         return encode_numbers(values)
 
     @staticmethod
     def floats_of(text: str) -> str:
-        """An array of numbers, given as JSON with null for NaN and 9e999 for an infinity."""
+        """Convert JSON, with null for NaN and 9e999 for an infinity, to an array of numbers."""
         return text
 
 
 def _split(script: str) -> Iterator[str]:
-    """The statements of a script; SQLite itself says which semicolon ends one."""
+    """Yield the statements of a script; SQLite itself decides which semicolon ends a statement."""
     statement = ""
     for piece in re.split(r"(?<=;)", script):
         statement += piece

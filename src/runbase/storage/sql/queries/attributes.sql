@@ -1,12 +1,12 @@
 -- name: set_attribute
--- Something a tool keeps about a run.
+-- Set an attribute of a run.
 insert into attributes (run_id, scope, key, type, number, text, long_key)
 values (:of, :scope, :key, :type, :number, :text, :long_key)
 on conflict (run_id, scope, key) do update
 set type = excluded.type, number = excluded.number, text = excluded.text;
 
 -- name: tell_attribute
--- The same of a run that has not ended; no row where it has.
+-- Set an attribute of a run that has not ended; no row if it has.
 insert into attributes (run_id, scope, key, type, number, text, long_key)
 select r.id, :scope, :key, :type, :number, :text, :long_key
 from runs r join statuses s on s.status = r.status
@@ -15,7 +15,7 @@ on conflict (run_id, scope, key) do update
 set type = excluded.type, number = excluded.number, text = excluded.text;
 
 -- name: assign_attribute
--- The same, once: it can change while the trial waits, or is claimed and was not told to run.
+-- Set an attribute once: it can change while the trial waits, or is claimed and not yet started.
 insert into attributes (run_id, scope, key, type, number, text, long_key)
 values (:of, :scope, :key, :type, :number, :text, :long_key)
 on conflict (run_id, scope, key) do update
@@ -26,7 +26,7 @@ where exists (
 );
 
 -- name: suggest_param
--- A parameter that an optimizer chose, of a run that has not ended; no row where it has.
+-- Set a parameter that an optimizer chose, of a run that has not ended; no row if it has.
 insert into params (run_id, key, type, number, text, suggested, long_key)
 select r.id, :key, :type, :number, :text, :suggested, :long_key
 from runs r join statuses s on s.status = r.status
@@ -35,40 +35,40 @@ on conflict (run_id, key) do update
 set type = excluded.type, number = excluded.number, text = excluded.text, suggested = excluded.suggested;
 
 -- name: set_experiment_attribute
--- Something a tool keeps about an experiment.
+-- Set an attribute of an experiment.
 insert into experiment_attributes (experiment_id, scope, key, type, number, text, long_key)
 values (:of, :scope, :key, :type, :number, :text, :long_key)
 on conflict (experiment_id, scope, key) do update
 set type = excluded.type, number = excluded.number, text = excluded.text;
 
 -- name: attributes_in_scope
--- What a tool keeps about runs.
+-- Attributes of runs in one scope.
 select a.run_id as of, coalesce(a.long_key, a.key) as key, a.type, a.number, a.text from attributes a
 where a.run_id = any(:ids) and a.scope = :scope order by a.run_id, a.key;
 
 -- name: attributes_of_run
--- All that tools keep about a run.
+-- All attributes of a run.
 select scope, coalesce(long_key, key) as key, type, number, text from attributes
 where run_id = :run order by scope, key;
 
 -- name: experiment_attributes_in_scope
--- What a tool keeps about experiments.
+-- Attributes of experiments in one scope.
 select a.experiment_id as of, coalesce(a.long_key, a.key) as key, a.type, a.number, a.text
 from experiment_attributes a
 where a.experiment_id = any(:ids) and a.scope = :scope order by a.experiment_id, a.key;
 
 -- name: set_sample
--- A figure at a time; the same one twice is one.
+-- Store a sample at a time, unless it exists.
 insert into samples (run_id, key, time, type, number, text)
 values (:run_id, :key, :time, :type, :number, :text)
 on conflict (run_id, key, time) do nothing;
 
 -- name: any_sample
--- Whether a run has figures; the run is locked.
+-- Whether a run has samples; locks the run.
 select 1 as one from samples where run_id = :run limit 1;
 
 -- name: samples_by_time
--- Figures of runs, of one key or all.
+-- Samples of runs, of one key or all.
 select run_id, key, time, type, number, text from samples
 where run_id = any(:runs) and (key = :key or cast(:key as text) is null)
 order by run_id, time, key;

@@ -1,21 +1,21 @@
 -- name: experiment_by_name
--- The newest experiment of a name that is not in the bin.
+-- The newest experiment of a name that is not in the trash.
 select id from experiments where name = :name and deleted_at is null order by created_at desc, id desc limit 1;
 
 -- name: insert_experiment
--- A new experiment.
+-- Create an experiment.
 insert into experiments (id, name, created_at, updated_at) values (:id, :name, :time, :time);
 
 -- name: touch_experiment
--- The latest moment at which something of it changed.
+-- Set the time of an experiment's latest change.
 update experiments set updated_at = :time where id = :id and updated_at < :time;
 
 -- name: date_experiment
--- When it was made and last changed, as the system says that it comes from.
+-- Set when an imported experiment was created and last changed in its source.
 update experiments set created_at = :created, updated_at = :updated where id = :id;
 
 -- name: lock_name
--- Nobody else makes an experiment of this name before this transaction ends.
+-- Prevent other transactions from creating an experiment of this name until this one ends.
 -- only: sqlite
 select :name as name where false;
 -- only: postgres
@@ -23,7 +23,7 @@ select pg_advisory_xact_lock(hashtextextended(:name, 0));
 -- only: end
 
 -- name: lock_experiment
--- Nobody else counts up its runs before this transaction ends.
+-- Prevent other transactions from numbering runs of this experiment until this one ends.
 select id from experiments where id = :id
 -- only: postgres
 for update
@@ -31,7 +31,7 @@ for update
 ;
 
 -- name: experiments_by_id
--- Experiments as they stand, each with how many runs it has.
+-- Experiments, each with its number of runs.
 select e.*, coalesce(n.runs, 0) as runs
 from experiments e
 left join (select experiment_id, count(*) as runs from runs
@@ -40,17 +40,17 @@ left join (select experiment_id, count(*) as runs from runs
 where e.id = any(:experiments);
 
 -- name: tags_of_experiments
--- Their tags.
+-- The tags of experiments.
 select t.experiment_id, coalesce(t.long_key, t.key) as key, t.value from experiment_tags t
 where t.experiment_id = any(:experiments) order by t.experiment_id, t.key;
 
 -- name: objectives_of_experiments
--- Their objectives, in order.
+-- The objectives of experiments, in order.
 select experiment_id, metric, direction, weight from objectives
 where experiment_id = any(:experiments) order by experiment_id, position;
 
 -- name: experiments_of_word
--- Experiments of this name or id, or whose id begins so, newest first.
+-- Experiments with this name, id or prefix of an id, newest first.
 select id, name, deleted_at from experiments
 where name = :word or id = :word
   -- only: sqlite
@@ -61,86 +61,86 @@ where name = :word or id = :word
 order by case when id = :word then 0 when name = :word then 1 else 2 end, created_at desc, id desc limit 6;
 
 -- name: names_of_experiments
--- The newest experiments' names, to suggest from.
+-- Names of the newest experiments, for suggestions.
 select name from experiments where deleted_at is null order by created_at desc limit 200;
 
 -- name: set_experiment_tag
--- A tag, set or changed.
+-- Set or change a tag of an experiment.
 insert into experiment_tags (experiment_id, key, value, long_key) values (:id, :key, :value, :long_key)
 on conflict (experiment_id, key) do update set value = excluded.value;
 
 -- name: remove_experiment_tag
--- A tag, taken away.
+-- Remove a tag of an experiment.
 delete from experiment_tags where experiment_id = :id and key = :key;
 
 -- name: clear_experiment_tags
--- All its tags.
+-- Remove all tags of an experiment.
 delete from experiment_tags where experiment_id = :id;
 
 -- name: clear_objectives
--- All its objectives.
+-- Remove all objectives of an experiment.
 delete from objectives where experiment_id = :id;
 
 -- name: add_objective
--- One of its objectives.
+-- Add an objective of an experiment.
 insert into objectives (experiment_id, position, metric, direction, weight)
 values (:id, :position, :metric, :direction, :weight);
 
 -- name: link_experiments
--- One experiment points to another.
+-- Link one experiment to another.
 insert into experiment_links (from_id, kind, to_id) values (:from_id, :kind, :to_id)
 on conflict (from_id, kind, to_id) do nothing;
 
 -- name: unlink_experiments
--- It does so no more; of every kind where none is named.
+-- Remove links between two experiments; of all kinds if none is given.
 delete from experiment_links
 where from_id = :from_id and to_id = :to_id and (kind = :kind or cast(:kind as text) is null);
 
 -- name: links_of_experiment
--- What it points to, and what points to it.
+-- Links from and to an experiment.
 select from_id, kind, to_id from experiment_links where from_id = :id or to_id = :id
 order by kind, from_id, to_id;
 
 -- name: descend
--- An experiment's line of descent: its parent, and the parent's own.
+-- Record an experiment's ancestors: its parent, and those of the parent.
 insert into lineage (experiment_id, distance, ancestor_id, ancestor_name)
 select :id, 1, e.id, e.name from experiments e where e.id = :parent
 union all
 select :id, l.distance + 1, l.ancestor_id, l.ancestor_name from lineage l where l.experiment_id = :parent;
 
 -- name: add_ancestor
--- It descends from an experiment that is gone.
+-- Record an ancestor that is not in the database.
 insert into lineage (experiment_id, distance, ancestor_id, ancestor_name)
 values (:id, 1, :ancestor, :ancestor_name)
 on conflict (experiment_id, distance) do nothing;
 
 -- name: clear_lineage
--- It descends from nothing.
+-- Remove all ancestors of an experiment.
 delete from lineage where experiment_id = :id;
 
 -- name: ancestors
--- Where it comes from, nearest first; also those that are gone.
+-- The ancestors of an experiment, nearest first, deleted ones included.
 select distance, ancestor_id as id, ancestor_name as name from lineage where experiment_id = :id order by distance;
 
 -- name: descendants
--- What was forked from it, nearest first.
+-- The experiments that were forked from it, nearest first.
 select l.distance, e.id, e.name from lineage l join experiments e on e.id = l.experiment_id
 where l.ancestor_id = :id and e.deleted_at is null order by l.distance, e.created_at;
 
 -- name: trash_experiments
--- Experiments into the bin, or out of it where no time is given.
+-- Move experiments to the trash, or out of it if no time is given.
 update experiments set deleted_at = :time where id = any(:ids);
 
 -- name: purge_experiments
--- Experiments for good, with all below them.
+-- Delete experiments permanently, with all that belongs to them.
 delete from experiments where id = any(:ids);
 
 -- name: runs_of_experiments
--- All runs of experiments, the deleted ones too.
+-- All runs of experiments, deleted ones included.
 select id from runs where experiment_id = any(:ids) order by id;
 
 -- name: experiments_deleted_before
--- Experiments that were deleted before a moment.
+-- Experiments that were deleted before a time.
 select id from experiments where deleted_at < :before order by deleted_at;
 
 -- name: figures_of_experiments

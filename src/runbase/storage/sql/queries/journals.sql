@@ -1,67 +1,67 @@
 -- name: journal_offsets
--- How much of each journal is in here.
+-- How many bytes of each journal were ingested.
 select id, "offset" from journals where id = any(:journals);
 
 -- name: insert_journal
--- A journal that was not known.
+-- Register a new journal.
 insert into journals (id, run_id, file, "offset", host, pid, process_started, boot, opened_at, attempt)
 values (:id, :run, :file, 0, :host, :pid, :process_started, :boot, :time, :attempt)
 on conflict (id) do nothing;
 
 -- name: advance_journal
--- Takes a journal from the offset that was read at to the next; no row where another was first.
+-- Advance a journal from the offset at which it was read; no row if another process did so first.
 update journals set "offset" = :offset, lines = lines + :lines, problems = problems + :problems
 where id = :id and "offset" = :start;
 
 -- name: count_refused
--- Counts events that could not be stored.
+-- Count events that could not be stored.
 update journals set problems = problems + :problems where id = :id;
 
 -- name: state_of_journal
--- Which attempt at a trial writes it (0 for other runs), and when the latest state was that it reported.
+-- The attempt that writes a journal (0 for runs that are not trials), and the time of the latest status in it.
 select attempt, state_at from journals where id = :id;
 
 -- name: set_state_of_journal
--- The latest state that it reports.
+-- Set the time of the latest status in a journal.
 update journals set state_at = :time where id = :id;
 
 -- name: seen_journal
--- The time of its latest event.
+-- Set the time of the latest event in a journal.
 update journals set seen_at = :time where id = :id and (seen_at is null or seen_at < :time);
 
 -- name: close_journal
--- Its process is done with it.
+-- Mark a journal as closed by its process.
 update journals set closed_at = :time where id = :id;
 
 -- name: journal_totals
--- All journals together.
+-- Totals of all journals.
 select count(*) as journals, coalesce(sum(lines), 0) as lines, coalesce(sum(problems), 0) as problems
 from journals;
 
 -- name: add_problem
--- A line that is not an event, or an event that could not be stored.
+-- Store a damaged line, or an event that could not be stored.
 insert into problems (run_id, journal_id, file, "offset", reason, line, found_at)
 values (:run, :journal, :file, :offset, :reason, :line, :time);
 
 -- name: count_problems
--- How many problems of a journal were counted.
+-- The number of problems of a journal.
 select problems from journals where id = :id;
 
 -- name: problems_of_run
--- What of a run could not be stored, in the order it was found.
+-- What could not be stored of a run, in order.
 select run_id, file, "offset", reason, line from problems where run_id = :run order by id;
 
 -- name: newest_problems
--- What could not be stored, of all runs, the newest first.
+-- What could not be stored, of all runs, newest first.
 select r.name as run, p.run_id, p.file, p."offset", p.reason, p.line
 from problems p join runs r on r.id = p.run_id where r.deleted_at is null
 order by p.id desc limit :limit;
 
 -- name: synced_folders
--- Run folders whose journals are all closed and in here, as they looked then.
+-- Run folders whose journals are all closed and ingested, with their modification times.
 select path, changed from synced_folders;
 
 -- name: put_synced_folder
--- Such a folder.
+-- Record a folder whose journals are all closed and ingested.
 insert into synced_folders (path, changed) values (:path, :changed)
 on conflict (path) do update set changed = excluded.changed;

@@ -3,18 +3,18 @@
 select id, coalesce(long_key, key) as key, type from series where run_id = :run and kind = :kind;
 
 -- name: insert_series
--- A metric that a run had not logged before.
+-- Create the series of a new metric of a run.
 insert into series (run_id, kind, key, type, long_key) values (:run, :kind, :key, :type, :long_key)
 on conflict (run_id, kind, key) do nothing;
 
 -- name: set_type
--- What its values are; kept where it says more than 'float'.
+-- Set the type of a metric's values, unless it is 'float'.
 insert into series (run_id, kind, key, type, long_key)
 values (:run, 'metric', :key, :type, :long_key)
 on conflict (run_id, kind, key) do update set type = excluded.type;
 
 -- name: add_to_series
--- What a batch adds to a metric's figures. The right-hand sides all see the row as it was.
+-- Add a batch to a metric's statistics. All right-hand sides refer to the row before the update.
 update series set
   count = count + :count,
   nans = nans + :nans,
@@ -32,18 +32,18 @@ update series set
 where id = :id;
 
 -- name: open_group
--- The group of a journal that still has room for calls with these keys.
+-- The group of a journal that has room for more calls with these keys.
 select id, count, first_step, stride, lowest_step, highest_step, first_time,
        progress is not null as has_progress
 from groups where journal_id = :journal and keys_hash = :keys_hash and count < 1024
 order by id desc limit 1;
 
 -- name: next_seq
--- The number of a run's next group.
+-- The sequence number of a run's next group.
 select coalesce(max(seq), -1) + 1 as seq from groups where run_id = :run;
 
 -- name: insert_group
--- A group and its axis.
+-- Create a group with its axis.
 insert into groups (id, run_id, seq, journal_id, keys_hash, count, first_step, stride, steps,
                     lowest_step, highest_step, first_time, times, progress)
 values (:id, :run, :seq, :journal, :keys_hash, :count, :first_step, :stride, :steps,
@@ -58,7 +58,7 @@ select nextval(pg_get_serial_sequence('groups', 'id')) as id;
 -- only: end
 
 -- name: extend_group
--- More calls for a group.
+-- Append calls to a group.
 update groups set
   count = count + :count,
   stride = :stride,
@@ -82,12 +82,12 @@ update groups set
 where id = :id;
 
 -- name: insert_block
--- The values of one key in a group.
+-- Create a block: the values of one key in a group.
 insert into blocks (series_id, group_id, count, nans, min, max, sum, numbers)
 values (:series, :group, :count, :nans, :min, :max, :sum, :numbers);
 
 -- name: extend_block
--- More values for a block.
+-- Append values to a block.
 update blocks set
   count = count + :count,
   nans = nans + :nans,
@@ -102,17 +102,17 @@ update blocks set
 where series_id = :series and group_id = :group;
 
 -- name: series_of_key
--- One metric of one run.
+-- The series of one metric of a run.
 select id, type, count, first_step, last_step from series
 where run_id = :run and kind = :kind and key = :key;
 
 -- name: keys_of_run
--- What a run has logged.
+-- The keys that a run has logged.
 select coalesce(s.long_key, s.key) as key from series s
 where s.run_id = :run and s.kind = :kind order by s.key;
 
 -- name: read_blocks
--- The blocks of a series that have points between two steps, in the order they were logged.
+-- The blocks of a series with points between two steps, in the order they were logged.
 select g.count, g.first_step, g.stride, g.steps, g.first_time, g.times, b.numbers
 from blocks b join groups g on g.id = b.group_id
 where b.series_id = :series
@@ -127,7 +127,7 @@ from blocks b join groups g on g.id = b.group_id
 where b.series_id = :series and b.group_id = :group;
 
 -- name: block_statistics
--- The same blocks without their points.
+-- The same blocks as read_blocks, without their points.
 select g.lowest_step, g.highest_step, b.count, b.nans, b.min, b.max, b.sum, b.series_id, b.group_id
 from blocks b join groups g on g.id = b.group_id
 where b.series_id = :series
@@ -136,7 +136,7 @@ where b.series_id = :series
 order by g.lowest_step, g.seq;
 
 -- name: blocks_of_runs
--- The blocks of many runs' metrics, or of those named, in the order they were logged.
+-- The blocks of all metrics of runs, or of some metrics, in the order they were logged.
 select s.run_id, coalesce(s.long_key, s.key) as key, g.count, g.first_step, g.stride, g.steps, g.first_time, g.times, b.numbers
 from series s join blocks b on b.series_id = s.id join groups g on g.id = b.group_id
 where s.run_id = any(:runs) and s.kind = :kind and (:all = 1 or s.key = any(:keys))

@@ -1,5 +1,5 @@
 -- name: has_table
--- Whether a table is there.
+-- Whether a table exists.
 -- only: sqlite
 select 1 as one from sqlite_master where type = 'table' and name = :name;
 -- only: postgres
@@ -7,7 +7,7 @@ select 1 as one from pg_tables where schemaname = :schema and tablename = :name;
 -- only: end
 
 -- name: definitions
--- Every table, index and view as SQL; on PostgreSQL, which keeps no text of tables, indexes and views.
+-- Every table, index and view as SQL; on PostgreSQL, which does not store the SQL of tables, only indexes and views.
 -- only: sqlite
 select type, name, tbl_name, sql, null as comment from sqlite_master
 where sql is not null and name not like 'sqlite_%'
@@ -26,7 +26,7 @@ order by 1, 2;
 -- only: end
 
 -- name: columns
--- The columns of every table, with what they mean.
+-- The columns of every table, with their descriptions.
 -- only: sqlite
 select m.name as table_name, c.name, c.type, c."notnull" as required, c.dflt_value as standard,
        null as comment, null as table_comment
@@ -46,7 +46,7 @@ order by c.oid, a.attnum;
 -- only: end
 
 -- name: constraints
--- The constraints of every table, as SQL; SQLite's stand in the text of the table.
+-- The constraints of every table, as SQL; in SQLite they are part of the table's SQL.
 -- only: sqlite
 select null as table_name, null as definition where false;
 -- only: postgres
@@ -57,20 +57,20 @@ order by c.oid, k.contype desc, k.conname;
 -- only: end
 
 -- name: series_without_their_blocks
--- Metrics whose figures count other points than their blocks hold: there are none.
+-- Series whose statistics do not match their blocks; none if the database is sound.
 select s.run_id, s.key, s.count, coalesce(b.held, 0) as held
 from series s
 left join (select series_id, sum(count) as held from blocks group by series_id) b on b.series_id = s.id
 where s.count <> coalesce(b.held, 0) order by s.id limit 20;
 
 -- name: totals
--- How much is in here.
+-- Totals of the database.
 select (select count(*) from experiments) as experiments,
        (select count(*) from runs) as runs,
        (select cast(coalesce(sum(count), 0) as bigint) from series) as points;
 
 -- name: columns_of_all
--- The columns of every table and view, with what they mean.
+-- The columns of every table and view, with their descriptions.
 -- only: sqlite
 select m.type as kind, m.name as table_name, c.name, c.type, null as comment, null as table_comment
 from sqlite_master m, pragma_table_info(m.name) c
@@ -91,11 +91,11 @@ order by 1, c.oid, a.attnum;
 select name, owner, sha256, applied from migrations order by applied, name;
 
 -- name: insert_step
--- A script of a user's was applied.
+-- Record that a user's script was applied.
 insert into migrations (name, sha256, opens_with, applied, owner) values (:name, :sha256, 0, :time, 'user');
 
 -- name: has_object
--- Whether a table or view of this name is there.
+-- Whether a table or view of this name exists.
 -- only: sqlite
 select 1 as one from sqlite_master where lower(name) = lower(:name);
 -- only: postgres
@@ -104,7 +104,7 @@ where n.nspname = :schema and c.relname = :name;
 -- only: end
 
 -- name: insert_view
--- A wide view was made.
+-- Record a wide view.
 insert into metric_views (name, metrics, created_at) values (:name, :metrics, :time);
 
 -- name: list_views
@@ -112,5 +112,5 @@ insert into metric_views (name, metrics, created_at) values (:name, :metrics, :t
 select name, metrics from metric_views order by name;
 
 -- name: delete_view
--- A wide view was dropped.
+-- Delete the record of a wide view.
 delete from metric_views where name = :name;

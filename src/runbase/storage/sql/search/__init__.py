@@ -1,1 +1,1 @@
-"""Search: filters and sort keys compiled to SQL, and the records that satisfy them."""
+"""Search: compile filters and sort keys to SQL, and load the matching records."""

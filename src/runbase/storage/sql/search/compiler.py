@@ -1,9 +1,8 @@
-"""The filter language, compiled to SQL for either dialect.
+"""Compile the filter language to SQL for either dialect.
 
-SQL expressions over a subject's columns and families (see `subjects`). Parsed by sqlglot, so its
-grammar is SQL's; compiled from an allow-list of node types; every value is bound, never pasted. Each
-expression has a kind (number, text, time), and kinds that cannot be compared are refused, so that
-both dialects agree.
+A filter is a SQL expression over a subject's columns and families (see `fields`). sqlglot parses it, so its grammar is
+SQL's. Only node types of an allow-list are compiled, and every value is bound, never inserted as text. Each expression has
+a kind (number, text, time). Kinds that cannot be compared are refused, so that both dialects agree.
 """
 
 from collections.abc import Callable, Generator, Mapping
@@ -36,15 +35,15 @@ from runbase.storage.sql.statements import for_dialect
 from runbase.values import plain_text, stored_key
 
 _LONGEST_SHOWN = 500
-"""Characters of a filter that a message repeats."""
+"""Longest part of a filter that a message repeats, in characters."""
 _NOW = ("now", "current_timestamp")
 
 
 class Compiler:
-    """Compiles one query's filter and sort keys; collects the values to bind in `values`.
+    """Compiles the filter and the sort keys of one query; collects the values to bind in `values`.
 
-    `time` gives a moment (seconds since the epoch) in the dialect's form; `known` the keys there are
-    in a family, for a message.
+    `time` converts a time (seconds since the epoch) to the dialect's form; `known` returns the existing keys of a family, for
+    messages.
     """
 
     def __init__(
@@ -66,12 +65,16 @@ class Compiler:
         self._text = ""
 
     def where(self, text: str) -> str:
-        """A condition; FilterError shows where the text goes wrong."""
+        """Compile a condition.
+
+        Raises:
+            FilterError: the text is not a valid condition; the message marks the place.
+        """
         with self._readable(text):
             return self._condition(self._parse(text))
 
     def order(self, text: str) -> list[SortKey]:
-        """Sort keys; what is missing comes last in both directions."""
+        """Compile sort keys; missing values come last in both directions."""
         with self._readable(text):
             return self._order(text)
 
@@ -119,14 +122,14 @@ class Compiler:
                 raise self._not_part(node)
 
     def _stands_alone(self, found: Expression, node: Node) -> str:
-        """`tags.baseline`, `params.shuffle` and `alive` as conditions: it is set; it is true."""
+        """Compile `tags.baseline`, `params.shuffle` and `alive` as conditions: the tag is set, the value is true."""
         if found.kind == "any":
             return f"{self._as(found, 'number')} <> 0"
         if found.truth:
             return f"{found.sql} = 1"
         if found.name is not None and found.kind == "text":
             return f"{found.sql} is not null"
-        raise FilterError(f"{node.sql()!r} alone says nothing; compare it, in {self._text!r}")
+        raise FilterError(f"{node.sql()!r} is not a condition; compare it with a value, in {self._text!r}")
 
     def _is(self, node: Node) -> str:
         right = node.expression
@@ -142,7 +145,7 @@ class Compiler:
     def _compare(self, left_node: Node, operator: str, right_node: Node) -> str:
         left, right = self._value(left_node), self._value(right_node)
         kind = self._common(left, right, operator)
-        if kind == "either":  # two parameters: as numbers where both are, else as text
+        if kind == "either":  # two parameters: compare as numbers if both are numbers, else as text
             numbers = f"{self._as(left, 'number')} {operator} {self._as(right, 'number')}"
             return f"coalesce({numbers}, {self._as(left, 'text')} {operator} {self._as(right, 'text')})"
         upper = left.upper or right.upper
@@ -150,10 +153,10 @@ class Compiler:
         return f"{self._collated(sides[0], kind)} {operator} {sides[1]}"
 
     def _common(self, left: Expression, right: Expression, operator: str) -> str:
-        """The kind in which two sides are compared."""
+        """Return the kind in which two sides are compared."""
         kinds = {left.kind, right.kind}
         if "null" in kinds:
-            raise FilterError(f"nothing equals null; use `is null`, in {self._text!r}")
+            raise FilterError(f"a comparison with null is never true; use `is null`, in {self._text!r}")
         if "span" in kinds:
             raise FilterError(f"a duration is not a time; use now() - …, in {self._text!r}")
         if kinds == {"any"}:
@@ -166,7 +169,7 @@ class Compiler:
         if len(kinds) == 1:
             return kinds.pop()
         for side, other in ((left, right), (right, left)):
-            # A constant bends to the other side: a tag's 1, a date, a number in quotes.
+            # A constant is converted to the kind of the other side: a tag's 1, a date, a number in quotes.
             if side.constant is not None and other.constant is None:
                 self._as(side, other.kind)
                 return other.kind
@@ -180,11 +183,11 @@ class Compiler:
         found = self._value(node.this)
         if found.kind not in ("text", "any"):
             raise FilterError(
-                f"{word} autocommits at text, and {node.this.sql()} is a {found.kind}"
+                f"{word} needs text, and {node.this.sql()} is a {found.kind}, in {self._text!r}"
             )
         left, value = self._as(found, "text"), str(pattern.this)
         if self._dialect == "sqlite":
-            if word == "ilike":  # SQLite's like folds ASCII letters by itself
+            if word == "ilike":  # SQLite's like ignores the case of ASCII letters by default
                 return f"{left} like {self._bind(value)}"
             return f"{left} glob {self._bind(glob(value))}"
         if word == "like":
@@ -281,7 +284,7 @@ class Compiler:
             raise FilterError(f"{word!r} is not a number:{pointer(self._text, place)}") from None
 
     def _moved(self, node: Node) -> Constant | None:
-        """now() - interval '2 days', worked out."""
+        """Evaluate `now() - interval '2 days'`."""
         left, right = self._constant(node.this), self._constant(node.expression)
         if left is None or right is None:
             return None
@@ -291,7 +294,7 @@ class Compiler:
         return None
 
     def _is_quoted_text(self, node: Node) -> bool:
-        """Text in double quotes, as MLflow's filters have it, where no column has that name."""
+        """Return whether a node is text in double quotes, as in MLflow's filters, and not the name of a column."""
         path = path_of(node)
         return (
             len(path) == 1 and bool(node.this.args.get("quoted")) and self._own_column(path) is None
@@ -302,17 +305,17 @@ class Compiler:
         left, right = self._number(node.this), self._number(node.expression)
         right = f"nullif({right}, 0)" if operator == "/" else right
         sql = f"({left} {operator} {right})"
-        # Infinity times zero is no number: SQLite says null, PostgreSQL NaN, which is above all.
+        # Infinity times zero is undefined: null in SQLite, NaN in PostgreSQL, which sorts above all numbers.
         return Expression(sql if self._dialect == "sqlite" else f"nullif({sql}, 'NaN')", "number")
 
     def _number(self, node: Node) -> str:
         found = self._value(node)
         if found.kind not in ("number", "any"):
-            raise FilterError(f"{node.sql()} is {found.kind}, no number, in {self._text!r}")
+            raise FilterError(f"{node.sql()} is {found.kind}, not a number, in {self._text!r}")
         return for_dialect(f"cast({self._as(found, 'number')} as {{real}})", self._dialect)
 
     def _at(self, node: Node) -> Expression:
-        """`at(metrics.a, metrics.b.max)`: the value of a at the step where b was greatest."""
+        """Compile `at(metrics.a, metrics.b.max)`: the value of a at the step where b was greatest."""
         paths = [path_of(item) for item in node.expressions]
         good = len(paths) == 2 and all(self._word(p) == "metrics" and len(p) > 1 for p in paths)
         best = paths[1][-1] if good else ""
@@ -372,13 +375,13 @@ class Compiler:
         sql = for_dialect(family.values[family.kind], self._dialect).strip()
         return Expression(sql.format(name.alias, name.key), family.kind, name)
 
-    # Forms
+    # Conversions
 
     def _as(self, found: Expression, kind: str, upper: bool = False) -> str:
-        """An expression's SQL where a kind is wanted."""
+        """Return an expression's SQL, converted to a kind."""
         if found.constant is not None:
             value = self._bent(found.constant.value, kind, upper)
-            # A whole-number column takes a bound 0.5 as one of its own unless told otherwise.
+            # PostgreSQL would convert a bound 0.5 to the type of an integer column; the cast prevents this.
             fraction = isinstance(value, float) and self._dialect == "postgres"
             return f"cast({self._bind(value)} as numeric)" if fraction else self._bind(value)
         if found.kind == "any":
@@ -399,7 +402,7 @@ class Compiler:
                     return parse_number(value)
                 except ValueError:
                     raise FilterError(
-                        f"{value!r} is text, and what it is compared with a number, in {self._text!r}"
+                        f"{value!r} is text and cannot be compared with a number, in {self._text!r}"
                     ) from None
             case "text", bool():
                 return "true" if value else "false"
@@ -421,14 +424,14 @@ class Compiler:
                 )
 
     def _collated(self, sql: str, kind: str) -> str:
-        """Text compares by its code points, whatever the database's locale."""
+        """Compare text by code points, whatever the database's locale is."""
         return f'{sql} collate "C"' if kind == "text" and self._dialect == "postgres" else sql
 
     def _sorted_by(self, node: Node) -> list[tuple[str, str]]:
         found = self._value(node)
         if found.constant is not None:
             raise FilterError(f"cannot sort by {node.sql()}, which is the same for all")
-        if found.kind == "any":  # numbers first, in their order, then texts in theirs
+        if found.kind == "any":  # numbers first, then texts, each in their order
             text = self._collated(f"({self._as(found, 'text')})", "text")
             return [(self._as(found, "number"), "number"), (text, "text")]
         return [(self._collated(f"({found.sql})", found.kind), found.kind)]
@@ -442,7 +445,7 @@ class Compiler:
 
     @contextmanager
     def _readable(self, text: str) -> Generator[None]:
-        """Whatever goes wrong inside is a FilterError."""
+        """Convert errors inside the block to FilterError."""
         self._text = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
         try:
             yield

@@ -1,4 +1,4 @@
-"""Moments as people write them in filters: dates, and times relative to now. All in UTC."""
+"""Parse times in filters: dates, and times relative to now. All are in UTC."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -21,14 +21,14 @@ _UNITS = {
     "month": 2_592_000.0,
     "year": 31_536_000.0,
 }
-"""Seconds; a month counts 30 days and a year 365."""
+"""Unit → seconds; a month has 30 days and a year 365."""
 
 MILLISECONDS = 1e11
-"""A greater number than this (the year 5138 in seconds) counts milliseconds, as MLflow's do."""
+"""Numbers greater than this (the year 5138 in seconds) are milliseconds, as in MLflow."""
 
 
 def duration(text: str) -> timedelta:
-    """`2 days`, `1h 30m`, `90s` as a timedelta."""
+    """Parse `2 days`, `1h 30m` or `90s`."""
     parts = re.findall(r"([\d.]+)\s*([a-z]+)", text.lower())
     rest = re.sub(r"([\d.]+)\s*([a-z]+)|[\s,]|and", "", text.lower())
     seconds = 0.0
@@ -44,7 +44,7 @@ def duration(text: str) -> timedelta:
 
 
 def moment(text: str) -> datetime:
-    """An ISO date or time; without an offset it is UTC."""
+    """Parse an ISO date or time; without an offset it is in UTC."""
     try:
         found = datetime.fromisoformat(text.strip())
     except ValueError as error:
@@ -56,7 +56,7 @@ def moment(text: str) -> datetime:
 
 
 def from_number(value: float) -> datetime:
-    """Seconds since the epoch, or milliseconds where that is the only sense it makes."""
+    """Convert seconds since the epoch, or milliseconds if the number is too large for seconds."""
     seconds = value / 1000 if abs(value) > MILLISECONDS else value
     try:
         return datetime.fromtimestamp(seconds, UTC)

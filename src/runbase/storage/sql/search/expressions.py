@@ -1,4 +1,4 @@
-"""What the compiler of filters makes of parts of an expression, and helpers for nodes, patterns and messages."""
+"""The compiler's representation of parts of an expression, and helpers for nodes, patterns and messages."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +22,7 @@ ARITHMETIC: dict[type, str] = {exp.Add: "+", exp.Sub: "-", exp.Mul: "*", exp.Div
 
 
 class Constant(Struct, frozen=True):
-    """A value that stands in the filter itself."""
+    """A constant in the filter."""
 
     value: Any
 
@@ -36,7 +36,7 @@ class Name(Struct, frozen=True):
 
 
 class Expression(Struct, frozen=True):
-    """Compiled SQL of a kind; a parameter is `any`, and becomes what it is compared with."""
+    """Compiled SQL of a kind. A parameter has the kind `any`, and is converted to the kind that it is compared with."""
 
     sql: str
     kind: str
@@ -47,7 +47,7 @@ class Expression(Struct, frozen=True):
 
 
 class SortKey(Struct, frozen=True):
-    """One key of an order; `kind` says how its value is bound in a cursor."""
+    """One sort key; `kind` determines how its value is bound in a cursor."""
 
     sql: str
     kind: str
@@ -75,7 +75,7 @@ def negated(condition: str, node: Node) -> str:
 
 
 def path_of(node: Node) -> list[str]:
-    """The parts of a dotted name, outermost first: metrics."val/acc".min → three."""
+    """Return the parts of a dotted name, outermost first: metrics."val/acc".min → three parts."""
     match node:
         case exp.Column():
             parts = [node.args.get(part) for part in ("catalog", "db", "table", "this")]
@@ -94,13 +94,13 @@ def parse_number(text: str) -> int | float:
     except ValueError:
         number = float(text)
         if number != number:
-            raise ValueError("NaN equals nothing") from None
+            raise ValueError("a comparison with NaN is never true") from None
         return number
     return whole if abs(whole) < 2**63 else float(text)
 
 
 def glob(pattern: str) -> str:
-    """A LIKE pattern as GLOB, which minds case as SQL's LIKE does and SQLite's does not."""
+    """Convert a LIKE pattern to GLOB, which is case-sensitive as standard LIKE is; SQLite's LIKE is not."""
     special: Callable[[str], str] = lambda c: f"[{c}]" if c in "*?[" else c  # noqa: E731
     return "".join({"%": "*", "_": "?"}.get(c) or special(c) for c in pattern)
 

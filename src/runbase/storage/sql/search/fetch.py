@@ -1,4 +1,4 @@
-"""Runs and experiments as records: whole rows with what belongs to them, in a fixed number of queries."""
+"""Load runs and experiments as records, with all that belongs to them, in a fixed number of queries."""
 
 import math
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ _DOCUMENTS = ("git", "args", "env", "system")
 
 
 def runs_of(session: Session, ids: Sequence[str]) -> list[Run]:
-    """The runs of these ids, in their order; five queries in all."""
+    """Return the runs with these ids, in this order, in five queries."""
     own = list(session.own.of(session, "runs"))
     listed = session.as_list(ids)
     names = ("runs_by_id", "params_of_runs", "tags_of_runs", "series_of_runs")
@@ -65,7 +65,7 @@ def runs_of(session: Session, ids: Sequence[str]) -> list[Run]:
 
 
 def experiments_of(session: Session, ids: Sequence[str]) -> list[Experiment]:
-    """The experiments of these ids, in their order; five queries in all."""
+    """Return the experiments with these ids, in this order, in five queries."""
     own = list(session.own.of(session, "experiments"))
     listed = session.as_list(ids)
     rows = {row["id"]: row for row in session.rows("experiments_by_id", experiments=listed)}
@@ -99,7 +99,7 @@ def experiments_of(session: Session, ids: Sequence[str]) -> list[Experiment]:
 
 
 def search_runs(session: Session, query: Query = EVERYTHING) -> Page[Run]:
-    """The runs that match a query, newest first unless ordered."""
+    """Return the runs that match a query, newest first unless ordered."""
     page = find.search(
         session, fields.RUNS, _conditions(query, "run"), session.own.of(session, "runs")
     )
@@ -107,20 +107,20 @@ def search_runs(session: Session, query: Query = EVERYTHING) -> Page[Run]:
 
 
 def search_experiments(session: Session, query: Query = EVERYTHING) -> Page[Experiment]:
-    """The experiments that match a query, newest first unless ordered."""
+    """Return the experiments that match a query, newest first unless ordered."""
     own = session.own.of(session, "experiments")
     page = find.search(session, fields.EXPERIMENTS, _conditions(query, "experiment"), own)
     return Page(experiments_of(session, page.ids), page.cursor)
 
 
 def count_runs(session: Session, query: Query) -> int:
-    """How many runs match a query's filter."""
+    """Count the runs that match a query's filter."""
     own = session.own.of(session, "runs")
     return find.count(session, fields.RUNS, _conditions(query, "run"), own)
 
 
 def whole_run(session: Session, run: str) -> Run | None:
-    """A run with its artifacts, states, attributes, links and uses; None where there is none of this id."""
+    """Return a run with its artifacts, states, attributes, links and uses; None if the id is unknown."""
     records = runs_of(session, [run])
     if not records:
         return None
@@ -135,7 +135,7 @@ def whole_run(session: Session, run: str) -> Run | None:
 
 
 def _conditions(query: Query, kind: Kind) -> find.Query:
-    """A query with the conditions that its own fields stand for."""
+    """Return a query with the conditions that its other fields imply."""
     conditions = [(_DELETED if query.deleted else _NOT_DELETED)[kind]]
     values: dict[str, Any] = {}
     if query.experiment is not None:
@@ -227,7 +227,7 @@ def _metric(session: Session, row: Any) -> Metric:
     count, nans = row["count"], row["nans"]
     last_time = row["last_time"]
     mean = row["sum"] / (count - nans) if row["sum"] is not None and count > nans else None
-    # A NaN that was logged last is NULL in the table, as a metric without points is.
+    # If the last logged value is NaN, the table contains NULL, as for a metric without points.
     first, last = (math.nan if row[n] is None and count else row[n] for n in ("first", "last"))
     return Metric(
         key=row["key"],

@@ -1,7 +1,7 @@
-"""What filters and sort keys may name: the columns and families of runs, and of experiments.
+"""Fields that filters and sort keys may name: the columns and families of runs, and of experiments.
 
-A subject is one table that is searched (`runs r` with `experiments e`, or `experiments e` alone), its
-columns with their kinds, and the families whose keys users choose: parameters, metrics, tags.
+A subject is a table that is searched (`runs r` with `experiments e`, or `experiments e` alone), its columns with their
+kinds, and the families whose keys users choose: parameters, metrics, tags.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ round((julianday(coalesce(r.ended_at, r.seen_at, r.updated_at)) - julianday(r.st
 round(extract(epoch from coalesce(r.ended_at, r.seen_at, r.updated_at) - r.started_at), 3)
 -- only: end
 """
-"""From a run's beginning to its end, in seconds."""
+"""Seconds from a run's start to its end."""
 SECONDS = """
 -- only: sqlite
 round((julianday(coalesce(r.ended_at, r.seen_at, r.updated_at)) - julianday(r.started_at)) * 86400 - r.dead_seconds, 3)
@@ -28,7 +28,7 @@ round((julianday(coalesce(r.ended_at, r.seen_at, r.updated_at)) - julianday(r.st
 round((extract(epoch from coalesce(r.ended_at, r.seen_at, r.updated_at) - r.started_at) - r.dead_seconds)::numeric, 3)
 -- only: end
 """
-"""The same without the time in which no process of it was there."""
+"""The same without the time in which the run had no process."""
 
 _STATES = ", ".join(f"'{status}'" for status in sorted(ACTIVE))
 ALIVE = f"""
@@ -41,7 +41,7 @@ ALIVE = f"""
                                            else greatest(r.beat_at, pg_postmaster_start_time()) end) < {SILENCE} then 1 else 0 end)
 -- only: end
 """
-"""Whether a run is under way and was heard of lately, as `Run.alive` has it."""
+"""Whether a run is active and has a recent heartbeat, as in `Run.alive`."""
 
 FIGURES: dict[str, str] = {
     "last": "{0}.last",
@@ -56,11 +56,11 @@ FIGURES: dict[str, str] = {
     "min_step": "{0}.min_step",
     "max_step": "{0}.max_step",
 }
-"""A metric's figures, over its row of `series`."""
+"""A metric's statistics, as SQL over its row of `series`."""
 
 
 class Column(Struct, frozen=True):
-    """A column: its SQL and kind; `upper` where its words are written in capitals, `truth` where it is 1 or 0."""
+    """A column: its SQL and kind; `upper`: its values are upper-case names; `truth`: it is 1 or 0."""
 
     sql: str
     kind: Kind
@@ -69,10 +69,10 @@ class Column(Struct, frozen=True):
 
 
 class Family(Struct, frozen=True):
-    """Things with keys of the users' choosing.
+    """Fields with keys that users choose.
 
-    `join` binds one key (`{0}` the alias, `{1}` the bound key); `value` is what it is worth, by
-    kind; `figures` are what a further name behind the key stands for.
+    `join` binds one key (`{0}` is the alias, `{1}` the bound key); `values` has the SQL of its value, by kind; `figures` maps a
+    further name after the key to SQL.
     """
 
     join: str
@@ -80,25 +80,25 @@ class Family(Struct, frozen=True):
     values: Mapping[str, str]
     figures: Mapping[str, Column] = {}
     known: str = ""
-    """A query for keys there are, to suggest from."""
+    """A query for existing keys, for suggestions."""
     scoped: bool = False
-    """Whether a key is within a scope, which the first name is; `join` binds that as `{2}`."""
+    """Whether a key belongs to a scope, which is the first name; `join` binds it as `{2}`."""
 
 
 class Subject(Struct, frozen=True):
-    """A table to search."""
+    """A table that can be searched."""
 
     source: str
     """The FROM clause."""
     also: str
-    """A table beside it, joined where the query speaks of it (as `e`)."""
+    """Another table, joined if the query refers to it (as `e`)."""
     id: str
     created: str
     columns: Mapping[str, Column]
     aliases: Mapping[str, str]
     families: Mapping[str, Family]
     words: Mapping[str, str]
-    """Other words for a family."""
+    """Other names for a family."""
 
 
 _PARAMS = Family(
@@ -150,7 +150,7 @@ _ARTIFACTS = Family(
 
 
 def _document(column: str, key: str | None = None) -> Family:
-    """The top-level keys of a JSON column, or of a document in it, as text; true and false as these words."""
+    """Return the top-level keys of a JSON column, or of a document in it, as text; booleans are `true` and `false`."""
     inside = "" if key is None else f", '$.{key}'"
     document = column if key is None else f"({column} -> '{key}')"
     value = f"""

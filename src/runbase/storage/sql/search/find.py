@@ -1,6 +1,6 @@
-"""Searching a subject: filter, sort keys, pages and cursors, composed into one query for ids.
+"""Search a subject: compose filter, sort keys, pages and cursors into one query for ids.
 
-Only ids and sort keys are fetched here, so that sorting never carries whole rows about.
+Only ids and sort keys are read here, so that the database does not sort whole rows.
 """
 
 import base64
@@ -22,20 +22,20 @@ ALL = 2**62
 
 
 class Query(Struct, frozen=True, kw_only=True):
-    """What to look for. `conditions` are of our own making, with their `values`."""
+    """What to search for. `conditions` are SQL written by runbase itself, with their `values`."""
 
     where: str | None = None
     order_by: str | None = None
     limit: int | None = None
     offset: int = 0
     after: str | None = None
-    """The cursor of the page before."""
+    """The cursor of the previous page."""
     conditions: tuple[str, ...] = ()
     values: Mapping[str, Any] = {}
 
 
 class Found(Struct, frozen=True):
-    """The ids of a page, and the cursor of the next; None where this is the last."""
+    """The ids of a page, and the cursor of the next page; None on the last page."""
 
     ids: list[str]
     cursor: str | None
@@ -44,7 +44,7 @@ class Found(Struct, frozen=True):
 def search(
     session: Session, subject: Subject, query: Query, own: Mapping[str, Column] | None = None
 ) -> Found:
-    """The ids of what satisfies a query, in its order; newest first where it names none."""
+    """Return the ids of rows that match a query, in its order; newest first without one."""
     _check(query)
     compiled = _Composed(session, subject, query, own or {})
     limit = ALL if query.limit is None else query.limit
@@ -60,13 +60,13 @@ def search(
 def count(
     session: Session, subject: Subject, query: Query, own: Mapping[str, Column] | None = None
 ) -> int:
-    """How many satisfy a query's filter."""
+    """Count the rows that match a query's filter."""
     compiled = _Composed(session, subject, query, own or {}, counting=True)
     return session.query(compiled.text, compiled.values)[0][0]
 
 
 class _Composed:
-    """A query's SQL, and the values it binds."""
+    """The SQL of a query, and the values to bind."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class _Composed:
         conditions, joins = list(query.conditions), list[str]()
         if query.where or query.order_by:
             from runbase.storage.sql.search.compiler import (
-                Compiler,  # a SQL parser: half of a quick start
+                Compiler,  # importing the SQL parser takes half of the start-up time
             )
 
             compiler = Compiler(
@@ -99,7 +99,7 @@ class _Composed:
         if query.after is not None and not counting:
             conditions.append(self._after(session, subject, query.after))
         columns = [subject.id, subject.created, *(key.sql for key in self.keys)]
-        # Tags and the like have a key of their own each, so that no join makes a row twice.
+        # A tag and the like is joined by a key that is unique, so that no join repeats a row.
         where = f"where {' and '.join(conditions)}" if conditions else ""
         order = "" if counting else self._order(subject)
         also = [subject.also] if re.search(r"\be\.", f"{joins} {where} {order}") else []
@@ -111,7 +111,7 @@ class _Composed:
         self.text = for_dialect(text, session.dialect)
 
     def cursor(self, session: Session, row: Any) -> str:
-        """Where the page ended, as text that can be given back."""
+        """Return the position of the end of a page as text."""
         raw = tuple(row)
         values = [_portable(session, key.kind, raw[2 + n]) for n, key in enumerate(self.keys)]
         created = session.moment(raw[1])
@@ -124,13 +124,13 @@ class _Composed:
         return ", ".join([*own, f"{subject.created} desc", f"{subject.id} desc"])
 
     def _after(self, session: Session, subject: Subject, cursor: str) -> str:
-        """What comes behind a cursor: less in the first key that differs."""
+        """Compile the condition for rows after a cursor: the first sort key that differs is less."""
         try:
             content = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
             last, created, values = msgspec.json.decode(content, type=tuple[str, float, list[Any]])
             pairs = list(zip(self.keys, values, strict=True))
         except (ValueError, msgspec.MsgspecError) as error:
-            raise UsageError("this cursor belongs to another query, or to none") from error
+            raise UsageError("this cursor is not valid for this query; use the cursor of its previous page") from error
         before, behind = list[str](), list[str]()
         for place, (key, value) in enumerate(pairs):
             name = f"after{place}"
@@ -152,7 +152,7 @@ class _Composed:
 
 
 def known(session: Session, subject: Subject, family: str) -> list[str]:
-    """Keys there are in a family, for a message."""
+    """Return existing keys of a family, for messages."""
     query = subject.families[family].known
     return [row[0] for row in session.query(query, {})] if query else []
 

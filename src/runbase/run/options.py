@@ -1,0 +1,66 @@
+"""What a run is started with: the arguments of `start_run`, and what is made of them before a `Run` exists."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from runbase.events import Scalar
+from runbase.status import Status
+
+if TYPE_CHECKING:
+    from runbase.capture.output import OutputCapture
+    from runbase.journal import JournalWriter
+    from runbase.run.background import RunMonitor
+    from runbase.run.context import OpenStore
+
+
+class RunOptions(Struct, frozen=True, kw_only=True):
+    """The arguments of `runbase.start_run`, which describes them."""
+
+    experiment: str | None = None
+    name: str | None = None
+    params: Mapping[str, Any] | None = None
+    tags: "str | Iterable[str] | Mapping[str, Any] | None" = None
+    notes: str | None = None
+    store: "OpenStore | str | None" = None
+    home: "str | os.PathLike[str] | None" = None
+    resume: str | None = None
+    parent: Any = None
+    """A `Run`, an id, None (the enclosing run), or a bool."""
+    capture: "bool | Iterable[str] | None" = None
+    ends: Mapping[str, Status | str | None] | None = None
+    run_id: str | None = None
+
+
+class RunSetup(Struct, frozen=True, kw_only=True):
+    """What a `Run` consists of when it begins.
+
+    Attributes:
+        run_id: 32 hexadecimal characters, or the id passed to `start_run`.
+        store: the database's URL without a password; None: files only.
+        next_step: the step of the next log call that names none.
+        outcomes: the statuses of the endings normal, exception, interrupt and terminate.
+        finish_timeout: seconds that `finish` waits for the database.
+        attached: whether another process began the run and ends it.
+        discard: a temporary home that is deleted at the end; None: the run is kept.
+        artifact_root: where artifacts are uploaded to; None: they stay in the run's folder.
+    """
+
+    run_id: str
+    name: str
+    experiment: str
+    folder: Path
+    store: str | None
+    journal: "JournalWriter"
+    monitor: "RunMonitor"
+    next_step: Scalar
+    outcomes: Mapping[str, Status | None]
+    captured: "OutputCapture | None"
+    finish_timeout: float
+    parent: str | None
+    attached: bool
+    discard: Path | None
+    artifact_root: str | None
