@@ -123,7 +123,7 @@ def test_curves_and_our_own_runs(tree: Path, tmp_path: Path) -> None:
 def test_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(runbase.UsageError, match="pass a folder, open_registry"):
         runbase.open_registry()
-    with pytest.raises(runbase.UsageError, match="no folder"):
+    with pytest.raises(runbase.UsageError, match="not found"):
         runbase.open_registry(tmp_path / "nowhere")
     (tmp_path / "home").mkdir()
     monkeypatch.setenv("RUNBASE_HOME", str(tmp_path / "home"))

@@ -15,9 +15,9 @@ def store_file(path: Path, url: str) -> None:
     system, place = _system(url)
     system.makedirs(system._parent(place), exist_ok=True)
     system.put_file(str(path), place)
-    there = system.size(place)
-    if there != path.stat().st_size:
-        raise StoreError(f"{url} has {there} bytes instead of {path.stat().st_size}")
+    size = system.size(place)
+    if size != path.stat().st_size:
+        raise StoreError(f"{url} has {size} bytes instead of {path.stat().st_size}")
 
 
 def fetch(place: str, path: Path) -> None:
@@ -48,13 +48,11 @@ def _system(url: str) -> tuple[Any, str]:
     try:
         from fsspec.core import url_to_fs  # pyright: ignore[reportUnknownVariableType]
     except ImportError as error:
-        raise UsageError(
-            f"{url} needs fsspec: pip install 'runbase[artifacts]'"
-        ) from error
+        raise UsageError(f"{url} needs fsspec: pip install 'runbase[artifacts]'") from error
     try:
-        found = cast("tuple[Any, str]", url_to_fs(url))
+        system_and_path = cast("tuple[Any, str]", url_to_fs(url))
     except ImportError as error:  # the error names the missing package, such as s3fs
         raise UsageError(f"{url} cannot be reached: {error}") from error
     except ValueError as error:
         raise UsageError(f"{url} is not a location that fsspec supports: {error}") from error
-    return found
+    return system_and_path

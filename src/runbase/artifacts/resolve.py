@@ -41,10 +41,10 @@ def find(storage: Storage, what: ArtifactLike, experiment: str | None = None) ->
     try:
         versions = storage.artifact_versions(named[1], experiment)
     except NotFound:
-        found = _by_path(storage, what)
-        if found is None:
+        by_path = _by_path(storage, what)
+        if by_path is None:
             raise
-        return found
+        return by_path
     if named[2] is None:
         return versions[-1]
     for artifact in versions:
@@ -63,28 +63,28 @@ def locate(storage: Storage, home: Path | None, artifact: Artifact) -> str:
     Raises:
         NotFound: the content was removed, is in a folder of another machine, or is outside all of these folders.
     """
-    found = artifact
-    if found.removed_at is not None:
-        raise NotFound(f"the bytes of {found.path!r} were removed at {found.removed_at:%c}")
-    run = storage.get_runs([found.run_id])[0]
+    current = artifact
+    if current.removed_at is not None:
+        raise NotFound(f"the bytes of {current.path!r} were removed at {current.removed_at:%c}")
+    run = storage.get_runs([current.run_id])[0]
     folder = None if home is None or run.folder is None else home / run.folder
     if folder is not None:
-        for local in (found.uri, f"artifacts/{found.path}", found.path):
+        for local in (current.uri, f"artifacts/{current.path}", current.path):
             place = folder / local
             if "://" not in local and place.exists() and is_inside(place, folder):
                 return str(place)
-    path = _local_path(found.uri)
+    path = _local_path(current.uri)
     if path is None:
-        return found.uri
+        return current.uri
     if path.is_absolute() and path.exists():
         if _may_read(storage, home, path, run):
             return str(path)
         raise NotFound(
-            f"{found.path!r} of run {run.name} is recorded at {path}, which is outside of the home and "
+            f"{current.path!r} of run {run.name} is recorded at {path}, which is outside of the home and "
             "of every folder that was imported or scanned; set `artifacts` to a folder above it to allow it"
         )
     raise NotFound(
-        f"{found.path!r} of run {run.name} is not on this machine: it is in {run.folder} of the home "
+        f"{current.path!r} of run {run.name} is not on this machine: it is in {run.folder} of the home "
         f"on {run.host or 'another host'}; set `artifacts` to a URL that all hosts can reach"
     )
 
@@ -116,21 +116,21 @@ def download(
         NotFound: the content is not available.
         StoreError: the content is not the one that was logged.
     """
-    found = artifact
-    if found.path.endswith("/"):
-        return _download_folder(storage, home, found, to)
-    place = locate(storage, home, found)
+    current = artifact
+    if current.path.endswith("/"):
+        return _download_folder(storage, home, current, to)
+    place = locate(storage, home, current)
     if to is None and "://" not in place:
-        _check(Path(place), found)
+        _check(Path(place), current)
         return Path(place)
-    target = remote.cached(found.sha256, found.path) if to is None else Path(to)
+    target = remote.cached(current.sha256, current.path) if to is None else Path(to)
     if target.is_dir():
-        target /= Path(found.path).name
-    if to is None and target.exists() and digest(target) == found.sha256:
+        target /= Path(current.path).name
+    if to is None and target.exists() and digest(target) == current.sha256:
         return target
     with atomic_write(target) as partial:
         remote.fetch(place, partial)
-        _check(partial, found)
+        _check(partial, current)
     return target
 
 

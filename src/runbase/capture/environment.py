@@ -13,14 +13,14 @@ def command(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Return script, working folder, command line and its parsed options; secrets are replaced by stars."""
     argv = list(sys.orig_argv if argv is None else argv)
     program = sys.argv if argv == sys.orig_argv else argv
-    found: dict[str, Any] = {"argv": mask_argv(argv), "cwd": _working_folder()}
+    facts: dict[str, Any] = {"argv": mask_argv(argv), "cwd": _working_folder()}
     script = getattr(sys.modules.get("__main__"), "__file__", None)
     if script:
-        found["script"] = str(Path(script).absolute())
+        facts["script"] = str(Path(script).absolute())
     options = parse(mask_argv(program[1:]))
     if options:
-        found["options"] = options
-    return found
+        facts["options"] = options
+    return facts
 
 
 def parse(arguments: Sequence[str]) -> dict[str, Any]:

@@ -21,21 +21,21 @@ def repository(folder: Path) -> dict[str, Any] | None:
     if head is None:
         return _empty_repository(folder)
     root, commit, branch = head.splitlines()
-    found: dict[str, Any] = {"root": root, "commit": commit}
-    found["branch"] = None if branch == "HEAD" else branch
+    facts: dict[str, Any] = {"root": root, "commit": commit}
+    facts["branch"] = None if branch == "HEAD" else branch
     remote = _git(folder, "config", "--get", "remote.origin.url")
     if remote:
-        found["remote"] = mask_text(_CREDENTIALS.sub("", remote.strip()))
+        facts["remote"] = mask_text(_CREDENTIALS.sub("", remote.strip()))
     status = _git(Path(root), "status", "--porcelain", "--untracked-files=no")
-    found["dirty"] = bool(status)
+    facts["dirty"] = bool(status)
     if status:
         diff = _git(Path(root), "diff", "HEAD") or ""
         masked = mask_diff(diff[:LARGEST_DIFF])
-        found["diff"] = masked
-        found["diff_truncated"] = len(diff) > LARGEST_DIFF
+        facts["diff"] = masked
+        facts["diff_truncated"] = len(diff) > LARGEST_DIFF
         if masked != diff[:LARGEST_DIFF]:
-            found["diff_masked"] = True
-    return found
+            facts["diff_masked"] = True
+    return facts
 
 
 def _empty_repository(folder: Path) -> dict[str, Any] | None:

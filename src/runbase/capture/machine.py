@@ -12,18 +12,18 @@ from typing import Any
 
 def hardware() -> dict[str, Any]:
     """Return system, processor, the number of CPUs that this process may use, memory in bytes, GPUs."""
-    found: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "platform": platform.platform(),
         "machine": platform.machine(),
         "cpus": _usable_cpus(),
     }
     if model := _processor():
-        found["cpu"] = model
+        facts["cpu"] = model
     if memory := _memory():
-        found["memory"] = memory
+        facts["memory"] = memory
     if gpus := _gpus():
-        found["gpus"] = gpus
-    return found
+        facts["gpus"] = gpus
+    return facts
 
 
 def python() -> dict[str, Any]:
@@ -41,12 +41,12 @@ def packages() -> dict[str, str]:
     """Return name → version of the installed distributions."""
     from importlib import metadata  # importing it takes a tenth of this program's start-up time
 
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     for distribution in metadata.distributions():
         name = distribution.name
         if name:
-            found[name] = distribution.version
-    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+            versions[name] = distribution.version
+    return dict(sorted(versions.items(), key=lambda item: item[0].lower()))
 
 
 def _usable_cpus() -> int:

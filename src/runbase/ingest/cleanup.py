@@ -95,8 +95,10 @@ def leftovers(home: Path, *, dry_run: bool = False) -> Tidied:
     """Remove unfinished files of interrupted processes."""
     report = Tidied()
     before = time.time() - QUIET
-    found = [path for way in _HALF for path in (*home.glob(way), *home.glob(f"runs/*/*/{way}"))]
-    old = [path for path in found if path.is_file() and path.stat().st_mtime < before]
+    unfinished = [
+        path for way in _HALF for path in (*home.glob(way), *home.glob(f"runs/*/*/{way}"))
+    ]
+    old = [path for path in unfinished if path.is_file() and path.stat().st_mtime < before]
     for folder in run_folders(home):
         journals = {path.name for path in folder.glob("journal*.jsonl")}
         # Packing was interrupted before the plain journal was removed: the plain one counts.

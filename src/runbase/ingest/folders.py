@@ -205,11 +205,11 @@ def number_of(text: Any) -> float | None:
     if isinstance(text, bool):
         return float(text)
     try:
-        found = float(text)
+        number = float(text)
     except (TypeError, ValueError):
         return {"true": 1.0, "false": 0.0}.get(str(text).strip().lower())
     return (
-        found
-        if not math.isinf(found) or str(text).strip().lower().lstrip("+-").startswith("inf")
+        number
+        if not math.isinf(number) or str(text).strip().lower().lstrip("+-").startswith("inf")
         else None
     )

@@ -139,7 +139,7 @@ def each(
     """Yield a run for each row, whose first value is the run's name; add rows that cannot be read to `problems`."""
     for row in rows:
         try:
-            made = make(*row)
+            run = make(*row)
         except (
             StoreUnavailable,
             ValueError,
@@ -151,7 +151,7 @@ def each(
         ) as wrong:
             problems.append(f"run {row[0]}: {wrong}")
             continue
-        yield made
+        yield run
 
 
 def _psycopg_errors(source: str) -> tuple[type[BaseException], ...]:

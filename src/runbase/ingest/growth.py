@@ -38,12 +38,12 @@ def new_points(
         changed: whether the source reports that values of the run may have changed.
     """
     changed = changed and run.upserts
-    found: dict[str, list[int]] = {}
+    places_of: dict[str, list[int]] = {}
     compared: list[str] = []
     for key, rows in run.metrics.items():
         metric = None if known is None else known.metrics.get(key)
         if metric is None:
-            found[key] = list(range(len(rows)))
+            places_of[key] = list(range(len(rows)))
         elif run.by_step or changed or len(rows) > metric.count:
             compared.append(key)
     if compared:
@@ -52,10 +52,10 @@ def new_points(
             rows = run.metrics[key]
             if run.by_step:
                 steps = set(series.steps.tolist())
-                found[key] = [n for n, (_, step, _) in enumerate(rows) if step not in steps]
+                places_of[key] = [n for n, (_, step, _) in enumerate(rows) if step not in steps]
             else:
-                found[key] = unseen(rows, series, upserts=run.upserts)
-    return {key: places for key, places in found.items() if places}
+                places_of[key] = unseen(rows, series, upserts=run.upserts)
+    return {key: places for key, places in places_of.items() if places}
 
 
 def unseen(rows: Sequence[Point], series: Series, *, upserts: bool = False) -> list[int]:
@@ -74,21 +74,21 @@ def unseen(rows: Sequence[Point], series: Series, *, upserts: bool = False) -> l
     there: dict[float, list[tuple[int, float | None]]] = {}
     for step, time, value in zip(*columns, strict=True):
         there.setdefault(step, []).append(_content(time, value))
-    given: dict[float, list[int]] = {}
+    by_step: dict[float, list[int]] = {}
     for place, (_, step, _) in enumerate(rows):
-        given.setdefault(step, []).append(place)
-    found: list[int] = []
-    for step, places in given.items():
+        by_step.setdefault(step, []).append(place)
+    new: list[int] = []
+    for step, places in by_step.items():
         known = there.get(step)
         if known is None:
-            found += places
+            new += places
         elif len(places) > len(known):
-            found += _more(rows, places, known)
+            new += _more(rows, places, known)
         elif upserts and len(places) == 1:
             _, value = _content(0.0, rows[places[0]][2])
             if value != max(reversed(known), key=lambda content: content[0])[1]:
-                found += places
-    return sorted(found)
+                new += places
+    return sorted(new)
 
 
 def _more(
@@ -154,13 +154,13 @@ class Held:
 
     def new_attributes(self, run: ImportedRun) -> Mapping[str, dict[str, Any]]:
         """Return attributes of a run that are not in the database, or have another value: scope → key → value."""
-        found: dict[str, dict[str, Any]] = {}
+        changed: dict[str, dict[str, Any]] = {}
         for scope, values in run.attributes.items():
-            there = self._attributes.get((run.id, scope), {})
-            new = {k: v for k, v in values.items() if repr(there.get(k, _NONE)) != repr(v)}
+            stored = self._attributes.get((run.id, scope), {})
+            new = {k: v for k, v in values.items() if repr(stored.get(k, _NONE)) != repr(v)}
             if new:
-                found[scope] = new
-        return found
+                changed[scope] = new
+        return changed
 
     def has_more_samples(self, run: ImportedRun) -> bool:
         """Return whether a run has telemetry that is not in the database."""

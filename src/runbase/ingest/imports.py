@@ -107,11 +107,11 @@ def import_from(
         experiment=experiment,
         left_out=report.left_out,
     )
-    found = reader.runs(asked)
+    runs = reader.runs(asked)
     if not is_address(source) and "://" not in source:
         path = path_of(source).resolve()
         storage.add_artifact_root(str(path if path.is_dir() else path.parent))
-    return import_runs(storage, found, report, total=reader.count(source), progress=progress)
+    return import_runs(storage, runs, report, total=reader.count(source), progress=progress)
 
 
 def import_runs(
@@ -183,11 +183,11 @@ def _import_part(storage: Storage, part: Sequence[ImportedRun], report: ImportRe
     # If an import stopped before `source_status` was set, the next one stores the rest.
     begun = {run for run, record in known.items() if record.source_status is None}
     for run in part:
-        if run.id in refused or not (one := beside.get(run.id)):
+        if run.id in refused or not (extras := beside.get(run.id)):
             continue
-        if run.id in changed | begun or one.is_new:
+        if run.id in changed | begun or extras.is_new:
             with _fenced(report, run):
-                one.put(storage, report)
+                extras.put(storage, report)
             changed.add(run.id)
     report.new += len(changed - known.keys())
     report.updated += len(changed & known.keys())
@@ -272,22 +272,22 @@ def import_experiments(
     """Store what another system reports of experiments; existing descriptions and objectives are kept."""
     links: list[tuple[str, str, str]] = []
     ids: dict[str, str] = {}
-    for each in told:
-        experiment, made = _experiment(storage, each, ids)
-        ids[each.id or each.name] = experiment.id
-        links += [(experiment.id, kind, other) for kind, other in each.links]
-        report.experiments += made
+    for record in told:
+        experiment, is_new = _experiment(storage, record, ids)
+        ids[record.id or record.name] = experiment.id
+        links += [(experiment.id, kind, other) for kind, other in record.links]
+        report.experiments += is_new
         changes: dict[str, Any] = {}
-        if each.description and not experiment.description:
-            changes["description"] = each.description
-        if each.objectives and not experiment.objectives:
-            changes["objectives"] = each.objectives
+        if record.description and not experiment.description:
+            changes["description"] = record.description
+        if record.objectives and not experiment.objectives:
+            changes["objectives"] = record.objectives
         if changes:
             storage.update("experiment", experiment.id, changes)
-        for scope, values in each.attributes.items():
+        for scope, values in record.attributes.items():
             storage.put_attributes("experiment", experiment.id, scope, values)
-        if made and each.created is not None:
-            storage.date_experiment(experiment.id, each.created, each.updated or each.created)
+        if is_new and record.created is not None:
+            storage.date_experiment(experiment.id, record.created, record.updated or record.created)
     for origin, kind, other in links:
         goal = ids.get(other)
         if goal == origin:
@@ -301,18 +301,18 @@ def _experiment(
 ) -> tuple[Experiment, bool]:
     """Return the existing experiment or create one with the reported fields; and whether it is new."""
     try:
-        found = storage.find_experiment(told.id or told.name, deleted=False)
-        return storage.get_experiments([found])[0], False
+        existing = storage.find_experiment(told.id or told.name, deleted=False)
+        return storage.get_experiments([existing])[0], False
     except NotFound:
         pass
     fields = {**told.fields, "tags": as_tags(told.fields.get("tags"))}
     parent = ids.get(told.parent) if told.parent else None
     if parent is not None:
         fields["parent_id"] = parent
-    made = storage.create_experiment(told.name.strip() or "unnamed", fields, told.id)
+    created = storage.create_experiment(told.name.strip() or "unnamed", fields, told.id)
     if told.parent and parent is None:
-        storage.add_ancestor(made, told.parent, told.parent)
-    return storage.get_experiments([made])[0], True
+        storage.add_ancestor(created, told.parent, told.parent)
+    return storage.get_experiments([created])[0], True
 
 
 # A run
@@ -416,15 +416,15 @@ def _files(run: ImportedRun, held: Held) -> Iterator[Any]:
         )
         for time, step, key, v in run.texts
     ]
-    for one in kept + run.records:
-        if not held.takes("record", run.id, one.key, float(one.step)):
+    for record in kept + run.records:
+        if not held.takes("record", run.id, record.key, float(record.step)):
             yield RecordLogged(
-                time=one.time,
-                key=one.key,
-                kind=one.kind,
-                step=one.step,
-                value=one.value,
-                path=one.path,
+                time=record.time,
+                key=record.key,
+                kind=record.kind,
+                step=record.step,
+                value=record.value,
+                path=record.path,
             )
     for artifact in run.artifacts:
         if not held.takes("file", run.id, artifact.path, float(artifact.size)):

@@ -51,27 +51,27 @@ def check_liveness(storage: Storage, home: Path, report: Report | None = None) -
         folder = home / run.folder if run.folder else None
         beat = _beat(folder)
         alive = _lives_here(run.processes)
-        told = False
+        by_database = False
         if alive is None and beat is not None:
             clock = clock if clock is not None else file_clock(home)
             alive = clock - beat < SILENCE
         elif alive is None:  # neither its processes nor its folder can be reached
             if run.silent is None:
                 continue
-            told, alive = True, run.silent < SILENCE
+            by_database, alive = True, run.silent < SILENCE
         seen = max(run.seen, beat or 0.0)
         if alive and run.lost:
             _LOG.info("run %s is alive again", run.id)
             storage.mark_alive(run.id, time.time())
             report.found_alive += 1
-        elif alive and not told and (run.silent is None or run.silent > BEATS):
+        elif alive and not by_database and (run.silent is None or run.silent > BEATS):
             living.append(run.id)
         elif not alive and not run.lost and not (folder and is_written(folder)):
-            reason = _reason(run, told)
+            reason = _reason(run, by_database)
             _LOG.info("run %s is lost: %s", run.id, reason)
             storage.mark_lost(run.id, seen, reason)
             report.lost += 1
-            if folder is not None and not told:
+            if folder is not None and not by_database:
                 with suppress(OSError):  # as the run itself does at its end
                     mask_file(folder / "output.log")
     if living:

@@ -106,12 +106,12 @@ def importer_for(source: str, system: str | None = None) -> str | None:
             raise UsageError(f"no importer is named {system!r}; known: {', '.join(SYSTEMS)}")
         return system
     systems = _SERVERS if is_address(source) else _RECORDS
-    found = next((name for name in systems if importer(name, source).recognises(source)), None)
-    if found is None and is_address(source):
+    tool = next((name for name in systems if importer(name, source).recognises(source)), None)
+    if tool is None and is_address(source):
         raise UsageError(
             f"{source} does not answer as a server of {', '.join(_SERVERS)}; check that it is running and that you have access"
         )
-    return found
+    return tool
 
 
 def check_known(source: str, system: str | None = None) -> str:
@@ -125,12 +125,12 @@ def check_known(source: str, system: str | None = None) -> str:
         NotFound: the source does not exist.
         UsageError: no tool recognises the source.
     """
-    found = importer_for(source, system)
-    if found is None:
+    tool = importer_for(source, system)
+    if tool is None:
         if "://" not in source and not Path(source).expanduser().exists():
             raise NotFound(f"{source} does not exist")
         raise UsageError(f"{source} is not a record that runbase knows; known: {KNOWN}")
-    return found
+    return tool
 
 
 def check_store_file(path: Path) -> None:
@@ -143,9 +143,9 @@ def check_store_file(path: Path) -> None:
     if not path.is_file():
         raise NotFound(f"{path} does not exist")
     if is_database(str(path)):
-        found = database_tables(str(path))
+        tables = database_tables(str(path))
         if (
-            not found or "series" in found
+            not tables or "series" in tables
         ):  # no tables: a damaged database; opening it gives a better message
             return
     raise UsageError(f"{path} is not a record that runbase knows; known: {KNOWN}")

@@ -176,15 +176,17 @@ def _take(
             report.invalid += 1
     if batch:
         _apply(storage, batch, report)
-    changes = {one.folder.run: told for one in read if (told := _told(one))}
+    changes = {
+        read_folder.folder.run: fields for read_folder in read if (fields := _told(read_folder))
+    }
     for run, name in _put_attributes(storage, read).items():
         changes.setdefault(run, {})["name"] = name
     storage.update_runs(changes)
-    living = [one.folder.run for one in read if one.folder.live]
+    living = [read_folder.folder.run for read_folder in read if read_folder.folder.live]
     if living:
         storage.heartbeat(living)
     # Record this last: if a scan stops before this, the next one reads these folders again.
-    scanned = [_kept(one, place) for one in read]
+    scanned = [_kept(read_folder, place) for read_folder in read]
     report.returned += storage.put_scans(scanned) if scanned else 0
 
 
@@ -207,8 +209,8 @@ def _kept(one: _Read, place: Callable[[str], str]) -> Scanned:
 
 def _told(one: _Read) -> dict[str, Any]:
     """Return the fields that a folder reports besides events: its status in the source's own terms, and its checkpoint."""
-    said = {"source_status": one.folder.source_status, "checkpoint": one.folder.checkpoint}
-    return {name: value for name, value in said.items() if value is not None}
+    fields = {"source_status": one.folder.source_status, "checkpoint": one.folder.checkpoint}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _put_attributes(storage: Storage, read: Sequence[_Read]) -> dict[str, str]:
@@ -217,13 +219,17 @@ def _put_attributes(storage: Storage, read: Sequence[_Read]) -> dict[str, str]:
     A name and tags are changed only if the folder's values differ from those of the last scan: users may have edited them here.
     """
     names: dict[str, str] = {}
-    for scope in {one.folder.scope for one in read if one.folder.scope}:
-        said = {one.folder.run: one.folder.attributes for one in read if one.folder.scope == scope}
-        for run in storage.purged([*said]):
-            del said[run]
-        known = storage.attributes("run", [*said], scope)
+    for scope in {read_folder.folder.scope for read_folder in read if read_folder.folder.scope}:
+        reported = {
+            read_folder.folder.run: read_folder.folder.attributes
+            for read_folder in read
+            if read_folder.folder.scope == scope
+        }
+        for run in storage.purged([*reported]):
+            del reported[run]
+        known = storage.attributes("run", [*reported], scope)
         changed: dict[str, dict[str, Any]] = {}
-        for run, values in said.items():
+        for run, values in reported.items():
             before = known[run]
             new = {key: v for key, v in values.items() if key not in before or before[key] != v}
             new |= {key: None for key, v in before.items() if key not in values and v is not None}
@@ -274,8 +280,8 @@ def _placed(delivery: Delivery, folder: str) -> Delivery:
 
 
 def _points(delivery: Delivery) -> int:
-    told = [event for event in delivery.events if isinstance(event, Points)]
-    return sum(len(event.steps) * len(event.keys) for event in told)
+    events = [event for event in delivery.events if isinstance(event, Points)]
+    return sum(len(event.steps) * len(event.keys) for event in events)
 
 
 def _parts(changed: Sequence[Found]) -> Iterator[Sequence[Found]]:

@@ -103,8 +103,8 @@ def salvage(
     report = Salvaged()
     try:
         source = open_storage(f"sqlite:///{file.absolute()}", create=False)
-        told = [*source.experiments(Query()), *source.experiments(Query(deleted=True))]
-        places = target.load_experiments(told, by_name=True)
+        experiments = [*source.experiments(Query()), *source.experiments(Query(deleted=True))]
+        places = target.load_experiments(experiments, by_name=True)
         ids = [str(row[0]) for row in source.sql("select id from runs order by id")]
     except StoreError as wrong:
         return Salvaged(unreadable=[f"{file}: {wrong}"])

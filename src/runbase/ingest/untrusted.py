@@ -67,11 +67,11 @@ def _count(value: Any, known: dict[int, int], depth: int) -> int:
     """Count the values of a document with each alias expanded; each object is visited once."""
     if not _is_collection(value):
         return 1
-    found = known.get(id(value))
-    if found is not None:
-        if found < 0:
+    counted = known.get(id(value))
+    if counted is not None:
+        if counted < 0:
             raise ValueError("it contains itself")
-        return found
+        return counted
     if depth > DEEPEST:
         raise ValueError(f"it has more than {DEEPEST} levels")
     known[id(value)] = -1

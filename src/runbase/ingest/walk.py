@@ -31,7 +31,11 @@ encode, decode = msgspec.json.Encoder().encode, msgspec.json.Decoder().decode
 @cache
 def _flat() -> dict[str, Format]:
     """Return the formats whose run folders do not contain other run folders, by name."""
-    return {one.NAME: one for one in folder_formats() if not getattr(one, "NESTED", False)}
+    return {
+        format_.NAME: format_
+        for format_ in folder_formats()
+        if not getattr(format_, "NESTED", False)
+    }
 
 
 class Found(Struct, frozen=True):
@@ -103,8 +107,8 @@ def _is_as_before(path: str, stamp: str) -> bool:
         if not folder or os.stat(path).st_mtime_ns != folder:  # noqa: PTH116 - creating a Path costs more than the call to stat
             return False
         for name, size, changed in files:
-            found = os.stat(f"{path}/{name}")  # noqa: PTH116
-            if found.st_mtime_ns != changed or found.st_size != size:
+            status = os.stat(f"{path}/{name}")  # noqa: PTH116
+            if status.st_mtime_ns != changed or status.st_size != size:
                 return False
     except OSError:
         return False
@@ -125,9 +129,9 @@ def _stamp(path: str, entries: "Sequence[os.DirEntry[str]]") -> str | None:
         folder = os.stat(path).st_mtime_ns  # noqa: PTH116
         settled = folder < time.time_ns() - _UNSETTLED
         files: list[Any] = [
-            (entry.name, found.st_size, found.st_mtime_ns)
+            (entry.name, status.st_size, status.st_mtime_ns)
             for entry in entries
-            for found in [entry.stat()]
+            for status in [entry.stat()]
         ]
     except OSError:
         return None

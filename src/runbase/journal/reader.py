@@ -69,8 +69,8 @@ def files(folder: Path) -> list[Path]:
 
 def chosen(names: Iterable[str]) -> list[str]:
     """Return the journals among the names in a folder; if one is both plain and packed, the plain one."""
-    found = {name for name in names if _FILE.fullmatch(name)}
-    return sorted(name for name in found if name.removesuffix(SUFFIX) not in found - {name})
+    journals = {name for name in names if _FILE.fullmatch(name)}
+    return sorted(name for name in journals if name.removesuffix(SUFFIX) not in journals - {name})
 
 
 def opened(path: Path) -> Opened | None:
@@ -166,10 +166,10 @@ def _tells(line: bytes, event: JournalEvent | Points) -> bool:
             return at and set(event.keys) <= set(point.values)
         if isinstance(event, Points) or line[:1] == b"[":
             return False
-        found = decode_event(line)
+        decoded = decode_event(line)
     except (ValueError, RecursionError):
         return False
-    return type(found) is type(event) and found.time == event.time
+    return type(decoded) is type(event) and decoded.time == event.time
 
 
 def _parse(path: Path, data: bytes, start: int, torn: int) -> Batch:

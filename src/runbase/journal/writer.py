@@ -307,8 +307,7 @@ class JournalWriter:
         with self._guard:
             if self._closed:
                 raise RunFinished(
-                    "this run has finished; to continue it, use "
-                    "runbase.start_run(…, resume=run.id)"
+                    "this run has finished; to continue it, use runbase.start_run(…, resume=run.id)"
                 )
             if self._pid != os.getpid():
                 self._reopen_in_child()

@@ -456,7 +456,7 @@ class StoreContract:
             "loss > 1": "did you mean metrics.loss",
             "metric.loss.minn > 1": "",
             "name = null": "is null",
-            "number": "says nothing",
+            "number": "not a condition",
             "parms.x = 1": "did you mean 'params'",
         }.items():
             if message:

@@ -132,7 +132,7 @@ class ExperimentStore:
         return _experiment(found[0]) if found else None
 
     async def delete_experiment(self, experiment_id: str) -> bool:
-        """With all its runs and metrics, for good; whether there was one."""
+        """Delete it permanently with its runs and metrics; whether it existed."""
         store = await self._opened()
         found = await _or_none(store.experiment(experiment_id))
         if found:
@@ -254,7 +254,7 @@ class ExperimentStore:
         return _experiment(await store.fork(parent, new_name, config_overrides))
 
     async def close(self) -> None:
-        """End the runs that are written here, and let go of the database."""
+        """End the runs of this process, and close the database."""
         if self._store is None:
             return
         for writer in self._writers.values():

@@ -112,7 +112,7 @@ def experiments(source: str) -> list[ImportedExperiment]:
 def about_experiment(
     key: str, name: Any, stage: Any, created: Any, updated: Any, tags: Mapping[str, Any]
 ) -> ImportedExperiment | None:
-    """What MLflow says of an experiment; None for one in the bin, and for the one that it makes by itself.
+    """What MLflow records of an experiment; None for a deleted one, and for the default one that it creates.
 
     Args:
         key: MLflow's id.

@@ -1,6 +1,6 @@
 """mlos_bench's database: experiments with their targets, trials with tunables, results, telemetry and metadata.
 
-The storage class of `runbase.integrations.mlos` goes on with what was imported. mlos_bench keeps every value as text;
+The storage class of `runbase.integrations.mlos` continues what was imported. mlos_bench keeps every value as text;
 what is written as a number becomes one.
 """
 

@@ -97,7 +97,7 @@ class RunbaseArtifactStore:
             raise ArtifactNotFound(f"there is no artifact {artifact_id}") from missing
 
     def remove(self, artifact_id: str) -> None:
-        """Let go of the bytes; that they were there stays known."""
+        """Remove the bytes; the record of the artifact stays."""
         place = self._place(artifact_id)
         if not place.exists():
             raise ArtifactNotFound(f"there is no artifact {artifact_id}")

@@ -8,7 +8,7 @@ Parameters are the runs' parameters, with their real values; objective values an
 metrics (`value` or `value_0`, `value_1`, …; `intermediate_value` by step) once a trial has ended. Distributions
 are in `params.suggested`, attributes in the tables `attributes` and `experiment_attributes`.
 
-Finished trials never change, so each process reads them once; only what is new or still runs is read anew.
+Finished trials never change, so each process reads them once; only new and running trials are read again.
 """
 
 import json
@@ -50,7 +50,7 @@ from runbase.storage.types import NewTrial
 
 
 class RunbaseStorage(Studies, BaseHeartbeat):
-    """A store as Optuna's storage. Thread-safe; pickles, and is opened anew in the other process.
+    """A store as Optuna's storage. It is thread-safe, and can be pickled: the other process opens it again.
 
     Args:
         store: a store that is open, or a database URL or path; default: runbase's own settings.
@@ -245,7 +245,7 @@ class RunbaseStorage(Studies, BaseHeartbeat):
     # Signs of life
 
     def record_heartbeat(self, trial_id: int) -> None:
-        """A sign of life, by the database's clock."""
+        """Record a heartbeat, by the database's clock."""
         self._storage.heartbeat([self._trial(trial_id)[2]])
 
     def get_heartbeat_interval(self) -> int | None:

@@ -46,7 +46,7 @@ class Studies(BaseStorage):
         return number
 
     def delete_study(self, study_id: int) -> None:
-        """The experiment goes into the bin, from where it can be restored."""
+        """Move the experiment to the trash, from where it can be restored."""
         study = self._study(study_id)
         self._storage.delete("experiment", [study.experiment])
         del self._studies[study_id]

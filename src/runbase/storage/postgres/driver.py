@@ -97,13 +97,11 @@ class PostgresDriver:
 
     def new(self) -> bool:
         """Return whether the database does not exist yet."""
-        found = "select 1 from pg_namespace where nspname = %s"
+        query = "select 1 from pg_namespace where nspname = %s"
         with self.errors(), self._connection() as connection:
-            missing = connection.execute(found, [self.schema]).fetchone() is None
+            missing = connection.execute(query, [self.schema]).fetchone() is None
         if missing and not self._create:
-            raise StoreUnavailable(
-                f"no such store: schema {self.schema!r} not found in {self.url}"
-            )
+            raise StoreUnavailable(f"no such store: schema {self.schema!r} not found in {self.url}")
         return missing
 
     @contextmanager
@@ -316,12 +314,14 @@ class PostgresDriver:
                 "pg_dump, which backups of PostgreSQL need, was not found: install PostgreSQL's client "
                 "programs, or make a copy with `runbase copy URL file.db`"
             )
-        given = conninfo_to_dict(self._conninfo)
-        secret = {"PGPASSWORD": str(given.pop("password"))} if given.get("password") else {}
+        parameters = conninfo_to_dict(self._conninfo)
+        secret = (
+            {"PGPASSWORD": str(parameters.pop("password"))} if parameters.get("password") else {}
+        )
         command = [tool, "--format=custom", "--no-owner", "--no-privileges", f"--file={path}"]
         schema = str(self.schema).replace('"', '""')
         done = subprocess.run(
-            [*command, f'--schema="{schema}"', f"--dbname={make_conninfo(**given)}"],  # pyright: ignore[reportArgumentType]
+            [*command, f'--schema="{schema}"', f"--dbname={make_conninfo(**parameters)}"],  # pyright: ignore[reportArgumentType]
             env={**os.environ, **secret},  # other users can read a command line
             capture_output=True,
             text=True,
@@ -396,8 +396,8 @@ class PostgresDriver:
         """Create or migrate the schema, one process at a time."""
         with self._connection() as connection, connection.transaction():
             connection.execute("select pg_advisory_xact_lock(%s)", [_SETUP_LOCK])
-            found = "select 1 from pg_namespace where nspname = %s"
-            if connection.execute(found, [self.schema]).fetchone() is None:
+            query = "select 1 from pg_namespace where nspname = %s"
+            if connection.execute(query, [self.schema]).fetchone() is None:
                 name = sql.Identifier(str(self.schema))
                 connection.execute(sql.SQL("create schema {}").format(name))
             self.prepare(Session(connection, self.schema))
@@ -406,7 +406,7 @@ class PostgresDriver:
 
 def _conninfo(address: Address) -> str:
     try:
-        given = conninfo_to_dict(address.libpq)
+        parameters = conninfo_to_dict(address.libpq)
     except psycopg.ProgrammingError as error:
         raise UsageError(f"{address.shown!r} is not a database URL: {_said(error)}") from error
     defaults = {"connect_timeout": 10, "application_name": "runbase", "keepalives_idle": 30}
@@ -414,7 +414,7 @@ def _conninfo(address: Address) -> str:
     missing = {
         name: value
         for name, value in defaults.items()
-        if name not in given and environment.get(name, "") not in os.environ
+        if name not in parameters and environment.get(name, "") not in os.environ
     }
     return make_conninfo(address.libpq, **missing)
 
@@ -435,8 +435,8 @@ _QUERIES = frozenset(["select", "with", "values", "table", "show", "explain"])
 
 def _first_word(text: str) -> str:
     """Return the first keyword of a statement, after comments and parentheses, in lower case."""
-    found = re.match(r"(?:\s|\(|--[^\n]*(?:\n|$)|/\*.*?\*/)*(\w*)", text, re.DOTALL)
-    return found[1].lower() if found else ""
+    match = re.match(r"(?:\s|\(|--[^\n]*(?:\n|$)|/\*.*?\*/)*(\w*)", text, re.DOTALL)
+    return match[1].lower() if match else ""
 
 
 def _statement_timeout(seconds: float) -> sql.Composed:

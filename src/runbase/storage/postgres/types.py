@@ -311,12 +311,12 @@ class _BinaryNumbers(Loader):
         self._decimal = NumericBinaryLoader(1700, context)
 
     def load(self, data: Buffer) -> "list[int | float]":
-        raw, place, found = bytes(data), _HEAD, list[int | float]()
+        raw, place, numbers = bytes(data), _HEAD, list[int | float]()
         while place < len(raw):
             size = int.from_bytes(raw[place : place + 4], "big")
-            found.append(_number(self._decimal.load(raw[place + 4 : place + 4 + size])))
+            numbers.append(_number(self._decimal.load(raw[place + 4 : place + 4 + size])))
             place += 4 + size
-        return found
+        return numbers
 
 
 def _number(value: Decimal) -> int | float:

@@ -159,9 +159,9 @@ def halved(event: JournalEvent | Points) -> list[Sequence[Any]]:
             first = replace(event, **{field: dict(items[:half])})
             return [[first], [replace(event, **{field: dict(items[half:])})]]
     if isinstance(event, Captured):
-        given = [name for name in ("git", "args", "env", "system") if getattr(event, name)]
-        if len(given) > 1:
-            alone = [{name: getattr(event, name)} for name in given]
+        parts = [name for name in ("git", "args", "env", "system") if getattr(event, name)]
+        if len(parts) > 1:
+            alone = [{name: getattr(event, name)} for name in parts]
             return [[Captured(time=event.time, **facts)] for facts in alone]
     return []
 

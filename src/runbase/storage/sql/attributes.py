@@ -22,8 +22,8 @@ def put_all(
     """Set attributes of many runs or experiments in one scope: id → key → value."""
     rows = [
         {"of": of, "scope": scope, "key": key, **typed_values.typed(value)}
-        for of, told in values.items()
-        for key, value in told.items()
+        for of, attributes in values.items()
+        for key, value in attributes.items()
     ]
     session.many("set_attribute" if kind == "run" else "set_experiment_attribute", rows)
 
@@ -31,20 +31,20 @@ def put_all(
 def get(session: Session, kind: Kind, keys: Sequence[str], scope: str) -> dict[str, dict[str, Any]]:
     """Return the attributes of several runs or experiments in one scope: id → key → value."""
     statement = "attributes_in_scope" if kind == "run" else "experiment_attributes_in_scope"
-    found: dict[str, dict[str, Any]] = {key: {} for key in keys}
+    attributes: dict[str, dict[str, Any]] = {key: {} for key in keys}
     for row in session.rows(statement, ids=session.as_list(keys), scope=scope):
         value = typed_values.value(row["type"], row["number"], row["text"])
-        found[row["of"]][row["key"]] = value
-    return found
+        attributes[row["of"]][row["key"]] = value
+    return attributes
 
 
 def of_run(session: Session, run: str) -> dict[str, dict[str, Any]]:
     """Return all attributes of a run: scope → key → value."""
-    found: dict[str, dict[str, Any]] = {}
+    attributes: dict[str, dict[str, Any]] = {}
     for row in session.rows("attributes_of_run", run=run):
         value = typed_values.value(row["type"], row["number"], row["text"])
-        found.setdefault(row["scope"], {})[row["key"]] = value
-    return found
+        attributes.setdefault(row["scope"], {})[row["key"]] = value
+    return attributes
 
 
 def add_samples(session: Session, run: str, samples: Iterable[Sample]) -> None:

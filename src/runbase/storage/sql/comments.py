@@ -34,8 +34,8 @@ class Described(Struct, frozen=True):
 def described(text: str) -> Iterator[Described]:
     """Yield each table, view and column of a schema's SQL, in order; `comment` is empty if it has none."""
     for comment, kind, name, body in _CREATE.findall(text):
-        said = " ".join(line.lstrip("- ") for line in comment.splitlines())
-        yield Described(kind, name, "" if "opens-with" in said else said, body=body)
+        description = " ".join(line.lstrip("- ") for line in comment.splitlines())
+        yield Described(kind, name, "" if "opens-with" in description else description, body=body)
         if kind == "table":
             for column, rest, meaning in _COLUMN.findall(body):
                 if column not in _RULES:
@@ -46,5 +46,5 @@ def described(text: str) -> Iterator[Described]:
 
 def _type(definition: str) -> str:
     """Return the type at the beginning of a column's definition."""
-    found = re.match(r"double precision(\[\])?|\w+(\[\])?", definition)
-    return found[0] if found else ""
+    match = re.match(r"double precision(\[\])?|\w+(\[\])?", definition)
+    return match[0] if match else ""

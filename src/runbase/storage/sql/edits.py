@@ -72,15 +72,15 @@ EXPERIMENTS = Table(
 def set_run(session: Session, run: str, changes: Mapping[str, Any]) -> None:
     """Set fields of a run; parameters, tags and documents are replaced as a whole."""
     rest = dict(changes)
-    given = {name: rest.pop(name) for name in ("status", "params", "tags") if name in rest}
-    if "params" in given:
+    separate = {name: rest.pop(name) for name in ("status", "params", "tags") if name in rest}
+    if "params" in separate:
         session.run("clear_params", run=run)
-        _params(session, run, given["params"] or {})
-    if "tags" in given:
+        _params(session, run, separate["params"] or {})
+    if "tags" in separate:
         session.run("clear_tags", run=run)
-        _tags(session, "set_tag", {"run": run}, given["tags"] or {})
-    if "status" in given:
-        set_status(session, run, given["status"])
+        _tags(session, "set_tag", {"run": run}, separate["tags"] or {})
+    if "status" in separate:
+        set_status(session, run, separate["status"])
     _set_columns(session, RUNS, run, rest, session.own.of(session, "runs"))
 
 

@@ -41,7 +41,9 @@ def find(session: Session, word: str, *, deleted: bool = False) -> str:
         return (exact or rows)[0]["id"]
     if rows:
         fits = ", ".join(f"{row['id'][:16]}… ({row['name']})" for row in rows[:5])
-        raise Ambiguous(f"the id prefix {word!r} matches several experiments: {fits}; give more of it")
+        raise Ambiguous(
+            f"the id prefix {word!r} matches several experiments: {fits}; give more of it"
+        )
     names = dict.fromkeys(row["name"] for row in session.rows("names_of_experiments"))
     where = " in the trash" if deleted else ""
     raise NotFound(
@@ -79,7 +81,7 @@ def figures(
     session: Session, ids: Sequence[str]
 ) -> dict[str, dict[str, tuple[float | None, float | None]]]:
     """Return the least and greatest last value of each metric over each experiment's runs."""
-    found: dict[str, dict[str, tuple[float | None, float | None]]] = {}
+    ranges: dict[str, dict[str, tuple[float | None, float | None]]] = {}
     for row in session.rows("figures_of_experiments", ids=session.as_list(ids)):
-        found.setdefault(row["experiment_id"], {})[row["key"]] = (row["low"], row["high"])
-    return found
+        ranges.setdefault(row["experiment_id"], {})[row["key"]] = (row["low"], row["high"])
+    return ranges

@@ -15,10 +15,10 @@ from runbase.storage.types import LiveRun
 
 def live_runs(session: Session) -> list[LiveRun]:
     """Return the runs in an active state, and those that are marked as lost."""
-    found: dict[str, LiveRun] = {}
+    live: dict[str, LiveRun] = {}
     for row in session.rows("active_runs"):
         seen = session.moment(row["seen_at"] or row["updated_at"])
-        run = found.setdefault(
+        run = live.setdefault(
             row["id"],
             LiveRun(
                 id=row["id"],
@@ -33,14 +33,14 @@ def live_runs(session: Session) -> list[LiveRun]:
         if row["host"] is not None:
             started, boot = row["process_started"], row["boot"]
             run.processes.append(Process(row["host"], row["pid"], started, boot))
-    return list(found.values())
+    return list(live.values())
 
 
 def beat(session: Session, alive: Sequence[str]) -> None:
     """Record a heartbeat of runs, using the database clock; lost runs are marked as alive."""
     now = server_time(session)
-    found = session.rows("beat_runs", runs=session.as_list(alive), now=session.time(now))
-    for row in found:
+    rows = session.rows("beat_runs", runs=session.as_list(alive), now=session.time(now))
+    for row in rows:
         if row["lost_at"] is not None:
             mark_alive(session, row["id"], clock.time())
 

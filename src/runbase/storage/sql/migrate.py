@@ -51,15 +51,15 @@ class MigratingSession(Protocol):
 @cache
 def migrations(dialect: str) -> list[Migration]:
     """Return this program's migrations, first to last."""
-    found: list[Migration] = []
+    steps: list[Migration] = []
     for file in files("runbase.storage.sql").joinpath("migrations").iterdir():
         if match := re.fullmatch(r"(\d{4})_\w+\.sql", file.name):
             text = for_dialect(file.read_text("utf-8"), dialect)
             opens = re.search(r"^-- opens-with: (\d+)", text, re.MULTILINE)
             assert opens, f"{file.name} does not say which program may open the result"
             digest = hashlib.sha256(text.encode()).hexdigest()
-            found.append(Migration(int(match[1]), file.name, text, int(opens[1]), digest))
-    return sorted(found, key=lambda migration: migration.number)
+            steps.append(Migration(int(match[1]), file.name, text, int(opens[1]), digest))
+    return sorted(steps, key=lambda migration: migration.number)
 
 
 def pending(session: MigratingSession) -> list[Migration]:

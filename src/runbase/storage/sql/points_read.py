@@ -37,8 +37,8 @@ def series(
 
     Of several points with one step, the latest is returned, or all of them with `every`.
     """
-    found = _find(session, run, key, kind)
-    rows = session.arrays("read_blocks", series=found["id"], start=start, stop=end)
+    row = _find(session, run, key, kind)
+    rows = session.arrays("read_blocks", series=row["id"], start=start, stop=end)
     return _series(key, rows, start, end, every)
 
 
@@ -57,7 +57,8 @@ def many(
     for row in rows:
         blocks.setdefault((row["run_id"], row["key"]), []).append(row)
     return {
-        (run, key): _series(key, found, None, None, False) for (run, key), found in blocks.items()
+        (run, key): _series(key, rows_of_series, None, None, False)
+        for (run, key), rows_of_series in blocks.items()
     }
 
 

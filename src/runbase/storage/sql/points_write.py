@@ -59,8 +59,8 @@ class SeriesIds:
 
     def _look(self, kind: str) -> dict[str, int]:
         rows = self._session.rows("series_ids", run=self._run, kind=kind)
-        found = self._known[kind] = {row["key"]: row["id"] for row in rows}
-        return found
+        ids = self._known[kind] = {row["key"]: row["id"] for row in rows}
+        return ids
 
 
 def points(

@@ -30,13 +30,13 @@ def put(session: Session, found: Sequence[Scanned]) -> int:
         ],
     )
     session.many("place_run", [{"run": f.run, "folder": f.place} for f in found if f.place])
-    runs = session.as_list(sorted({each.run for each in found}))
+    runs = session.as_list(sorted({folder.run for folder in found}))
     return session.changed("folder_found", runs=runs)
 
 
 def gone(session: Session, missing: Sequence[Scanned]) -> int:
     """Record that folders were removed; returns how many runs have no folder left."""
     now = session.time(clock.time())
-    session.many("forget_scan", [{"path": each.path} for each in missing])
-    runs = sorted({each.run for each in missing})
+    session.many("forget_scan", [{"path": folder.path} for folder in missing])
+    runs = sorted({folder.run for folder in missing})
     return sum(session.changed("folder_missing", run=run, time=now) for run in runs)

@@ -22,21 +22,21 @@ def text(session: Session) -> str:
 
 def objects(session: Session) -> list[dict[str, Any]]:
     """Return each table and view: kind, name, comment, and its columns with type and comment."""
-    said = {
+    comments = {
         (item.name, item.column): item.comment
         for text in _texts(session)
         for item in described(text)
         if item.comment
     }
-    found: dict[str, dict[str, Any]] = {}
+    tables: dict[str, dict[str, Any]] = {}
     for row in session.rows("columns_of_all", schema=session.schema):
         name = row["table_name"]
-        item = found.setdefault(
+        item = tables.setdefault(
             name,
             {
                 "kind": row["kind"],
                 "name": name,
-                "comment": row["table_comment"] or said.get((name, None)) or "",
+                "comment": row["table_comment"] or comments.get((name, None)) or "",
                 "columns": [],
             },
         )
@@ -44,10 +44,10 @@ def objects(session: Session) -> list[dict[str, Any]]:
             {
                 "name": row["name"],
                 "type": row["type"],
-                "comment": row["comment"] or said.get((name, row["name"])) or "",
+                "comment": row["comment"] or comments.get((name, row["name"])) or "",
             }
         )
-    return list(found.values())
+    return list(tables.values())
 
 
 def _texts(session: Session) -> Iterator[str]:
@@ -59,18 +59,18 @@ def _texts(session: Session) -> Iterator[str]:
 
 def faults(session: Session) -> list[str]:
     """Return what is wrong with the database; empty when it is sound."""
-    found: list[str] = []
+    problems: list[str] = []
     if session.dialect == "sqlite":
         checks = session.query("pragma integrity_check(20)", {})
-        found += [str(row[0]) for row in checks if row[0] != "ok"]
+        problems += [str(row[0]) for row in checks if row[0] != "ok"]
         broken = session.query("pragma foreign_key_check", {})
-        found += [f"{row[0]}: a row refers to a missing row of {row[2]}" for row in broken]
+        problems += [f"{row[0]}: a row refers to a missing row of {row[2]}" for row in broken]
     for row in session.rows("series_without_their_blocks"):
-        found.append(
+        problems.append(
             f"run {row['run_id']}: {row['key']!r} counts {row['count']} points, but its blocks contain "
             f"{row['held']}"
         )
-    return found
+    return problems
 
 
 def _described(session: Session) -> Iterator[str]:

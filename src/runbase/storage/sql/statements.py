@@ -76,14 +76,14 @@ def bound(text: str, mark: Callable[[str], str]) -> str:
 @cache
 def statements(dialect: str) -> Mapping[str, Statement]:
     """Return every named statement, by name."""
-    found: dict[str, Statement] = {}
+    named: dict[str, Statement] = {}
     for file in files("runbase.storage.sql").joinpath("queries").iterdir():
         if file.name.endswith(".sql"):
             pieces = _NAME.split(file.read_text("utf-8"))
             for name, body in zip(pieces[1::2], pieces[2::2], strict=True):
-                assert name not in found, f"two statements are named {name}"
-                found[name] = _statement(name, for_dialect(body, dialect))
-    return found
+                assert name not in named, f"two statements are named {name}"
+                named[name] = _statement(name, for_dialect(body, dialect))
+    return named
 
 
 def _statement(name: str, body: str) -> Statement:
@@ -94,5 +94,5 @@ def _statement(name: str, body: str) -> Statement:
         name=name,
         description=" ".join(line.strip().lstrip("- ") for line in comments),
         text=text.removesuffix(";"),
-        parameters=frozenset(found[2] for found in _TOKEN.finditer(text) if found[2]),
+        parameters=frozenset(match[2] for match in _TOKEN.finditer(text) if match[2]),
     )

@@ -114,12 +114,12 @@ def dump_runs(session: Session, ids: Sequence[str]) -> list[RunDump]:
     """Return runs as plain data, in a fixed number of queries."""
     own = list(session.own.of(session, "runs"))
     listed = session.as_list(ids)
-    found: dict[str, RunDump] = {}
+    dumps: dict[str, RunDump] = {}
     for row in session.rows("runs_by_id", runs=listed):
         fields: dict[str, Any] = {name: row[name] for name in _PLAIN}
         fields |= {name: _seconds(session, row[name]) for name in _TIMES}
         fields |= {name: session.document(row[name]) for name in _DOCUMENTS}
-        found[row["id"]] = RunDump(
+        dumps[row["id"]] = RunDump(
             id=row["id"],
             experiment_id=row["experiment_id"],
             number=row["number"],
@@ -127,18 +127,18 @@ def dump_runs(session: Session, ids: Sequence[str]) -> list[RunDump]:
             own={name: row[name] for name in own if row[name] is not None},
         )
     for row in session.rows("params_of_runs", runs=listed):
-        found[row["run_id"]].params.append(_but(row, "run_id"))
+        dumps[row["run_id"]].params.append(_but(row, "run_id"))
     for row in session.rows("tags_of_runs", runs=listed):
-        found[row["run_id"]].tags[row["key"]] = row["value"]
+        dumps[row["run_id"]].tags[row["key"]] = row["value"]
     for name, attribute in _PARTS.items():
         for row in session.arrays(name, runs=listed):
             values = _but(row, "run_id")
             for key, value in values.items():
                 values[key] = _portable(session, key, value)
-            cast("list[Any]", getattr(found[row["run_id"]], attribute)).append(values)
+            cast("list[Any]", getattr(dumps[row["run_id"]], attribute)).append(values)
     for row in session.rows("links_of_runs", runs=listed):
-        found[row["from_id"]].links.append((row["from_id"], row["kind"], row["to_id"]))
-    return [found[run] for run in ids if run in found]
+        dumps[row["from_id"]].links.append((row["from_id"], row["kind"], row["to_id"]))
+    return [dumps[run] for run in ids if run in dumps]
 
 
 def load_run(session: Session, dump: RunDump, experiment: str) -> tuple[bool, bool]:

@@ -103,12 +103,12 @@ class PipelinedTrialWriter:
                     number = trials.add(session, experiment, [new])
                 with self._driver.errors():
                     self._pipeline.sync()
-                    found = number()
+                    value = number()
             except StoreError:
                 self._again()
                 raise
             self._settled()
-            return found
+            return value
 
     def set_param(self, run: str, key: str, value: Any, suggested: str) -> None:
         """Set a parameter that an optimizer chose, and the distribution."""
@@ -164,12 +164,12 @@ class PipelinedTrialWriter:
         with self._guard:
             try:
                 with self._driver.errors():
-                    found = trials.told(self._session(), experiment, after, also)
+                    updates = trials.told(self._session(), experiment, after, also)
             except StoreError:
                 self._again()
                 return self._store.trial_updates(experiment, after, also)
             self._settled()
-            return found
+            return updates
 
     def flush(self) -> None:
         """Wait until the database has executed all statements."""

@@ -65,8 +65,8 @@ def add(session: Session, experiment: str, trials: Sequence[NewTrial]) -> Callab
 def _insert(session: Session, experiment: str, rows: list[dict[str, Any]]) -> Callable[[], int]:
     """Insert the runs of trials; for a single one, the next statement does not wait for the result."""
     if len(rows) == 1:
-        found = session.send("insert_next_trial", **rows[0])
-        return lambda: found()[0]["number"]
+        inserted = session.send("insert_next_trial", **rows[0])
+        return lambda: inserted()[0]["number"]
     first = session.row("next_number", experiment=experiment)["number"]
     session.many("insert_trial", [{**row, "number": n} for n, row in enumerate(rows, first)])
     return lambda: first
@@ -277,7 +277,7 @@ def observations(
     session: Session, after: Mapping[str, int], statuses: Sequence[str], metrics: Sequence[str]
 ) -> list[Observation]:
     """Return runs that ended with one of some statuses, after a given number in each experiment, in two queries."""
-    found: dict[str, Observation] = {}
+    by_run: dict[str, Observation] = {}
     params: dict[int | None, dict[str, Any]] = {}
     given = {
         "experiments": session.as_list(list(after)),
@@ -289,7 +289,7 @@ def observations(
             continue
         if row["config_id"] not in params:  # many runs share one configuration
             params[row["config_id"]] = session.document(row["params"]) or {}
-        found[row["id"]] = Observation(
+        by_run[row["id"]] = Observation(
             run=row["id"],
             experiment=row["experiment_id"],
             number=row["number"],
@@ -297,26 +297,26 @@ def observations(
             params=dict(params[row["config_id"]]),
             metrics={},
         )
-    ids, keys = session.as_list(list(found)), session.as_list(metrics)
+    ids, keys = session.as_list(list(by_run)), session.as_list(metrics)
     for row in session.rows("observed_metrics", runs=ids, keys=keys):
-        found[row["run_id"]].metrics[row["key"]] = row["last"]
-    return list(found.values())
+        by_run[row["run_id"]].metrics[row["key"]] = row["last"]
+    return list(by_run.values())
 
 
 def rows(session: Session, experiment: str, number: int | None = None) -> list[TrialRow]:
     """Return an experiment's trials and runs by number, or the one with a number."""
     if number is None:
         return _rows(session, session.rows("trials_of_experiment", experiment=experiment))
-    found = session.rows("trial_of_number", experiment=experiment, number=number)
-    return _rows(session, found)
+    selected = session.rows("trial_of_number", experiment=experiment, number=number)
+    return _rows(session, selected)
 
 
 def due(session: Session, experiment: str, by: float) -> tuple[list[TrialRow], bool]:
     """Return waiting or running trials that started or are due by a time, and whether a claim on one has expired."""
     open_rows = session.rows("due_trials", experiment=experiment, by=session.time(by))
-    found = _rows(session, open_rows)
-    claims = [row.claimed_until.timestamp() for row in found if row.claimed_until is not None]
-    return found, bool(claims) and min(claims) < server_time(session)
+    trials = _rows(session, open_rows)
+    claims = [row.claimed_until.timestamp() for row in trials if row.claimed_until is not None]
+    return trials, bool(claims) and min(claims) < server_time(session)
 
 
 def _rows(session: Session, found: Sequence[Any]) -> list[TrialRow]:
@@ -372,9 +372,9 @@ def begin(session: Session, run: str) -> bool:
 def tell(session: Session, run: str, status: Status, time: float, source: str) -> bool:
     """Store a status that a tool reports; False if the trial was running already, or has ended."""
     moment = session.time(time)
-    told = {"run": run, "time": moment, "status": status.value}
-    session.run("add_status", **told, reason=None, inferred=0, attempt=None)
-    return bool(session.changed("tell_trial", **told, source=source))
+    fields = {"run": run, "time": moment, "status": status.value}
+    session.run("add_status", **fields, reason=None, inferred=0, attempt=None)
+    return bool(session.changed("tell_trial", **fields, source=source))
 
 
 class Ending(Struct, frozen=True, kw_only=True):
@@ -404,8 +404,8 @@ def close(session: Session, run: str, ending: Ending) -> bool:
     closed = {"run": run, "status": status, "time": now, "hash": digest}
     if not session.changed("close_trial", **closed, attempt=ending.attempt, source=ending.source):
         return False
-    told = {"run": run, "time": now, "status": status, "reason": None, "inferred": 0}
-    session.run("add_status", **told, attempt=None)
+    fields = {"run": run, "time": now, "status": status, "reason": None, "inferred": 0}
+    session.run("add_status", **fields, attempt=None)
     for scope, values in ending.attributes.items():
         attributes.put(session, "run", run, scope, values)
     if ending.metrics:
@@ -423,7 +423,7 @@ def told(
     param_rows = session.send("params_behind", **which)
     attribute_rows = session.send("attributes_behind", **which)
     session.wait()
-    found = rows()
+    run_rows = rows()
     params: dict[str, list[Any]] = {}
     for row in param_rows():
         params.setdefault(row["run_id"], []).append(row)
@@ -440,13 +440,13 @@ def told(
             ended_at=session.moment(row["ended_at"]),
             params=runs.parameters(params.get(row["id"], [])),
             suggested={
-                one["key"]: one["suggested"]
-                for one in params.get(row["id"], [])
-                if one["suggested"] is not None
+                param["key"]: param["suggested"]
+                for param in params.get(row["id"], [])
+                if param["suggested"] is not None
             },
             attributes=kept.get(row["id"], {}),
         )
-        for row in found
+        for row in run_rows
     ]
 
 

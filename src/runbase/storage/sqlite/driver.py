@@ -89,7 +89,9 @@ class SqliteDriver:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise StoreUnavailable(f"cannot create the folder {path.parent}: {error}") from error
+                raise StoreUnavailable(
+                    f"cannot create the folder {path.parent}: {error}"
+                ) from error
 
     def new(self) -> bool:
         """Return whether the database does not exist yet."""
@@ -221,11 +223,13 @@ class SqliteDriver:
             try:
                 session.connection.backup(target, pages=_PAGES, progress=told)
                 target.execute("pragma journal_mode = delete")
-                found = target.execute("pragma quick_check(1)").fetchone()[0]
+                result = target.execute("pragma quick_check(1)").fetchone()[0]
             finally:
                 target.close()
-        if found != "ok":
-            raise self._corrupt(sqlite3.DatabaseError(f"the integrity check of its copy failed: {found}"))
+        if result != "ok":
+            raise self._corrupt(
+                sqlite3.DatabaseError(f"the integrity check of its copy failed: {result}")
+            )
 
     def close(self) -> None:
         """Close every connection."""
@@ -286,9 +290,7 @@ class SqliteDriver:
                 late = f"the query ran for more than {timeout} s and was cancelled"
                 raise QueryTimeout(late) from error
             if code == sqlite3.SQLITE_READONLY:
-                only = (
-                    "sql() is read-only by default; pass write=True to change the database"
-                )
+                only = "sql() is read-only by default; pass write=True to change the database"
                 raise QueryError(only) from error
             if code == sqlite3.SQLITE_AUTH:
                 no = "sql() cannot attach or write other databases when it is read-only"

@@ -68,8 +68,8 @@ class Session:
 
     def send(self, name: str, /, **params: Any) -> Callable[[], list[Any]]:
         """Execute a named query; returns a function for its rows."""
-        found = self.rows(name, **params)
-        return lambda: found
+        rows = self.rows(name, **params)
+        return lambda: rows
 
     arrays = rows
 

@@ -42,8 +42,7 @@ _NOW = ("now", "current_timestamp")
 class Compiler:
     """Compiles the filter and the sort keys of one query; collects the values to bind in `values`.
 
-    `time` converts a time (seconds since the epoch) to the dialect's form; `known` returns the existing keys of a family, for
-    messages.
+    `time` converts seconds since the epoch to the dialect's form; `known` returns a family's keys, for messages.
     """
 
     def __init__(
@@ -65,11 +64,7 @@ class Compiler:
         self._text = ""
 
     def where(self, text: str) -> str:
-        """Compile a condition.
-
-        Raises:
-            FilterError: the text is not a valid condition; the message marks the place.
-        """
+        """Compile a condition; a FilterError marks the place of an error in the text."""
         with self._readable(text):
             return self._condition(self._parse(text))
 
@@ -129,7 +124,9 @@ class Compiler:
             return f"{found.sql} = 1"
         if found.name is not None and found.kind == "text":
             return f"{found.sql} is not null"
-        raise FilterError(f"{node.sql()!r} is not a condition; compare it with a value, in {self._text!r}")
+        raise FilterError(
+            f"{node.sql()!r} is not a condition; compare it with a value, in {self._text!r}"
+        )
 
     def _is(self, node: Node) -> str:
         right = node.expression
@@ -137,10 +134,10 @@ class Compiler:
             return self._compare(node.this, "=", right)
         if not isinstance(right, exp.Null):
             raise self._not_part(node)
-        found = self._value(node.this)
-        if found.kind == "any" and found.name is not None:
-            return f"coalesce({found.name.alias}.type, 'null') = 'null'"
-        return f"{found.sql} is null"
+        value = self._value(node.this)
+        if value.kind == "any" and value.name is not None:
+            return f"coalesce({value.name.alias}.type, 'null') = 'null'"
+        return f"{value.sql} is null"
 
     def _compare(self, left_node: Node, operator: str, right_node: Node) -> str:
         left, right = self._value(left_node), self._value(right_node)
@@ -156,7 +153,9 @@ class Compiler:
         """Return the kind in which two sides are compared."""
         kinds = {left.kind, right.kind}
         if "null" in kinds:
-            raise FilterError(f"a comparison with null is never true; use `is null`, in {self._text!r}")
+            raise FilterError(
+                f"a comparison with null is never true; use `is null`, in {self._text!r}"
+            )
         if "span" in kinds:
             raise FilterError(f"a duration is not a time; use now() - …, in {self._text!r}")
         if kinds == {"any"}:
@@ -180,12 +179,12 @@ class Compiler:
         pattern = node.expression
         if not (isinstance(pattern, exp.Literal) and pattern.is_string):
             raise FilterError(f"{word} needs a text pattern in quotes, in {self._text!r}")
-        found = self._value(node.this)
-        if found.kind not in ("text", "any"):
+        subject = self._value(node.this)
+        if subject.kind not in ("text", "any"):
             raise FilterError(
-                f"{word} needs text, and {node.this.sql()} is a {found.kind}, in {self._text!r}"
+                f"{word} needs text, and {node.this.sql()} is a {subject.kind}, in {self._text!r}"
             )
-        left, value = self._as(found, "text"), str(pattern.this)
+        left, value = self._as(subject, "text"), str(pattern.this)
         if self._dialect == "sqlite":
             if word == "ilike":  # SQLite's like ignores the case of ASCII letters by default
                 return f"{left} like {self._bind(value)}"
@@ -211,10 +210,10 @@ class Compiler:
         word = self._subject.words.get(path[0], path[0]) if len(path) == 1 else ""
         if word not in self._subject.families or not key.is_string:
             raise FilterError(f"in needs tags, params, metrics or a list, in {self._text!r}")
-        found = self._named(word, [str(key.this)])
-        if found.kind == "any" and found.name is not None:
-            return f"{found.name.alias}.key is not null"
-        return f"{found.sql} is not null"
+        named = self._named(word, [str(key.this)])
+        if named.kind == "any" and named.name is not None:
+            return f"{named.name.alias}.key is not null"
+        return f"{named.sql} is not null"
 
     # Values
 
@@ -309,10 +308,10 @@ class Compiler:
         return Expression(sql if self._dialect == "sqlite" else f"nullif({sql}, 'NaN')", "number")
 
     def _number(self, node: Node) -> str:
-        found = self._value(node)
-        if found.kind not in ("number", "any"):
-            raise FilterError(f"{node.sql()} is {found.kind}, not a number, in {self._text!r}")
-        return for_dialect(f"cast({self._as(found, 'number')} as {{real}})", self._dialect)
+        value = self._value(node)
+        if value.kind not in ("number", "any"):
+            raise FilterError(f"{node.sql()} is {value.kind}, not a number, in {self._text!r}")
+        return for_dialect(f"cast({self._as(value, 'number')} as {{real}})", self._dialect)
 
     def _at(self, node: Node) -> Expression:
         """Compile `at(metrics.a, metrics.b.max)`: the value of a at the step where b was greatest."""
@@ -428,13 +427,13 @@ class Compiler:
         return f'{sql} collate "C"' if kind == "text" and self._dialect == "postgres" else sql
 
     def _sorted_by(self, node: Node) -> list[tuple[str, str]]:
-        found = self._value(node)
-        if found.constant is not None:
+        value = self._value(node)
+        if value.constant is not None:
             raise FilterError(f"cannot sort by {node.sql()}, which is the same for all")
-        if found.kind == "any":  # numbers first, then texts, each in their order
-            text = self._collated(f"({self._as(found, 'text')})", "text")
-            return [(self._as(found, "number"), "number"), (text, "text")]
-        return [(self._collated(f"({found.sql})", found.kind), found.kind)]
+        if value.kind == "any":  # numbers first, then texts, each in their order
+            text = self._collated(f"({self._as(value, 'text')})", "text")
+            return [(self._as(value, "number"), "number"), (text, "text")]
+        return [(self._collated(f"({value.sql})", value.kind), value.kind)]
 
     def _bind(self, value: Any) -> str:
         name = f"p{len(self.values)}"

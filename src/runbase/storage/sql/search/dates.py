@@ -46,13 +46,13 @@ def duration(text: str) -> timedelta:
 def moment(text: str) -> datetime:
     """Parse an ISO date or time; without an offset it is in UTC."""
     try:
-        found = datetime.fromisoformat(text.strip())
+        time = datetime.fromisoformat(text.strip())
     except ValueError as error:
         raise FilterError(
             f"{text!r} is not a date or time; write '2026-11-20' or '2026-11-20 14:30', or "
             "now() - interval '2 days'"
         ) from error
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time
 
 
 def from_number(value: float) -> datetime:

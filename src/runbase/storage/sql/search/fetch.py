@@ -74,8 +74,10 @@ def experiments_of(session: Session, ids: Sequence[str]) -> list[Experiment]:
         tags.setdefault(row["experiment_id"], {})[row["key"]] = row["value"]
     objectives: dict[str, list[Objective]] = {}
     for row in session.rows("objectives_of_experiments", experiments=listed):
-        made = Objective(metric=row["metric"], direction=row["direction"], weight=row["weight"])
-        objectives.setdefault(row["experiment_id"], []).append(made)
+        objective = Objective(
+            metric=row["metric"], direction=row["direction"], weight=row["weight"]
+        )
+        objectives.setdefault(row["experiment_id"], []).append(objective)
     space: dict[str, dict[str, Parameter]] = {}
     for row in session.rows("spaces_of_experiments", experiments=listed):
         parameter = search_spaces.parameter(session, row)
@@ -86,15 +88,15 @@ def experiments_of(session: Session, ids: Sequence[str]) -> list[Experiment]:
     return [
         _experiment(
             session,
-            rows[each],
+            rows[id_],
             own,
-            tags=tags.get(each, {}),
-            objectives=objectives.get(each, []),
-            space=space.get(each, {}),
-            limits=limits.get(each, {}),
+            tags=tags.get(id_, {}),
+            objectives=objectives.get(id_, []),
+            space=space.get(id_, {}),
+            limits=limits.get(id_, {}),
         )
-        for each in ids
-        if each in rows
+        for id_ in ids
+        if id_ in rows
     ]
 
 

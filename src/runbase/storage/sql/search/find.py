@@ -130,7 +130,9 @@ class _Composed:
             last, created, values = msgspec.json.decode(content, type=tuple[str, float, list[Any]])
             pairs = list(zip(self.keys, values, strict=True))
         except (ValueError, msgspec.MsgspecError) as error:
-            raise UsageError("this cursor is not valid for this query; use the cursor of its previous page") from error
+            raise UsageError(
+                "this cursor is not valid for this query; use the cursor of its previous page"
+            ) from error
         before, behind = list[str](), list[str]()
         for place, (key, value) in enumerate(pairs):
             name = f"after{place}"
