@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from msgspec.structs import replace
@@ -9,7 +10,7 @@ from msgspec.structs import replace
 from runbase.model import Experiment, Metric, Objective, Run
 from runbase.space import Parameter
 from runbase.status import SILENCE, Phase, Status
-from runbase.storage.sql import artifacts, attributes, links, runs, search_spaces
+from runbase.storage.sql import artifacts, attributes, links, runs, search_spaces, typed_values
 from runbase.storage.sql.search import fields, find
 from runbase.storage.sql.session import Session
 from runbase.storage.types import Kind, Page, Query
@@ -41,21 +42,22 @@ def runs_of(session: Session, ids: Sequence[str]) -> list[Run]:
         session.send(name, runs=listed) for name in names
     )
     rows = {row["id"]: row for row in run_rows()}
-    found_params: dict[str, list[Any]] = {}
-    for row in param_rows():
-        found_params.setdefault(row["run_id"], []).append(row)
+    # Columns by position: by name, they cost a third of all the time.
+    params: dict[str, dict[str, Any]] = {}
+    for run, key, kind, number, text, _ in param_rows():
+        params.setdefault(run, {})[key] = typed_values.value(kind, number, text)
     tags: dict[str, dict[str, str | None]] = {}
-    for row in tag_rows():
-        tags.setdefault(row["run_id"], {})[row["key"]] = row["value"]
+    for run, key, value in tag_rows():
+        tags.setdefault(run, {})[key] = value
     metrics: dict[str, dict[str, Metric]] = {}
-    for row in series_rows():
-        metrics.setdefault(row["run_id"], {})[row["key"]] = _metric(session, row)
+    for run, _, _, key, *figures in series_rows():
+        metrics.setdefault(run, {})[key] = _metric(key, figures)
     return [
         _run(
             session,
             rows[run],
             own,
-            params=runs.parameters(found_params.get(run, [])),
+            params=params.get(run, {}),
             tags=tags.get(run, {}),
             metrics=metrics.get(run, {}),
         )
@@ -225,25 +227,24 @@ def _run(session: Session, row: Any, own: Sequence[str], **parts: Any) -> Run:
     )
 
 
-def _metric(session: Session, row: Any) -> Metric:
-    count, nans = row["count"], row["nans"]
-    last_time = row["last_time"]
-    mean = row["sum"] / (count - nans) if row["sum"] is not None and count > nans else None
-    # If the last logged value is NaN, the table contains NULL, as for a metric without points.
-    first, last = (math.nan if row[n] is None and count else row[n] for n in ("first", "last"))
+def _metric(key: str, figures: Sequence[Any]) -> Metric:
+    """A metric from the columns of `series_of_runs` after its key."""
+    kind, count, nans, first, first_step, last, last_step, last_time = figures[:8]
+    low, low_step, high, high_step, total = figures[8:]
     return Metric(
-        key=row["key"],
-        type=row["type"],
+        key=key,
+        type=kind,
         count=count,
         nans=nans,
-        first=first,
-        first_step=row["first_step"],
-        last=last,
-        last_step=row["last_step"],
-        last_time=None if last_time is None else session.moment(session.time(last_time)),
-        min=row["min"],
-        min_step=row["min_step"],
-        max=row["max"],
-        max_step=row["max_step"],
-        mean=mean,
+        # If the first or last logged value is NaN, the table contains NULL, as for a metric without points.
+        first=math.nan if first is None and count else first,
+        first_step=first_step,
+        last=math.nan if last is None and count else last,
+        last_step=last_step,
+        last_time=None if last_time is None else datetime.fromtimestamp(last_time, UTC),
+        min=low,
+        min_step=low_step,
+        max=high,
+        max_step=high_step,
+        mean=total / (count - nans) if total is not None and count > nans else None,
     )
