@@ -12,7 +12,7 @@ from runbase.errors import NotFound, UsageError
 from runbase.model import Artifact, Experiment, Run
 from runbase.status import Status
 from runbase.storage.types import Query
-from runbase.store.base import ExperimentLike, RunLike, StoreBase, given, labels
+from runbase.store.base import ExperimentLike, RunLike, given, labels
 from runbase.store.experiments import ExperimentMethods
 from runbase.values import Moment, to_seconds
 
@@ -328,52 +328,3 @@ class RunMethods(ExperimentMethods):
         items = [records[key] for _, key in subjects if key in records]
         missing += [key for _, key in subjects if key not in records]
         return compare(items, figures, missing)
-
-
-class LabelMethods(StoreBase):
-    """Tags, notes, names and links of runs and experiments."""
-
-    def tag(self, target: Any, *tags: str | Mapping[str, Any], **more: Any) -> None:
-        """Add tags to a run or an experiment, plain or with values: `tag(x, "vit", stage="test")`."""
-        kind, key = self._target(target)
-        added: dict[str, Any] = {**labels(list(tags) if tags else None), **more}
-        self.storage.add(kind, key, {"tags": added})
-
-    def untag(self, target: Any, *keys: str) -> None:
-        """Remove tags from a run or an experiment."""
-        kind, key = self._target(target)
-        self.storage.remove(kind, key, {"tags": list(keys)})
-
-    def note(self, target: Any, text: str) -> None:
-        """Set the notes of a run or an experiment. An empty text clears them."""
-        kind, key = self._target(target)
-        self.storage.update(kind, key, {"notes": text})
-
-    def rename(self, target: Any, name: str) -> None:
-        """Rename a run or an experiment. Its id does not change."""
-        kind, key = self._target(target)
-        self.storage.update(kind, key, {"name": name})
-
-    def link(self, source: Any, kind: str, target: Any) -> None:
-        """Add a link from one run to another, or from one experiment to another.
-
-        Args:
-            source: the run or experiment that the link starts from.
-            kind: the meaning of the link, a name of your choice.
-            target: the run or experiment that it points to.
-
-        Raises:
-            UsageError: one is a run and the other an experiment.
-        """
-        what, from_id = self._target(source)
-        other, to_id = self._target(target)
-        if what != other:
-            raise UsageError(
-                "cannot link a run and an experiment; pass two runs or two experiments"
-            )
-        self.storage.link(what, from_id, kind, to_id)
-
-    def unlink(self, source: Any, target: Any, kind: str | None = None) -> int:
-        """Remove the links between two runs or experiments, of one kind or all; return how many."""
-        what, from_id = self._target(source)
-        return self.storage.unlink(what, from_id, kind, self._target(target)[1])

@@ -27,7 +27,7 @@ from runbase.store import rebuild
 from runbase.store.backup import BackupMethods
 from runbase.store.base import RunLike
 from runbase.store.charts import ChartMethods
-from runbase.store.runs import LabelMethods
+from runbase.store.labels import LabelMethods
 from runbase.store.schema import SchemaMethods
 from runbase.store.transfer import Salvaged, TransferMethods
 from runbase.store.trash import TrashMethods
