@@ -1,1 +1,1 @@
-"""What runbase does for other tools, one folder a tool: readers of their records, storages, loggers, interfaces."""
+"""Integrations, one folder per tool: readers of its records, storages, loggers and compatible interfaces."""

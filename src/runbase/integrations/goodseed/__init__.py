@@ -1,1 +1,1 @@
-"""GoodSeed."""
+"""GoodSeed: the reader of its SQLite files."""

@@ -1,4 +1,4 @@
-"""GoodSeed's runs: a SQLite file each, in `projects/<project>/runs` of its folder. GoodSeed need not be installed."""
+"""Read GoodSeed runs: one SQLite file per run, in `projects/<project>/runs` of its folder. GoodSeed need not be installed."""
 
 import json
 from collections.abc import Iterator
@@ -17,17 +17,17 @@ _TABLES = {"run_meta", "configs", "metric_series", "metric_points", "string_poin
 
 
 def recognises(source: str) -> bool:
-    """Whether it is a run's file, or a folder with such."""
+    """Return whether a source is the file of a run, or a folder with such files."""
     return any(tables(str(path)) >= _TABLES for path in _files(source)[:20])
 
 
 def count(source: str) -> int:
-    """How many files there are."""
+    """Return the number of files."""
     return len(_files(source))
 
 
 def runs(asked: ImportRequest) -> Iterator[ImportedRun]:
-    """Every run, by project and name; a file that cannot be read is named in `asked.problems`."""
+    """Yield all runs by project and name; files that cannot be read are reported in `asked.problems`."""
     for path in _files(asked.source):
         try:
             yield _run(path)
@@ -41,15 +41,15 @@ def _files(source: str) -> list[Path]:
     path = path_of(source)
     if path.is_file():
         return [path]
-    ways = ("*.sqlite", "runs/*.sqlite", "*/runs/*.sqlite", "projects/*/runs/*.sqlite")
-    return sorted(file for way in ways for file in path.glob(way))
+    patterns = ("*.sqlite", "runs/*.sqlite", "*/runs/*.sqlite", "projects/*/runs/*.sqlite")
+    return sorted(file for pattern in patterns for file in path.glob(pattern))
 
 
 def _run(path: Path) -> ImportedRun:
     metrics: dict[str, list[tuple[float, int | float, float]]] = {}
     texts: list[tuple[float, int | float, str, Any]] = []
     with database(str(path), NAME) as ask:
-        told = dict(ask("select key, value from run_meta"))
+        meta = dict(ask("select key, value from run_meta"))
         configs = {
             key: _value(kind, text)
             for key, kind, text in ask("select path, type_tag, value from configs")
@@ -64,10 +64,10 @@ def _run(path: Path) -> ImportedRun:
             "order by s.id, p.step"
         ):
             texts.append((_seconds(stamp), _step(step), key, text))
-    name = str(told.get("run_id") or path.stem)
-    project = str(told.get("project") or path.parent.parent.name)
-    if told.get("status"):
-        configs["sys/state"] = str(told["status"])
+    name = str(meta.get("run_id") or path.stem)
+    project = str(meta.get("project") or path.parent.parent.name)
+    if meta.get("status"):
+        configs["sys/state"] = str(meta["status"])
     return attributes(
         run=derived_id(NAME, f"{project}\0{name}"),
         name=name,

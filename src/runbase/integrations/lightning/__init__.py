@@ -1,1 +1,1 @@
-"""Lightning."""
+"""Lightning: the reader of its CSVLogger folders."""

@@ -1,7 +1,7 @@
-"""Folders of Lightning's CSVLogger: metrics.csv and hparams.yaml in …/NAME/version_N.
+"""Read folders of Lightning's CSVLogger: metrics.csv and hparams.yaml in …/NAME/version_N.
 
-They say neither who ran them nor how they ended: a run whose files have been still for three minutes counts as
-COMPLETED, and goes on when they grow again.
+The files record neither the user nor how the run ended: a run whose files have not changed for three minutes is
+COMPLETED, and is resumed when they grow again.
 """
 
 import time
@@ -31,7 +31,7 @@ _METRICS, _PARAMS = "metrics.csv", "hparams.yaml"
 
 
 def tells(folder: str, names: set[str]) -> list[str]:
-    """Both files, of which the table must be there, in a folder that is a version."""
+    """Return the known files of a folder; none without the table, or if it is not a version folder."""
     version = folder.rpartition("/")[2].startswith("version_")
     if _METRICS not in names or not (version or _PARAMS in names):
         return []
@@ -39,14 +39,12 @@ def tells(folder: str, names: set[str]) -> list[str]:
 
 
 def read(folder: Path, names: Sequence[str], reached: Reached, keep: Keep) -> Folder:
-    """New rows, and the parameters with the first of them."""
+    """Read new rows, and with the first of them the parameters."""
     del keep
     run = derived_id(NAME, str(folder))
     began = min((folder / name).stat().st_mtime for name in names)
     first, journal = opening(run, _METRICS, folder.parent.name or "lightning", _name(folder), began)
-    known = reached(
-        journal
-    )  # twice as far as the table was read; odd, where the run was taken for over
+    known = reached(journal)  # twice the number of rows read; odd if the run was considered ended
     table = read_table(folder / _METRICS, known // 2, over=False)
     header = list(table.rows[0]) if table.rows else []
     if header and "step" not in header and "epoch" not in header:
@@ -87,9 +85,9 @@ def _name(folder: Path) -> str:
 
 
 def _params(path: Path) -> dict[str, Any]:
-    """hparams.yaml, flat; empty where there is none, or nothing that reads YAML."""
+    """Return hparams.yaml, flattened; empty if it does not exist or cannot be read."""
     try:
-        told: Any = load_yaml(path)
+        document: Any = load_yaml(path)
     except (ImportError, OSError, ValueError):
-        return {}  # tags of Python objects, for one, are not ours to build
-    return dict(flatten(cast("dict[str, Any]", told))) if isinstance(told, dict) else {}
+        return {}  # for example tags of Python objects, which are not constructed
+    return dict(flatten(cast("dict[str, Any]", document))) if isinstance(document, dict) else {}

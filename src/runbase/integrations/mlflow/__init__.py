@@ -1,1 +1,1 @@
-"""MLflow."""
+"""MLflow: readers of its folders, databases and servers."""

@@ -1,8 +1,8 @@
-"""MLflow's record: an `mlruns` folder, or the database of a tracking server. MLflow need not be installed.
+"""Read MLflow runs from an `mlruns` folder or the database of a tracking server. MLflow need not be installed.
 
-Run ids, names, times, every point, tags, notes, parents, artifacts' places, logged images and tables, datasets, and
-experiments with their tags and times are kept. Parameters, which MLflow keeps as text, become numbers where they are
-written as numbers. Models, traces and the like are counted and left out.
+Imported are run ids, names, times, all points, tags, notes, parents, artifact locations, logged images and tables,
+datasets, and experiments with their tags and times. Parameters, which MLflow stores as text, become numbers if they
+are written as numbers. Models, traces and similar objects are not imported, only counted.
 """
 
 import json
@@ -50,13 +50,13 @@ _NO_TAGS = (
     "mlflow.linkedPrompts",
     "mlflow.log-model.history",
 )
-"""Tags in which MLflow keeps notes for its own page; they are attributes here."""
+"""Tags that MLflow uses for its own web page; they are imported as attributes."""
 _IMAGE = re.compile(
     r"images/(?P<key>.+)(?P<mark>[%+])step[%+](?P<step>-?\d+)[%+]timestamp[%+](?P<time>\d+)[%+][^/]+\.png"
 )
-"""Files of `mlflow.log_image`; beside each lies a small WebP of the same image."""
+"""The names of files written by `mlflow.log_image`; each has a small WebP of the same image next to it."""
 _LARGEST_TABLE = 2**24
-"""Bytes of a table's file that is read into a record; a larger one stays a file."""
+"""The maximum size in bytes of a table file that is imported as a record; a larger one remains a file."""
 _DATASETS = {"inputs", "input_tags", "datasets"}
 _LEFT_OUT = {
     "registered_models": "registered models",
@@ -64,12 +64,12 @@ _LEFT_OUT = {
     "logged_models": "logged models",
     "trace_info": "traces",
 }
-"""Tables of what runbase has no place for."""
+"""Tables of objects that are not imported, with their description."""
 _TABLES = {"experiments", "runs", "params", "tags", "metrics", "latest_metrics"}
 
 
 def recognises(source: str) -> bool:
-    """Whether it is one of MLflow's: by the files in a folder, by the tables in a database."""
+    """Return whether a source is MLflow's, by the files in a folder or the tables in a database."""
     path = path_of(source)
     if not source.startswith("postgres") and path.is_dir():
         return any(path.glob("*/meta.yaml")) or any((path / "mlruns").glob("*/meta.yaml"))
@@ -77,7 +77,7 @@ def recognises(source: str) -> bool:
 
 
 def count(source: str) -> int:
-    """How many runs there are."""
+    """Return the number of runs."""
     if _is_folder(source):
         return sum(1 for _ in _root(source).glob("*/*/meta.yaml"))
     with database(source, NAME) as ask:
@@ -85,26 +85,26 @@ def count(source: str) -> int:
 
 
 def experiments(source: str) -> list[ImportedExperiment]:
-    """Experiments with their tags, descriptions and times."""
+    """Return experiments with their tags, descriptions and times."""
     if _is_folder(source):
         return [*_experiments_of_folder(_root(source))]
     with database(source, NAME) as ask:
         tags: dict[Any, dict[str, str]] = {}
         if "experiment_tags" in tables(source):
-            for key, value, experiment in ask(
-                "select key, value, experiment_id from experiment_tags"
-            ):
-                tags.setdefault(experiment, {})[key] = value
+            for key, value, owner in ask("select key, value, experiment_id from experiment_tags"):
+                tags.setdefault(owner, {})[key] = value
         has_times = "creation_time" in columns(source, ask, "experiments")
         times = "creation_time, last_update_time" if has_times else "null, null"
         rows = ask(
             f"select experiment_id, name, lifecycle_stage, {times} from experiments order by experiment_id"  # noqa: S608
         )
         return [
-            told
+            experiment
             for key, name, stage, created, updated in rows
             if (
-                told := about_experiment(str(key), name, stage, created, updated, tags.get(key, {}))
+                experiment := about_experiment(
+                    str(key), name, stage, created, updated, tags.get(key, {})
+                )
             )
         ]
 
@@ -131,31 +131,31 @@ def about_experiment(
         created=int(created) / 1000 if created else None,
         updated=int(updated) / 1000 if updated else None,
         description=note,
-        fields={"tags": said},
+        fields={"tags": own_tags},
         attributes={NAME: {"experiment_id": key}},
     )
 
 
 def _experiments_of_folder(root: Path) -> Iterator[ImportedExperiment]:
     for place in sorted(root.glob("*/meta.yaml")):
-        told = _yaml(place, [])
-        if told is None:
+        info = _yaml(place, [])
+        if info is None:
             continue
         tags = {key: path.read_text() for path, key in _files(place.parent / "tags")}
-        found = about_experiment(
+        experiment = about_experiment(
             place.parent.name,
-            told.get("name"),
-            told.get("lifecycle_stage"),
-            told.get("creation_time"),
-            told.get("last_update_time"),
+            info.get("name"),
+            info.get("lifecycle_stage"),
+            info.get("creation_time"),
+            info.get("last_update_time"),
             tags,
         )
-        if found is not None:
-            yield found
+        if experiment is not None:
+            yield experiment
 
 
 def runs(asked: ImportRequest) -> Iterator[ImportedRun]:
-    """Every run, with all that is known of it; what cannot be read is named in `asked.problems`."""
+    """Yield all runs; what cannot be read is reported in `asked.problems`."""
     source = asked.source
     return (
         _of_folder(_root(source), asked.problems)
@@ -164,7 +164,7 @@ def runs(asked: ImportRequest) -> Iterator[ImportedRun]:
     )
 
 
-# A folder
+# Folders
 
 
 def _of_folder(root: Path, problems: list[str]) -> Iterator[ImportedRun]:
@@ -175,14 +175,14 @@ def _of_folder(root: Path, problems: list[str]) -> Iterator[ImportedRun]:
         name = str(experiment.get("name") or place.parent.name)
         trashed = experiment.get("lifecycle_stage") == "deleted"
         for meta in sorted(place.parent.glob("*/meta.yaml")):
-            told = _yaml(meta, problems)
-            if told is None or ("run_id" not in told and "run_uuid" not in told):
+            info = _yaml(meta, problems)
+            if info is None or ("run_id" not in info and "run_uuid" not in info):
                 continue
             if not is_inside(meta, root):
-                problems.append(f"{meta.parent}: a link leads out of {root}")
+                problems.append(f"{meta.parent}: a link points outside of {root}")
                 continue
             try:
-                run = _of_files(meta.parent, told, name)
+                run = _of_files(meta.parent, info, name)
             except (OSError, ValueError, LookupError, TypeError, ArithmeticError) as wrong:
                 problems.append(f"{meta.parent}: {wrong!r}")
                 continue
@@ -190,7 +190,7 @@ def _of_folder(root: Path, problems: list[str]) -> Iterator[ImportedRun]:
             yield run
 
 
-def _of_files(folder: Path, told: Mapping[str, Any], experiment: str) -> ImportedRun:
+def _of_files(folder: Path, info: Mapping[str, Any], experiment: str) -> ImportedRun:
     metrics: dict[str, list[tuple[float, int | float, float]]] = {}
     for path, key in _files(folder / "metrics"):
         rows = [line.split() for line in path.read_text().splitlines() if line.strip()]
@@ -198,23 +198,23 @@ def _of_files(folder: Path, told: Mapping[str, Any], experiment: str) -> Importe
             (int(row[0]) / 1000, int(row[2]) if len(row) > 2 else 0, float(row[1])) for row in rows
         ]
     return foreign(
-        told,
+        info,
         experiment,
-        word=_CODES.get(told.get("status", 1), "RUNNING"),
+        word=_CODES.get(info.get("status", 1), "RUNNING"),
         params={key: path.read_text() for path, key in _files(folder / "params")},
         tags={key: path.read_text() for path, key in _files(folder / "tags")},
         metrics=metrics,
         artifacts=artifacts_at(
-            str(told.get("artifact_uri") or ""),
+            str(info.get("artifact_uri") or ""),
             folder / "artifacts",
-            str(told.get("run_id") or told["run_uuid"]),
+            str(info.get("run_id") or info["run_uuid"]),
         ),
         datasets=[*_datasets_of_files(folder)],
     )
 
 
 def _datasets_of_files(folder: Path) -> Iterator[dict[str, Any]]:
-    """The datasets that a run used: `inputs` of the run name `datasets` of its experiment."""
+    """Yield the datasets that a run used: `inputs` of the run refer to `datasets` of its experiment."""
     for place in sorted((folder / "inputs").glob("*/meta.yaml")):
         use = _yaml(place, []) or {}
         described = folder.parent / "datasets" / Path(str(use.get("source_id"))).name / "meta.yaml"
@@ -234,19 +234,19 @@ def _files(folder: Path) -> Iterator[tuple[Path, str]]:
 
 def _yaml(path: Path, problems: list[str]) -> dict[str, Any] | None:
     try:
-        told: Any = load_yaml(path)
+        info: Any = load_yaml(path)
     except ImportError:
         raise UsageError("reading an mlruns folder needs PyYAML: pip install pyyaml") from None
     except (OSError, ValueError) as wrong:
         problems.append(f"{path}: {wrong}")
         return None
-    if not isinstance(told, dict):
-        problems.append(f"{path}: it is empty, or no document of fields")
+    if not isinstance(info, dict):
+        problems.append(f"{path}: not a YAML document with fields")
         return None
-    return told  # pyright: ignore[reportUnknownVariableType]
+    return info  # pyright: ignore[reportUnknownVariableType]
 
 
-# A database
+# Databases
 
 
 def _of_database(source: str, asked: ImportRequest) -> Iterator[ImportedRun]:
@@ -262,7 +262,7 @@ def _of_database(source: str, asked: ImportRequest) -> Iterator[ImportedRun]:
             run: str, name: Any, user: Any, word: str, start: Any, end: Any, *rest: Any
         ) -> ImportedRun:
             lifecycle, uri, experiment = rest
-            told = {
+            info = {
                 "run_id": run,
                 "run_name": name,
                 "user_id": user,
@@ -279,7 +279,7 @@ def _of_database(source: str, asked: ImportRequest) -> Iterator[ImportedRun]:
                 figure = math.nan if nan else _finite(value)
                 points.setdefault(key, []).append((stamp / 1000, step, figure))
             return foreign(
-                told,
+                info,
                 str(names.get(experiment, experiment)),
                 word=word,
                 params=dict(ask("select key, value from params where run_uuid = ?", run)),
@@ -297,17 +297,17 @@ def _of_database(source: str, asked: ImportRequest) -> Iterator[ImportedRun]:
 
 
 def _datasets(ask: Ask) -> dict[str, list[dict[str, Any]]]:
-    """Run → the datasets that it used, each with its contexts (such as training)."""
+    """Return run → the datasets that it used, each with its context (such as training)."""
     contexts: dict[str, dict[str, str]] = {}
     for use, name, value in ask("select input_uuid, name, value from input_tags"):
         contexts.setdefault(use, {})[name] = value
-    found: dict[str, list[dict[str, Any]]] = {}
+    datasets: dict[str, list[dict[str, Any]]] = {}
     for use, run, name, digest, kind, place, schema, profile in ask(
         "select i.input_uuid, i.destination_id, d.name, d.digest, d.dataset_source_type, d.dataset_source, "
         "d.dataset_schema, d.dataset_profile from inputs i join datasets d on d.dataset_uuid = i.source_id "
         "where i.source_type = 'DATASET' and i.destination_type = 'RUN' order by d.name, d.digest"
     ):
-        found.setdefault(run, []).append(
+        datasets.setdefault(run, []).append(
             {
                 "name": name,
                 "digest": digest,
@@ -318,11 +318,11 @@ def _datasets(ask: Ask) -> dict[str, list[dict[str, Any]]]:
                 "profile": profile,
             }
         )
-    return found
+    return datasets
 
 
 def _finite(value: float) -> float:
-    """MLflow's databases hold infinities as the greatest number there is."""
+    """Return an infinity for the greatest double, which MLflow's databases store instead."""
     return math.copysign(math.inf, value) if abs(value) >= 1.7976931348623157e308 else value
 
 
@@ -330,7 +330,7 @@ def _finite(value: float) -> float:
 
 
 def foreign(
-    told: Mapping[str, Any],
+    info: Mapping[str, Any],
     experiment: str,
     *,
     word: str,
@@ -340,20 +340,20 @@ def foreign(
     artifacts: Sequence[Artifact],
     datasets: Sequence[Mapping[str, Any]] = (),
 ) -> ImportedRun:
-    """A run of MLflow's, from what is told of it in its own terms.
+    """Convert a run of MLflow.
 
     Args:
-        told: the fields of its RunInfo.
-        experiment: the experiment's name.
+        info: the fields of its RunInfo.
+        experiment: the name of the experiment.
         word: its status.
         params: name → text.
-        tags: tag → text, MLflow's own among them.
+        tags: tag → text, including MLflow's own tags.
         metrics: metric → (time in seconds, step, value) of each point.
         artifacts: its files.
         datasets: the datasets that it used.
     """
-    key = str(told.get("run_id") or told["run_uuid"])
-    said = dict(tags)
+    key = str(info.get("run_id") or info["run_uuid"])
+    own_tags = dict(tags)
     git = {
         ours: value
         for ours, theirs in (
@@ -361,41 +361,41 @@ def foreign(
             ("branch", "mlflow.source.git.branch"),
             ("remote", "mlflow.source.git.repoURL"),
         )
-        if (value := said.pop(theirs, None))
+        if (value := own_tags.pop(theirs, None))
     }
-    script = said.pop("mlflow.source.name", None)
-    label = said.pop("mlflow.runName", None)
-    end = told.get("end_time")
-    kept: dict[str, Any] = {
-        tag.removeprefix("mlflow."): said.pop(tag) for tag in _NO_TAGS if tag in said
+    script = own_tags.pop("mlflow.source.name", None)
+    label = own_tags.pop("mlflow.runName", None)
+    end = info.get("end_time")
+    attributes: dict[str, Any] = {
+        tag.removeprefix("mlflow."): own_tags.pop(tag) for tag in _NO_TAGS if tag in own_tags
     }
     if datasets:
-        kept["datasets"] = [*map(dict, datasets)]
+        attributes["datasets"] = [*map(dict, datasets)]
     return ImportedRun(
         id=key,
-        name=str(told.get("run_name") or label or key[:8]),
+        name=str(info.get("run_name") or label or key[:8]),
         experiment=experiment,
         status=_STATUSES.get(word, Status.RUNNING),
         source_status=word,
-        started=(told.get("start_time") or 0) / 1000,
+        started=(info.get("start_time") or 0) / 1000,
         ended=None if end is None else end / 1000,
-        user=said.pop("mlflow.user", None) or told.get("user_id") or None,
-        parent=said.pop("mlflow.parentRunId", None),
-        notes=said.pop("mlflow.note.content", None) or "",
+        user=own_tags.pop("mlflow.user", None) or info.get("user_id") or None,
+        parent=own_tags.pop("mlflow.parentRunId", None),
+        notes=own_tags.pop("mlflow.note.content", None) or "",
         params={name: typed(text) for name, text in params.items()},
-        tags=said,
+        tags=own_tags,
         git=git,
         args={"script": script} if script else {},
         metrics=metrics,
         artifacts=list(artifacts),
-        records=[*_records(artifacts, kept.get("loggedArtifacts"))],
-        attributes={NAME: kept} if kept else {},
-        deleted=told.get("lifecycle_stage") == "deleted",
+        records=[*_records(artifacts, attributes.get("loggedArtifacts"))],
+        attributes={NAME: attributes} if attributes else {},
+        deleted=info.get("lifecycle_stage") == "deleted",
     )
 
 
 def _records(artifacts: Sequence[Artifact], listed: Any) -> Iterator[ImportedRecord]:
-    """Images of `log_image` with a key and a step, which stand in the name of the file; tables of `log_table`."""
+    """Yield images of `log_image`, whose file names contain key and step, and tables of `log_table`."""
     for artifact in artifacts:
         named = _IMAGE.fullmatch(artifact.path)
         if named is not None:
@@ -408,7 +408,7 @@ def _records(artifacts: Sequence[Artifact], listed: Any) -> Iterator[ImportedRec
             )
     try:
         logged: Any = json.loads(listed or "[]")
-        names = {str(one["path"]) for one in logged if one.get("type") == "table"}
+        names = {str(entry["path"]) for entry in logged if entry.get("type") == "table"}
     except (ValueError, TypeError, KeyError, AttributeError):
         return
     for artifact in artifacts:
@@ -417,26 +417,24 @@ def _records(artifacts: Sequence[Artifact], listed: Any) -> Iterator[ImportedRec
                 table = json.loads(Path(artifact.uri).read_bytes())
                 value = {"columns": table["columns"], "rows": table["data"]}
             except (OSError, ValueError, KeyError, TypeError):
-                continue  # a table in Parquet, or a damaged one: it is among the files
+                continue  # a Parquet or damaged table: it is imported as a file only
             changed = Path(artifact.uri).stat().st_mtime
             yield ImportedRecord(time=changed, step=0, key=artifact.path, kind="table", value=value)
 
 
 def artifacts_at(uri: str, beside: Path | None, run: str) -> list[Artifact]:
-    """Files where MLflow says they are, or beside the run's own; none where that is on another machine."""
+    """Return the files at MLflow's artifact location or in the run's folder; none if on another machine."""
     places: list[Path] = [] if beside is None else [beside]
     parsed = urlparse(uri)
     if parsed.scheme in ("", "file") and uri and run in Path(unquote(parsed.path)).parts:
-        places.append(
-            Path(unquote(parsed.path))
-        )  # …/EXPERIMENT/RUN/artifacts, as MLflow lays them out
+        places.append(Path(unquote(parsed.path)))  # …/EXPERIMENT/RUN/artifacts is MLflow's layout
     for place in places:
-        found = [
+        artifacts = [
             Artifact(path=name, uri=str(path.absolute()), size=path.stat().st_size)
             for path, name in (_files(place) if place.is_dir() else ())
         ]
-        if found:
-            return found
+        if artifacts:
+            return artifacts
     return []
 
 

@@ -1,8 +1,8 @@
-"""A running MLflow server, over its REST interface (`/api/2.0/mlflow`). MLflow need not be installed.
+"""Read runs from an MLflow server over its REST interface (`/api/2.0/mlflow`). MLflow need not be installed.
 
 Credentials come from the address, or from MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or
-MLFLOW_TRACKING_TOKEN, as MLflow's own clients take them. The points of a metric whose last one is here are not asked
-for again.
+MLFLOW_TRACKING_TOKEN, as for MLflow's own clients. The points of a metric are not requested again if its last point
+is already imported.
 """
 
 import base64
@@ -23,12 +23,12 @@ from runbase.model import Run
 NAME = "mlflow"
 _PAGE = 200
 _POINTS = 25_000
-"""Points asked for at once: MLflow's own greatest page."""
+"""The number of points per request: MLflow's maximum page size."""
 _TIMEOUT = 60.0
 
 
 def recognises(source: str) -> bool:
-    """Whether it is the address of a server that answers as MLflow's."""
+    """Return whether a source is the address of a server that answers as MLflow does."""
     if not source.startswith(("http://", "https://")):
         return False
     try:
@@ -39,58 +39,58 @@ def recognises(source: str) -> bool:
 
 
 def count(source: str) -> int:
-    """How many runs there are: not known before they are listed."""
+    """Return 0: the number of runs is not known before they are listed."""
     del source
     return 0
 
 
 def experiments(source: str) -> list[ImportedExperiment]:
-    """Experiments with their tags, descriptions and times."""
-    found: list[ImportedExperiment] = []
-    for one in _Server(source).experiments():
-        tags: list[dict[str, Any]] = one.get("tags") or []
-        told = about_experiment(
-            str(one["experiment_id"]),
-            one.get("name"),
-            one.get("lifecycle_stage"),
-            one.get("creation_time"),
-            one.get("last_update_time"),
+    """Return experiments with their tags, descriptions and times."""
+    imported: list[ImportedExperiment] = []
+    for listed in _Server(source).experiments():
+        tags: list[dict[str, Any]] = listed.get("tags") or []
+        experiment = about_experiment(
+            str(listed["experiment_id"]),
+            listed.get("name"),
+            listed.get("lifecycle_stage"),
+            listed.get("creation_time"),
+            listed.get("last_update_time"),
             {str(tag["key"]): tag.get("value", "") for tag in tags},
         )
-        if told is not None:
-            found.append(told)
-    return found
+        if experiment is not None:
+            imported.append(experiment)
+    return imported
 
 
 def runs(asked: ImportRequest) -> Iterator[ImportedRun]:
-    """Every run, by experiment; those that cannot be read are named in `asked.problems`."""
+    """Yield all runs by experiment; those that cannot be read are reported in `asked.problems`."""
     server = _Server(asked.source)
     for experiment in server.experiments():
         name = str(experiment["name"])
         trashed = experiment.get("lifecycle_stage") == "deleted"
         for page in server.runs(str(experiment["experiment_id"])):
-            known = asked.known([str(told["info"]["run_id"]) for told in page])
-            for told in page:
-                run = str(told["info"]["run_id"])
+            known = asked.known([str(listed["info"]["run_id"]) for listed in page])
+            for listed in page:
+                run_id = str(listed["info"]["run_id"])
                 try:
-                    found = _run(server, told, name, known.get(run))
+                    run = _run(server, listed, name, known.get(run_id))
                 except (StoreUnavailable, ValueError, KeyError) as wrong:
-                    asked.problems.append(f"run {run}: {wrong}")
+                    asked.problems.append(f"run {run_id}: {wrong}")
                     continue
-                found.deleted = found.deleted or trashed
-                yield found
+                run.deleted = run.deleted or trashed
+                yield run
 
 
 def _run(
-    server: "_Server", told: Mapping[str, Any], experiment: str, known: Run | None
+    server: "_Server", listed: Mapping[str, Any], experiment: str, known: Run | None
 ) -> ImportedRun:
-    info: dict[str, Any] = told["info"]
-    data: dict[str, list[dict[str, Any]]] = told.get("data") or {}
+    info: dict[str, Any] = listed["info"]
+    data: dict[str, list[dict[str, Any]]] = listed.get("data") or {}
     settled = _is_settled(info, known)
     metrics = {
-        str(one["key"]): server.history(str(info["run_id"]), str(one["key"]))
-        for one in data.get("metrics") or []
-        if not (settled and _as_before(one, known))
+        str(metric["key"]): server.history(str(info["run_id"]), str(metric["key"]))
+        for metric in data.get("metrics") or []
+        if not (settled and _as_before(metric, known))
     }
     return foreign(
         info,
@@ -104,47 +104,47 @@ def _run(
             None,
             str(info.get("run_id") or info.get("run_uuid")),
         ),
-        datasets=_datasets(told),
+        datasets=_datasets(listed),
     )
 
 
-def _datasets(told: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The datasets that a run used, each with its context."""
-    inputs: dict[str, Any] = told.get("inputs") or {}
-    used: list[dict[str, Any]] = inputs.get("dataset_inputs") or []
-    found: list[dict[str, Any]] = []
-    for one in used:
-        tags: list[dict[str, Any]] = one.get("tags") or []
+def _datasets(listed: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the datasets that a run used, each with its context."""
+    inputs: dict[str, Any] = listed.get("inputs") or {}
+    uses: list[dict[str, Any]] = inputs.get("dataset_inputs") or []
+    datasets: list[dict[str, Any]] = []
+    for use in uses:
+        tags: list[dict[str, Any]] = use.get("tags") or []
         contexts = [tag.get("value") for tag in tags if tag.get("key") == "mlflow.data.context"]
-        found.append({**one["dataset"], "context": contexts[0] if contexts else None})
-    return found
+        datasets.append({**use["dataset"], "context": contexts[0] if contexts else None})
+    return datasets
 
 
 def _is_settled(info: Mapping[str, Any], known: Run | None) -> bool:
-    """Whether a run had ended by the last import, and has not been continued since."""
+    """Return whether a run had ended at the last import and was not continued since."""
     end = info.get("end_time")
     if known is None or known.ended_at is None or not end:
         return False
     return abs(known.ended_at.timestamp() - int(end) / 1000) < 0.001
 
 
-def _as_before(told: Mapping[str, Any], known: Run | None) -> bool:
-    """Whether a metric's last point is the one that is here."""
-    metric = None if known is None else known.metrics.get(str(told["key"]))
+def _as_before(latest: Mapping[str, Any], known: Run | None) -> bool:
+    """Return whether the latest point of a metric is already imported."""
+    metric = None if known is None else known.metrics.get(str(latest["key"]))
     if metric is None or metric.last is None or metric.last_time is None:
         return False
-    figure = _figure(told.get("value"))
+    figure = _figure(latest.get("value"))
     same = figure == metric.last or (math.isnan(figure) and math.isnan(metric.last))
-    when = int(told.get("timestamp") or 0)
+    when = int(latest.get("timestamp") or 0)
     return (
         same
-        and int(told.get("step") or 0) == metric.last_step
+        and int(latest.get("step") or 0) == metric.last_step
         and when == round(metric.last_time.timestamp() * 1000)
     )
 
 
 class _Server:
-    """The REST interface."""
+    """A client of the REST interface."""
 
     def __init__(self, address: str) -> None:
         parts = urlsplit(address)
@@ -162,45 +162,45 @@ class _Server:
             self._headers["Authorization"] = f"Bearer {token}"
 
     def experiments(self) -> list[dict[str, Any]]:
-        """All of them, deleted ones too."""
-        asked = {"max_results": _PAGE, "view_type": "ALL"}
-        return [one for page in self._pages("experiments", asked) for one in page]
+        """Return all experiments, deleted ones included."""
+        query = {"max_results": _PAGE, "view_type": "ALL"}
+        return [experiment for page in self._pages("experiments", query) for experiment in page]
 
     def runs(self, experiment: str) -> Iterator[list[dict[str, Any]]]:
-        """An experiment's runs, a page at a time, the oldest first."""
-        asked = {
+        """Yield the runs of an experiment in pages, oldest first."""
+        query = {
             "experiment_ids": [experiment],
             "run_view_type": "ALL",
             "max_results": _PAGE,
             "order_by": ["attributes.start_time ASC"],
         }
-        return self._pages("runs", asked)
+        return self._pages("runs", query)
 
     def history(self, run: str, key: str) -> list[tuple[float, int | float, float]]:
-        """A metric's points, by time and step."""
-        found: list[tuple[float, int | float, float]] = []
+        """Return the points of a metric, by time and step."""
+        points: list[tuple[float, int | float, float]] = []
         token = ""
         while True:
-            asked = {"run_id": run, "metric_key": key, "max_results": _POINTS}
+            query = {"run_id": run, "metric_key": key, "max_results": _POINTS}
             if token:
-                asked["page_token"] = token
-            told = self._ask(f"metrics/get-history?{urlencode(asked)}")
-            points: list[dict[str, Any]] = told.get("metrics") or []
-            found += [
+                query["page_token"] = token
+            answer = self._ask(f"metrics/get-history?{urlencode(query)}")
+            page: list[dict[str, Any]] = answer.get("metrics") or []
+            points += [
                 (int(m["timestamp"]) / 1000, int(m.get("step") or 0), _figure(m.get("value")))
-                for m in points
+                for m in page
             ]
-            token = told.get("next_page_token") or ""
+            token = answer.get("next_page_token") or ""
             if not token:
-                return sorted(found, key=lambda point: point[:2])
+                return sorted(points, key=lambda point: point[:2])
 
-    def _pages(self, noun: str, asked: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
+    def _pages(self, noun: str, query: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
         while True:
-            told = self._ask(f"{noun}/search", asked)
-            yield told.get(noun) or []
-            if not told.get("next_page_token"):
+            answer = self._ask(f"{noun}/search", query)
+            yield answer.get(noun) or []
+            if not answer.get("next_page_token"):
                 return
-            asked = {**asked, "page_token": told["next_page_token"]}
+            query = {**query, "page_token": answer["next_page_token"]}
 
     def _ask(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         url = f"{self._base}/api/2.0/mlflow/{path}"
@@ -215,8 +215,8 @@ class _Server:
 
 
 def _figure(value: Any) -> float:
-    """A number; NaN and infinities come as text, or as null."""
+    """Return a number; NaN and infinities are sent as text or null."""
     if value is None:
         return math.nan
-    found = float(str(value).replace("Infinity", "inf"))
-    return math.copysign(math.inf, found) if abs(found) >= 1.7976931348623157e308 else found
+    number = float(str(value).replace("Infinity", "inf"))
+    return math.copysign(math.inf, number) if abs(number) >= 1.7976931348623157e308 else number

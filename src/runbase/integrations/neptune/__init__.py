@@ -1,1 +1,1 @@
-"""Neptune."""
+"""Neptune: the reader of its Parquet export."""

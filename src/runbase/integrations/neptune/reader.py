@@ -1,7 +1,7 @@
-"""Neptune's record as its exporter left it: Parquet files, a row a value. Needs PyArrow.
+"""Read runs exported by Neptune's exporter: Parquet files with one row per value. Needs PyArrow.
 
-The columns are those that the exporter's README documents: project_id, run_id, attribute_path, attribute_type, step,
-timestamp, a column for values of each type, `file_value` (a path below the folder of files), `histogram_value`.
+The columns are documented in the exporter's README: project_id, run_id, attribute_path, attribute_type, step,
+timestamp, one column per value type, `file_value` (a path below the folder of files), `histogram_value`.
 """
 
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ _VALUES = {
 
 
 def recognises(source: str) -> bool:
-    """Whether it is a folder of the exporter's Parquet files, or one of them."""
+    """Return whether a source is a folder of the exporter's Parquet files, or one of them."""
     files = _files(source)
     if not files:
         return False
@@ -44,22 +44,22 @@ def recognises(source: str) -> bool:
 
 
 def count(source: str) -> int:
-    """How many runs have files."""
+    """Return the number of runs that have files."""
     return len(_runs(source))
 
 
 def runs(asked: ImportRequest) -> Iterator[ImportedRun]:
-    """Every run; a file that cannot be read is named in `asked.problems`."""
+    """Yield all runs; files that cannot be read are reported in `asked.problems`."""
     parquet = _parquet()
     for files in _runs(asked.source).values():
         rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
         for path in files:
             try:
-                found: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
+                table: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
             except (OSError, ValueError) as wrong:
                 asked.problems.append(f"{path}: {wrong}")
                 continue
-            for row in found:
+            for row in table:
                 rows.setdefault((str(row["project_id"]), str(row["run_id"])), []).append(row)
         for (project, run), mine in rows.items():
             yield _run(project, run, mine, files[0])
@@ -107,7 +107,7 @@ def _run(project: str, run: str, rows: list[dict[str, Any]], path: Path) -> Impo
 
 
 def _file(path: Path, key: str, step: float, place: str, series: bool) -> list[Artifact]:
-    """A downloaded file: in the export's `files`, in a folder named as that of the Parquet files."""
+    """Return a downloaded file, from the export's `files` and a folder named like that of the Parquet files."""
     name = f"{key}/{step}{Path(place).suffix}" if series else key
     project = path.parent
     for root in (project.parent.parent / "files", project.parent / "files"):
@@ -118,13 +118,13 @@ def _file(path: Path, key: str, step: float, place: str, series: bool) -> list[A
 
 
 def _runs(source: str) -> dict[str, list[Path]]:
-    """Run → its files in their order; a run's is split into parts."""
-    found: dict[str, list[tuple[int, Path]]] = {}
+    """Return run → its files in order; the export splits a run into parts."""
+    parts: dict[str, list[tuple[int, Path]]] = {}
     for path in _files(source):
         stem, _, part = path.stem.rpartition("_part_")
         key = str(path.with_name(stem)) if stem else str(path)
-        found.setdefault(key, []).append((int(part) if stem and part.isdigit() else 0, path))
-    return {key: [path for _, path in sorted(files)] for key, files in found.items()}
+        parts.setdefault(key, []).append((int(part) if stem and part.isdigit() else 0, path))
+    return {key: [path for _, path in sorted(files)] for key, files in parts.items()}
 
 
 def _files(source: str) -> list[Path]:
@@ -133,8 +133,10 @@ def _files(source: str) -> list[Path]:
     path = path_of(source)
     if path.suffix == ".parquet" and path.is_file():
         return [path]
-    ways = ("*.parquet", "*/*.parquet", "data/*/*.parquet")
-    return sorted(file for way in ways for file in path.glob(way)) if path.is_dir() else []
+    if not path.is_dir():
+        return []
+    patterns = ("*.parquet", "*/*.parquet", "data/*/*.parquet")
+    return sorted(file for pattern in patterns for file in path.glob(pattern))
 
 
 def _step(step: Any) -> int | float:

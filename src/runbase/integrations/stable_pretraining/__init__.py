@@ -1,1 +1,1 @@
-"""stable-pretraining."""
+"""stable-pretraining: the reader of its run folders."""

@@ -1,6 +1,6 @@
-"""stable-pretraining's run folders: sidecar.json, heartbeat, metrics.csv, media.jsonl.
+"""Read run folders of stable-pretraining: sidecar.json, heartbeat, metrics.csv, media.jsonl.
 
-Of its registry only last values were kept; here the curves come along, from metrics.csv.
+Its own registry stores only last values; this reader also imports the curves from metrics.csv.
 """
 
 import json
@@ -38,12 +38,12 @@ from runbase.values import flatten
 
 NAME = "stable-pretraining"
 SCOPE = "sidecar"
-"""The scope of attributes for what else the sidecar says: `display_name`, `archived`, and fields that we do not know."""
+"""The attribute scope for other fields of the sidecar: `display_name`, `archived`, and unknown ones."""
 _FIELDS = {
     *("schema_version", "run_id", "run_dir", "status", "created_at", "ended_at", "updated_at"),
     *("tags", "notes", "hparams", "summary", "checkpoint_path"),
 }
-"""The fields of the sidecar that have a place of their own."""
+"""The fields of the sidecar that are imported as fields of the run."""
 _SIDECAR, _METRICS, _MEDIA = "sidecar.json", "metrics.csv", "media.jsonl"
 _ENDED = {
     "completed": Status.COMPLETED,
@@ -54,7 +54,7 @@ _ENDED = {
 
 
 def tells(folder: str, names: set[str]) -> list[str]:
-    """The sidecar, and what lies beside it."""
+    """Return the sidecar and the known files next to it; none without a sidecar."""
     del folder
     return (
         [name for name in (_SIDECAR, _METRICS, _MEDIA) if name in names]
@@ -64,27 +64,27 @@ def tells(folder: str, names: set[str]) -> list[str]:
 
 
 def read(folder: Path, names: Sequence[str], reached: Reached, keep: Keep) -> Folder:
-    """The sidecar when it changed, and the rows of the curves that are new."""
+    """Read the sidecar if it changed, and the new rows of the curves."""
     del keep
     raw = (folder / _SIDECAR).read_bytes()
     try:
-        told: Any = json.loads(raw)
+        sidecar: Any = json.loads(raw)
     except (ValueError, RecursionError) as wrong:
-        raise Unreadable(f"{_SIDECAR} is damaged or half-written: {wrong}") from None
-    if not isinstance(told, dict) or "run_id" not in told:
+        raise Unreadable(f"{_SIDECAR} is damaged or incomplete: {wrong}") from None
+    if not isinstance(sidecar, dict) or "run_id" not in sidecar:
         raise Unreadable(f"{_SIDECAR} names no run")
-    told = cast("dict[str, Any]", told)
-    name = str(told["run_id"])
+    sidecar = cast("dict[str, Any]", sidecar)
+    name = str(sidecar["run_id"])
     run = derived_id(NAME, name)
     return Folder(
         run=run,
-        deliveries=_deliveries(folder, names, told, raw, run, reached),
-        source_status=str(told.get("status") or "running"),
-        checkpoint=_checkpoint(told),
+        deliveries=_deliveries(folder, names, sidecar, raw, run, reached),
+        source_status=str(sidecar.get("status") or "running"),
+        checkpoint=_checkpoint(sidecar),
         scope=SCOPE,
         attributes={
-            **{key: value for key, value in told.items() if key not in _FIELDS},
-            "tags": _tags(told),
+            **{key: value for key, value in sidecar.items() if key not in _FIELDS},
+            "tags": _tags(sidecar),
         },
     )
 
@@ -92,39 +92,39 @@ def read(folder: Path, names: Sequence[str], reached: Reached, keep: Keep) -> Fo
 def _deliveries(
     folder: Path,
     names: Sequence[str],
-    told: dict[str, Any],
+    sidecar: dict[str, Any],
     raw: bytes,
     run: str,
     reached: Reached,
 ) -> Iterator[Delivery]:
-    began = usable_time(told.get("created_at"), (folder / _SIDECAR).stat().st_mtime)
+    began = usable_time(sidecar.get("created_at"), (folder / _SIDECAR).stat().st_mtime)
     parts = folder.parts
     experiment = "runs"
-    if "runs" in parts[:-1]:  # {cache_dir}/runs/**/{run_id}: what is between names the group
+    if "runs" in parts[:-1]:  # {cache_dir}/runs/**/{run_id}: the folders in between are the group
         between = parts[len(parts) - 1 - parts[::-1].index("runs") + 1 : -1]
         experiment = "/".join(between) or "runs"
     elif len(parts) > 1:
         experiment = parts[-2]
-    name = str(told["run_id"])
-    status = str(told.get("status") or "running")
+    name = str(sidecar["run_id"])
+    status = str(sidecar.get("status") or "running")
     busy: Unreadable | None = None
     if _METRICS in names:
         try:
-            yield from _curves(folder / _METRICS, run, experiment, name, began, told, reached)
-        except Unreadable as wrong:  # the rest of the folder need not wait for it
+            yield from _curves(folder / _METRICS, run, experiment, name, began, sidecar, reached)
+        except Unreadable as wrong:  # read the rest of the folder first
             busy = wrong
     if _MEDIA in names:
         yield from _media(folder, run, experiment, name, began, reached)
-    updated = usable_time(told.get("updated_at"), (folder / _SIDECAR).stat().st_mtime)
+    updated = usable_time(sidecar.get("updated_at"), (folder / _SIDECAR).stat().st_mtime)
     first, journal = opening(run, _SIDECAR, experiment, name, began)
     known = reached(journal)
-    version, content = divmod(known, 2**32)  # an odd version: it said that the run is over
+    version, content = divmod(known, 2**32)  # an odd version: the run had ended
     over = status in _ENDED
     if not known or content != zlib.crc32(raw):
         events: list[Any] = [first, Started(time=began)] if not known else []
-        events += _said(folder, names, told, began)
+        events += _said(folder, names, sidecar, began)
         if over:
-            end = usable_time(told.get("ended_at"), updated)
+            end = usable_time(sidecar.get("ended_at"), updated)
             events.append(Ended(time=end, status=_ENDED[status]))
         elif version % 2:
             events.append(Started(time=updated, resumed=True))
@@ -140,35 +140,37 @@ def _deliveries(
         raise busy
 
 
-def _said(folder: Path, names: Sequence[str], told: dict[str, Any], began: float) -> Iterator[Any]:
-    """What the sidecar says beside the run's state."""
-    params = dict(flatten(told.get("hparams") or {}))
+def _said(
+    folder: Path, names: Sequence[str], sidecar: dict[str, Any], began: float
+) -> Iterator[Any]:
+    """Yield the events for the sidecar's fields other than the status."""
+    params = dict(flatten(sidecar.get("hparams") or {}))
     if params:
         yield Params(time=began, values=params)
-    tags: dict[str, str | None] = dict.fromkeys(_tags(told))
-    archived = bool(told.get("archived"))
-    if tags or archived or "archived" in told:
+    tags: dict[str, str | None] = dict.fromkeys(_tags(sidecar))
+    archived = bool(sidecar.get("archived"))
+    if tags or archived or "archived" in sidecar:
         more: dict[str, str | None] = {"archived": None} if archived else {}
         yield Tags(time=began, set={**tags, **more}, remove=() if archived else ("archived",))
-    if told.get("notes"):
-        yield Noted(time=began, text=str(told["notes"]))
-    now = usable_time(told.get("updated_at"), began)
+    if sidecar.get("notes"):
+        yield Noted(time=began, text=str(sidecar["notes"]))
+    now = usable_time(sidecar.get("updated_at"), began)
     over = (
-        str(told.get("status")) in _ENDED
-    )  # before that, metrics.csv may still come, with the same values
-    if over and _METRICS not in names and told.get("summary"):
-        numbers = {k: float(v) for k, v in told["summary"].items() if isinstance(v, int | float)}
+        str(sidecar.get("status")) in _ENDED
+    )  # before the end, metrics.csv may still be written, with the same values
+    if over and _METRICS not in names and sidecar.get("summary"):
+        numbers = {k: float(v) for k, v in sidecar["summary"].items() if isinstance(v, int | float)}
         if numbers:
             columns: Any = [[value] for value in numbers.values()]
             yield Points(keys=tuple(numbers), steps=[0], times=[now], columns=columns)
-    if told.get("checkpoint_path"):
-        path = Path(str(told["checkpoint_path"]))
+    if sidecar.get("checkpoint_path"):
+        path = Path(str(sidecar["checkpoint_path"]))
         place = path if path.is_absolute() else folder / path
         if place.exists() and is_inside(place, _root_of(folder)):
             yield (
                 ArtifactLogged(
                     time=now,
-                    path=str(_checkpoint(told)),
+                    path=str(_checkpoint(sidecar)),
                     kind="checkpoint",
                     uri=str(place),
                     size=place.stat().st_size,
@@ -176,22 +178,22 @@ def _said(folder: Path, names: Sequence[str], told: dict[str, Any], began: float
             )
 
 
-def _tags(told: Mapping[str, Any]) -> list[str]:
-    tags: list[Any] = told.get("tags") or []
+def _tags(sidecar: Mapping[str, Any]) -> list[str]:
+    tags: list[Any] = sidecar.get("tags") or []
     return [str(tag) for tag in tags]
 
 
 def _root_of(folder: Path) -> Path:
-    """The folder that holds the runs and their checkpoints: what is above `runs`, else the next one."""
+    """Return the folder with the runs and their checkpoints: the parent of `runs`, else of the folder."""
     parts = folder.parts
     if "runs" in parts[:-1]:
         return Path(*parts[: len(parts) - 1 - parts[::-1].index("runs")])
     return folder.parent
 
 
-def _checkpoint(told: Mapping[str, Any]) -> str | None:
-    """The artifact's name that its checkpoint has with us."""
-    path = told.get("checkpoint_path")
+def _checkpoint(sidecar: Mapping[str, Any]) -> str | None:
+    """Return the artifact name of the checkpoint, or None."""
+    path = sidecar.get("checkpoint_path")
     return f"checkpoints/{Path(str(path)).name}" if path else None
 
 
@@ -201,16 +203,16 @@ def _curves(
     experiment: str,
     name: str,
     began: float,
-    told: dict[str, Any],
+    sidecar: dict[str, Any],
     reached: Reached,
 ) -> Iterator[Delivery]:
-    """Rows of metrics.csv. Columns are added to it as metrics appear, so rows are counted, and not bytes."""
+    """Read rows of metrics.csv. It is rewritten when columns are added, so the position counts rows, not bytes."""
     first, journal = opening(run, _METRICS, experiment, name, began)
     known = reached(journal)
-    table = read_table(path, known, over=str(told.get("status")) in _ENDED)
+    table = read_table(path, known, over=str(sidecar.get("status")) in _ENDED)
     if not table.new:
         return
-    when = min(usable_time(told.get("updated_at"), table.changed), table.changed)
+    when = min(usable_time(sidecar.get("updated_at"), table.changed), table.changed)
     points = list(rows_to_points(table.new, "step", table.first, when))
     yield Delivery(
         run=run,
@@ -235,22 +237,24 @@ def _media(
     damaged: list[Problem] = []
     for line in lines[known:]:
         try:
-            told = json.loads(line)
-            path = folder / str(told["path"])
+            entry = json.loads(line)
+            path = folder / str(entry["path"])
             path.resolve().relative_to(folder.resolve())
         except (ValueError, KeyError, TypeError, RecursionError):
             shown = line[:100].decode("utf-8", "replace")
-            damaged.append(Problem(str(folder / _MEDIA), None, "not a record of a file", shown))
+            damaged.append(
+                Problem(str(folder / _MEDIA), None, "not a valid record of a file", shown)
+            )
             continue
-        key = str(told.get("key") or told.get("tag") or told.get("name") or path.stem)
-        kind = "video" if str(told.get("type") or told.get("kind")) == "video" else "image"
+        key = str(entry.get("key") or entry.get("tag") or entry.get("name") or path.stem)
+        kind = "video" if str(entry.get("type") or entry.get("kind")) == "video" else "image"
         events.append(
             RecordLogged(
-                time=usable_time(told.get("time"), when),
+                time=usable_time(entry.get("time"), when),
                 key=key,
                 kind=kind,
-                step=int(told.get("step") or 0),
-                path=str(told["path"]),
+                step=int(entry.get("step") or 0),
+                path=str(entry["path"]),
             )
         )
     if len(lines) > known:

@@ -1,1 +1,1 @@
-"""Tables: CSV, JSON Lines, Parquet."""
+"""Tables: the reader of CSV, JSON Lines and Parquet files."""

@@ -1,8 +1,8 @@
-"""Tables of runs or of points: CSV, JSON Lines, Parquet. What a column is follows from its name, or is said.
+"""Read tables of runs or points: CSV, JSON Lines, Parquet. Each column has a role, by its name or as configured.
 
-Columns are `run`, `experiment`, `name`, `step`, `time`, `started`, `ended`, `status`, `notes`, `user`, `parent`; `key` and
-`value` of a table with a row a point; a `param`, a `metric`, a `tag`, a `text`; or to `ignore`. `param:lr` gives it another
-name. Tables that `runbase export` wrote say all of that themselves.
+Roles are `run`, `experiment`, `name`, `step`, `time`, `started`, `ended`, `status`, `notes`, `user`, `parent`; `key` and
+`value` in a table with one row per point; `param`, `metric`, `tag`, `text`; and `ignore`. `param:lr` sets another name.
+Tables written by `runbase export` need no configuration.
 """
 
 import json
@@ -67,7 +67,7 @@ _KNOWN = {
     "host": "ignore",
     "exit_code": "ignore",
 }
-"""What columns of these names are, where nothing else is said; those of `runbase export` among them."""
+"""The default role of columns by name, including the columns of `runbase export`."""
 _PREFIXES = {
     "params.": "param",
     "param.": "param",
@@ -79,7 +79,7 @@ _PREFIXES = {
     "tags.": "tag",
 }
 _RELATIVE = 1e8
-"""Times below that (the year 1973) are seconds since the run began."""
+"""Times below this (the year 1973) are seconds since the start of the run."""
 _WORDS = {
     "finished": Status.COMPLETED,
     "succeeded": Status.COMPLETED,
@@ -96,18 +96,22 @@ _WORDS = {
 
 
 def recognises(source: str) -> bool:
-    """Whether it is a file with one of the suffixes."""
+    """Return whether a source is a file with one of the suffixes."""
     return "://" not in source and path_of(source).suffix.lower() in _SUFFIXES
 
 
 def count(source: str) -> int:
-    """How many runs there are: not known before all of it is read."""
+    """Return 0: the number of runs is not known before the whole table is read."""
     del source
     return 0
 
 
 def runs(asked: ImportRequest) -> Iterator[ImportedRun]:
-    """Every run; rows that cannot be read are named in `asked.problems`. Raises UsageError for columns that there are not."""
+    """Yield all runs; rows that cannot be read are reported in `asked.problems`.
+
+    Raises:
+        UsageError: a configured column does not exist, or its role is not known.
+    """
     path = path_of(asked.source)
     rows = list(_rows(path, asked.problems))
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -123,7 +127,7 @@ def runs(asked: ImportRequest) -> Iterator[ImportedRun]:
 
 
 class _Table:
-    """Rows, gathered by run."""
+    """Collects rows by run."""
 
     def __init__(self, path: Path, roles: Mapping[str, tuple[str, str]], experiment: str) -> None:
         self._path, self._experiment = path, experiment
@@ -135,7 +139,7 @@ class _Table:
         self._changed = path.stat().st_mtime
 
     def take(self, number: int, row: Mapping[str, Any]) -> None:
-        """A row: a run, a step of one, or a point."""
+        """Add a row: a run, a step of a run, or a point."""
         run = self._run(number, row)
         own = _moment(self._cell(row, "time"))
         if own is None:
@@ -146,8 +150,8 @@ class _Table:
             when = own
             run.started = min(run.started, own)
         counted = self._steps.setdefault(run.id, 0)
-        said = _number(self._cell(row, "step"))
-        step = counted if said is None else int(said) if said == int(said) else said
+        given = _number(self._cell(row, "step"))
+        step = counted if given is None else int(given) if given == int(given) else given
         self._steps[run.id] = counted + 1
         key = self._cell(row, "key")
         if key is not None and "value" in self._one:
@@ -157,7 +161,7 @@ class _Table:
                 self._keep(run, role, name, value, when, step)
 
     def runs(self) -> Iterable[ImportedRun]:
-        """What was gathered."""
+        """Return the collected runs."""
         for run in self._found.values():
             if run.ended is None and run.status is not Status.RUNNING:
                 last = [rows[-1][0] for rows in run.metrics.values()]
@@ -165,19 +169,19 @@ class _Table:
             yield run
 
     def _run(self, number: int, row: Mapping[str, Any]) -> ImportedRun:
-        said = self._cell(row, "run")
+        label = self._cell(row, "run")
         many = "step" in self._one or "key" in self._one
-        key = str(said) if said is not None else "" if many else str(number)
+        key = str(label) if label is not None else "" if many else str(number)
         experiment = str(self._cell(row, "experiment") or self._experiment)
-        found = self._found.get(f"{experiment}\0{key}")
-        if found is not None:
-            return found
+        known = self._found.get(f"{experiment}\0{key}")
+        if known is not None:
+            return known
         word = str(self._cell(row, "status") or "")
         began = _moment(self._cell(row, "started"))
         end = _moment(self._cell(row, "ended"))
-        place = "" if said is not None else str(self._path.absolute())
+        place = "" if label is not None else str(self._path.absolute())
         own = len(key) == 32 and key.isalnum()
-        made = ImportedRun(
+        run = ImportedRun(
             id=key if own else derived_id(NAME, "\0".join((place, experiment, key))),
             name=str(self._cell(row, "name") or key or self._path.stem),
             experiment=experiment,
@@ -195,9 +199,9 @@ class _Table:
             texts=[],
             by_step=True,
         )
-        self._found[f"{experiment}\0{key}"] = made
-        self._began[made.id] = made.started
-        return made
+        self._found[f"{experiment}\0{key}"] = run
+        self._began[run.id] = run.started
+        return run
 
     def _keep(
         self, run: ImportedRun, role: str, name: str, value: Any, when: float, step: int | float
@@ -219,51 +223,52 @@ class _Table:
         return None if value == "" else value
 
 
-def _roles(names: list[str], said: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Column → what it is, and under which name. What is said decides, then the name; numbers are metrics."""
-    found: dict[str, tuple[str, str]] = {}
-    for pattern, role in said.items():
+def _roles(names: list[str], configured: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Return column → (role, name): as configured, else by the name of the column; numbers are metrics."""
+    roles: dict[str, tuple[str, str]] = {}
+    for pattern, role in configured.items():
         kind, _, name = role.partition(":")
         if kind not in _ROLES:
             raise UsageError(f"a column cannot be {kind!r}; it can be {', '.join(_ROLES)}")
-        fitting = [column for column in names if fnmatchcase(column, pattern)]
-        if not fitting:
-            raise UsageError(f"there is no column {pattern!r}{suggestion(pattern, names)}")
-        for column in fitting:
-            found[column] = (kind, name or _without_prefix(column))
-    taken = {role for role, _ in found.values()}
+        matching = [column for column in names if fnmatchcase(column, pattern)]
+        if not matching:
+            raise UsageError(f"no column {pattern!r}{suggestion(pattern, names)}")
+        for column in matching:
+            roles[column] = (kind, name or _without_prefix(column))
+    taken = {role for role, _ in roles.values()}
     long = _is_long(names)
     for column in names:
-        if column in found:
+        if column in roles:
             continue
         known = _KNOWN.get(column.lower())
         if known in ("key", "value") and not long:
             known = None
         if known is not None:
-            # Of several columns that tell the same, such as created_at and started_at, the last one counts.
-            for other in [c for c, (role, _) in found.items() if role == known and c not in said]:
-                found[other] = ("ignore", other)
-            found[column] = ("ignore" if known in taken else known, column)
+            # If several columns have the same role, such as created_at and started_at, use the last.
+            same = [c for c, (role, _) in roles.items() if role == known and c not in configured]
+            for other in same:
+                roles[other] = ("ignore", other)
+            roles[column] = ("ignore" if known in taken else known, column)
         else:
-            found[column] = (_family(column), _without_prefix(column))
-    return found
+            roles[column] = (_family(column), _without_prefix(column))
+    return roles
 
 
 def _settle(roles: dict[str, tuple[str, str]], rows: list[dict[str, Any]]) -> None:
-    """Columns of words that nobody spoke of: parameters where they stay the same in a run, else texts."""
-    one = {role: name for name, (role, _) in roles.items() if role in _OF_ROW}
-    many = "step" in one or "key" in one
+    """Set the role of text columns without a configured role: parameters if constant in a run, else texts."""
+    columns = {role: name for name, (role, _) in roles.items() if role in _OF_ROW}
+    many = "step" in columns or "key" in columns
     for column, (role, name) in roles.items():
-        values = [(str(row.get(one.get("run", ""))), row.get(column)) for row in rows]
-        told = {(run, str(v)) for run, v in values if v not in (None, "")}
-        if role != "metric" or not told or any(_number(v) is not None for _, v in told):
+        values = [(str(row.get(columns.get("run", ""))), row.get(column)) for row in rows]
+        filled = {(run, str(v)) for run, v in values if v not in (None, "")}
+        if role != "metric" or not filled or any(_number(v) is not None for _, v in filled):
             continue
-        steady = not many or len(told) == len({run for run, _ in told})
+        steady = not many or len(filled) == len({run for run, _ in filled})
         roles[column] = ("param" if steady else "text", name)
 
 
 def _is_long(names: list[str]) -> bool:
-    """Whether there is a row a point."""
+    """Return whether the table has one row per point."""
     low = {name.lower() for name in names}
     return {"metric", "value"} <= low
 
@@ -280,7 +285,7 @@ def _without_prefix(column: str) -> str:
 def _rows(path: Path, problems: list[str]) -> Iterator[dict[str, Any]]:
     suffix = path.suffix.lower()
     if not path.is_file():
-        raise UsageError(f"there is no file {path}")
+        raise UsageError(f"file {path} not found")
     if suffix == ".parquet":
         try:
             parquet: Any = import_module("pyarrow.parquet")
@@ -304,30 +309,30 @@ def _rows(path: Path, problems: list[str]) -> Iterator[dict[str, Any]]:
                 if not line.strip():
                     continue
                 try:
-                    told: Any = json.loads(line)
+                    document: Any = json.loads(line)
                 except (ValueError, RecursionError) as wrong:
                     problems.append(f"{path}, line {number}: {wrong}")
                     continue
-                if isinstance(told, dict):
+                if isinstance(document, dict):
                     try:
-                        yield _flat(cast("dict[str, Any]", told))
+                        yield _flat(cast("dict[str, Any]", document))
                     except ValueError as wrong:
                         problems.append(f"{path}, line {number}: {wrong}")
                 else:
-                    problems.append(f"{path}, line {number}: it is no object")
+                    problems.append(f"{path}, line {number}: not a JSON object")
 
 
-def _flat(told: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested objects: families as prefixes, the rest with slashes."""
-    found: dict[str, Any] = {}
-    for key, value in told.items():
+def _flat(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Flatten nested objects: known groups become prefixes, others are joined with slashes."""
+    row: dict[str, Any] = {}
+    for key, value in document.items():
         if not isinstance(value, dict):
-            found[key] = value
+            row[key] = value
             continue
         prefix = f"{key}." if f"{key}." in _PREFIXES else f"{key}/"
         for inner, part in flatten(cast("dict[str, Any]", value)):
-            found[f"{prefix}{inner}"] = part
-    return found
+            row[f"{prefix}{inner}"] = part
+    return row
 
 
 def _number(value: Any) -> float | None:
@@ -342,7 +347,7 @@ def _number(value: Any) -> float | None:
 
 
 def _moment(value: Any) -> float | None:
-    """A date and time (UTC where it does not say), or seconds, milliseconds, micro- or nanoseconds since the epoch."""
+    """Return seconds since the epoch of a date and time (UTC by default), or of seconds, milli-, micro- or nanoseconds."""
     if value is None:
         return None
     if isinstance(value, datetime):
@@ -354,10 +359,10 @@ def _moment(value: Any) -> float | None:
                 return number / unit
         return number / 1e9
     try:
-        found = datetime.fromisoformat(str(value).strip())
+        moment = datetime.fromisoformat(str(value).strip())
     except ValueError:
-        raise ValueError(f"{value!r} is no time") from None
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+        raise ValueError(f"{value!r} is not a time") from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _status(word: str) -> Status:

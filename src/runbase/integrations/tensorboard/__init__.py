@@ -1,1 +1,1 @@
-"""TensorBoard."""
+"""TensorBoard: the reader of its event files."""

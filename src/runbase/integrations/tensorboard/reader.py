@@ -1,7 +1,7 @@
-"""Folders of TensorBoard event files: each folder that has some is a run, also one inside another.
+"""Read folders of TensorBoard event files: each folder with event files is a run, also inside another one.
 
-Kept are scalars, texts, hyperparameters, histograms, images and sounds. The files say nothing about how the run ended: one whose files have been
-still for three minutes counts as COMPLETED, and goes on when they grow again.
+Imported are scalars, texts, hyperparameters, histograms, images and audio. The files do not record how the run
+ended: a run whose files have not changed for three minutes is COMPLETED, and is resumed when they grow again.
 """
 
 import hashlib
@@ -31,33 +31,33 @@ from runbase.storage.types import Delivery
 
 NAME = "tensorboard"
 NESTED = True
-"""Runs may lie in runs."""
+"""Runs can be inside the folders of other runs."""
 _LONGEST_NAME = 150
 _BEGINNINGS = {b"\xff\xd8": ".jpg", b"GIF8": ".gif", b"RIFF": ".wav", b"\x89PNG": ".png"}
-"""How files begin, and what they are called."""
+"""The first bytes of a file → its suffix."""
 
 
 def tells(folder: str, names: set[str]) -> list[str]:
-    """Every event file."""
+    """Return the event files of a folder."""
     del folder
     return sorted(n for n in names if "tfevents." in n and not n.endswith(".profile-empty"))
 
 
 def read(folder: Path, names: Sequence[str], reached: Reached, keep: Keep) -> Folder:
-    """What is new in each file: they are only ever appended to."""
+    """Read what is new in each file; event files are only appended to."""
     run = derived_id(NAME, str(folder))
     times = {name: (folder / name).stat().st_mtime for name in names}
     newest = max(times, key=lambda name: times[name])
     still = time.time() - times[newest] > STILL
     deliveries: list[Delivery] = []
-    found = _Kept(run, keep)
+    converter = _Kept(run, keep)
     for number, name in enumerate(names):
         delivery = _file(
-            folder, name, found, reached, first=number == 0, over=still and name == newest
+            folder, name, converter, reached, first=number == 0, over=still and name == newest
         )
         if delivery is not None:
             deliveries.append(delivery)
-    return Folder(run=run, deliveries=deliveries, live=not still, left_out=dict(found.left_out))
+    return Folder(run=run, deliveries=deliveries, live=not still, left_out=dict(converter.left_out))
 
 
 def _file(
@@ -66,72 +66,72 @@ def _file(
     path, run = folder / name, kept.run
     changed = path.stat().st_mtime
     journal = derived_id(run, name)
-    known = reached(journal)  # twice the bytes that were read; odd, where it was taken for over
+    known = reached(journal)  # twice the number of bytes read; odd if the run was considered ended
     with path.open("rb") as file:
         file.seek(known // 2)
-        told, problems = _events(path, known // 2, file.read())
-    end = known // 2 + (told[-1][0] if told else 0)
+        decoded, problems = _events(path, known // 2, file.read())
+    end = known // 2 + (decoded[-1][0] if decoded else 0)
     offset = 2 * end + (1 if over else 0)
     if offset <= known:
         return None
-    found: list[Any] = []
+    new_events: list[Any] = []
     if known == 0:
-        began = next((event.time for _, event in told if event is not None), changed)
+        began = next((event.time for _, event in decoded if event is not None), changed)
         began = usable_time(began, changed)
         group, label = folder.parent.name or NAME, folder.name or NAME
         opened, _ = opening(run, name, group, label, began)
-        found = [opened, Started(time=began, resumed=not first)]
-    elif known % 2 and told:
-        found = [Started(time=changed, resumed=True)]
-    found += kept.observe([event for _, event in told if event is not None])
+        new_events = [opened, Started(time=began, resumed=not first)]
+    elif known % 2 and decoded:
+        new_events = [Started(time=changed, resumed=True)]
+    new_events += kept.observe([event for _, event in decoded if event is not None])
     if over:
-        times = (event.time for _, event in told if event is not None)
+        times = (event.time for _, event in decoded if event is not None)
         last = max((usable_time(time, changed) for time in times), default=changed)
-        found.append(Ended(time=max(changed, last), status=Status.COMPLETED))
+        new_events.append(Ended(time=max(changed, last), status=Status.COMPLETED))
     return Delivery(
         run=run,
-        events=found,
+        events=new_events,
         journal=journal,
         start=known,
         offset=offset,
         file=name,
-        problems=[*problems, *_unread(path, told)],
+        problems=[*problems, *_unread(path, decoded)],
     )
 
 
 def _events(path: Path, start: int, raw: bytes) -> tuple[list[Any], list[Problem]]:
-    """Records, and where the framing is broken: what comes behind that cannot be read."""
-    found: list[Any] = []
+    """Return the records, and a problem if the framing is damaged: later records cannot be read."""
+    records: list[Any] = []
     try:
-        found.extend(events(raw))
+        records.extend(events(raw))
     except Damaged as damage:
-        end = start + (found[-1][0] if found else 0)
-        return found, [Problem(str(path), end, f"{damage}; what comes after it cannot be read")]
-    return found, []
+        end = start + (records[-1][0] if records else 0)
+        return records, [Problem(str(path), end, f"{damage}; later records cannot be read")]
+    return records, []
 
 
-def _unread(path: Path, told: Sequence[tuple[int, Any]]) -> list[Problem]:
-    return [Problem(str(path), None, "a damaged record") for _, event in told if event is None]
+def _unread(path: Path, decoded: Sequence[tuple[int, Any]]) -> list[Problem]:
+    return [Problem(str(path), None, "a damaged record") for _, event in decoded if event is None]
 
 
 class _Kept:
-    """What is kept of the events of a run.
+    """Converts the events of a run.
 
     Args:
-        run: the run's id.
-        keep: makes a file of bytes.
+        run: the id of the run.
+        keep: writes bytes to a file.
     """
 
     def __init__(self, run: str, keep: Keep) -> None:
         self.run, self._keep = run, keep
         self.left_out: Counter[str] = Counter()
 
-    def observe(self, told: Sequence[TensorBoardEvent]) -> list[Any]:
-        """Events as runbase's: each tag's points together."""
+    def observe(self, decoded: Sequence[TensorBoardEvent]) -> list[Any]:
+        """Return events of runbase, with the points of each tag together."""
         params: dict[str, Any] = {}
         columns: dict[str, tuple[list[Scalar], list[float], list[Scalar]]] = {}
         records: list[Any] = []
-        for event in told:
+        for event in decoded:
             params |= event.params
             for tag, value in event.scalars.items():
                 steps, times, values = columns.setdefault(tag, ([], [], []))
@@ -145,48 +145,50 @@ class _Kept:
                 ]
             records += self._media(event)
             self.left_out.update(event.left_out)
-        found: list[Any] = (
-            [Params(time=usable_time(told[0].time, 0.0), values=params)] if params else []
+        converted: list[Any] = (
+            [Params(time=usable_time(decoded[0].time, 0.0), values=params)] if params else []
         )
-        found += [
+        converted += [
             Points(keys=(tag,), steps=steps, times=times, columns=[values])
             for tag, (steps, times, values) in columns.items()
         ]
-        return found + records
+        return converted + records
 
     def _media(self, event: TensorBoardEvent) -> Iterator[Any]:
-        """Pictures and sounds, as files."""
-        tags = Counter(one.tag for one in event.media)
+        """Yield images and audio as files."""
+        tags = Counter(media.tag for media in event.media)
         seen: Counter[str] = Counter()
-        for one in event.media:
-            number = seen[one.tag]
-            seen[one.tag] += 1
-            key = f"{one.tag}/{number}" if tags[one.tag] > 1 else one.tag
-            name = f"media/{_file_name(key)}.{event.step}{_suffix(one)}"
-            uri = self._keep(self.run, name, one.data)
+        for media in event.media:
+            number = seen[media.tag]
+            seen[media.tag] += 1
+            key = f"{media.tag}/{number}" if tags[media.tag] > 1 else media.tag
+            name = f"media/{_file_name(key)}.{event.step}{_suffix(media)}"
+            uri = self._keep(self.run, name, media.data)
             if uri is None:
-                self.left_out[f"{one.kind} (a store without a folder has no place for it)"] += 1
+                self.left_out[f"{media.kind} (the store has no folder for files)"] += 1
                 continue
-            yield RecordLogged(time=event.time, key=key, kind=one.kind, step=event.step, path=name)
+            yield RecordLogged(
+                time=event.time, key=key, kind=media.kind, step=event.step, path=name
+            )
             yield ArtifactLogged(
                 time=event.time,
                 path=name,
                 kind="media",
                 uri=uri,
-                size=len(one.data),
-                sha256=hashlib.sha256(one.data).hexdigest(),
+                size=len(media.data),
+                sha256=hashlib.sha256(media.data).hexdigest(),
                 step=event.step,
             )
 
 
 def _file_name(key: str) -> str:
-    """A tag as the name of a file, below the run's folder whatever it says."""
+    """Return a file name for a tag that is always inside the run's folder."""
     parts = [part for part in key.replace("\\", "/").split("/") if part not in ("", ".", "..")]
     return safe_name("/".join(parts) or "unnamed")[:_LONGEST_NAME]
 
 
-def _suffix(one: Media) -> str:
+def _suffix(media: Media) -> str:
     for start, suffix in _BEGINNINGS.items():
-        if one.data.startswith(start):
+        if media.data.startswith(start):
             return suffix
-    return ".wav" if one.kind == "audio" else ".png"
+    return ".wav" if media.kind == "audio" else ".png"

@@ -1,10 +1,10 @@
-"""The records of TensorBoard's event files: scalars, texts, hyperparameters, histograms, images and sounds.
+"""Decode TensorBoard event files: scalars, texts, hyperparameters, histograms, images and audio.
 
-Nothing need be installed.
+TensorFlow and TensorBoard need not be installed.
 
-Framing as TensorFlow's *record_writer*: length (u64), its masked CRC-32C, the data, its CRC. The messages are those of
-*event.proto*, *summary.proto*, *tensor.proto* and the hparams plugin's *plugin_data.proto*, read
-field by field as protobuf's *encoding* page has it.
+The framing is that of TensorFlow's *record_writer*: length (u64), its masked CRC-32C, the data, its CRC. The messages
+are those of *event.proto*, *summary.proto*, *tensor.proto* and the hparams plugin's *plugin_data.proto*, decoded field
+by field as described on protobuf's *encoding* page.
 """
 
 import math
@@ -18,16 +18,16 @@ from runbase.ingest.protobuf import fields, signed, varint
 
 _HEAD = struct.Struct("<QI")
 _LARGEST = 2**30
-"""Bytes of a record: a greater length is a damaged one."""
+"""The maximum size of a record in bytes; a greater length is damaged."""
 _CHECKED = 2**16
-"""Bytes of a record whose checksum is looked at: in Python, that of a large one takes seconds."""
+"""The maximum size of a record whose checksum is verified; in Python, a large one takes seconds."""
 _LARGEST_TENSOR = 2**20
 _PACKED = {1: "f", 2: "d", 3: "i", 9: "q"}
-"""Types of tensors (DataType of *types.proto*) that may be written as packed bytes."""
+"""The types of tensors (DataType of *types.proto*) that can be written as packed bytes."""
 
 
 class Media(Struct, frozen=True):
-    """A picture or a sound of an event: its tag, its kind (image or audio), and the bytes of its file."""
+    """An image or audio of an event: tag, kind (image or audio), and the bytes of the file."""
 
     tag: str
     kind: str
@@ -35,7 +35,7 @@ class Media(Struct, frozen=True):
 
 
 class TensorBoardEvent(Struct, kw_only=True):
-    """One event: when, at which step, and what it holds."""
+    """One event: time, step and contents."""
 
     time: float = 0.0
     step: int = 0
@@ -43,20 +43,23 @@ class TensorBoardEvent(Struct, kw_only=True):
     texts: dict[str, str] = {}
     params: dict[str, Any] = {}
     histograms: dict[str, dict[str, Any]] = {}
-    """Tag → counts, edges (one more than counts), not_finite: as `Run.log_histogram` keeps them."""
+    """Tag → counts, edges (one more than counts), not_finite, as logged by `Run.log_histogram`."""
     media: list[Media] = []
     left_out: list[str] = []
-    """The kind of each value that runbase does not keep, such as graphs."""
+    """The kinds of values that are not imported, such as graphs."""
 
 
 class Damaged(Exception):
-    """A record that is not whole or not one; what comes behind it cannot be found."""
+    """The framing is damaged: later records cannot be located."""
 
 
 def events(raw: bytes) -> Iterator[tuple[int, TensorBoardEvent | None]]:
-    """Each record, with where the next begins; None for one that cannot be read.
+    """Yield (offset of the next record, event); the event is None if it cannot be decoded.
 
-    Ends before a record that is not all there. Raises Damaged where the framing is broken.
+    Stops before an incomplete record.
+
+    Raises:
+        Damaged: the framing is damaged.
     """
     place, size = 0, len(raw)
     while place + 12 <= size:
@@ -71,7 +74,7 @@ def events(raw: bytes) -> Iterator[tuple[int, TensorBoardEvent | None]]:
             sound = length > _CHECKED or struct.pack("<I", _masked(data)) == raw[end - 4 : end]
             found = _event(data) if sound else None
         except (ValueError, IndexError, KeyError, TypeError, AttributeError, struct.error):
-            found = None  # a field of another kind than its number says, or cut short
+            found = None  # a field has an unexpected type, or is truncated
         yield end, found
         place = end
 
@@ -100,7 +103,7 @@ def _event(raw: bytes) -> TensorBoardEvent:
 
 
 def _value(raw: bytes, found: TensorBoardEvent) -> None:
-    """One summary: a value as such, or as a tensor that belongs to a plugin."""
+    """Decode one summary: a plain value, or a tensor of a plugin."""
     tag, plugin, content = "", "", b""
     parts: dict[int, Any] = {}
     for number, value in fields(raw):
@@ -131,11 +134,11 @@ def _of_tensor(tag: str, plugin: str, raw: bytes, found: TensorBoardEvent) -> No
         case "scalars" | "" if len(tensor) == 1 and not texts:
             found.scalars[tag] = float(tensor[0])
         case "text" | "" if texts:
-            said = "\n".join(part.decode("utf-8", "replace") for part in tensor)
-            found.texts[tag.removesuffix("/text_summary")] = said
-        case "images" if texts:  # width and height, and then the pictures
+            text = "\n".join(part.decode("utf-8", "replace") for part in tensor)
+            found.texts[tag.removesuffix("/text_summary")] = text
+        case "images" if texts:  # width and height, then the images
             found.media += [Media(tag, "image", picture) for picture in tensor[2:]]
-        case "audio" if texts:  # pairs of a sound and its label
+        case "audio" if texts:  # pairs of audio and label
             found.media += [Media(tag, "audio", sound) for sound in tensor[::2]]
         case "histograms" if not texts and len(tensor) % 3 == 0:  # left, right, count
             left, right, counts = tensor[::3], tensor[1::3], tensor[2::3]
@@ -149,7 +152,7 @@ def _of_tensor(tag: str, plugin: str, raw: bytes, found: TensorBoardEvent) -> No
 
 
 def _histogram(raw: bytes) -> dict[str, Any]:
-    """A HistogramProto, without the empty buckets at its ends, whose edges are those of all doubles."""
+    """Decode a HistogramProto, without the empty outer buckets, which extend to the limits of doubles."""
     lowest, highest = -math.inf, math.inf
     limits: list[float] = []
     counts: list[float] = []
@@ -175,7 +178,7 @@ def _histogram(raw: bytes) -> dict[str, Any]:
         if count or not kept or kept[-1]:
             kept.append(count)
             edges.append(limit)
-        else:  # empty neighbours are one bucket: TensorBoard has hundreds of them around zero
+        else:  # merge empty neighbours: TensorBoard writes hundreds of them around zero
             edges[-1] = limit
     edges[-1] = min(highest, edges[-1])
     return {"counts": kept, "edges": edges, "not_finite": 0}
@@ -194,7 +197,7 @@ def _plugin(raw: bytes) -> tuple[str, bytes]:
 
 
 def _tensor(raw: bytes) -> list[Any]:
-    """The values of a tensor: numbers, or bytes where they are strings."""
+    """Return the values of a tensor: numbers, or bytes for strings."""
     kind, content, size = 0, b"", 0
     found: list[Any] = []
     for number, value in fields(raw):
@@ -218,12 +221,12 @@ def _tensor(raw: bytes) -> list[Any]:
         code = _PACKED[kind]
         found = list(struct.unpack(f"<{len(content) // struct.calcsize(code)}{code}", content))
     if len(found) == 1 and size > 1 and not isinstance(found[0], bytes):
-        found *= min(size, _LARGEST_TENSOR)  # a tensor of equal values is written with one of them
+        found *= min(size, _LARGEST_TENSOR)  # a tensor of equal values is written as one value
     return [signed(value) if isinstance(value, int) else value for value in found]
 
 
 def _size(raw: bytes) -> int:
-    """How many values a tensor of this shape has."""
+    """Return the number of values of a tensor shape."""
     size = 1
     for number, dimension in fields(raw):
         if number == 2:
@@ -254,7 +257,7 @@ def _hparams(content: bytes) -> dict[str, Any]:
 
 
 def _json(raw: bytes) -> Any:
-    """A google.protobuf.Value that is a scalar."""
+    """Decode a google.protobuf.Value that is a scalar."""
     for number, value in fields(raw):
         if number == 2:
             (real,) = struct.unpack("<d", value)
@@ -277,7 +280,7 @@ def _table() -> list[int]:
 
 
 _CRC = _table()
-"""CRC-32C (Castagnoli), a byte at a time."""
+"""The table of CRC-32C (Castagnoli), one entry per byte value."""
 
 
 def _masked(raw: bytes) -> int:

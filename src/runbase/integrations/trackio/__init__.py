@@ -1,1 +1,1 @@
-"""Trackio."""
+"""Trackio: the reader of its databases."""

@@ -1,1 +1,1 @@
-"""Weights & Biases."""
+"""Weights & Biases: the reader of its offline runs."""
