@@ -111,7 +111,7 @@ def test_a_run_whose_database_is_there_by_mistake_loses_nothing(cluster: Cluster
     process = cluster.start("-W", "always", "-c", TRAIN.replace("range(3)", "range(1)"))
     out, err = process.communicate()
     assert process.returncode == 0, err
-    assert "they are safe in" in err
+    assert "could not be ingested" in err
     run = out.split()[0]
     store = str(cluster.local / "team.db")
     cluster.command("scan", ".", "--store", store)

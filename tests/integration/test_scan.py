@@ -302,6 +302,36 @@ def test_tables_that_are_rewritten_while_scanners_read_them(
 
 
 @pytest.mark.parametrize("kind", ["stable-pretraining", "lightning"])
+def test_what_another_scanner_stored_first_is_read_again(
+    store: runbase.Store, tree: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scanner that read more, and was second, must not remember the folder as read."""
+    folder = tree / "runs" / "r" if kind == "stable-pretraining" else tree / "x" / "version_0"
+    if kind == "stable-pretraining":
+        sidecar(folder)
+    path = folder / "metrics.csv"
+    rows = [{"step": n, "loss": 1.0} for n in range(3)]
+    table(path, rows)
+    before = path.stat()
+    inner = store.storage.apply
+
+    def apply(deliveries: Any) -> Any:
+        monkeypatch.undo()
+        table(path, rows[:2])  # what the other scanner has read
+        with runbase.open(store.address, sync=False) as other:
+            other.scan(tree)
+        table(path, rows)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        return inner(deliveries)
+
+    monkeypatch.setattr(store.storage, "apply", apply)
+    store.scan(tree)
+    store.scan(tree)
+    [run] = store.runs()
+    assert store.metrics(run, "loss").steps.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("kind", ["stable-pretraining", "lightning"])
 def test_a_table_that_was_begun_again(
     store: runbase.Store, tree: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

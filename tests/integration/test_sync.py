@@ -28,6 +28,7 @@ def runs(home: Path, count: int, **options: object) -> list[str]:
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The folders of the journals that a sync opens."""
     seen: list[str] = []
+    monkeypatch.setattr(module, "_WORTH", 1)
     inner = module.opened
     monkeypatch.setattr(
         module, "opened", lambda path: [seen.append(path.parent.name), inner(path)][1]
@@ -91,3 +92,12 @@ def test_another_database_of_the_same_home_gets_everything(home: Path, tmp_path:
     assert len(runbase.open(home=home).runs()) == 2
     with runbase.open(tmp_path / "other.db", home=home) as other:
         assert len(other.runs()) == 2
+
+
+def test_a_few_folders_are_not_worth_a_write(home: Path) -> None:
+    runs(home, 3)
+    store = runbase.open(home=home)
+    assert store.storage.synced_folders() == {}
+    runs(home, 25)
+    store.sync()
+    assert len(store.storage.synced_folders()) == 28

@@ -113,7 +113,7 @@ def test_everything_comes_along(source: Path, tmp_path: Path) -> None:
         assert report.counts == {"parameters": 6, "texts": 2, "documents": 1, "files": 3}
         assert report.left_out == {"steps of runs that were deleted": 1}
         [problem] = report.problems
-        assert "of run r1: 'x' is no document" in problem
+        assert "of run r1: 'x' is not a JSON object" in problem
         experiments = store.experiments(order_by="created_at")
         assert [e.name for e in experiments] == ["base", "base-fork", "base", "orphan"]
         assert [(e.created_at, e.updated_at) for e in experiments] == [

@@ -109,7 +109,7 @@ def test_links_in_an_mlruns_folder_are_not_followed_out(
     assert found.params == {}
     (artifact,) = store.artifacts(found)
     assert store.download(artifact).read_text() == "kept"
-    assert any("leads out" in problem for problem in report.problems)
+    assert any("points outside" in problem for problem in report.problems)
 
 
 @pytest.mark.parametrize(

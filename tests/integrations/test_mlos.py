@@ -351,7 +351,7 @@ def test_ends_once(storage: RunbaseStorage, root: Path, caplog: pytest.LogCaptur
     assert trial.status is Status.SUCCEEDED
     caplog.clear()
     trial.update(Status.RUNNING, NOW + SECOND)
-    assert "cannot be RUNNING" in caplog.text
+    assert "cannot be set to RUNNING" in caplog.text
     assert trial.status is experiment.get_trial_by_id(1).status is Status.SUCCEEDED
     assert experiment.load()[2] == [{"latency": "1.0"}]
     history = storage.store.run(experiment.get_trial_by_id(1).run).history

@@ -362,14 +362,14 @@ def test_artifacts_are_files_of_the_run(store: runbase.Store, tmp_path: Path) ->
     with pytest.raises(optuna.artifacts.exceptions.ArtifactNotFound):
         artifacts.open_reader(first)
     assert [a.removed_at is None for a in store.artifacts(run) if a.path == "model.bin"] == [False]
-    with pytest.raises(runbase.UsageError, match="no id of an artifact"):
+    with pytest.raises(runbase.UsageError, match="not an artifact id"):
         artifacts.open_reader("../../etc/passwd")
 
 
 def test_artifacts_need_a_place(tmp_path: Path) -> None:
     with (
         runbase.open("sqlite://") as store,
-        pytest.raises(runbase.UsageError, match="where the bytes are to be kept"),
+        pytest.raises(runbase.UsageError, match="pass a folder for the artifacts"),
     ):
         RunbaseArtifactStore(store)
 

@@ -80,7 +80,7 @@ def test_experiments(client: Client) -> None:
     assert Experiment(client, experiment_id=made.id).id == made.id
     with pytest.raises(ValueError, match="is named 'one'"):
         Experiment(client, experiment_id=made.id, name="two")
-    with pytest.raises(ValueError, match="need either"):
+    with pytest.raises(ValueError, match="pass experiment_id or"):
         Experiment(client)
     other = Experiment(client, name="two")
     made.add_link("follows", other.id)

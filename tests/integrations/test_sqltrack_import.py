@@ -84,7 +84,7 @@ def test_value_by_value(source: str, tmp_path: Path) -> None:
         assert (report.runs, report.new, report.problems) == (4, 4, [])
         assert report.left_out == {
             "links (is) of an experiment to itself": 1,
-            "table budgets, which SQLTrack does not know": 1,
+            "table budgets, which is not one of SQLTrack's": 1,
             "environment variables that are not on the allow-list": 4,
             "links (repeats) of a run to itself": 1,
         }

@@ -130,7 +130,7 @@ def test_what_cannot_be(store: runbase.Store, tmp_path: Path) -> None:
         take(store, path, columns={"loss": "colour"})
     path.write_text("step,time,loss\n0,yesterday,1\n1,1767323045000,2\n")
     report = take(store, path)
-    assert report.problems == [f"{path}, row 1: 'yesterday' is no time"]
+    assert report.problems == [f"{path}, row 1: 'yesterday' is not a time"]
     assert store.runs()[0].metrics["loss"].count == 1
     assert store.metrics(store.runs()[0], "loss").times.tolist() == [1767323045.0]
     path.write_text("step,started_at,time,loss\n0,2026-01-02,0.5,1\n1,2026-01-02,2.5,2\n")
@@ -152,7 +152,7 @@ def test_the_command(tmp_path: Path) -> None:
     done = subprocess.run(
         [*command, "a.csv", *more], cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    assert "1 run of table: 1 new, 0 updated, 0 as before; 2 new points" in done.stdout
+    assert "1 run of table: 1 new, 0 updated, 0 unchanged; 2 new points" in done.stdout
     for wrong in (["--map", "epoch"], ["--map", "=step"], ["metrics.loss < 1"]):
         done = subprocess.run(
             [*command, "a.csv", *wrong], cwd=tmp_path, capture_output=True, text=True, check=False

@@ -221,7 +221,7 @@ def test_wandb_again_resumed_and_damaged(
     with runbase.open(tmp_path / "nonsense.db") as other:
         report = other.import_from(str(copy), "wandb")
         assert report.new == 3, "its second file is whole"
-        assert "names no run" in report.problems[0]
+        assert "no run record" in report.problems[0]
 
 
 def test_trackio_value_by_value(store: runbase.Store, tmp_path: Path) -> None:

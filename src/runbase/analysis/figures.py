@@ -1,6 +1,6 @@
-"""Curves as Matplotlib figures: the mean as a line, least to greatest value as a band.
+"""Curves as Matplotlib figures: the mean as a line, minimum to maximum as a band.
 
-Imports Matplotlib: to be imported where a picture is drawn, and nowhere before.
+Importing this module imports Matplotlib; import it only where a figure is drawn.
 """
 
 import io
@@ -17,7 +17,7 @@ except ImportError as error:
 
 
 class CurveFigure(Figure):
-    """A Figure that shows itself in a notebook, also where pyplot was never imported."""
+    """A figure that notebooks display without pyplot."""
 
     def _repr_png_(self) -> bytes:
         stream = io.BytesIO()
@@ -26,11 +26,19 @@ class CurveFigure(Figure):
         return stream.getvalue()
 
 
-def curves(metric: str, found: Sequence[tuple[Run, Envelope]], *, log: bool = False) -> CurveFigure:
-    """One metric of several runs over the steps, as a CurveFigure."""
+def curves(
+    metric: str, envelopes: Sequence[tuple[Run, Envelope]], *, log: bool = False
+) -> CurveFigure:
+    """Draw a metric of several runs over the steps.
+
+    Args:
+        metric: the title.
+        envelopes: each run with its envelope.
+        log: whether the vertical axis is logarithmic.
+    """
     figure: Any = CurveFigure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
-    for (_, curve), label in zip(found, labels([run for run, _ in found]), strict=True):
+    for (_, curve), label in zip(envelopes, labels([run for run, _ in envelopes]), strict=True):
         middle = (curve.first_steps + curve.last_steps) / 2
         (line,) = axes.plot(middle, curve.mean, linewidth=1.3, label=label)
         axes.fill_between(middle, curve.min, curve.max, alpha=0.18, color=line.get_color(), lw=0)
@@ -44,10 +52,10 @@ def curves(metric: str, found: Sequence[tuple[Run, Envelope]], *, log: bool = Fa
 
 
 def labels(runs: Sequence[Run], most: int = 3) -> list[str]:
-    """What tells runs apart: their names, and the first few parameters that differ."""
+    """Return a label for each run: its name and the first few parameters that differ."""
     keys = dict.fromkeys(key for run in runs for key in run.params)
     differing = [key for key in keys if len({repr(run.params.get(key)) for run in runs}) > 1][:most]
-    said = [", ".join(f"{key}={run.params.get(key)}" for key in differing) for run in runs]
+    texts = [", ".join(f"{key}={run.params.get(key)}" for key in differing) for run in runs]
     return [
-        f"{run.name} ({text})" if text else run.name for run, text in zip(runs, said, strict=True)
+        f"{run.name} ({text})" if text else run.name for run, text in zip(runs, texts, strict=True)
     ]

@@ -26,6 +26,10 @@ BATCH = 4 * 2**20
 """Approximate bytes of deliveries in one transaction."""
 
 
+_RETRIES = 3
+"""How often a folder is read again because another scanner stored something of it first."""
+
+
 class ScanReport(Struct, kw_only=True):
     """What a scan read and changed."""
 
@@ -124,7 +128,13 @@ def scan(
         progress(0, len(changed))
     done = 0
     for part in _parts(changed):
-        _take(storage, part, known.keys(), place, _keeper(files), report)
+        late = _take(storage, part, known.keys(), place, _keeper(files), report)
+        for _ in range(_RETRIES):
+            if late:
+                again = ScanReport()
+                late = _take(storage, late, known.keys(), place, _keeper(files), again)
+                report.points += again.points
+                report.problems = [*report.problems, *again.problems]
         done += len(part)
         if progress:
             progress(done, len(changed))
@@ -147,11 +157,16 @@ def _take(
     place: Callable[[str], str],
     keep: Keep,
     report: ScanReport,
-) -> None:
-    """Store some folders, in as few transactions as their size allows."""
+) -> list[Found]:
+    """Store some folders, in as few transactions as their size allows.
+
+    Returns:
+        The folders of which another scanner stored something first. It may have read less, so they are to be read again.
+    """
     read: list[_Read] = []
     reached = _offsets(storage)
     batch: list[Delivery] = []
+    late: set[str] = set()
     size = 0
     for each in part:
         try:
@@ -161,7 +176,7 @@ def _take(
                 report.points += _points(delivery)
                 size += 64 * len(delivery.events) + 16 * _points(delivery)
                 if size > BATCH:
-                    _apply(storage, batch, report)
+                    late |= _apply(storage, batch, report)
                     batch, size = [], 0
             read.append(_Read(each, folder))
             report.leave_out(folder.left_out)
@@ -175,7 +190,8 @@ def _take(
             report.problems = [*report.problems, f"{plain_text(each.path)}: {_why(wrong)}"]
             report.invalid += 1
     if batch:
-        _apply(storage, batch, report)
+        late |= _apply(storage, batch, report)
+    late -= storage.purged(sorted(late)) if late else set()
     changes = {
         read_folder.folder.run: fields for read_folder in read if (fields := _told(read_folder))
     }
@@ -186,24 +202,29 @@ def _take(
     if living:
         storage.heartbeat(living)
     # Record this last: if a scan stops before this, the next one reads these folders again.
-    scanned = [_kept(read_folder, place) for read_folder in read]
+    scanned = [_kept(read_folder, place, late) for read_folder in read]
     report.returned += storage.put_scans(scanned) if scanned else 0
+    return [read_folder.found for read_folder in read if read_folder.folder.run in late]
 
 
-def _apply(storage: Storage, batch: Sequence[Delivery], report: ScanReport) -> None:
-    for applied in storage.apply(batch):
+def _apply(storage: Storage, batch: Sequence[Delivery], report: ScanReport) -> set[str]:
+    """Store deliveries; returns the runs of which another scanner stored something first."""
+    late: set[str] = set()
+    for delivery, applied in zip(batch, storage.apply(batch), strict=True):
         report.problems = [*report.problems, *map(str, applied.problems)]
+        if not applied.taken and not applied.problems:
+            late.add(delivery.run)
+    return late
 
 
-def _kept(one: _Read, place: Callable[[str], str]) -> Scanned:
+def _kept(one: _Read, place: Callable[[str], str], late: Container[str]) -> Scanned:
     return Scanned(
         path=one.found.path,
         format=one.found.format.NAME,
         run=one.folder.run,
         place=place(one.found.path),
-        stamp=""
-        if one.folder.live
-        else one.found.stamp,  # to be read again, whether it changes or not
+        # Empty: the next scan reads it again, whether it changes or not.
+        stamp="" if one.folder.live or one.folder.run in late else one.found.stamp,
     )
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 
-from runbase.errors import StoreBusy
+from runbase.errors import StoreBusy, StoreError
 from runbase.events import Opened
 from runbase.ingest.journals import LARGEST_DELIVERY, Report, delivery_of, ingest_folder
 from runbase.ingest.liveness import check_liveness, may_grow
@@ -18,6 +18,8 @@ from runbase.storage.types import Delivery
 
 SMALL = 2**17
 """Journals with at most this many new bytes are ingested together, many in one transaction."""
+_WORTH = 20
+"""Folders that are worth a write: below that, looking at them again costs less, and looking changes nothing."""
 _UNSETTLED = 2_000_000_000
 """Nanoseconds after a folder's change within which another change may have the same modification time."""
 
@@ -148,7 +150,7 @@ def _remember(
 ) -> None:
     """Record the folders that can be skipped until they change."""
     settled = {folder for folder, when in changed.items() if when < looked_at - _UNSETTLED}
-    settled -= {str(folder) for folder, path, head in heads if head is None or may_grow(path)}
+    settled -= {str(folder) for folder, path, head in heads if head is None or _may_grow(path)}
     journals = [
         head.journal for folder, _, head in heads if head is not None and str(folder) in settled
     ]
@@ -156,9 +158,18 @@ def _remember(
     for folder, path, head in heads:
         if head is not None and _size(path) > offsets.get(head.journal, 0):
             settled.discard(str(folder))
-    if settled:
+    if len(settled) >= _WORTH:
         skip = len(str(home)) + 1
-        storage.put_synced_folders({folder[skip:]: changed[folder] for folder in settled})
+        with suppress(StoreError):  # a database that only can be read is synced as before
+            storage.put_synced_folders({folder[skip:]: changed[folder] for folder in settled})
+
+
+def _may_grow(path: Path) -> bool:
+    """Whether a journal may grow; a damaged packed one is looked at again."""
+    try:
+        return may_grow(path)
+    except (OSError, EOFError):
+        return True
 
 
 def waiting(storage: Storage | None, home: Path) -> tuple[int, int]:

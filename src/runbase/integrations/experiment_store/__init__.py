@@ -1,4 +1,4 @@
-"""The async experiment store: its interface over a runbase store, and the reader of its database."""
+"""The async experiment store: a compatible interface on a runbase store, and the reader of its database."""
 
 from runbase.integrations.experiment_store.client import (
     Experiment,

@@ -1,10 +1,10 @@
-"""The async experiment store's names over a runbase store.
+"""The interface of the async experiment store on a runbase store.
 
     from runbase.integrations.experiment_store import ExperimentStore
 
-The same methods and records; what a method could not do is there besides (`update_run`, `get_run`,
-`list_runs`, `close`). Metrics go into the run's folder, not into the database: microseconds, and nothing
-is locked. Ids are 32 hexadecimal characters, times are aware, empty values clear, and a tag means itself.
+Methods and records are the same; `update_run`, `get_run`, `list_runs` and `close` are added. Metrics are
+written to the run folder, not to the database, which takes microseconds and locks nothing. Ids are 32
+hexadecimal characters, times are aware, empty values clear a field, and a tag matches exactly.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from runbase.errors import NotFound, UsageError
 
 
 class Experiment(Struct, kw_only=True):
-    """An experiment, in that store's fields."""
+    """An experiment, with the fields of the async experiment store."""
 
     id: str
     name: str
@@ -40,7 +40,7 @@ class Experiment(Struct, kw_only=True):
 
 
 class ExperimentRun(Struct, kw_only=True):
-    """A run, in that store's fields; `metrics` are the last values."""
+    """A run, with the fields of the async experiment store; `metrics` are the last values."""
 
     id: str
     experiment_id: str
@@ -54,8 +54,11 @@ class ExperimentRun(Struct, kw_only=True):
 
 
 class ExperimentStore:
-    """A runbase store, by that store's names. `db_path` is a file or a database URL; without one it is
-    the store of runbase's own settings. Every path is a store of its own.
+    """A runbase store with the interface of the async experiment store.
+
+    Args:
+        db_path: a file or a database URL; each is a store of its own. Default: the store of
+            runbase's settings.
     """
 
     def __init__(self, db_path: Path | str | None = None) -> None:
@@ -74,9 +77,9 @@ class ExperimentStore:
         config: Mapping[str, Any] | None = None,
         parent_experiment_id: str | None = None,
     ) -> Experiment:
-        """A new experiment; one of the same name may be there already."""
+        """Create an experiment. Names need not be unique."""
         store = await self._opened()
-        made = await store.create_experiment(
+        created = await store.create_experiment(
             name,
             base_model=base_model,
             method=method,
@@ -85,26 +88,26 @@ class ExperimentStore:
             config=config,
             parent=parent_experiment_id,
         )
-        return _experiment(made)
+        return _experiment(created)
 
     async def get_experiment(self, experiment_id: str) -> Experiment | None:
-        """By id; None where there is none."""
+        """Return the experiment with an id, or None."""
         store = await self._opened()
-        found = [
+        matches = [
             e for e in await _or_none(store.experiment(experiment_id)) if e.id == experiment_id
         ]
-        return _experiment(found[0]) if found else None
+        return _experiment(matches[0]) if matches else None
 
     async def get_experiment_by_name(self, name: str) -> Experiment | None:
-        """The newest of a name; None where there is none."""
+        """Return the newest experiment with a name, or None."""
         store = await self._opened()
-        found = await store.experiments(f"name = {_quoted(name)}", limit=1)
-        return _experiment(found[0]) if found else None
+        matches = await store.experiments(f"name = {_quoted(name)}", limit=1)
+        return _experiment(matches[0]) if matches else None
 
     async def list_experiments(
         self, limit: int = 50, offset: int = 0, status: str | None = None, tag: str | None = None
     ) -> list[Experiment]:
-        """Newest first; of a status, with a tag."""
+        """Return experiments, newest first, with a status and a tag if passed."""
         store = await self._opened()
         conditions = [f"status = {_quoted(status)}"] if status is not None else []
         conditions += [f"{_quoted(tag)} in tags"] if tag is not None else []
@@ -119,7 +122,7 @@ class ExperimentStore:
         best_checkpoint: str | None = None,
         tags: Sequence[str] | None = None,
     ) -> Experiment | None:
-        """Set what is given; an empty value clears, None leaves it. None where there is no such one."""
+        """Set fields; an empty value clears a field, None keeps it. Return None if it does not exist."""
         store = await self._opened()
         changes: dict[str, Any] = {
             "status": status,
@@ -127,20 +130,20 @@ class ExperimentStore:
             "checkpoint": best_checkpoint,
             "tags": None if tags is None else list(tags),
         }
-        given = {name: value for name, value in changes.items() if value is not None}
-        found = await _or_none(store.update_experiment(experiment_id, **given))
-        return _experiment(found[0]) if found else None
+        passed = {name: value for name, value in changes.items() if value is not None}
+        changed = await _or_none(store.update_experiment(experiment_id, **passed))
+        return _experiment(changed[0]) if changed else None
 
     async def delete_experiment(self, experiment_id: str) -> bool:
-        """Delete it permanently with its runs and metrics; whether it existed."""
+        """Delete an experiment permanently, with its runs and metrics; return whether it existed."""
         store = await self._opened()
-        found = await _or_none(store.experiment(experiment_id))
-        if found:
-            await store.purge(found[0])
-        return bool(found)
+        matches = await _or_none(store.experiment(experiment_id))
+        if matches:
+            await store.purge(matches[0])
+        return bool(matches)
 
     async def create_run(self, experiment_id: str, config: Any) -> ExperimentRun:
-        """A run that waits (PENDING), from a training configuration (with `to_dict()`) or a mapping."""
+        """Create a PENDING run from a training configuration (with `to_dict()`) or a mapping."""
         store = await self._opened()
         values = config.to_dict() if hasattr(config, "to_dict") else dict(config or {})
         try:
@@ -150,14 +153,14 @@ class ExperimentStore:
         return _run(await store.create_run(experiment, params=values))
 
     async def get_run(self, run_id: str) -> ExperimentRun | None:
-        """By id; None where there is none."""
+        """Return the run with an id, or None."""
         store = await self._opened()
         await self._flush(run_id)
-        found = await _or_none(store.run(run_id))
-        return _run(found[0]) if found else None
+        matches = await _or_none(store.run(run_id))
+        return _run(matches[0]) if matches else None
 
     async def list_runs(self, experiment_id: str, limit: int = 50) -> list[ExperimentRun]:
-        """An experiment's runs, newest first."""
+        """Return the runs of an experiment, newest first."""
         store = await self._opened()
         experiment = await store.experiment(experiment_id)
         return [_run(run) for run in await store.runs(experiment=experiment, limit=limit)]
@@ -169,13 +172,13 @@ class ExperimentStore:
         error_message: str | None = None,
         artifacts: Sequence[str] | None = None,
     ) -> ExperimentRun | None:
-        """Set a run's status (a status that ends it does so), its error, and log artifacts by path."""
+        """Set the status of a run (a final status ends it) and its error, and log artifacts by path."""
         store = await self._opened()
-        found = await _or_none(store.run(run_id))
-        if not found:
+        matches = await _or_none(store.run(run_id))
+        if not matches:
             return None
         if artifacts:
-            writer = await self._writer(found[0])
+            writer = await self._writer(matches[0])
             for path in artifacts:
                 await store.in_thread(partial(writer.log_artifact, path))
         parsed = None if status is None else runbase.Status.parse(status)
@@ -192,7 +195,7 @@ class ExperimentStore:
         return await self.get_run(run_id)
 
     async def log_metrics(self, run_id: str, step: int, metrics: Mapping[str, Any]) -> None:
-        """Log named values at a step. The run is RUNNING from its first on."""
+        """Log named values at a step. The first call starts the run."""
         writer = self._writers.get(run_id)
         if writer is None or writer.finished:
             store = await self._opened()
@@ -202,7 +205,7 @@ class ExperimentStore:
     async def get_run_metrics(
         self, run_id: str, start_step: int = 0, end_step: int | None = None
     ) -> list[dict[str, Any]]:
-        """By step, both ends included: step, timestamp (ISO-8601, UTC), and the values."""
+        """Return rows by step, both bounds included: step, timestamp (ISO 8601, UTC), and the values."""
         store = await self._opened()
         await self._flush(run_id)
         rows: dict[Any, dict[str, Any]] = {}
@@ -219,11 +222,11 @@ class ExperimentStore:
         return [rows[step] for step in sorted(rows)]
 
     async def compare_experiments(self, experiment_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Side by side: id → name, model, method, status, metrics, config. Raises NotFound for unknown ids."""
+        """Return id → name, model, method, status, metrics, config; raise NotFound for unknown ids."""
         store = await self._opened()
-        found = await store.compare(*experiment_ids)
-        if found.missing:
-            raise NotFound(f"there is no experiment {', '.join(found.missing)}")
+        comparison = await store.compare(*experiment_ids)
+        if comparison.missing:
+            raise NotFound(f"experiment not found: {', '.join(comparison.missing)}")
         return {
             item.id: {
                 "name": item.name,
@@ -233,7 +236,7 @@ class ExperimentStore:
                 "metrics": {**item.metrics, **item.record.metrics},
                 "config": item.record.config,
             }
-            for item in found.items
+            for item in comparison.items
         }
 
     async def fork_experiment(
@@ -242,9 +245,10 @@ class ExperimentStore:
         new_name: str | None = None,
         config_overrides: Mapping[str, Any] | None = None,
     ) -> Experiment:
-        """A new experiment with the parent's model, method and tags, and its configuration overlaid.
+        """Create an experiment with the parent's model, method and tags, and its changed configuration.
 
-        Raises UsageError (a ValueError) for an unknown parent.
+        Raises:
+            UsageError: the parent does not exist; also a ValueError.
         """
         store = await self._opened()
         try:
@@ -279,7 +283,7 @@ class ExperimentStore:
             return self._store
 
     async def _writer(self, run: model.Run) -> runbase.Run:
-        """The run, open for writing: begun where it was not."""
+        """Return a run for writing; start it if necessary."""
         writer = self._writers.get(run.id)
         if writer is None or writer.finished:
             store = await self._opened()
@@ -303,7 +307,7 @@ _stores: dict[str, ExperimentStore] = {}
 
 
 def get_experiment_store(db_path: Path | str | None = None) -> ExperimentStore:
-    """This process's store at a path: one for each path that is asked for."""
+    """Return the store at a path, one object per path and process."""
     key = "" if db_path is None else str(db_path)
     if key not in _stores:
         _stores[key] = ExperimentStore(db_path)
@@ -311,7 +315,7 @@ def get_experiment_store(db_path: Path | str | None = None) -> ExperimentStore:
 
 
 def _home(path: str | None) -> Path | None:
-    """Run folders lie beside a database file; those of a server in the home of the working folder."""
+    """Return the home: the folder of a database file; None for a server, to use the default home."""
     if path is None or "://" in path:
         return None
     return Path(path).expanduser().absolute().parent

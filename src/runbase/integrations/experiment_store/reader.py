@@ -1,4 +1,4 @@
-"""The async experiment store's SQLite file: experiments with lineage, runs, and every logged step."""
+"""Read the SQLite file of the async experiment store: experiments with lineage, runs, and all logged steps."""
 
 import json
 from collections.abc import Iterator
@@ -30,18 +30,18 @@ _WORDS = {
 
 
 def recognises(source: str) -> bool:
-    """Whether it is a database with its three tables."""
+    """Return whether a source is a database with its three tables."""
     return is_database(source) and tables(source) >= {"experiments", "runs", "metrics_log"}
 
 
 def count(source: str) -> int:
-    """How many runs there are."""
+    """Return the number of runs."""
     with database(source, NAME) as ask:
         return int(ask("select count(*) from runs")[0][0])
 
 
 def experiments(source: str) -> list[ImportedExperiment]:
-    """All that it records about experiments. Several may have one name, here as there."""
+    """Return the experiments with all their fields. Names need not be unique."""
     with database(source, NAME) as ask:
         rows = ask(
             "select id, name, base_model, method, status, description, tags, config, metrics, best_checkpoint, "
@@ -64,7 +64,7 @@ def experiments(source: str) -> list[ImportedExperiment]:
                     "metrics": _json(metrics) or {},
                     "checkpoint": checkpoint or None,
                 },
-                # Of a parent that was deleted, its id is all that is left.
+                # If the parent was deleted, only its id is known.
                 parent=(_experiment_id(parent) if parent in known else parent) or None,
                 attributes={NAME: {"id": key, **({"parent_id": parent} if parent else {})}},
             )
@@ -73,12 +73,12 @@ def experiments(source: str) -> list[ImportedExperiment]:
 
 
 def runs(asked: ImportRequest) -> Iterator[ImportedRun]:
-    """Every run with its steps; a step whose values are no document is named in `asked.problems`."""
+    """Yield all runs with their steps; steps that cannot be read are reported in `asked.problems`."""
     with database(asked.source, NAME) as ask:
         names = dict(ask("select id, name from experiments"))
 
-        def run_of(key: str, experiment: str, *told: Any) -> ImportedRun:
-            run = _run(ask, asked.problems, key, str(names.get(experiment, experiment)), *told)
+        def run_of(key: str, experiment: str, *values: Any) -> ImportedRun:
+            run = _run(ask, asked.problems, key, str(names.get(experiment, experiment)), *values)
             if experiment in names:
                 run.experiment_id = _experiment_id(experiment)
             return run
@@ -114,11 +114,11 @@ def _run(
         "select id, step, timestamp, metrics from metrics_log where run_id = ? order by step, id",
         key,
     ):
-        told, when = _json(values), _seconds(stamp) or 0.0
-        if not isinstance(told, dict):
-            problems.append(f"metrics_log {number} of run {key}: {values!r} is no document")
+        logged, when = _json(values), _seconds(stamp) or 0.0
+        if not isinstance(logged, dict):
+            problems.append(f"metrics_log {number} of run {key}: {values!r} is not a JSON object")
             continue
-        for name, value in flatten(told):  # pyright: ignore[reportUnknownArgumentType]
+        for name, value in flatten(logged):  # pyright: ignore[reportUnknownArgumentType]
             if isinstance(value, bool):
                 types[name] = "bool"
             if isinstance(value, int | float):
@@ -137,7 +137,7 @@ def _run(
         status=_WORDS.get(str(word).lower(), Status.PENDING),
         source_status=str(word),
         started=min(times, default=0.0) if started is None else started,
-        has_started=bool(times),  # its runs stay pending for ever, also those that have curves
+        has_started=bool(times),  # the source leaves runs pending, also those with metrics
         ended=_seconds(ended),
         error={"type": "error", "message": error} if error else None,
         notes=error or "",
@@ -165,12 +165,12 @@ def _json(text: Any) -> Any:
 
 
 def _list(text: Any) -> list[Any]:
-    found = _json(text)
-    return cast("list[Any]", found) if isinstance(found, list) else []
+    items = _json(text)
+    return cast("list[Any]", items) if isinstance(items, list) else []
 
 
 def _seconds(stamp: str | None) -> float | None:
-    """Its times are naive, and UTC."""
+    """Return seconds since the epoch; times in the source are naive and in UTC."""
     if not stamp:
         return None
     moment = datetime.fromisoformat(stamp)

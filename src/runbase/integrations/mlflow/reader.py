@@ -112,20 +112,20 @@ def experiments(source: str) -> list[ImportedExperiment]:
 def about_experiment(
     key: str, name: Any, stage: Any, created: Any, updated: Any, tags: Mapping[str, Any]
 ) -> ImportedExperiment | None:
-    """What MLflow records of an experiment; None for a deleted one, and for the default one that it creates.
+    """Convert an experiment; return None for a deleted one, and for MLflow's empty default experiment.
 
     Args:
         key: MLflow's id.
         name: the name.
         stage: active or deleted.
         created: milliseconds since the epoch, or None.
-        updated: the same, of the last change.
+        updated: the time of the last change, in milliseconds since the epoch, or None.
         tags: tag → value.
     """
     if stage == "deleted" or (key == "0" and not tags):
         return None
-    said = {str(tag): str(value) for tag, value in tags.items()}
-    note = said.pop("mlflow.note.content", "")
+    own_tags = {str(tag): str(value) for tag, value in tags.items()}
+    note = own_tags.pop("mlflow.note.content", "")
     return ImportedExperiment(
         name=str(name or key),
         created=int(created) / 1000 if created else None,

@@ -1,4 +1,4 @@
-"""mlos_bench: its storage over a runbase store, and the reader of its database."""
+"""mlos_bench: a storage on a runbase store, and the reader of its database."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ __all__ = ["RunbaseStorage"]
 
 
 def __getattr__(name: str) -> Any:
-    # Late: the reader in this folder works without mlos_bench.
+    # Imported on use, because the reader in this folder works without mlos_bench.
     if name == "RunbaseStorage":
         from runbase.integrations.mlos.storage import RunbaseStorage
 

@@ -1,10 +1,10 @@
-"""The command line of mlos_bench with runbase's storage known to its schema of configuration files."""
+"""Run the command line of mlos_bench, with `RunbaseStorage` registered in its configuration schema."""
 
 import sys
 
 
 def main() -> None:
-    """Run it."""
+    """Run the command line."""
     from mlos_bench.run import _shell_main  # pyright: ignore[reportPrivateUsage]
 
     sys.exit(_shell_main())

@@ -1,4 +1,4 @@
-"""How mlos_bench's storage configuration names a store, and the JSON schema that lets it do so."""
+"""The storage configuration of mlos_bench for a runbase store, and the JSON schema that accepts it."""
 
 from collections.abc import Mapping
 from typing import Any, cast
@@ -11,7 +11,7 @@ from runbase.errors import UsageError
 CLASS = "runbase.integrations.mlos.RunbaseStorage"
 _PROPERTIES: dict[str, Any] = {
     "store": {
-        "description": "A database URL or path; default: runbase's own settings.",
+        "description": "A database URL or path; default: the store of runbase's settings.",
         "type": "string",
     },
     "values": {
@@ -29,7 +29,7 @@ _PROPERTIES: dict[str, Any] = {
     "lazy_schema_create": {"type": "boolean"},
 }
 _BRANCH: dict[str, Any] = {
-    "$comment": "runbase: a store by its address, or by SqlStorage's own parameters.",
+    "$comment": "runbase: a store by its address, or by the parameters of SqlStorage.",
     "properties": {
         "class": {"const": CLASS},
         "config": {
@@ -45,7 +45,7 @@ _BRANCH: dict[str, Any] = {
 
 
 def register() -> None:
-    """Have mlos_bench's schema of storage files accept the class, in this process."""
+    """Add the class to mlos_bench's schema of storage files, in this process."""
     schema: Any = cast("Any", SCHEMA_STORE)[ConfigSchema.STORAGE.value]
     classes = schema["properties"]["class"]["enum"]
     if CLASS not in classes:
@@ -54,7 +54,7 @@ def register() -> None:
 
 
 def address(config: Mapping[str, Any]) -> str | None:
-    """The database URL or path that a configuration names; None: runbase's own settings."""
+    """Return the database URL or path in a configuration; None for the store of runbase's settings."""
     if config.get("store"):
         return str(config["store"])
     driver = str(config.get("drivername", ""))
@@ -66,7 +66,7 @@ def address(config: Mapping[str, Any]) -> str | None:
             return "sqlite://"
         return database
     if not driver.startswith("postgres"):
-        raise UsageError(f"runbase has no driver {driver!r}; it has sqlite and postgresql")
+        raise UsageError(f"driver {driver!r} is not supported; use sqlite or postgresql")
     user = quote(str(config.get("username", "")), safe="")
     if config.get("password"):
         user += ":" + quote(str(config["password"]), safe="")

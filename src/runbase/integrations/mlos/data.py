@@ -1,4 +1,4 @@
-"""Experiments, trials and configurations as mlos_bench's data objects, which people analyse in notebooks."""
+"""mlos_bench's data objects (experiments, trials, configurations) for analysis in notebooks."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,11 +17,11 @@ from runbase.model import Experiment
 from runbase.storage.types import TrialRow
 
 KEPT = "mlos"
-"""The scope of attributes for what mlos_bench records about experiments and trials."""
+"""The attribute scope for mlos_bench's own data about experiments and trials."""
 RESULT = "result"
-"""The scope of attributes for a trial's results, each with its own type."""
+"""The attribute scope for the results of a trial, with their types."""
 HAS_RUNNERS = hasattr(TrialData, "trial_runner_id")
-"""Whether this version of mlos_bench shows the runner of a trial (versions after 0.6.2 do)."""
+"""Whether the installed mlos_bench has the runner of a trial (versions after 0.6.2)."""
 _METADATA = [
     "trial_id",
     "ts_start",
@@ -37,8 +37,8 @@ class Access:
     """A store, for objects that are pickled to another process and open the store again there.
 
     Args:
-        address: the database URL or path; None: the one of runbase's settings.
-        typed: whether values are returned with their types; otherwise as text, as SqlStorage does.
+        address: the database URL or path; None for the store of runbase's settings.
+        typed: return values with their types; otherwise as text, as SqlStorage does.
     """
 
     def __init__(self, address: str | None, *, typed: bool = False) -> None:
@@ -54,48 +54,48 @@ class Access:
 
     @property
     def storage(self) -> Any:
-        """The storage below the store."""
+        """The storage of the store."""
         return self.store.storage
 
     def given(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Values as the storage returns them: with their types, or as text."""
+        """Return values with their types or as text, as configured."""
         return dict(values) if self.typed else {k: terms.text(v) for k, v in values.items()}
 
     def config(self, number: int) -> dict[str, Any]:
-        """The values of a configuration, with their types; NotFound if there is none of this number."""
-        found = self.storage.configs([number])
-        if number not in found:
-            raise NotFound(f"there is no configuration {number}")
-        return found[number]
+        """Return the values of a configuration with their types; raise NotFound if it does not exist."""
+        configs = self.storage.configs([number])
+        if number not in configs:
+            raise NotFound(f"configuration {number} not found")
+        return configs[number]
 
     def configs(self, trials: Sequence[TrialRow]) -> dict[int, dict[str, Any]]:
-        """The configurations of trials, by number, with their types."""
+        """Return the configurations of trials, by number, with their types."""
         return self.storage.configs(sorted({t.config for t in trials if t.config is not None}))
 
     def first(self, experiment: str) -> int:
-        """What mlos_bench calls the experiment's trial number 1."""
+        """Return mlos_bench's number of the first trial."""
         kept = self.storage.attributes("experiment", [experiment], KEPT)[experiment]
         return int(kept.get("first_trial", 1))
 
     def trials(self, experiment: str) -> list[TrialRow]:
-        """The trials of an experiment that have a configuration, by number."""
+        """Return the trials of an experiment that have a configuration, by number."""
         return [row for row in self.storage.trial_rows(experiment) if row.config is not None]
 
     def results(self, trials: Sequence[TrialRow]) -> dict[str, dict[str, Any]]:
-        """Run → results, with their types. Runs that mlos_bench did not run have their last metrics."""
-        told = self.storage.attributes("run", [trial.id for trial in trials], RESULT)
+        """Return run → results, with their types; for trials not run by mlos_bench, the last metrics."""
+        results = self.storage.attributes("run", [trial.id for trial in trials], RESULT)
         others = [trial.id for trial in trials if trial.ended and trial.source_status is None]
         if others:
             for run in self.storage.get_runs(others):
-                told[run.id] = {
+                results[run.id] = {
                     **{key: metric.last for key, metric in run.metrics.items()},
-                    **told[run.id],
+                    **results[run.id],
                 }
-        return told
+        return results
 
 
 class RunbaseExperimentData(ExperimentData):
-    """An experiment; each property reads the database when it is asked for."""
+    """An experiment; each property reads the database at each access."""
 
     def __init__(self, access: Access, record: Experiment, kept: Mapping[str, Any]) -> None:
         super().__init__(
@@ -111,8 +111,8 @@ class RunbaseExperimentData(ExperimentData):
     @property
     def objectives(self) -> dict[str, Literal["min", "max"]]:
         """Metric → direction, by weight (greatest first), then by name."""
-        found = self._access.store.experiment(self._id).objectives
-        ordered = sorted(found, key=lambda objective: (-objective.weight, objective.metric))
+        objectives = self._access.store.experiment(self._id).objectives
+        ordered = sorted(objectives, key=lambda objective: (-objective.weight, objective.metric))
         return {o.metric: cast('Literal["min", "max"]', o.direction) for o in ordered}
 
     @property
@@ -139,32 +139,32 @@ class RunbaseExperimentData(ExperimentData):
         trials = self._access.trials(self._id)
         if not trials:
             return None
-        told = self._access.storage.attributes("run", [trial.id for trial in trials], "config")
-        marked = [trial for trial in trials if _true(told[trial.id].get("is_defaults"))]
+        configs = self._access.storage.attributes("run", [trial.id for trial in trials], "config")
+        marked = [trial for trial in trials if _true(configs[trial.id].get("is_defaults"))]
         return (marked or trials)[0].config
 
     @property
     def results_df(self) -> pd.DataFrame:
-        """One row per trial: its times, configuration, group and state, then `config.*` and `result.*`."""
+        """One row per trial: times, configuration, group and status, then `config.*` and `result.*`."""
         return self.results_of(None)
 
     def trials_of(self, config: int | None) -> dict[int, TrialData]:
-        """Trial number → trial, of one configuration or all."""
+        """Return trial number → trial, for one configuration or all."""
         rows = [
             row for row in self._access.trials(self._id) if config is None or row.config == config
         ]
         runners: dict[str, dict[str, Any]] = {}
         if HAS_RUNNERS:
             runners = self._access.storage.attributes("run", [row.id for row in rows], KEPT)
-        found: dict[int, TrialData] = {}
+        trials: dict[int, TrialData] = {}
         for row in rows:
             number = row.number + self._first - 1
             runner = runners.get(row.id, {}).get("trial_runner")
-            found[number] = RunbaseTrialData(self, self._access, row, number, runner)
-        return found
+            trials[number] = RunbaseTrialData(self, self._access, row, number, runner)
+        return trials
 
     def groups(self) -> dict[int, int]:
-        """Configuration → the lowest number of its trials."""
+        """Return configuration → the lowest number of its trials."""
         rows = self._access.store.sql(
             "select config_id, min(number) from runs where experiment_id = :id and deleted_at is null "
             "and config_id is not null group by config_id order by config_id",
@@ -215,7 +215,7 @@ class RunbaseExperimentData(ExperimentData):
 
 
 class RunbaseTrialData(TrialData):
-    """A trial, with its state at the time it was asked for."""
+    """A trial, with its status at the time of reading."""
 
     def __init__(
         self,
@@ -238,12 +238,12 @@ class RunbaseTrialData(TrialData):
 
     @property
     def tunable_config(self) -> TunableConfigData:
-        """Its configuration."""
+        """The configuration of the trial."""
         return RunbaseConfigData(self._access, self._tunable_config_id)
 
     @property
     def tunable_config_trial_group(self) -> TunableConfigTrialGroupData:
-        """The trials of its configuration."""
+        """The trials with the same configuration."""
         return RunbaseGroupData(self._experiment, self._access, self._tunable_config_id)
 
     @property
@@ -255,8 +255,8 @@ class RunbaseTrialData(TrialData):
     @property
     def telemetry_df(self) -> pd.DataFrame:
         """Columns ts, metric and value, by time and metric."""
-        found = self._access.storage.samples([self._row.id])
-        rows = [(terms.moment(time), key, value) for _, (time, key, value) in found]
+        samples = self._access.storage.samples([self._row.id])
+        rows = [(terms.moment(time), key, value) for _, (time, key, value) in samples]
         columns = ["ts", "metric", "value"]
         if not self._access.typed:
             return pd.DataFrame([(t, k, terms.text(v)) for t, k, v in rows], columns=columns)
@@ -266,9 +266,9 @@ class RunbaseTrialData(TrialData):
 
     @property
     def metadata_df(self) -> pd.DataFrame:
-        """Columns parameter and value: the trial's further configuration, by name."""
-        told = self._access.storage.attributes("run", [self._row.id], "config")[self._row.id]
-        return tall("parameter", told, typed=self._access.typed)
+        """Columns parameter and value: the other configuration of the trial, by name."""
+        config = self._access.storage.attributes("run", [self._row.id], "config")[self._row.id]
+        return tall("parameter", config, typed=self._access.typed)
 
 
 class RunbaseConfigData(TunableConfigData):
@@ -322,12 +322,12 @@ class RunbaseGroupData(TunableConfigTrialGroupData):
 
 
 def tall(name: str, values: Mapping[str, Any], *, typed: bool) -> pd.DataFrame:
-    """Names and values as two columns, by name.
+    """Return names and values as two columns, by name.
 
     Args:
         name: the heading of the column of names.
         values: name → value.
-        typed: whether values keep their types; otherwise they are text, or None.
+        typed: return values with their types; otherwise as text, or None.
     """
     keys = sorted(values)
     if not typed:
@@ -341,13 +341,13 @@ def tall(name: str, values: Mapping[str, Any], *, typed: bool) -> pd.DataFrame:
 
 
 def wide(prefix: str, rows: Sequence[Mapping[str, Any]], *, typed: bool) -> pd.DataFrame:
-    """One column per key, by name, and one row per mapping.
+    """Return one column per key, by name, and one row per mapping.
 
     Args:
-        prefix: the beginning of each column's name.
+        prefix: the prefix of the column names.
         rows: key → value, for each row.
-        typed: whether values keep their types. Otherwise they pass through text, as in SqlStorage: what can be
-            read as a number becomes one.
+        typed: return values with their types; otherwise they are converted to text and, if possible, to numbers,
+            as in SqlStorage.
     """
     keys = sorted({key for row in rows for key in row})
     if typed:
@@ -355,8 +355,8 @@ def wide(prefix: str, rows: Sequence[Mapping[str, Any]], *, typed: bool) -> pd.D
             {f"{prefix}{key}": _column([row.get(key) for row in rows]) for key in keys},
             index=range(len(rows)),
         )
-    # SqlStorage pivots the rows that have values, converts them, and then joins them to all trials. The types of its
-    # columns follow from that order.
+    # SqlStorage pivots the rows that have values, converts them, and then joins them to all trials. This order
+    # determines the types of its columns.
     filled = [n for n, row in enumerate(rows) if row]
     texts = [[terms.text(rows[n].get(key)) for n in filled] for key in keys]
     dtype = pd.Series([text for column in texts for text in column]).dtype if texts else object
@@ -367,7 +367,7 @@ def wide(prefix: str, rows: Sequence[Mapping[str, Any]], *, typed: bool) -> pd.D
         },
         index=filled,
     )
-    # pandas' types of apply do not know to_numeric's.
+    # pandas' type hints of apply do not cover to_numeric.
     converted = cast("Any", frame).apply(cast("Any", pd).to_numeric, errors="coerce").fillna(frame)
     return cast("pd.DataFrame", converted.reindex(range(len(rows))))
 
@@ -377,7 +377,7 @@ def _true(value: Any) -> bool:
 
 
 def _scalar(value: Any) -> Any:
-    """mlos_bench's frames take scalars; a document becomes its JSON."""
+    """Return a scalar for a data frame of mlos_bench; a document becomes JSON."""
     return json.dumps(value) if isinstance(value, dict | list) else value
 
 

@@ -1,7 +1,7 @@
-"""mlos_bench's database: experiments with their targets, trials with tunables, results, telemetry and metadata.
+"""Read mlos_bench's database: experiments with their targets, trials with tunables, results, telemetry and metadata.
 
-The storage class of `runbase.integrations.mlos` continues what was imported. mlos_bench keeps every value as text;
-what is written as a number becomes one.
+The storage class of `runbase.integrations.mlos` can continue imported experiments. mlos_bench stores every value as
+text; a value that is written as a number becomes a number.
 """
 
 from collections.abc import Iterator
@@ -37,28 +37,28 @@ _TABLES = {
 
 
 def recognises(source: str) -> bool:
-    """Whether it is a database with mlos_bench's tables."""
+    """Return whether a source is a database with mlos_bench's tables."""
     return is_database(source) and tables(source) >= _TABLES
 
 
 def count(source: str) -> int:
-    """How many trials there are."""
+    """Return the number of trials."""
     with database(source, NAME) as ask:
         return int(ask("select count(*) from trial")[0][0])
 
 
 def experiments(source: str) -> list[ImportedExperiment]:
-    """What it says of experiments."""
+    """Return the experiments with their objectives."""
     with database(source, NAME) as ask:
         objectives: dict[str, list[Objective]] = {}
         for key, metric, direction, weight in ask(
             "select exp_id, optimization_target, optimization_direction, weight from objectives "
             "order by 1, 2"
         ):
-            one = Objective(
+            objective = Objective(
                 metric=metric, direction=direction, weight=1.0 if weight is None else weight
             )
-            objectives.setdefault(key, []).append(one)
+            objectives.setdefault(key, []).append(objective)
         first = dict(ask("select exp_id, min(trial_id) from trial group by exp_id"))
         return [
             ImportedExperiment(
@@ -81,8 +81,8 @@ def experiments(source: str) -> list[ImportedExperiment]:
 
 
 def runs(asked: ImportRequest) -> Iterator[ImportedRun]:
-    """Every trial, by experiment and number."""
-    with database(asked.source, NAME) as ask:  # whole, or not at all
+    """Yield all trials by experiment and number."""
+    with database(asked.source, NAME) as ask:  # one transaction for all trials
         has_runners = "trial_runner_id" in columns(asked.source, ask, "trial")
         configs: dict[int, dict[str, Any]] = {}
         for config, key, value in ask("select config_id, param_id, param_value from config_param"):
@@ -93,10 +93,10 @@ def runs(asked: ImportRequest) -> Iterator[ImportedRun]:
         ) -> ImportedRun:
             experiment = name.rpartition(":")[0]
             params = configs.get(config, {})
-            found = _trial(ask, experiment, trial, params, start, end, word)
+            run = _trial(ask, experiment, trial, params, start, end, word)
             if runner is not None:
-                found.attributes["mlos"] = {"trial_runner": runner}
-            return found
+                run.attributes["mlos"] = {"trial_runner": runner}
+            return run
 
         runner = "trial_runner_id" if has_runners else "null"
         rows = ask(
@@ -157,9 +157,9 @@ def _trial(
 def _history(
     ask: Ask, experiment: str, trial: int, ended: float | None
 ) -> list[tuple[float, Status]]:
-    """The statuses that a trial had before its last.
+    """Return the statuses of a trial before its last.
 
-    mlos_bench also records statuses that it refused, after the end; and telemetry repeats the current one.
+    mlos_bench also records statuses that it rejected after the end, and telemetry repeats the current one.
     """
     if ended is None:
         return []
@@ -168,12 +168,12 @@ def _history(
         experiment,
         trial,
     )
-    found: list[tuple[float, Status]] = []
+    history: list[tuple[float, Status]] = []
     for stamp, word in rows:
         time, status = _seconds(stamp), _STATUSES.get(word, Status.PENDING)
-        if time < ended and (not found or found[-1][1] is not status):
-            found.append((time, status))
-    return found
+        if time < ended and (not history or history[-1][1] is not status):
+            history.append((time, status))
+    return history
 
 
 def _pairs(rows: list[Any]) -> dict[str, Any]:
@@ -185,7 +185,7 @@ def _value(text: str | None) -> Any:
 
 
 def _seconds(stamp: Any) -> float:
-    """Its times are UTC, without saying so where the database cannot."""
+    """Return seconds since the epoch; times without a zone are UTC."""
     moment = datetime.fromisoformat(stamp) if isinstance(stamp, str) else stamp
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 

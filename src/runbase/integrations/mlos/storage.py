@@ -1,20 +1,20 @@
 """mlos_bench's storage interface on a runbase store: its experiments are experiments, its trials are trials.
 
-Name the class in the file given with --storage:
+Set the class in the file passed with --storage:
 
     { "class": "runbase.integrations.mlos.RunbaseStorage", "config": { "store": "runbase.db" } }
 
 and run ``python -m runbase.integrations.mlos`` with mlos_bench's own arguments; or `mlos_bench` itself with
-MLOS_BENCH_SKIP_SCHEMA_VALIDATION=true, because its schema of storage files knows no classes but its own. SqlStorage's
-parameters (drivername, database, …) name a store as well. The class works with mlos_bench 0.6.2 and with the
+MLOS_BENCH_SKIP_SCHEMA_VALIDATION=true, because its schema of storage files accepts only its own classes. The
+parameters of SqlStorage (drivername, database, …) can be used as well. The class supports mlos_bench 0.6.2 and the
 interface of its main branch.
 
-Tunables are parameters. Results are metrics, and with their types in the scope `result` of the table `attributes`;
-a trial's further configuration is in the scope `config`; telemetry is in `samples`. The database keeps the type of
-every value; the storage returns text, as SqlStorage does, unless its configuration has ``"values": "typed"``.
+Tunables are parameters. Results are metrics and, with their types, attributes in the scope `result`; other
+configuration of a trial is in the scope `config`; telemetry is in `samples`. The database stores the type of every
+value; the storage returns text, as SqlStorage does, unless its configuration has ``"values": "typed"``.
 
 A trial that `pending_trials` yields to a scheduler is claimed while the scheduler works on it: no other scheduler
-runs it, and when a scheduler dies, the trial waits again.
+runs it, and if a scheduler exits unexpectedly, the trial waits again.
 """
 
 import logging
@@ -52,13 +52,13 @@ register()
 
 
 class RunbaseStorage(Storage):
-    """A store as mlos_bench's storage. It can be pickled, and is opened again in the other process.
+    """An mlos_bench storage that uses a runbase store. It can be pickled; it is opened again in the other process.
 
     Args:
         config: ``{"store": "…"}``, a database URL or path, or SqlStorage's parameters; with
             ``"values": "typed"``, values are returned with their types, not as text.
-        global_config: mlos_bench's; not used.
-        service: mlos_bench's; not used.
+        global_config: not used.
+        service: not used.
     """
 
     def __init__(
@@ -72,18 +72,18 @@ class RunbaseStorage(Storage):
 
     @property
     def store(self) -> "runbase.Store":
-        """The store below."""
+        """The runbase store that it uses."""
         return self._access.store
 
     def update_schema(self) -> None:
-        """Nothing to do: a store's schema is up to date when it is open."""
+        """Do nothing: the schema of an open store is up to date."""
 
     def __repr__(self) -> str:
         return f"RunbaseStorage({self.store.address!r})"
 
     @property
     def experiments(self) -> dict[str, ExperimentData]:
-        """Name → experiment, of all experiments of the store."""
+        """Name → experiment, for all experiments of the store."""
         records = list(self.store.experiments(order_by="created_at"))
         kept = self._access.storage.attributes("experiment", [r.id for r in records], KEPT)
         return {
@@ -94,10 +94,10 @@ class RunbaseStorage(Storage):
     def get_experiment_by_id(
         self, experiment_id: str, tunables: TunableGroups, opt_targets: Objectives
     ) -> "Experiment | None":
-        """An experiment of this name to read and run trials of, without entering it; None if there is none.
+        """Return an experiment to read and to run trials of, without entering it; None if it does not exist.
 
         Args:
-            experiment_id: the experiment's name.
+            experiment_id: the name of the experiment.
             tunables: the tunables that its trials have.
             opt_targets: metric → direction.
         """
@@ -105,10 +105,10 @@ class RunbaseStorage(Storage):
             record = self.store.experiment(experiment_id)
         except NotFound:
             return None
-        if record.name != experiment_id:  # found by its id or an abbreviation
+        if record.name != experiment_id:  # matched by its id or a prefix of it
             return None
         kept = self._access.storage.attributes("experiment", [record.id], KEPT)[record.id]
-        found = Experiment(
+        experiment = Experiment(
             access=self._access,
             kept=kept,
             tunables=tunables,
@@ -118,8 +118,8 @@ class RunbaseStorage(Storage):
             description=record.description,
             opt_targets=opt_targets,
         )
-        found.resolve(record, kept)
-        return found
+        experiment.resolve(record, kept)
+        return experiment
 
     def experiment(
         self,
@@ -131,7 +131,7 @@ class RunbaseStorage(Storage):
         tunables: TunableGroups,
         opt_targets: Objectives,
     ) -> "Experiment":
-        """An experiment to enter: a new one, or the one of this name, which is continued."""
+        """Return an experiment to enter: a new one, or the existing one of this name, which is continued."""
         return Experiment(
             access=self._access,
             tunables=tunables,
@@ -143,7 +143,7 @@ class RunbaseStorage(Storage):
         )
 
     def _validate_json_config(self, config: dict[str, Any]) -> None:
-        if config:  # without a configuration, runbase's settings name the store
+        if config:  # without a configuration, the store is that of runbase's settings
             super()._validate_json_config(config)  # pyright: ignore[reportUnknownMemberType]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -151,12 +151,12 @@ class RunbaseStorage(Storage):
 
 
 class Experiment(Storage.Experiment):
-    """An experiment that schedulers work on, in one process or several at once.
+    """An experiment that schedulers work on, in one or several processes.
 
     Args:
         access: the store.
-        kept: what mlos_bench recorded about it, of an experiment that is read from the database.
-        given: what the base class takes.
+        kept: the attributes that mlos_bench recorded, for an experiment read from the database.
+        given: the arguments of the base class.
     """
 
     def __init__(
@@ -167,7 +167,7 @@ class Experiment(Storage.Experiment):
         except (OSError, subprocess.CalledProcessError):
             if kept is None:
                 raise
-            # The base class asks git about the environment's file, which need not exist on this machine.
+            # The base class runs git on the environment's file, which may not exist on this machine.
             self._tunables = given["tunables"].copy()
             self._experiment_id, self._trial_id = given["experiment_id"], given["trial_id"]
             self._description, self._opt_targets = given["description"], given["opt_targets"]
@@ -178,12 +178,12 @@ class Experiment(Storage.Experiment):
         self._access = access
         self._id = ""
         self._first = max(1, self._trial_id)
-        """What mlos_bench calls the experiment's trial number 1. Not 0, the number of merged experiments' trials."""
+        """mlos_bench's number of the first trial. It is not 0, the number of trials of merged experiments."""
         self._settled = False
-        """Whether `_first` can change no more, because the experiment has trials."""
+        """Whether `_first` is fixed, because the experiment has trials."""
         self._renewer = LeaseRenewer(lambda: access.storage)
         self._out: dict[str, Trial] = {}
-        """Run → trial that was yielded to a scheduler, which has not finished with it."""
+        """Run → trial that was yielded to a scheduler and is not finished."""
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
@@ -195,21 +195,21 @@ class Experiment(Storage.Experiment):
         self._renewer = LeaseRenewer(lambda: self._access.storage)
         self._out = {}
 
-    # Begin and end
+    # Set-up and tear-down
 
     def _setup(self) -> None:
         super()._setup()
-        self._id, made = self._find()
+        self._id, is_new = self._find()
         kept = self._access.storage.attributes("experiment", [self._id], KEPT)[self._id]
-        if made:
+        if is_new:
             _LOG.info("Start a new experiment: %s", self)
         else:
-            self._go_on(kept)
+            self._continue(kept)
         last = self._last_number()
         if last or self._trial_id < 1:
             self._first = int(kept.get("first_trial", 1))
         self._settled = last > 0
-        told = {
+        attributes = {
             "root_env_config": kept.get("root_env_config", self._root_env_config),
             "git_repo": kept.get("git_repo", self._git_repo),
             "git_commit": kept.get("git_commit", self._git_commit),
@@ -219,7 +219,7 @@ class Experiment(Storage.Experiment):
             "started_at": kept.get("started_at", terms.moment(time.time())),
             "ended_at": None,
         }
-        self._access.storage.put_attributes("experiment", self._id, KEPT, told)
+        self._access.storage.put_attributes("experiment", self._id, KEPT, attributes)
         space = terms.space(self._tunables)
         changes: dict[str, Any] = (
             {} if space == self._access.store.experiment(self._id).space else {"space": space}
@@ -228,11 +228,11 @@ class Experiment(Storage.Experiment):
         self._trial_id = self._first + last
 
     def resolve(self, record: ExperimentRecord, kept: Mapping[str, Any]) -> None:
-        """Take it from the database, where it exists, without entering it.
+        """Bind this object to an experiment of the database, without entering it.
 
         Args:
             record: the experiment.
-            kept: what mlos_bench recorded about it.
+            kept: the attributes that mlos_bench recorded.
         """
         self._id = record.id
         last = self._last_number()
@@ -245,8 +245,8 @@ class Experiment(Storage.Experiment):
         return int(last or 0)
 
     def _find(self) -> tuple[str, bool]:
-        """Its id, and whether it was created now."""
-        made = new_id()
+        """Return the id of the experiment, and whether it was created now."""
+        created = new_id()
         fields = {
             "description": self._description,
             "method": "mlos_bench",
@@ -255,10 +255,12 @@ class Experiment(Storage.Experiment):
                 for metric, direction in self._opt_targets.items()
             ],
         }
-        found = self._access.storage.get_or_create_experiment(self._experiment_id, fields, made)
-        return found, found == made
+        existing = self._access.storage.get_or_create_experiment(
+            self._experiment_id, fields, created
+        )
+        return existing, existing == created
 
-    def _go_on(self, kept: Mapping[str, Any]) -> None:
+    def _continue(self, kept: Mapping[str, Any]) -> None:
         _LOG.info("Continue experiment: %s", self)
         commit = kept.get("git_commit", self._git_commit)
         if commit != self._git_commit:
@@ -283,19 +285,19 @@ class Experiment(Storage.Experiment):
         super()._teardown(is_ok)
         for trial in list(self._out.values()):
             trial.give_back()
-        told = {"ended_at": terms.moment(time.time())}
-        self._access.storage.put_attributes("experiment", self._id, KEPT, told)
+        ended = {"ended_at": terms.moment(time.time())}
+        self._access.storage.put_attributes("experiment", self._id, KEPT, ended)
         word = Word.SUCCEEDED if is_ok else Word.FAILED
         self._access.store.update_experiment(self._id, status=word.name)
 
-    # What is known
+    # Results
 
     def merge(self, experiment_ids: list[str]) -> None:
-        """Have `load` return the trials of other experiments, too.
+        """Include the trials of other experiments in `load`.
 
         Raises:
-            UsageError: one of them is not compatible, with the reason; a ValueError.
-            NotFound: there is no such experiment; a LookupError.
+            UsageError: an experiment is not compatible; the message gives the reason. Also a ValueError.
+            NotFound: an experiment does not exist. Also a LookupError.
         """
         _LOG.info("Merge: %s <- %s", self, experiment_ids)
         self._ours().merge(*experiment_ids)
@@ -303,7 +305,7 @@ class Experiment(Storage.Experiment):
     def load(
         self, last_trial_id: int = -1
     ) -> tuple[list[int], list[dict[str, Any]], list[dict[str, Any] | None], list[Word]]:
-        """Trials that have ended: their numbers, configurations, scores and statuses, by number.
+        """Return the ended trials, by number.
 
         Args:
             last_trial_id: only trials after this one. Without it, trials of merged experiments come first. Their
@@ -311,7 +313,8 @@ class Experiment(Storage.Experiment):
                 greatest number sees all of its own trials.
 
         Returns:
-            Tunables that a trial lacks have the declared default. Scores of trials that did not succeed are None.
+            Numbers, configurations, scores and statuses. Tunables that a trial lacks have the declared default.
+            Scores of trials that did not succeed are None.
         """
         found = self._ours().load(
             max(0, last_trial_id - self._first + 1),
@@ -327,26 +330,26 @@ class Experiment(Storage.Experiment):
             own = found.experiments[n] == self._id
             numbers.append(found.numbers[n] + self._first - 1 if own else self._first - 1)
             score = found.scores[n]
-            told = results[found.runs[n]]
-            scores.append(None if score is None else self._access.given({**score, **told}))
+            typed = results[found.runs[n]]
+            scores.append(None if score is None else self._access.given({**score, **typed}))
         configs = [self._access.given({**declared, **found.params[n]}) for n in order]
         return numbers, configs, scores, [terms.word(found.statuses[n]) for n in order]
 
     def load_tunable_config(self, config_id: int) -> dict[str, Any]:
-        """The values of a configuration; empty if there is none of this number."""
-        found = self._access.storage.configs([config_id])
-        return self._access.given(found.get(config_id, {}))
+        """Return the values of a configuration; empty if it does not exist."""
+        configs = self._access.storage.configs([config_id])
+        return self._access.given(configs.get(config_id, {}))
 
     def load_telemetry(self, trial_id: int) -> list[tuple[datetime, str, Any]]:
-        """(time, metric, value) of a trial, by time and metric."""
+        """Return (time, metric, value) of a trial, by time and metric."""
         row = self._row(trial_id)
         if row is None:
             return []
-        found = self._access.storage.samples([row.id])
+        samples = self._access.storage.samples([row.id])
         typed = self._access.typed
         return [
             (terms.moment(when), key, value if typed else terms.text(value))
-            for _, (when, key, value) in found
+            for _, (when, key, value) in samples
         ]
 
     # The queue
@@ -358,11 +361,11 @@ class Experiment(Storage.Experiment):
         running: bool = False,
         trial_runner_assigned: bool | None = None,
     ) -> Iterator["Storage.Trial"]:
-        """Trials that wait and are due, each claimed while the caller works on it.
+        """Yield waiting trials that are due, each claimed while the caller works on it.
 
         Args:
-            timestamp: due by then; without a zone, local time.
-            running: also trials that run, unless another scheduler has claimed them.
+            timestamp: the time by which they are due; without a zone, local time.
+            running: include running trials, unless another scheduler has claimed them.
             trial_runner_assigned: only trials that have (True) or do not have (False) a runner.
         """
         by = terms.utc(timestamp).timestamp()
@@ -383,14 +386,14 @@ class Experiment(Storage.Experiment):
         return self._claimed(trials)
 
     def _claimed(self, trials: "Sequence[Trial]") -> Generator["Storage.Trial"]:
-        """Trials, each claimed when it is yielded; none stays claimed by a caller who only looks at them."""
+        """Yield trials, each claimed first; a trial that the caller only reads is released again."""
         claiming = True
         for trial in trials:
             if not claiming or trial.status is Word.RUNNING:
                 yield trial
                 continue
             if not trial.claim(self._renewer):
-                continue  # another scheduler was quicker
+                continue  # another scheduler claimed it first
             self._out[trial.run] = trial
             try:
                 yield trial
@@ -404,7 +407,7 @@ class Experiment(Storage.Experiment):
                 del self._out[trial.run]
 
     def get_trial_by_id(self, trial_id: int) -> "Storage.Trial | None":
-        """A trial; None if there is none of this number."""
+        """Return a trial, or None if it does not exist."""
         row = self._row(trial_id)
         return None if row is None else self._trials([row])[0]
 
@@ -424,9 +427,11 @@ class Experiment(Storage.Experiment):
             attributes={"config": dict(config)} if config else {},
         )
         number = self._access.storage.add_trial(self._id, new)
-        if not self._settled:  # another process may have entered since, with another first number
+        if not self._settled:  # another process may have set another first number meanwhile
             self._first, self._settled = self._access.first(self._id), True
-        [[made]] = self._access.store.sql("select config_id from runs where id = :id", {"id": key})
+        [[config_id]] = self._access.store.sql(
+            "select config_id from runs where id = :id", {"id": key}
+        )
         self._trial_id = max(self._trial_id, number + self._first)
         return Trial(
             access=self._access,
@@ -437,7 +442,7 @@ class Experiment(Storage.Experiment):
             tunables=tunables.copy(),
             experiment_id=self._experiment_id,
             trial_id=number + self._first - 1,
-            tunable_config_id=made,
+            tunable_config_id=config_id,
             opt_targets=self._opt_targets,
             config=config,
         )
@@ -445,7 +450,7 @@ class Experiment(Storage.Experiment):
     def _trials(self, rows: Sequence[TrialRow]) -> "list[Trial]":
         ids = [row.id for row in rows]
         params = self._access.configs(rows)
-        told = self._access.storage.attributes("run", ids, "config")
+        configs = self._access.storage.attributes("run", ids, "config")
         kept = self._access.storage.attributes("run", ids, KEPT)
         return [
             Trial(
@@ -454,7 +459,7 @@ class Experiment(Storage.Experiment):
                 trial_runner_id=kept[row.id].get("trial_runner"),
                 status=terms.word(row.status, row.source_status),
                 restoring=True,
-                # What is assigned here is no change that the scheduler made:
+                # Reset, because this assignment is not a change by the scheduler:
                 tunables=self._tunables.copy()
                 .assign(self._known(params.get(row.config or 0, {})))
                 .reset(),
@@ -462,7 +467,7 @@ class Experiment(Storage.Experiment):
                 trial_id=row.number + self._first - 1,
                 tunable_config_id=row.config or 0,
                 opt_targets=self._opt_targets,
-                config=self._access.given(told[row.id]),
+                config=self._access.given(configs[row.id]),
             )
             for row in rows
         ]
@@ -471,11 +476,11 @@ class Experiment(Storage.Experiment):
         return {name: value for name, value in params.items() if name in self._tunables}
 
     def _row(self, trial_id: int) -> TrialRow | None:
-        found = self._access.storage.trial_rows(self._id, trial_id - self._first + 1)
-        return found[0] if found else None
+        rows = self._access.storage.trial_rows(self._id, trial_id - self._first + 1)
+        return rows[0] if rows else None
 
     def _ours(self) -> OurExperiment:
         return self._access.store.experiment(self._id)
 
 
-RunbaseStorage.__module__ = "runbase.integrations.mlos"  # the name that configurations have
+RunbaseStorage.__module__ = "runbase.integrations.mlos"  # the name used in configuration files

@@ -1,4 +1,4 @@
-"""mlos_bench's statuses, values and tunables as runbase has them, and back."""
+"""Convert statuses, values and tunables between mlos_bench and runbase."""
 
 import math
 from collections.abc import Mapping
@@ -36,44 +36,44 @@ _PHASES = {Phase.WAITING: Word.PENDING, Phase.ACTIVE: Word.RUNNING, Phase.ENDED:
 
 
 def word(status: Status, source: str | None = None) -> Word:
-    """mlos_bench's status for runbase's: the one it was set with, if that still holds."""
+    """Return mlos_bench's status: the one that was set, if it still matches, else the nearest one."""
     if source is not None and source in Word.__members__ and STATUSES[Word[source]] is status:
         return Word[source]
     return _WORDS.get(status) or _PHASES[status.phase]
 
 
 def utc(moment: datetime) -> datetime:
-    """A time as mlos_bench's UTC, which is pytz's; a time without a zone is local."""
+    """Return a time in mlos_bench's UTC, which is pytz's; a time without a zone is local."""
     return utcify_timestamp(moment, origin="local")
 
 
 def stored(moment: datetime) -> datetime:
-    """A time of the database as mlos_bench's UTC."""
+    """Return a time of the database in mlos_bench's UTC."""
     return moment.replace(tzinfo=pytz.UTC) if moment.tzinfo is UTC else utc(moment)
 
 
 def moment(seconds: float) -> datetime:
-    """Seconds since the epoch as mlos_bench's UTC."""
+    """Return seconds since the epoch as a time in mlos_bench's UTC."""
     return datetime.fromtimestamp(seconds, pytz.UTC)
 
 
 def plain(value: Any) -> Any:
-    """A value as a scalar of Python: NumPy's and pandas' are converted, other objects become their text."""
+    """Return a value as a Python scalar: NumPy's and pandas' are converted, other objects become text."""
     if isinstance(value, bool | int | float | str) or value is None:
         return value
-    if isinstance(value, datetime):  # pandas' timestamps are datetimes, too
+    if isinstance(value, datetime):  # includes pandas' timestamps
         return str(value)
     item = getattr(value, "item", None)
     return plain(item()) if callable(item) else str(value)
 
 
 def text(value: Any) -> str | None:
-    """A value as SqlStorage returns it."""
+    """Return a value as text, as SqlStorage does."""
     return None if value is None else str(value)
 
 
 def points(results: Mapping[str, Any], time: float) -> list[Points]:
-    """The numbers among results, as metrics at step 0.
+    """Return the numbers in results as metrics at step 0.
 
     Args:
         results: name → value.
@@ -94,17 +94,17 @@ def _number(value: float) -> float:
 
 
 def values(tunables: TunableGroups) -> dict[str, Any]:
-    """Name → value."""
+    """Return tunable → value."""
     return {tunable.name: plain(tunable.value) for tunable, _ in tunables}
 
 
 def defaults(tunables: TunableGroups) -> dict[str, Any]:
-    """Name → declared default."""
+    """Return tunable → declared default."""
     return {tunable.name: plain(tunable.default) for tunable, _ in tunables}
 
 
 def space(tunables: TunableGroups) -> dict[str, Parameter]:
-    """The tunables as an experiment's search space."""
+    """Return the tunables as a search space."""
     return check({tunable.name: _parameter(tunable) for tunable, _ in tunables})
 
 

@@ -1,4 +1,4 @@
-"""A trial as mlos_bench's schedulers run it: its claim, status, results and telemetry."""
+"""The trial object of mlos_bench's schedulers: claim, status, results and telemetry."""
 
 import inspect
 import logging
@@ -16,7 +16,7 @@ from runbase.trials.claim import LEASE, this_runner
 
 _LOG = logging.getLogger(__name__)
 _ACCEPTED = frozenset(inspect.signature(Storage.Trial.__init__).parameters)
-"""What this version of mlos_bench's base class takes: versions after 0.6.2 also take the runner and the status."""
+"""The arguments of the installed base class: versions after 0.6.2 also accept the runner and the status."""
 
 
 class Trial(Storage.Trial):
@@ -24,11 +24,11 @@ class Trial(Storage.Trial):
 
     Args:
         access: the store.
-        run: the id of the trial's run.
+        run: the id of the run.
         trial_runner_id: the runner that it is assigned to.
         status: its status.
-        restoring: whether it was read from the database, not made now.
-        given: what every version of the base class takes.
+        restoring: whether it was read from the database, not created now.
+        given: the arguments that every version of the base class accepts.
     """
 
     def __init__(
@@ -53,32 +53,32 @@ class Trial(Storage.Trial):
         self._renewer: LeaseRenewer | None = None
         self._attempt: int | None = None
         self.touched = False
-        """Whether the scheduler works on it, or has only looked at it."""
+        """Whether the scheduler works on it, as opposed to only reading it."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_lease": None, "_renewer": None}
 
     def config(self, global_config: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The configuration of its environment: the trial's own and the global one."""
-        self.touched = True  # a scheduler asks for it before it runs the trial
+        """Return the configuration of its environment: that of the trial and the global one."""
+        self.touched = True  # a scheduler calls this before it runs the trial
         return super().config(global_config)
 
     def update(
         self, status: Word, timestamp: datetime, metrics: dict[str, Any] | None = None
     ) -> dict[str, Any] | None:
-        """Record a status, and with the last one the results.
+        """Record a status and, with a final one, the results.
 
         Args:
-            status: what the trial is now.
-            timestamp: since when; without a zone, local time.
-            metrics: name → value; only with a status that ends the trial.
+            status: the new status.
+            timestamp: the time of the status; without a zone, local time.
+            metrics: name → value; only with a final status.
 
         Returns:
             `metrics`.
 
         Raises:
-            AssertionError: SUCCEEDED without metrics, or metrics with a status that ends nothing.
-            RuntimeError: the trial has ended already, or another scheduler has taken it over.
+            AssertionError: SUCCEEDED without metrics, or metrics with a status that is not final.
+            RuntimeError: the trial has already ended, or another scheduler has claimed it.
         """
         self.touched = True
         when = terms.utc(timestamp).timestamp()
@@ -98,38 +98,38 @@ class Trial(Storage.Trial):
         if metrics is not None:
             raise AssertionError(
                 f"trial {self} cannot have results while it is {status.name}; "
-                "they come with the status that ends it"
+                "pass them with a final status"
             )
         ours = terms.STATUSES[status]
         if self._access.storage.set_trial_status(self.run, ours, when, status.name):
             return True
-        _LOG.warning("Trial %s: it runs or has ended, and cannot be %s", self, status.name)
+        _LOG.warning("Trial %s is running or has ended, and cannot be set to %s", self, status.name)
         return False
 
     def _complete(self, status: Word, when: float, metrics: Mapping[str, Any]) -> None:
-        told = {key: terms.plain(value) for key, value in metrics.items()}
+        results = {key: terms.plain(value) for key, value in metrics.items()}
         closed = self._access.storage.finish_trial(
             self.run,
             terms.STATUSES[status],
-            attributes={RESULT: told} if told else None,
-            metrics=terms.points(told, when),
+            attributes={RESULT: results} if results else None,
+            metrics=terms.points(results, when),
             ended=when,
             attempt=self._attempt,
             source=status.name,
         )
-        self._let_go()
+        self._drop_lease()
         if not closed:
             raise RuntimeError(
-                f"trial {self} cannot be {status.name}: it has ended, or another scheduler has taken it over"
+                f"trial {self} cannot be set to {status.name}: it has ended, or another scheduler has claimed it"
             )
 
     def update_telemetry(
         self, status: Word, timestamp: datetime, metrics: list[tuple[datetime, str, Any]]
     ) -> None:
-        """Record telemetry. What is recorded for the same time and metric already stays.
+        """Record telemetry. A stored value for the same time and metric is not replaced.
 
         Args:
-            status: what the trial is now.
+            status: the current status of the trial.
             timestamp: the time of the status.
             metrics: (time, metric, value) with values of any type.
         """
@@ -149,10 +149,10 @@ class Trial(Storage.Trial):
         return self._trial_runner_id
 
     def set_trial_runner(self, trial_runner_id: Any) -> int:
-        """Assign it to a runner, which can change while it waits; returns the runner it has then.
+        """Assign the trial to a runner, unless it has one; return the assigned runner.
 
         Args:
-            trial_runner_id: the runner's number, or a TrialRunner.
+            trial_runner_id: the number of the runner, or a TrialRunner.
         """
         wanted = int(getattr(trial_runner_id, "trial_runner_id", trial_runner_id))
         held = self._access.storage.set_attribute_once(self.run, KEPT, "trial_runner", wanted)
@@ -162,22 +162,22 @@ class Trial(Storage.Trial):
         return self._trial_runner_id
 
     def add_new_config_data(self, new_config_data: Mapping[str, int | float | str]) -> None:
-        """Add to its configuration; ValueError where it has a key already, and then nothing is added."""
+        """Add keys to its configuration; raise ValueError, and add nothing, if one of them exists."""
         storage = self._access.storage
         known = {**self._config, **storage.attributes("run", [self.run], "config")[self.run]}
         for key in new_config_data:
             if key in known:
-                raise ValueError(f"trial {self} has {key!r} in its configuration already")
+                raise ValueError(f"trial {self} already has {key!r} in its configuration")
         self._config.update(new_config_data)
         self._save_new_config_data(new_config_data)
 
     def _save_new_config_data(self, new_config_data: Mapping[str, int | float | str]) -> None:
         self._access.storage.put_attributes("run", self.run, "config", dict(new_config_data))
 
-    # Its claim
+    # Claim
 
     def claim(self, renewer: LeaseRenewer) -> bool:
-        """Claim it for this process; False where it does not wait any more."""
+        """Claim the trial for this process; return False if it is no longer waiting."""
         runner = this_runner()
         claimed = self._access.storage.claim_trial_by_id(self.run, runner, LEASE)
         if claimed is None:
@@ -189,26 +189,26 @@ class Trial(Storage.Trial):
 
     @property
     def claimed(self) -> bool:
-        """Whether this process has claimed it."""
+        """Whether this process has claimed the trial."""
         return self._lease is not None
 
     def untake(self) -> None:
-        """Undo the claim without a trace: the scheduler only looked at the trial."""
+        """Undo the claim without a history entry: the scheduler only read the trial."""
         if self._lease is not None:
             self._access.storage.undo_claim(self.run, self._lease.held.attempt)
             self._attempt = None
-            self._let_go()
+            self._drop_lease()
 
     def give_back(self) -> None:
-        """The scheduler stopped early: the trial waits again, unless it has ended."""
+        """Release the trial to the queue, unless it has ended, because the scheduler stopped early."""
         if not self.touched:
             self.untake()
         elif self._lease is not None:
             attempt = self._lease.held.attempt
-            self._access.storage.release_claim(self.run, attempt, "its scheduler stopped early")
-            self._let_go()
+            self._access.storage.release_claim(self.run, attempt, "scheduler stopped early")
+            self._drop_lease()
 
-    def _let_go(self) -> None:
+    def _drop_lease(self) -> None:
         if self._lease is not None and self._renewer is not None:
             self._renewer.drop(self._lease)
         self._lease = None

@@ -1,4 +1,4 @@
-"""Optuna: a storage and an artifact store over a runbase store."""
+"""Optuna: a storage and an artifact store on a runbase store."""
 
 from runbase.integrations.optuna.artifacts import RunbaseArtifactStore
 from runbase.integrations.optuna.storage import RunbaseStorage

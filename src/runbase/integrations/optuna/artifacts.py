@@ -1,4 +1,4 @@
-"""Optuna's artifacts as a store's own: files of the runs that trials are.
+"""Optuna's artifact store on a runbase store: artifacts of a trial are artifacts of its run.
 
     from optuna.artifacts import upload_artifact
     from runbase.integrations.optuna import RunbaseArtifactStore, RunbaseStorage
@@ -7,8 +7,8 @@
     artifacts = RunbaseArtifactStore(storage)
     upload_artifact(artifact_store=artifacts, file_path="model.pt", study_or_trial=trial)
 
-`store.artifacts(run)`, `runbase show` and `download` know them then, with size and SHA-256. Those of a study, which
-is no run, are kept beside them.
+`store.artifacts(run)`, `runbase show` and `download` then include them, with size and SHA-256. Artifacts of a study
+belong to no run; they are stored in the same folder.
 """
 
 import hashlib
@@ -28,11 +28,11 @@ from runbase.filesystems import atomic_write
 
 
 class _HasStore(Protocol):
-    """`RunbaseStorage`."""
+    """The interface of `RunbaseStorage` that this module needs."""
 
     @property
     def store(self) -> runbase.Store:
-        """The store below it."""
+        """The store that it uses."""
         ...
 
 
@@ -43,11 +43,14 @@ _PIECE = 1 << 20
 
 
 class RunbaseArtifactStore:
-    """A folder of artifacts, each known to the run that its trial is.
+    """A folder of artifacts, each recorded as an artifact of its trial's run.
 
     Args:
-        store: the study's `RunbaseStorage`, or the store below it.
-        folder: where the bytes are kept; default: ``optuna-artifacts`` in the store's home.
+        store: the `RunbaseStorage` of the study, or its store.
+        folder: where to store the bytes. Default: ``optuna-artifacts`` in the home of the store.
+
+    Raises:
+        UsageError: no folder is passed and the store has no home on this machine.
     """
 
     def __init__(
@@ -58,13 +61,13 @@ class RunbaseArtifactStore:
         self._store = store if isinstance(store, runbase.Store) else store.store
         if folder is None and self._store.home is None:
             raise UsageError(
-                f"{self._store!r} has no home on this machine: say where the bytes are to be kept, "
+                f"{self._store!r} has no home on this machine; pass a folder for the artifacts, "
                 "RunbaseArtifactStore(storage, folder='…')"
             )
         self._folder = Path(folder or self._store.home / FOLDER).absolute()  # type: ignore[operator]
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
-        """Keep the bytes, and make them an artifact of the trial that names them."""
+        """Store the bytes, and log them as an artifact of the trial that refers to them."""
         place = self._place(artifact_id)
         sha256, size = hashlib.sha256(), 0
         with atomic_write(place) as partial, partial.open("wb") as file:
@@ -72,10 +75,10 @@ class RunbaseArtifactStore:
                 sha256.update(piece)
                 size += len(piece)
                 file.write(piece)
-        run, told = self._told(artifact_id)
+        run, metadata = self._metadata(artifact_id)
         if run is None:
-            return  # it is a study's
-        name = Path(str(told.get("filename") or artifact_id)).name
+            return  # an artifact of a study
+        name = Path(str(metadata.get("filename") or artifact_id)).name
         taken = {artifact.path for artifact in self._store.artifacts(run)}
         logged = ArtifactLogged(
             time=time.time(),
@@ -84,25 +87,25 @@ class RunbaseArtifactStore:
             uri=str(place),
             size=size,
             sha256=sha256.hexdigest(),
-            mime=told.get("mimetype"),
+            mime=metadata.get("mimetype"),
             metadata={"optuna": artifact_id},
         )
         self._storage.log_artifact(run, logged)
 
     def open_reader(self, artifact_id: str) -> BinaryIO:
-        """Its bytes; ArtifactNotFound where there is none of this id."""
+        """Open an artifact for reading; raise ArtifactNotFound if it does not exist."""
         try:
             return self._place(artifact_id).open("rb")
         except FileNotFoundError as missing:
-            raise ArtifactNotFound(f"there is no artifact {artifact_id}") from missing
+            raise ArtifactNotFound(f"artifact {artifact_id} not found") from missing
 
     def remove(self, artifact_id: str) -> None:
         """Remove the bytes; the record of the artifact stays."""
         place = self._place(artifact_id)
         if not place.exists():
-            raise ArtifactNotFound(f"there is no artifact {artifact_id}")
+            raise ArtifactNotFound(f"artifact {artifact_id} not found")
         place.unlink()
-        run, _ = self._told(artifact_id)
+        run, _ = self._metadata(artifact_id)
         for artifact in [] if run is None else self._store.artifacts(run):
             if artifact.metadata.get("optuna") == artifact_id:
                 self._storage.remove_artifact(
@@ -115,11 +118,11 @@ class RunbaseArtifactStore:
 
     def _place(self, artifact_id: str) -> Path:
         if not _ID.fullmatch(artifact_id):
-            raise UsageError(f"{artifact_id!r} is no id of an artifact")
+            raise UsageError(f"{artifact_id!r} is not an artifact id")
         return self._folder / artifact_id
 
-    def _told(self, artifact_id: str) -> tuple[str | None, dict[str, Any]]:
-        """The run that an artifact belongs to, and what Optuna says of it."""
+    def _metadata(self, artifact_id: str) -> tuple[str | None, dict[str, Any]]:
+        """Return the run of an artifact (None for a study) and Optuna's metadata of it."""
         self._storage.flush()
         rows = self._store.sql(
             "select run_id, text from attributes where scope = 'system' and key = :key",

@@ -1,11 +1,11 @@
-"""Optuna's storage over a runbase store: studies are experiments, trials are runs.
+"""Optuna's storage on a runbase store: studies are experiments, trials are runs.
 
     from runbase.integrations.optuna import RunbaseStorage
 
     study = optuna.create_study(study_name="digits", storage=RunbaseStorage())
 
-Parameters are the runs' parameters, with their real values; objective values and intermediate values are
-metrics (`value` or `value_0`, `value_1`, …; `intermediate_value` by step) once a trial has ended. Distributions
+Parameters are the parameters of the runs, with their external values. When a trial ends, objective values and
+intermediate values become metrics (`value` or `value_0`, `value_1`, …; `intermediate_value` by step). Distributions
 are in `params.suggested`, attributes in the tables `attributes` and `experiment_attributes`.
 
 Finished trials never change, so each process reads them once; only new and running trials are read again.
@@ -50,12 +50,15 @@ from runbase.storage.types import NewTrial
 
 
 class RunbaseStorage(Studies, BaseHeartbeat):
-    """A store as Optuna's storage. It is thread-safe, and can be pickled: the other process opens it again.
+    """An Optuna storage that uses a runbase store.
+
+    It is thread-safe and can be pickled; it is opened again in the other process.
 
     Args:
-        store: a store that is open, or a database URL or path; default: runbase's own settings.
-        heartbeat_interval: seconds between signs of life of running trials; None: none are given.
-        grace_period: seconds of silence after which a trial is stale; default: two intervals.
+        store: an open store, or a database URL or path. Default: the store of runbase's settings.
+        heartbeat_interval: seconds between heartbeats of running trials; None for no heartbeats.
+        grace_period: seconds without a heartbeat after which a trial is stale. Default: two
+            intervals.
         heartbeat_stale_trial_callback: called with (study, trial) for each stale trial.
     """
 
@@ -72,7 +75,7 @@ class RunbaseStorage(Studies, BaseHeartbeat):
             ("grace_period", grace_period),
         ):
             if value is not None and value <= 0:
-                raise ValueError(f"{name} is {value}; it is to be positive")
+                raise ValueError(f"{name} is {value}; it must be positive")
         self._interval, self._grace = heartbeat_interval, grace_period
         self._stale_callback = heartbeat_stale_trial_callback
         self._address = store if isinstance(store, str) or store is None else store.address
@@ -83,7 +86,7 @@ class RunbaseStorage(Studies, BaseHeartbeat):
     # Trials
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        """A run that runs, or is as the template says."""
+        """Create a running run, or one with the fields of a template."""
         study = self._study(study_id)
         state = TrialState.RUNNING if template_trial is None else template_trial.state
         key, now = new_id(), datetime.now()
@@ -114,7 +117,7 @@ class RunbaseStorage(Studies, BaseHeartbeat):
         param_value_internal: float,
         distribution: BaseDistribution,
     ) -> None:
-        """A parameter of the run; ValueError where the study has it with another distribution."""
+        """Set a parameter; raise ValueError if the study has it with an incompatible distribution."""
         study, number, run = self._written(trial_id)
         before = self._distribution(study, param_name)
         if before is not None:
@@ -132,7 +135,7 @@ class RunbaseStorage(Studies, BaseHeartbeat):
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
-        """Its state and values; False where it was to begin and does not wait any more."""
+        """Set the state and values; return False for a trial to be started that is no longer waiting."""
         study, number, run = self._written(trial_id)
         if state is TrialState.RUNNING:
             if self._storage.begin_trial(run):
@@ -142,23 +145,23 @@ class RunbaseStorage(Studies, BaseHeartbeat):
                 raise self._ended(study, number)
             return False
         if state is TrialState.WAITING:
-            self._storage.requeue_trial(run, "waits again")
+            self._storage.requeue_trial(run, "requeued")
             return True
-        told = {} if values is None else {"value": {str(n): v for n, v in enumerate(values)}}
+        scores = {} if values is None else {"value": {str(n): v for n, v in enumerate(values)}}
         own = study.running.pop(number, None)
         now = datetime.now().astimezone()
         if own is None:
-            kept = self._storage.attributes("run", [run], "intermediate")[run]
-            metrics = final_values(values) + curve({int(step): v for step, v in kept.items()})
+            steps = self._storage.attributes("run", [run], "intermediate")[run]
+            metrics = final_values(values) + curve({int(step): v for step, v in steps.items()})
             closed = self._storage.finish_trial(
-                run, STATES[state], attributes=told, metrics=metrics, ended=now.timestamp()
+                run, STATES[state], attributes=scores, metrics=metrics, ended=now.timestamp()
             )
         else:
             closed = self._writer.finish_trial(
                 run,
                 STATES[state],
                 params=own.params,
-                attributes=told,
+                attributes=scores,
                 metrics=final_values(values) + curve(own.intermediate_values),
                 ended=now.timestamp(),
             )
@@ -173,30 +176,30 @@ class RunbaseStorage(Studies, BaseHeartbeat):
     def set_trial_intermediate_value(
         self, trial_id: int, step: int, intermediate_value: float
     ) -> None:
-        """A value on the way; one of the same step is replaced."""
-        own = self._tell(trial_id, "intermediate", str(step), intermediate_value)
+        """Set an intermediate value, replacing one of the same step."""
+        own = self._set_attribute(trial_id, "intermediate", str(step), intermediate_value)
         if own is not None:
             own.intermediate_values[step] = intermediate_value
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """Set one."""
-        own = self._tell(trial_id, "user", key, value)
+        """Set a user attribute of a trial."""
+        own = self._set_attribute(trial_id, "user", key, value)
         if own is not None:
             own.user_attrs = {**own.user_attrs, key: value}
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """Set one."""
-        own = self._tell(trial_id, "system", key, value)
+        """Set a system attribute of a trial."""
+        own = self._set_attribute(trial_id, "system", key, value)
         if own is not None:
             own.system_attrs = {**own.system_attrs, key: value}
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
-        """As it stands."""
+        """Return a trial with its current state."""
         study, number, _ = self._trial(trial_id)
-        found = study.finished.get(number) or study.ended.get(number)
-        if found is not None:
-            return found
-        own = study.running.get(number)  # Optuna changes what it is given
+        ended = study.finished.get(number) or study.ended.get(number)
+        if ended is not None:
+            return ended
+        own = study.running.get(number)  # copied, because Optuna modifies it
         return copied(own) if own is not None else self._read(study, [number])[0]
 
     def get_all_trials(
@@ -205,7 +208,7 @@ class RunbaseStorage(Studies, BaseHeartbeat):
         deepcopy: bool = True,
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
-        """By number; those that have ended are read once."""
+        """Return the trials by number; ended trials are read from the database once."""
         study = self._study(study_id)
         with study.guard:
             known = study.known
@@ -217,45 +220,45 @@ class RunbaseStorage(Studies, BaseHeartbeat):
         return copied(trials) if deepcopy else trials
 
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
-        """An id is made of both."""
+        """Return the trial id, which consists of the study id and the trial number."""
         trial_id = study_id << NUMBERS | trial_number
         self._trial(trial_id)
         return trial_id
 
     def get_trial_number_from_id(self, trial_id: int) -> int:
-        """The number within its id."""
+        """Return the trial number contained in a trial id."""
         return self._trial(trial_id)[1]
 
     def get_trial_param(self, trial_id: int, param_name: str) -> float:
-        """Its internal value."""
+        """Return the internal value of a parameter."""
         trial = self.get_trial(trial_id)
         return trial.distributions[param_name].to_internal_repr(trial.params[param_name])
 
     def get_n_trials(
         self, study_id: int, state: tuple[TrialState, ...] | TrialState | None = None
     ) -> int:
-        """How many there are, or are in some states."""
+        """Return the number of trials, of all or of some states."""
         states = (state,) if isinstance(state, TrialState) else state
         return len(self.get_all_trials(study_id, deepcopy=False, states=states))
 
     def remove_session(self) -> None:
-        """Wait until the database has all that was said."""
+        """Wait until all changes are written to the database."""
         self._writer.flush()
 
-    # Signs of life
+    # Heartbeats
 
     def record_heartbeat(self, trial_id: int) -> None:
-        """Record a heartbeat, by the database's clock."""
+        """Record a heartbeat, using the database clock."""
         self._storage.heartbeat([self._trial(trial_id)[2]])
 
     def get_heartbeat_interval(self) -> int | None:
-        """Seconds, or None."""
+        """Return the seconds between heartbeats, or None."""
         return self._interval
 
     def get_heartbeat_stale_trial_callback(
         self,
     ) -> "Callable[[Study, FrozenTrial], None] | None":
-        """As it was given."""
+        """Return the callback for stale trials."""
         return self._stale_callback
 
     def _get_stale_trial_ids(self, study_id: int) -> list[int]:
@@ -276,24 +279,24 @@ class RunbaseStorage(Studies, BaseHeartbeat):
         self._studies = {}
         self._writer = self._storage.trial_writer()
 
-    # How it is done
+    # Implementation
 
     @property
     def store(self) -> "runbase.Store":
-        """The store below."""
+        """The runbase store that it uses."""
         return self._store
 
     def _written(self, trial_id: int) -> tuple[Known, int, str]:
-        """A trial's study, number and run, before something of it changes."""
+        """Return study, number and run of a trial to be changed; raise UpdateFinishedTrialError if it has ended."""
         study, number, run = self._trial(trial_id)
-        if run in self._writer.lost:  # it has ended by others' hands
+        if run in self._writer.lost:  # another process ended it
             study.running.pop(number, None)
         if number in study.finished or number in study.ended:
             raise self._ended(study, number)
         return study, number, run
 
     def _trial(self, trial_id: int) -> tuple[Known, int, str]:
-        """A trial's study, number and run."""
+        """Return study, number and run of a trial."""
         study = self._study(trial_id >> NUMBERS)
         number = trial_id & (1 << NUMBERS) - 1
         run = study.runs.get(number)
@@ -304,12 +307,12 @@ class RunbaseStorage(Studies, BaseHeartbeat):
                 {"experiment": study.experiment, "number": number + 1},
             )
             if not rows:
-                raise KeyError(f"there is no trial of id {trial_id}")
+                raise KeyError(f"trial with id {trial_id} not found")
             run = study.runs.setdefault(number, rows[0][0])
         return study, number, run
 
-    def _tell(self, trial_id: int, scope: str, key: str, value: Any) -> FrozenTrial | None:
-        """Keep something about a trial; the trial, as this process has it, where it runs here."""
+    def _set_attribute(self, trial_id: int, scope: str, key: str, value: Any) -> FrozenTrial | None:
+        """Set an attribute of a trial; return this process's copy of the trial if it runs here."""
         study, number, run = self._written(trial_id)
         own = study.running.get(number)
         if own is not None:
@@ -320,13 +323,13 @@ class RunbaseStorage(Studies, BaseHeartbeat):
 
     def _ended(self, study: Known, number: int) -> UpdateFinishedTrialError:
         return UpdateFinishedTrialError(
-            f"trial {number} of {study.name!r} has ended, and does not change any more"
+            f"trial {number} of {study.name!r} has ended and cannot be changed"
         )
 
     def _distribution(self, study: Known, name: str) -> BaseDistribution | None:
-        """The distribution that a parameter has in the study."""
-        found = study.distributions.get(name)
-        if found is None:
+        """Return the distribution of a parameter in the study, or None."""
+        distribution = study.distributions.get(name)
+        if distribution is None:
             rows = self._store.sql(
                 "select p.suggested from params p join runs r on r.id = p.run_id "
                 "where r.experiment_id = :experiment and p.key = :key and p.suggested is not null "
@@ -334,12 +337,12 @@ class RunbaseStorage(Studies, BaseHeartbeat):
                 {"experiment": study.experiment, "key": name},
             )
             if rows:
-                found = json_to_distribution(json.loads(rows[0][0])["distribution"])
-                study.distributions[name] = found
-        return found
+                distribution = json_to_distribution(json.loads(rows[0][0])["distribution"])
+                study.distributions[name] = distribution
+        return distribution
 
     def _close(self, run: str, template: FrozenTrial) -> None:
-        """A template's end."""
+        """End a run with the state and values of a template."""
         metrics = final_values(template.values) + curve(template.intermediate_values)
         status, ended = STATES[template.state], epoch(template.datetime_complete)
         self._storage.finish_trial(run, status, metrics=metrics, ended=ended)
@@ -347,20 +350,20 @@ class RunbaseStorage(Studies, BaseHeartbeat):
     def _read(
         self, study: Known, numbers: Sequence[int] = (), *, after: int | None = None
     ) -> list[FrozenTrial]:
-        """Trials from the database; those that have ended are kept."""
+        """Read trials from the database, and cache those that have ended."""
         behind = 2**31 - 1 if after is None else after + 1
         runs = [study.runs[number] for number in numbers]
         trials: list[FrozenTrial] = []
-        found = self._writer.trial_updates(study.experiment, behind, runs)
-        native = {each.id for each in found if is_native(each)}
+        updates = self._writer.trial_updates(study.experiment, behind, runs)
+        native = {update.id for update in updates if is_native(update)}
         space = self._store.experiment(study.experiment).space if native else {}
-        figures = self._figures(study, min(t.number for t in found) - 1) if native else {}
-        for told in found:
-            number = told.number - 1
+        figures = self._figures(study, min(u.number for u in updates) - 1) if native else {}
+        for update in updates:
+            number = update.number - 1
             trial = study.finished.get(number)
             if trial is None:
-                study.runs[number] = told.id
-                trial = frozen_trial(study.number, told, space, figures.get(told.id))
+                study.runs[number] = update.id
+                trial = frozen_trial(study.number, update, space, figures.get(update.id))
                 if trial.state.is_finished():
                     study.finished[number] = trial
                     study.ended.pop(number, None)
@@ -368,10 +371,10 @@ class RunbaseStorage(Studies, BaseHeartbeat):
         return trials
 
     def _figures(self, study: Known, after: int) -> dict[str, list[float | None]]:
-        """Run → the last values of the objectives, of those that were not run by Optuna."""
+        """Return run → last values of the objectives, for trials that Optuna did not run."""
         names = [o.metric for o in self._store.experiment(study.experiment).objectives]
-        found = self._storage.observations({study.experiment: after}, ["COMPLETED"], names)
-        return {each.run: [each.metrics.get(name) for name in names] for each in found}
+        completed = self._storage.observations({study.experiment: after}, ["COMPLETED"], names)
+        return {trial.run: [trial.metrics.get(name) for name in names] for trial in completed}
 
 
 __all__ = ["RunbaseArtifactStore", "RunbaseStorage"]

@@ -1,4 +1,4 @@
-"""Optuna's studies as experiments: the half of the storage that knows nothing of trials."""
+"""The study methods of `RunbaseStorage`: Optuna's studies are experiments."""
 
 import uuid
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ class Studies(BaseStorage):
 
     _store: runbase.Store
     _studies: dict[int, Known]
-    """What this process has read of each study."""
+    """Study id → what this process has read of the study."""
 
     @property
     def _storage(self) -> Storage:
@@ -30,17 +30,17 @@ class Studies(BaseStorage):
     def create_new_study(
         self, directions: Sequence[StudyDirection], study_name: str | None = None
     ) -> int:
-        """A new experiment; DuplicatedStudyError where there is one of the name."""
+        """Create an experiment; raise DuplicatedStudyError if one has the name."""
         name = study_name
         if name is None:
             name = f"{DEFAULT_STUDY_NAME_PREFIX}{uuid.uuid4()}"
         number = self._storage.count_on("optuna")
         experiment = new_id()
         fields = {"objectives": objectives_of(directions), "method": "optuna"}
-        found = self._storage.get_or_create_experiment(name, fields, experiment)
-        if found != experiment:
+        existing = self._storage.get_or_create_experiment(name, fields, experiment)
+        if existing != experiment:
             raise DuplicatedStudyError(
-                f"there is an experiment {name!r} already; another name, or load_if_exists=True"
+                f"experiment {name!r} exists; use another name, or load_if_exists=True"
             )
         self._adopt(experiment, number, directions)
         return number
@@ -52,15 +52,15 @@ class Studies(BaseStorage):
         del self._studies[study_id]
 
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
-        """Set one."""
+        """Set a user attribute of a study."""
         self._put_study(study_id, "user", key, value)
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
-        """Set one."""
+        """Set a system attribute of a study."""
         self._put_study(study_id, "system", key, value)
 
     def get_study_id_from_name(self, study_name: str) -> int:
-        """An experiment that is no study yet, and has objectives, becomes one."""
+        """Return the id of a study; an experiment with objectives that is not a study becomes one."""
         rows = self._store.sql(
             "select e.id, a.number from experiments e left join experiment_attributes a "
             "on a.experiment_id = e.id and a.scope = '_optuna' and a.key = 'id' "
@@ -68,30 +68,30 @@ class Studies(BaseStorage):
             {"name": study_name},
         )
         if not rows:
-            raise KeyError(f"there is no study {study_name!r}")
+            raise KeyError(f"study {study_name!r} not found")
         experiment, number = rows[0]
         if number is None:
             return self._adopt_experiment(experiment)
         return int(number)
 
     def get_study_name_from_id(self, study_id: int) -> str:
-        """The experiment's name."""
+        """Return the name of the experiment."""
         return self._study(study_id).name
 
     def get_study_directions(self, study_id: int) -> list[StudyDirection]:
-        """As they were given."""
+        """Return the directions of the objectives."""
         return self._directions(self._study(study_id).experiment)
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
-        """All of them."""
+        """Return all user attributes."""
         return self._study_attributes(study_id, "user")
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
-        """All of them."""
+        """Return all system attributes."""
         return self._study_attributes(study_id, "system")
 
     def get_all_studies(self) -> list[FrozenStudy]:
-        """Every experiment that is a study."""
+        """Return all experiments that are studies."""
         rows = self._store.sql(
             "select e.id, e.name, a.number from experiments e join experiment_attributes a "
             "on a.experiment_id = e.id and a.scope = '_optuna' and a.key = 'id' "
@@ -106,7 +106,7 @@ class Studies(BaseStorage):
             FrozenStudy(
                 study_name=name,
                 direction=None,
-                directions=[StudyDirection[word] for word in own[key]["directions"]],
+                directions=[StudyDirection[name] for name in own[key]["directions"]],
                 user_attrs=user[key],
                 system_attrs=system[key],
                 study_id=int(number),
@@ -125,24 +125,24 @@ class Studies(BaseStorage):
                 {"id": study_id},
             )
             if not rows:
-                raise KeyError(f"there is no study of id {study_id}")
+                raise KeyError(f"study with id {study_id} not found")
             study = self._studies.setdefault(study_id, Known(study_id, *rows[0]))
         return study
 
     def _adopt(self, experiment: str, number: int, directions: Sequence[StudyDirection]) -> None:
-        words = [direction.name for direction in directions]
-        self._storage.put_attributes("experiment", experiment, "optuna", {"directions": words})
+        names = [direction.name for direction in directions]
+        self._storage.put_attributes("experiment", experiment, "optuna", {"directions": names})
         self._storage.put_attributes("experiment", experiment, "_optuna", {"id": number})
 
     def _adopt_experiment(self, experiment: str) -> int:
         record = self._store.experiment(experiment)
         known = self._storage.attributes("experiment", [experiment], "optuna")[experiment]
-        if "directions" in known:  # a study of another store, that was copied into this one
+        if "directions" in known:  # a study that was copied from another store
             number = self._storage.count_on("optuna")
             self._storage.put_attributes("experiment", experiment, "_optuna", {"id": number})
             return number
         if not record.objectives:
-            raise KeyError(f"experiment {record.name!r} is no study: it has no objectives")
+            raise KeyError(f"experiment {record.name!r} is not a study: it has no objectives")
         number = self._storage.count_on("optuna")
         directions = [
             StudyDirection.MAXIMIZE if o.direction == "max" else StudyDirection.MINIMIZE
@@ -153,7 +153,7 @@ class Studies(BaseStorage):
 
     def _directions(self, experiment: str) -> list[StudyDirection]:
         own = self._storage.attributes("experiment", [experiment], "optuna")[experiment]
-        return [StudyDirection[word] for word in own["directions"]]
+        return [StudyDirection[name] for name in own["directions"]]
 
     def _put_study(self, study_id: int, scope: str, key: str, value: Any) -> None:
         experiment = self._study(study_id).experiment

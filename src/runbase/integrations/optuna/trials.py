@@ -1,4 +1,4 @@
-"""Optuna's trials as rows of a store, and back: states, distributions, values, times."""
+"""Convert between Optuna's trials and runs of a store: states, distributions, values, times."""
 
 import json
 import math
@@ -19,8 +19,10 @@ from runbase.status import Status
 from runbase.storage.types import TrialUpdate
 
 NUMBERS = 24
-"""Bits of a trial's id that are its number in the study; those above are the study's id. Below 2^53 in all,
-so that a web page can hold it."""
+"""The number of low bits of a trial id that contain the trial number; the bits above contain the study id.
+
+An id is below 2^53, so that JavaScript represents it exactly.
+"""
 STATES = {
     TrialState.WAITING: Status.PENDING,
     TrialState.RUNNING: Status.RUNNING,
@@ -34,32 +36,32 @@ INTERMEDIATE = "intermediate_value"
 
 
 class Known:
-    """What a process knows of a study."""
+    """What a process has read of a study."""
 
     def __init__(self, number: int, experiment: str, name: str) -> None:
         self.number, self.experiment, self.name = number, experiment, name
         self.finished: dict[int, FrozenTrial] = {}
-        """By number, as they were read; trials that have ended never change."""
+        """Number → ended trial as read; ended trials never change."""
         self.runs: dict[int, str] = {}
-        """Number → run."""
+        """Number → run id."""
         self.distributions: dict[str, BaseDistribution] = {}
         self.running: dict[int, FrozenTrial] = {}
-        """Trials that this process made and runs, as it has told of them: they need not be read."""
+        """Number → trial that this process created and runs, so that it need not be read."""
         self.ended: dict[int, FrozenTrial] = {}
-        """Those that it has ended, until they are read once."""
+        """Number → trial that this process ended, until it is read once."""
         self.guard = threading.RLock()
         self._known = -1
 
     @property
     def known(self) -> int:
-        """Up to which number all trials have ended and are known."""
+        """The greatest number up to which all trials have ended and were read."""
         while self._known + 1 in self.finished:
             self._known += 1
         return self._known
 
 
 def objectives_of(directions: Sequence[StudyDirection]) -> list[Objective]:
-    """A study's directions as objectives; its values have no names of their own."""
+    """Return the directions of a study as objectives; Optuna's values have no names."""
     names = [f"value_{n}" for n in range(len(directions))] if len(directions) > 1 else ["value"]
     return [
         Objective(metric=name, direction="max" if direction is StudyDirection.MAXIMIZE else "min")
@@ -69,19 +71,19 @@ def objectives_of(directions: Sequence[StudyDirection]) -> list[Objective]:
 
 
 def scopes_of(trial: FrozenTrial) -> dict[str, dict[str, Any]]:
-    """What is kept of a template."""
-    found: dict[str, dict[str, Any]] = {
+    """Return the attributes to store of a template, by scope."""
+    scopes: dict[str, dict[str, Any]] = {
         "user": dict(trial.user_attrs),
         "system": dict(trial.system_attrs),
         "intermediate": {str(step): value for step, value in trial.intermediate_values.items()},
     }
     if trial.values is not None:
-        found["value"] = {str(n): value for n, value in enumerate(trial.values)}
-    return {scope: values for scope, values in found.items() if values}
+        scopes["value"] = {str(n): value for n, value in enumerate(trial.values)}
+    return {scope: values for scope, values in scopes.items() if values}
 
 
 def suggestions(trial: FrozenTrial) -> dict[str, str]:
-    """From what each of a trial's parameters was chosen."""
+    """Return parameter → suggestion, for all parameters of a trial."""
     return {
         name: suggestion(distribution, distribution.to_internal_repr(trial.params[name]))
         for name, distribution in trial.distributions.items()
@@ -89,7 +91,7 @@ def suggestions(trial: FrozenTrial) -> dict[str, str]:
 
 
 def suggestion(distribution: BaseDistribution, internal: float) -> str:
-    """A parameter's distribution, its internal value, and when it was suggested: that is its place."""
+    """Return a JSON document: distribution, internal value, and the time, which defines the order of parameters."""
     document = {
         "distribution": distribution_to_json(distribution),
         "internal": internal,
@@ -99,7 +101,7 @@ def suggestion(distribution: BaseDistribution, internal: float) -> str:
 
 
 def final_values(values: Sequence[float] | None) -> list[Points]:
-    """A trial's values as metrics."""
+    """Return the values of a trial as metrics."""
     if values is None:
         return []
     names = ["value"] if len(values) == 1 else [f"value_{n}" for n in range(len(values))]
@@ -111,7 +113,7 @@ def final_values(values: Sequence[float] | None) -> list[Points]:
 
 
 def curve(values: Mapping[int, float]) -> list[Points]:
-    """Intermediate values as a metric, all of it logged now."""
+    """Return intermediate values as one metric, with the current time."""
     if not values:
         return []
     steps = sorted(values)
@@ -127,54 +129,64 @@ def curve(values: Mapping[int, float]) -> list[Points]:
 
 def frozen_trial(
     study: int,
-    told: TrialUpdate,
+    update: TrialUpdate,
     space: Mapping[str, Parameter],
     figures: Sequence[float | None] | None,
 ) -> FrozenTrial:
-    """A trial as Optuna has it. What was not run by Optuna has its parameters' places in the experiment's space,
-    and its values among its figures: the last ones of the objectives."""
-    kept = told.attributes
-    chosen = [(name, json.loads(text)) for name, text in told.suggested.items()]
-    given = sorted(chosen, key=lambda item: item[1]["time"])
-    distributions = {name: json_to_distribution(one["distribution"]) for name, one in given}
-    params = {name: distributions[name].to_external_repr(one["internal"]) for name, one in given}
-    for name, value in told.params.items():
+    """Return a trial of Optuna.
+
+    For a trial that Optuna did not run, the distributions come from the experiment's search space, and
+    the values from `figures`, the last values of the objectives.
+    """
+    attributes = update.attributes
+    documents = [(name, json.loads(text)) for name, text in update.suggested.items()]
+    suggested = sorted(documents, key=lambda item: item[1]["time"])
+    distributions = {
+        name: json_to_distribution(document["distribution"]) for name, document in suggested
+    }
+    params = {
+        name: distributions[name].to_external_repr(document["internal"])
+        for name, document in suggested
+    }
+    for name, value in update.params.items():
         if name not in params and name in space and inside(space[name], value):
             distributions[name], params[name] = to_distribution(space[name]), value
-    values = kept.get("value")
+    values = attributes.get("value")
     scores = None if values is None else [values[str(n)] for n in range(len(values))]
-    state = state_of(told.status)
+    state = state_of(update.status)
     if state is TrialState.COMPLETE and scores is None:
         known = [figure for figure in figures or () if figure is not None and figure == figure]
         scores = known if figures is not None and len(known) == len(figures) else None
         state = state if scores else TrialState.FAIL
     return FrozenTrial(
-        number=told.number - 1,
+        number=update.number - 1,
         state=state,
         value=None,
         values=scores,
-        datetime_start=local(told.started_at),
-        datetime_complete=local(told.ended_at),
+        datetime_start=local(update.started_at),
+        datetime_complete=local(update.ended_at),
         params=params,
         distributions=distributions,
-        user_attrs=kept.get("user", {}),
-        system_attrs=kept.get("system", {}),
+        user_attrs=attributes.get("user", {}),
+        system_attrs=attributes.get("system", {}),
         intermediate_values={
             int(step): math.nan if value is None else value
-            for step, value in sorted(kept.get("intermediate", {}).items(), key=lambda i: int(i[0]))
+            for step, value in sorted(
+                attributes.get("intermediate", {}).items(), key=lambda i: int(i[0])
+            )
         },
-        trial_id=study << NUMBERS | told.number - 1,
+        trial_id=study << NUMBERS | update.number - 1,
     )
 
 
-def is_native(told: TrialUpdate) -> bool:
-    """Whether it was run by something else than Optuna: it has figures, or parameters, that nobody suggested."""
-    ended = told.status is Status.COMPLETED and "value" not in told.attributes
-    return ended or len(told.params) > len(told.suggested)
+def is_native(update: TrialUpdate) -> bool:
+    """Return whether a trial was not run by Optuna: its values or parameters were not set through Optuna."""
+    ended = update.status is Status.COMPLETED and "value" not in update.attributes
+    return ended or len(update.params) > len(update.suggested)
 
 
 def new_trial(number: int, trial_id: int, now: datetime) -> FrozenTrial:
-    """A trial that has just begun."""
+    """Return a trial that has just started."""
     return FrozenTrial(
         number=number,
         state=TrialState.RUNNING,
@@ -191,7 +203,7 @@ def new_trial(number: int, trial_id: int, now: datetime) -> FrozenTrial:
 
 
 def state_of(status: Status) -> TrialState:
-    """Optuna's word for a state."""
+    """Return Optuna's state for a status."""
     if status in OURS:
         return OURS[status]
     if status.value in WAITING:
@@ -200,10 +212,10 @@ def state_of(status: Status) -> TrialState:
 
 
 def epoch(moment: datetime | None) -> float | None:
-    """Seconds since the epoch, of Optuna's naive local time."""
+    """Return the seconds since the epoch of Optuna's naive local time."""
     return None if moment is None else moment.timestamp()
 
 
 def local(moment: datetime | None) -> datetime | None:
-    """Optuna's times are naive and local."""
+    """Return a time as Optuna's naive local time."""
     return None if moment is None else moment.astimezone().replace(tzinfo=None)

@@ -1,4 +1,4 @@
-"""SQLTrack: its interface over a runbase store, and the reader of its database."""
+"""SQLTrack: a compatible interface on a runbase store, and the reader of its database."""
 
 from runbase.integrations.sqltrack.client import (
     Client,

@@ -1,12 +1,13 @@
-"""SQLTrack's names over a runbase store: `from runbase.integrations.sqltrack import Client, Experiment`.
+"""SQLTrack's interface on a runbase store: `from runbase.integrations.sqltrack import Client, Experiment`.
 
-The same classes and arguments; ids are text (32 hexadecimal characters). What differs, for the better:
+Classes and arguments are the same; ids are text (32 hexadecimal characters). Differences:
 
-- `add_metrics` writes to the run's folder, not to the database: microseconds, and an outage is not noticed.
-- Metrics need no columns. `setup` turns `ALTER TABLE metrics ADD COLUMN …` into the wide view
-  `metrics_wide`, which has one row per run and step, and passes every other statement on.
-- SIGTERM is handled without asking, and a run that dies without a word is found (NODE_FAIL).
-- `env="auto"` keeps the variables of an allow-list; what looks like a secret is never kept.
+- `add_metrics` writes to the run folder, not to the database. It takes microseconds, also while the database is
+  offline.
+- Metrics need no columns. `setup` converts `ALTER TABLE metrics ADD COLUMN …` to the wide view `metrics_wide` with
+  one row per run and step, and executes all other statements unchanged.
+- SIGTERM is always handled, and a run whose process exits without closing it becomes NODE_FAIL.
+- `env="auto"` stores the variables of an allow-list; values that look like secrets are never stored.
 
 The interface is that of https://gitlab.com/jfolz/sqltrack, 0.1.4.
 """
@@ -28,17 +29,22 @@ from runbase.integrations.sqltrack.reader import ENDED
 
 VIEW = "metrics_wide"
 Documents = Mapping[str, Any] | str | None
-"""A mapping, ``"auto"``, or None: do nothing."""
+"""A mapping, ``"auto"``, or None to do nothing."""
 Moment = datetime | str | None
-"""A moment, ``"auto"`` (now), or None: do nothing."""
+"""A time, ``"auto"`` (now), or None to do nothing."""
 
 
 class Client:
-    """A store, by SQLTrack's connection parameters.
+    """A store, opened with SQLTrack's connection parameters.
 
-    Parameters from Python come first, then ``SQLTRACK_DSN_<PARAM>`` variables, then the file
-    `config_path` (``SQLTRACK_CONFIG_PATH``, ``./sqltrack.conf``). Where there are none at all, the store
-    is that of runbase's own settings. `url` names one directly.
+    Keyword arguments take precedence over ``SQLTRACK_DSN_<PARAM>`` variables, and these over the file
+    `config_path` (``SQLTRACK_CONFIG_PATH``, ``./sqltrack.conf``). Without any parameter, the store is
+    that of runbase's settings.
+
+    Args:
+        config_path: the configuration file.
+        url: the database URL, used instead of the parameters.
+        kwargs: connection parameters.
     """
 
     def __init__(
@@ -50,7 +56,7 @@ class Client:
 
     @contextmanager
     def connect(self) -> Generator[Any]:
-        """A database connection (psycopg's or sqlite3's); nested uses share it and its transaction."""
+        """Open a connection of psycopg or sqlite3; nested uses share it and its transaction."""
         self._connection = self._connection if self._depth else self._open()
         self._depth += 1
         try:
@@ -67,7 +73,7 @@ class Client:
 
     @contextmanager
     def cursor(self) -> Generator[Any]:
-        """A cursor of such a connection."""
+        """Open a cursor of such a connection."""
         with self.connect() as connection:
             cursor = connection.cursor()
             try:
@@ -76,12 +82,12 @@ class Client:
                 cursor.close()
 
     def commit(self) -> None:
-        """Commit what was done in the open connection."""
+        """Commit the transaction of the open connection."""
         if self._connection is not None:
             self._connection.commit()
 
     def rollback(self) -> None:
-        """Take it back."""
+        """Roll back the transaction of the open connection."""
         if self._connection is not None:
             self._connection.rollback()
 
@@ -90,7 +96,7 @@ class Client:
 
 
 class Experiment:
-    """An experiment, found by id and/or name, or made. An id and a name that disagree are an error."""
+    """An experiment, found by id, name or both, or created. UsageError if the id and the name disagree."""
 
     def __init__(
         self,
@@ -101,39 +107,37 @@ class Experiment:
         tags: Iterable[str] | None = None,
     ) -> None:
         if experiment_id is None and name is None:
-            raise UsageError("need either experiment_id or name")
+            raise UsageError("pass experiment_id or name")
         self.client = client
         store = client.store
         if experiment_id is None:
             assert name is not None
-            found = store.create_experiment(name, exist_ok=True)
+            record = store.create_experiment(name, exist_ok=True)
         else:
             try:
-                found = store.experiment(str(experiment_id))
+                record = store.experiment(str(experiment_id))
             except runbase.NotFound:
                 if name is None:
                     raise
-                found = store.create_experiment(name, experiment_id=str(experiment_id))
-        if name is not None and found.name != name:
-            raise UsageError(
-                f"experiment {experiment_id} is named {found.name!r}, and not {name!r}"
-            )
-        self.id = found.id
+                record = store.create_experiment(name, experiment_id=str(experiment_id))
+        if name is not None and record.name != name:
+            raise UsageError(f"experiment {experiment_id} is named {record.name!r}, not {name!r}")
+        self.id = record.id
         if comment is not None:
             self.set_comment(comment)
         if tags is not None:
             self.set_tags(*tags)
 
     def set_name(self, name: str) -> None:
-        """Rename it."""
+        """Rename the experiment."""
         self.client.store.update_experiment(self.id, name=name)
 
     def set_comment(self, comment: str | None) -> None:
-        """Set its notes."""
+        """Set the notes."""
         self.client.store.update_experiment(self.id, notes=comment)
 
     def set_tags(self, *tags: str) -> None:
-        """Replace its tags."""
+        """Replace all tags."""
         self.client.store.update_experiment(self.id, tags=_flat(tags))
 
     def add_tags(self, *tags: str) -> None:
@@ -141,16 +145,16 @@ class Experiment:
         self.client.store.tag(self.client.store.experiment(self.id), *_flat(tags))
 
     def remove_tags(self, *tags: str) -> None:
-        """Take tags away."""
+        """Remove tags."""
         self.client.store.untag(self.client.store.experiment(self.id), *_flat(tags))
 
     def add_link(self, kind: str, to_id: str) -> None:
-        """Point to another experiment; twice is once."""
+        """Add a link to another experiment, unless it exists."""
         store = self.client.store
         store.link(store.experiment(self.id), kind, store.experiment(to_id))
 
     def remove_link(self, kind: str, to_id: str) -> None:
-        """Point there no more."""
+        """Remove a link."""
         store = self.client.store
         store.unlink(store.experiment(self.id), store.experiment(to_id), kind)
 
@@ -164,12 +168,12 @@ class Experiment:
         env: Documents = None,
         updated: Moment = None,
     ) -> "Run":
-        """A new run of it, or the one with an id (or with the id in an environment variable)."""
+        """Create a run, or return the one with an id; `run_id` can name an environment variable with the id."""
         return Run(self.client, self.id, run_id, status, comment, tags, args, env, updated)
 
 
 class Run:
-    """A run: a record that can be edited, and, once started, one that is written to."""
+    """A run: a record that can be edited and, once started, logged to."""
 
     def __init__(
         self,
@@ -186,16 +190,16 @@ class Run:
         self.client = client
         self._writer: runbase.Run | None = None
         store = client.store
-        given = None if run_id is None else os.environ.get(str(run_id), str(run_id))
-        if given is None:
+        key = None if run_id is None else os.environ.get(str(run_id), str(run_id))
+        if key is None:
             if experiment_id is None:
-                raise UsageError("need either experiment_id or run_id")
+                raise UsageError("pass experiment_id or run_id")
             record = store.create_run(store.experiment(experiment_id))
         else:
-            record = store.run(given)
+            record = store.run(key)
             if experiment_id is not None and record.experiment_id != experiment_id:
                 raise UsageError(
-                    f"run {record.id} is of experiment {record.experiment!r}, and not of {experiment_id}"
+                    f"run {record.id} is of experiment {record.experiment!r}, not of {experiment_id}"
                 )
         self.id, self._experiment = record.id, record.experiment
         if status is not None:
@@ -209,31 +213,31 @@ class Run:
         self.set_updated(updated)
 
     def set_status(self, status: str | None) -> None:
-        """Set its state; None does nothing."""
+        """Set the status; None does nothing."""
         if status is not None:
             stopped = (
                 status.upper() == "STOPPED"
-            )  # Slurm's word for a paused job, SQLTrack's for an end
+            )  # for Slurm a paused job, for SQLTrack an ended run
             self.client.store.set_status(self.id, ENDED["STOPPED"] if stopped else status)
 
     def set_created(self, dt: Moment = "auto") -> None:
-        """Set when it was made."""
+        """Set the creation time."""
         self._set_time("created_at", dt)
 
     def set_started(self, dt: Moment = "auto") -> None:
-        """Set when it began."""
+        """Set the start time."""
         self._set_time("started_at", dt)
 
     def set_updated(self, dt: Moment = "auto") -> None:
-        """Set when it last changed."""
+        """Set the time of the last change."""
         self._set_time("updated_at", dt)
 
     def set_comment(self, comment: str | None) -> None:
-        """Set its notes."""
+        """Set the notes."""
         self.client.store.update_run(self.id, notes=comment)
 
     def set_tags(self, *tags: str) -> None:
-        """Replace its tags."""
+        """Replace all tags."""
         self.client.store.update_run(self.id, tags=_flat(tags))
 
     def add_tags(self, *tags: str) -> None:
@@ -241,11 +245,11 @@ class Run:
         self.client.store.add_to_run(self.id, tags=dict.fromkeys(_flat(tags)))
 
     def remove_tags(self, *tags: str) -> None:
-        """Take tags away."""
+        """Remove tags."""
         self.client.store.remove_from_run(self.id, tags=_flat(tags))
 
     def set_args(self, args: Documents = "auto") -> None:
-        """Replace its arguments; "auto": those of the program's command line."""
+        """Replace all arguments; "auto" uses those of the program's command line."""
         if args is not None:
             self.client.store.update_run(self.id, args=_args(args))
 
@@ -255,11 +259,11 @@ class Run:
             self.client.store.add_to_run(self.id, args=_args(args))
 
     def remove_args(self, *args: str) -> None:
-        """Take arguments away, several at once if need be."""
+        """Remove arguments."""
         self.client.store.remove_from_run(self.id, args=_flat(args))
 
     def set_env(self, env: Documents = "auto") -> None:
-        """Replace its environment variables; "auto": those of the allow-list."""
+        """Replace all environment variables; "auto" uses those of the allow-list."""
         if env is not None:
             self.client.store.update_run(self.id, env=as_environment(env))
 
@@ -269,16 +273,16 @@ class Run:
             self.client.store.add_to_run(self.id, env=as_environment(env))
 
     def remove_env(self, *env: str) -> None:
-        """Take environment variables away."""
+        """Remove environment variables."""
         self.client.store.remove_from_run(self.id, env=_flat(env))
 
     def add_link(self, kind: str, to_id: str) -> None:
-        """Point to another run; twice is once."""
+        """Add a link to another run, unless it exists."""
         store = self.client.store
         store.link(store.run(self.id), kind, store.run(to_id))
 
     def remove_link(self, kind: str, to_id: str) -> None:
-        """Point there no more."""
+        """Remove a link."""
         store = self.client.store
         store.unlink(store.run(self.id), store.run(to_id), kind)
 
@@ -289,12 +293,12 @@ class Run:
         set_updated: Moment = "auto",
         **metrics: Any,
     ) -> None:
-        """Log metrics at a step; a later value of the same step is the one that is read.
+        """Log metrics at a step; reads return the latest value of a step.
 
-        Metrics may be numbers and datetimes, of any name (`**{"val/loss": 0.1}`). Those that are None are
-        left out. A run that was not started is, by its first metrics.
+        Metrics can be numbers and datetimes, with any name (`**{"val/loss": 0.1}`). None is ignored. The
+        first metrics start a run that was not started.
         """
-        del set_updated  # the time of each point is kept
+        del set_updated  # the time of each point is stored
         values = {key: value for key, value in metrics.items() if value is not None}
         if values:
             self._writing().log(values, step=step, progress=progress)
@@ -307,12 +311,12 @@ class Run:
         args: Documents = None,
         env: Documents = None,
     ) -> None:
-        """RUNNING from now on; `terminated` is its status when SIGTERM ends it."""
+        """Start the run; `terminated` is its status after SIGTERM."""
         del updated
         self._begin({"terminate": terminated}, args, env, started)
 
     def stop(self, status: str = "COMPLETED", updated: Moment = "auto") -> None:
-        """End it."""
+        """End the run."""
         del updated
         self._writing().finish(ENDED.get(status.upper(), status))
 
@@ -328,7 +332,7 @@ class Run:
         args: Documents = None,
         env: Documents = None,
     ) -> Generator["Run"]:
-        """Start it, and end it as the block ends: in peace, by an exception, Ctrl-C or SIGTERM."""
+        """Start the run, and end it with the block: normally, by an exception, Ctrl-C or SIGTERM."""
         del updated
         ends = {
             "normal": normal,
@@ -369,7 +373,7 @@ class Run:
 
 
 def run_from_env(client: Client) -> Run:
-    """The run that SQLTRACK_EXPERIMENT_NAME and/or SQLTRACK_EXPERIMENT_ID and SQLTRACK_RUN_ID name."""
+    """Return the run given by SQLTRACK_EXPERIMENT_NAME or SQLTRACK_EXPERIMENT_ID, and SQLTRACK_RUN_ID."""
     experiment = Experiment(
         client,
         experiment_id=os.environ.get("SQLTRACK_EXPERIMENT_ID"),
@@ -380,7 +384,7 @@ def run_from_env(client: Client) -> Run:
 
 def setup(client: Client, scripts: Iterable[str | Path | tuple[str, str]]) -> None:
     """Apply SQL scripts, each once, in order; columns added to `metrics` become the view `metrics_wide`."""
-    taken: list[tuple[str, str]] = []
+    prepared: list[tuple[str, str]] = []
     columns = list(client.store.views().get(VIEW, {}).values())
     for script in scripts:
         name, code = (
@@ -388,8 +392,8 @@ def setup(client: Client, scripts: Iterable[str | Path | tuple[str, str]]) -> No
         )
         rest, declared = _without_metrics(code)
         columns += [column for column in declared if column not in columns]
-        taken.append((name, rest or "select 1;"))
-    for step in client.store.setup(*taken):
+        prepared.append((name, rest or "select 1;"))
+    for step in client.store.setup(*prepared):
         print("(OK)" if "before" in step.state else "(NEW)", step.name)
     if columns:
         if VIEW in client.store.views():
@@ -398,11 +402,11 @@ def setup(client: Client, scripts: Iterable[str | Path | tuple[str, str]]) -> No
 
 
 def _without_metrics(code: str) -> tuple[str, list[str]]:
-    """A script without BEGIN and END and without what it adds to `metrics`; and these columns."""
+    """Return a script without BEGIN, END and the columns that it adds to `metrics`, and these columns."""
     import sqlglot
     from sqlglot import exp
 
-    kept: list[str] = []
+    statements: list[str] = []
     columns: list[str] = []
     for statement in sqlglot.parse(code, dialect="postgres"):
         if statement is None or isinstance(statement, exp.Transaction | exp.Commit):
@@ -411,12 +415,12 @@ def _without_metrics(code: str) -> tuple[str, list[str]]:
         if isinstance(table, exp.Table) and table.name == "metrics":
             columns += [column.name for column in statement.find_all(exp.ColumnDef)]
         elif statement.sql(dialect="postgres").upper() not in ("END", "BEGIN"):
-            kept.append(statement.sql(dialect="postgres") + ";")
-    return "\n".join(kept), columns
+            statements.append(statement.sql(dialect="postgres") + ";")
+    return "\n".join(statements), columns
 
 
-def _url(config_path: str | None, given: Mapping[str, Any]) -> str | None:
-    """A database URL from a configuration file, the environment and arguments; None where all are silent."""
+def _url(config_path: str | None, arguments: Mapping[str, Any]) -> str | None:
+    """Return a database URL from arguments, the environment and a file; None if none of them sets a parameter."""
     path = Path(config_path or os.environ.get("SQLTRACK_CONFIG_PATH") or "sqltrack.conf")
     parser = ConfigParser(interpolation=None)
     if path.exists():
@@ -424,7 +428,7 @@ def _url(config_path: str | None, given: Mapping[str, Any]) -> str | None:
     config: dict[str, Any] = dict(parser["DEFAULT"])
     start = "SQLTRACK_DSN_"
     config |= {k[len(start) :].lower(): v for k, v in os.environ.items() if k.startswith(start)}
-    config |= {key: value for key, value in given.items() if value is not None}
+    config |= {key: value for key, value in arguments.items() if value is not None}
     if not config:
         return None
     database = config.pop("dbname", None) or config.pop("database", None)
@@ -440,15 +444,15 @@ def _args(args: Mapping[str, Any] | str) -> dict[str, Any]:
 
 
 def _flat(words: Sequence[Any]) -> list[str]:
-    """Words, also where a list of them was given as one."""
-    found: list[str] = []
+    """Return words, where an argument can also be a list of words."""
+    flat: list[str] = []
     for word in words:
-        found += [word] if isinstance(word, str) else [str(each) for each in word]
-    return found
+        flat += [word] if isinstance(word, str) else [str(item) for item in word]
+    return flat
 
 
 def _on(owner: type[Any], name: str) -> Any:
-    """A method as the function that SQLTrack has for it: client and id first."""
+    """Return SQLTrack's function for a method, with client and id as the first arguments."""
     method = getattr(owner, name)
 
     @wraps(method)

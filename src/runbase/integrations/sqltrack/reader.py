@@ -1,7 +1,7 @@
-"""SQLTrack's PostgreSQL schema, of 0.1.3 and 0.1.4: experiments, runs, and the metric columns that its users added.
+"""Read SQLTrack's PostgreSQL schema (0.1.3 and 0.1.4): experiments, runs, and metric columns added by users.
 
 Numbers, booleans and times become metrics; texts and documents become records. Columns that users added to runs and
-experiments become attributes. Metrics have no times there: the points of a run have the time of its last change.
+experiments become attributes. SQLTrack stores no times of metrics: the points of a run get the time of its last change.
 """
 
 import json
@@ -20,7 +20,7 @@ from runbase.values import flatten
 NAME = "sqltrack"
 _TABLES = {"applied_migrations", "experiments", "runs", "metrics"}
 _LINKS = (("experiment_links", "run_links"), ("experiment_relationships", "run_relationships"))
-"""The tables of links: those of 0.1.4, those of 0.1.3."""
+"""The tables of links in 0.1.4 and in 0.1.3."""
 _METRICS = ("run_id", "step", "progress")
 _RUNS = (
     "id",
@@ -36,7 +36,7 @@ _RUNS = (
 )
 _EXPERIMENTS = ("id", "time_created", "name", "comment", "tags")
 ENDED = {
-    # SQLTrack records Slurm's words, but a run that was given one of these by `stop` is over.
+    # SQLTrack uses Slurm's statuses, but a run that `stop` set to one of these has ended.
     "STOPPED": Status.CANCELLED,
     "SIGNALING": Status.CANCELLED,
     "COMPLETING": Status.COMPLETED,
@@ -45,25 +45,25 @@ ENDED = {
 
 
 def recognises(source: str) -> bool:
-    """Whether it is a schema with SQLTrack's tables, and not one of runbase."""
+    """Return whether a source is a schema with SQLTrack's tables, and not one of runbase."""
     if not source.startswith("postgres") or not is_database(source):
         return False
-    found = tables(source)
+    names = tables(source)
     return (
-        found >= _TABLES
-        and any(found.issuperset(links) for links in _LINKS)
-        and not found & {"series", "latest_metrics"}
+        names >= _TABLES
+        and any(names.issuperset(links) for links in _LINKS)
+        and not names & {"series", "latest_metrics"}
     )
 
 
 def count(source: str) -> int:
-    """How many runs there are."""
+    """Return the number of runs."""
     with database(source, NAME) as ask:
         return int(ask("select count(*) from runs")[0][0])
 
 
 def experiments(source: str) -> list[ImportedExperiment]:
-    """Names, comments, tags, links, columns of users' own."""
+    """Return experiments with name, comment, tags, links, and columns added by users."""
     with database(source, NAME) as ask:
         own = _own(source, ask, "experiments", _EXPERIMENTS)
         rows = ask(
@@ -90,9 +90,9 @@ def experiments(source: str) -> list[ImportedExperiment]:
 
 
 def runs(asked: ImportRequest) -> Iterator[ImportedRun]:
-    """Every run, with its points in the order of their steps."""
+    """Yield all runs, with points in the order of their steps."""
     source = asked.source
-    with database(source, NAME) as ask:  # whole, or not at all
+    with database(source, NAME) as ask:  # one transaction for all runs
         host = ask("select current_database() || '.' || current_schema()")[0][0]
         metrics = _own(source, ask, "metrics", _METRICS)
         own = _own(source, ask, "runs", _RUNS)
@@ -102,7 +102,7 @@ def runs(asked: ImportRequest) -> Iterator[ImportedRun]:
         ):
             links.setdefault(origin, []).append((str(kind), derived_id(NAME, host, str(goal))))
         for table in sorted(tables(source) - _TABLES - {name for pair in _LINKS for name in pair}):
-            asked.leave_out(f"table {table}, which SQLTrack does not know")
+            asked.leave_out(f"table {table}, which is not one of SQLTrack's")
 
         def run_of(
             key: int,
@@ -168,28 +168,28 @@ def runs(asked: ImportRequest) -> Iterator[ImportedRun]:
 
 
 def _link_tables(ask: Ask) -> tuple[str, str]:
-    """The tables of links between experiments and between runs, which differ by version."""
-    found = {
+    """Return the tables of links between experiments and between runs, which depend on the version."""
+    names = {
         name
         for (name,) in ask(
             "select table_name from information_schema.tables where table_schema = current_schema()"
         )
     }
-    return next(pair for pair in _LINKS if found.issuperset(pair))
+    return next(pair for pair in _LINKS if names.issuperset(pair))
 
 
 def _own(source: str, ask: Ask, table: str, known: tuple[str, ...]) -> list[str]:
-    """The columns that users added to a table."""
+    """Return the columns that users added to a table."""
     return [name for name in columns(source, ask, table) if name not in known]
 
 
 def _listed(names: list[str], prefix: str = "") -> str:
-    """Columns behind others in a select list, quoted."""
+    """Return quoted columns to append to a select list."""
     return "".join(f', {prefix}"{name.replace(chr(34), chr(34) * 2)}"' for name in names)
 
 
 def _values(names: list[str], values: Any) -> dict[str, Any]:
-    """Columns of users' own, without those that are empty."""
+    """Return the values of columns added by users, without empty ones."""
     return {n: _plain(v) for n, v in zip(names, values, strict=True) if v is not None}
 
 
@@ -211,11 +211,11 @@ def _status(word: str, started: datetime | None) -> Status:
         return Status.PENDING if started is None else Status.CANCELLED
 
 
-def _tags(told: Any) -> dict[str, str | None]:
-    """SQLTrack's tags are a document: tag → true, or a value."""
-    if isinstance(told, list):
-        return {str(tag): None for tag in cast("list[Any]", told)}
-    values = cast("Mapping[str, Any]", told or {})
+def _tags(document: Any) -> dict[str, str | None]:
+    """Return tags from SQLTrack's document: tag → true, or a value."""
+    if isinstance(document, list):
+        return {str(tag): None for tag in cast("list[Any]", document)}
+    values = cast("Mapping[str, Any]", document or {})
     return {
         str(tag): None
         if value is True or value is None
@@ -227,7 +227,7 @@ def _tags(told: Any) -> dict[str, str | None]:
 
 
 def _keep(run: ImportedRun, name: str, when: float, step: int, value: Any) -> bool:
-    """A value of a row; whether it is a point of a metric."""
+    """Add a value of a row; return whether it is a point of a metric."""
     match value:
         case None:
             return False

@@ -1,6 +1,7 @@
-"""Trackio's projects: a SQLite database each, in its folder. Trackio need not be installed.
+"""Read Trackio's projects: one SQLite database per project, in its folder. Trackio need not be installed.
 
-Its run ids are kept. It records no state: a run is COMPLETED, or RUNNING where something was logged within three minutes.
+Run ids are kept. Trackio does not record a status: a run is RUNNING if something was logged in the last three
+minutes, else COMPLETED.
 """
 
 import json
@@ -23,26 +24,24 @@ _MEDIA = {"trackio.image": "image", "trackio.audio": "audio", "trackio.video": "
 
 
 def recognises(source: str) -> bool:
-    """Whether it is a project's database, or a folder with such."""
+    """Return whether a source is the database of a project, or a folder with such databases."""
     return bool(_projects(source))
 
 
 def count(source: str) -> int:
-    """How many runs there are."""
-    found = 0
+    """Return the number of runs."""
+    total = 0
     for path in _projects(source):
         with database(str(path), NAME) as ask:
-            found += int(ask("select count(distinct run_id) from metrics")[0][0])
-    return found
+            total += int(ask("select count(distinct run_id) from metrics")[0][0])
+    return total
 
 
 def runs(asked: ImportRequest) -> Iterator[ImportedRun]:
-    """Every run of every project, by its first log call."""
+    """Yield the runs of all projects, in the order of their first log calls."""
     for path in _projects(asked.source):
         with database(str(path), NAME) as ask:
-            found = ask(
-                "select run_id, min(run_name) from metrics group by run_id order by min(id)"
-            )
+            rows = ask("select run_id, min(run_name) from metrics group by run_id order by min(id)")
 
             def run_of(
                 run: Any,
@@ -53,7 +52,7 @@ def runs(asked: ImportRequest) -> Iterator[ImportedRun]:
             ) -> ImportedRun:
                 return _run(ask, path, str(run), str(name), problems)
 
-            yield from each(found, run_of, asked.problems)
+            yield from each(rows, run_of, asked.problems)
 
 
 def _projects(source: str) -> list[Path]:
@@ -66,7 +65,7 @@ def _projects(source: str) -> list[Path]:
 
 def _run(ask: Ask, path: Path, run: str, name: str, problems: list[str]) -> ImportedRun:
     config = _config(ask, run, problems)
-    told = _Told(path.parent / "media", path.stem)
+    contents = _Contents(path.parent / "media", path.stem)
     last = 0.0
     for stamp, step, raw in ask(
         "select timestamp, step, metrics from metrics where run_id = ? order by id", run
@@ -76,12 +75,12 @@ def _run(ask: Ask, path: Path, run: str, name: str, problems: list[str]) -> Impo
         try:
             values = json.loads(raw)
         except ValueError:
-            problems.append(f"{path}: step {step} of run {name} is no document")
+            problems.append(f"{path}: step {step} of run {name} is not a JSON document")
             continue
         for key, value in values.items():
-            told.keep(key, value, when, step)
+            contents.keep(key, value, when, step)
     created = config.pop("_Created", None)
-    started = datetime.fromisoformat(created).timestamp() if created else told.first or last
+    started = datetime.fromisoformat(created).timestamp() if created else contents.first or last
     alive = time.time() - last < SILENCE
     group = config.pop("_Group", None)
     user = config.pop("_Username", None)
@@ -96,11 +95,11 @@ def _run(ask: Ask, path: Path, run: str, name: str, problems: list[str]) -> Impo
         user=user,
         params=dict(flatten({k: v for k, v in config.items() if not k.startswith("_")})),
         tags={"group": str(group)} if group else {},
-        metrics=told.metrics,
-        types=told.types,
-        texts=told.texts,
-        records=told.records,
-        artifacts=told.artifacts,
+        metrics=contents.metrics,
+        types=contents.types,
+        texts=contents.texts,
+        records=contents.records,
+        artifacts=contents.artifacts,
         samples=_samples(ask, run),
     )
 
@@ -110,20 +109,20 @@ def _config(ask: Ask, run: str, problems: list[str]) -> dict[str, Any]:
         try:
             return dict(json.loads(raw))
         except ValueError:
-            problems.append(f"the configuration of run {run} is no document")
+            problems.append(f"the configuration of run {run} is not a JSON document")
     return {}
 
 
 def _samples(ask: Ask, run: str) -> list[tuple[float, str, Any]]:
-    found: list[tuple[float, str, Any]] = []
+    samples: list[tuple[float, str, Any]] = []
     for stamp, raw in ask("select timestamp, metrics from system_metrics where run_id = ?", run):
         when = datetime.fromisoformat(stamp).timestamp()
-        found += [(when, f"system/{key}", value) for key, value in json.loads(raw).items()]
-    return found
+        samples += [(when, f"system/{key}", value) for key, value in json.loads(raw).items()]
+    return samples
 
 
-class _Told:
-    """What was logged, by metric."""
+class _Contents:
+    """Collects what a run logged, by metric."""
 
     def __init__(self, media: Path, project: str) -> None:
         self._media, self._project = media, project
@@ -135,7 +134,7 @@ class _Told:
         self.artifacts: list[Artifact] = []
 
     def keep(self, key: str, value: Any, when: float, step: int) -> None:
-        """A value of a log call; Trackio spells NaN and the infinities as text."""
+        """Add a value of a log call; Trackio writes NaN and infinities as text."""
         self.first = when if self.first is None else min(self.first, when)
         if isinstance(value, bool):
             self.types[key] = "bool"

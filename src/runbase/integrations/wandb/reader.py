@@ -1,8 +1,8 @@
-"""W&B's offline runs: the `.wandb` file of each, and what lies beside it. wandb need not be installed.
+"""Read W&B's offline runs: the `.wandb` file of each run and the files next to it. wandb need not be installed.
 
-The file is a log of blocks as LevelDB's *log_format* has it (CRC-32 of zlib instead of CRC-32C, and seven bytes of a
-head of its own) of Protocol Buffers messages; of `wandb_internal.proto` those are read that tell of the run. A run that
-was resumed has several such files, and becomes one run.
+The file is a log of blocks in LevelDB's *log_format* (with zlib's CRC-32 instead of CRC-32C, and a header of seven
+bytes) that contains Protocol Buffers messages of `wandb_internal.proto`; those that describe the run are read. A
+resumed run has several such files and is imported as one run.
 """
 
 import json
@@ -32,33 +32,33 @@ _RUN = 17
 
 
 class _Part(Struct, frozen=True):
-    """One file of a run."""
+    """One `.wandb` file of a run."""
 
     path: Path
     run: dict[int, Any]
 
 
 def recognises(source: str) -> bool:
-    """Whether it is a `.wandb` file, or a folder with some."""
+    """Return whether a source is a `.wandb` file, or a folder with such files."""
     return "://" not in source and bool(_files(source))
 
 
 def count(source: str) -> int:
-    """How many files there are."""
+    """Return the number of files."""
     return len(_files(source))
 
 
 def runs(asked: ImportRequest) -> Iterator[ImportedRun]:
-    """Every run; what of its files cannot be read is named in `asked.problems`."""
+    """Yield all runs; what cannot be read is reported in `asked.problems`."""
     parts: dict[tuple[str, ...], list[_Part]] = {}
     for path in _files(asked.source):
-        run = next((told for kind, told in _records(path, []) if kind == _RUN), None)
-        if run is None:
-            asked.problems.append(f"{path}: it names no run: it is damaged, or was only begun")
+        raw = next((message for kind, message in _records(path, []) if kind == _RUN), None)
+        if raw is None:
+            asked.problems.append(f"{path}: no run record; the file is damaged or incomplete")
             continue
-        said = dict(fields(run))
-        key = tuple(_text(said.get(number)) for number in (2, 3, 1))
-        parts.setdefault(key, []).append(_Part(path, said))
+        run = dict(fields(raw))
+        key = tuple(_text(run.get(number)) for number in (2, 3, 1))
+        parts.setdefault(key, []).append(_Part(path, run))
     for key, files in parts.items():
         yield _run(key, sorted(files, key=lambda part: part.path.parent.name), asked.problems)
 
@@ -67,18 +67,19 @@ def _files(source: str) -> list[Path]:
     path = path_of(source)
     if path.suffix == ".wandb" and path.is_file():
         return [path]
-    found = [one for way in ("*.wandb", "*/*.wandb", "wandb/*/*.wandb") for one in path.glob(way)]
+    patterns = ("*.wandb", "*/*.wandb", "wandb/*/*.wandb")
+    files = [file for pattern in patterns for file in path.glob(pattern)]
     # `latest-run` is a link to one of the others.
-    return sorted({one.resolve() for one in found if path.is_dir()})
+    return sorted({file.resolve() for file in files if path.is_dir()})
 
 
-class _Told:
-    """What the files of a run say, the later ones over the earlier."""
+class _Contents:
+    """The contents of the files of a run; later files override earlier ones."""
 
     def __init__(self) -> None:
         self.config: dict[str, Any] = {}
         self.facts: dict[int, Any] = {}
-        """The fields of its RunRecord."""
+        """The fields of the RunRecord."""
         self.environment: dict[int, Any] = {}
         self.argv: list[str] = []
         self.rows = Rows()
@@ -90,7 +91,7 @@ class _Told:
         self.latest = 0.0
 
     def take(self, kind: int, raw: bytes, files: Path) -> None:
-        """One record, by its number in the message Record."""
+        """Add one record; `kind` is its field number in the message Record."""
         match kind:
             case 2:  # history
                 self.rows.take(raw, files)
@@ -105,15 +106,15 @@ class _Told:
             case 17:  # run
                 self._begin(raw)
             case 18:  # exit
-                said = dict(fields(raw))
-                self.over, self.exit = True, signed(said.get(1, 0))
-                self.latest = max(self.latest, self.began[-1] + said.get(2, 0))
+                end = dict(fields(raw))
+                self.over, self.exit = True, signed(end.get(1, 0))
+                self.latest = max(self.latest, self.began[-1] + end.get(2, 0))
             case 23:  # preempting
                 self.preempted = True
             case 26:  # environment
-                told = list(fields(raw))
-                self.environment |= dict(told)
-                self.argv += [part.decode() for number, part in told if number == 5]
+                environment = list(fields(raw))
+                self.environment |= dict(environment)
+                self.argv += [part.decode() for number, part in environment if number == 5]
             case _:
                 pass
 
@@ -139,101 +140,103 @@ class _Told:
 
 def _run(key: tuple[str, ...], parts: Sequence[_Part], problems: list[str]) -> ImportedRun:
     entity, project, name = key
-    told = _Told()
+    contents = _Contents()
     artifacts: list[Artifact] = []
     for part in parts:
         files = part.path.parent / "files"
         for kind, raw in _records(part.path, problems):
             try:
-                told.take(kind, raw, files)
+                contents.take(kind, raw, files)
             except (ValueError, IndexError, KeyError, TypeError, AttributeError, struct.error) as e:
                 problems.append(f"{part.path}: a record of kind {kind} cannot be read: {e}")
         artifacts += _beside(files)
-    facts = told.facts
+    facts = contents.facts
     tags: dict[str, str | None] = dict.fromkeys(facts[10])
     for word, number in (("group", 6), ("job_type", 7), ("sweep", 12)):
         if facts.get(number):
             tags[word] = _text(facts[number])
     tags |= {"wandb.id": name, **({"wandb.entity": entity} if entity else {})}
     metadata = _metadata(parts[-1].path.parent / "files" / "wandb-metadata.json")
-    status, word = _status(told, parts[-1].path)
-    latest = max(told.latest, told.rows.latest, told.began[-1])
+    status, word = _status(contents, parts[-1].path)
+    latest = max(contents.latest, contents.rows.latest, contents.began[-1])
     return ImportedRun(
         id=derived_id(NAME, "\0".join(key)),
         name=_text(facts.get(8)) or name,
         experiment=project or "uncategorized",
         status=status,
         source_status=word,
-        started=told.began[0],
+        started=contents.began[0],
         ended=latest if status is not Status.RUNNING else None,
-        exit_code=told.exit,
-        user=_text(told.environment.get(13)) or metadata.get("username"),
+        exit_code=contents.exit,
+        user=_text(contents.environment.get(13)) or metadata.get("username"),
         notes=_text(facts.get(9)),
-        params=dict(flatten({k: v for k, v in told.config.items() if k != "_wandb"})),
+        params=dict(flatten({k: v for k, v in contents.config.items() if k != "_wandb"})),
         tags=tags,
-        git=_git(facts.get(21) or told.environment.get(9), metadata),
-        args=_args(told, metadata),
-        system=_system(told, metadata),
-        metrics=told.rows.points(None if status is Status.RUNNING else latest),
-        types=told.rows.types,
-        texts=told.rows.texts,
-        records=told.rows.records,
-        artifacts=[*{one.path: one for one in artifacts + told.artifacts}.values()],
-        samples=told.samples,
+        git=_git(facts.get(21) or contents.environment.get(9), metadata),
+        args=_args(contents, metadata),
+        system=_system(contents, metadata),
+        metrics=contents.rows.points(None if status is Status.RUNNING else latest),
+        types=contents.rows.types,
+        texts=contents.rows.texts,
+        records=contents.rows.records,
+        artifacts=[*{file.path: file for file in artifacts + contents.artifacts}.values()],
+        samples=contents.samples,
     )
 
 
-def _status(told: _Told, path: Path) -> tuple[Status, str]:
-    """Its state, and W&B's word for it. (A process that is interrupted leaves with 255.)"""
-    if told.over:
-        if told.exit == 0:
+def _status(contents: _Contents, path: Path) -> tuple[Status, str]:
+    """Return the status and W&B's name for it. (An interrupted process exits with 255.)"""
+    if contents.over:
+        if contents.exit == 0:
             return Status.COMPLETED, "finished"
-        if told.preempted:
+        if contents.preempted:
             return Status.PREEMPTED, "preempted"
-        return (Status.CANCELLED, "killed") if told.exit == 255 else (Status.FAILED, "failed")
+        return (Status.CANCELLED, "killed") if contents.exit == 255 else (Status.FAILED, "failed")
     if time.time() - path.stat().st_mtime < SILENCE:
         return Status.RUNNING, "running"
     return Status.NODE_FAIL, "crashed"
 
 
-def _args(told: _Told, metadata: dict[str, Any]) -> dict[str, Any]:
-    program = _text(told.environment.get(6)) or metadata.get("program")
-    args = told.argv or metadata.get("args") or []
+def _args(contents: _Contents, metadata: dict[str, Any]) -> dict[str, Any]:
+    program = _text(contents.environment.get(6)) or metadata.get("program")
+    args = contents.argv or metadata.get("args") or []
     return {"script": program, "argv": mask_argv([program, *args])} if program else {}
 
 
-def _system(told: _Told, metadata: dict[str, Any]) -> dict[str, Any]:
-    said = told.environment
-    found = {
-        "hostname": _text(said.get(12)) or _text(told.facts.get(13)) or metadata.get("host"),
-        "platform": _text(said.get(1)) or metadata.get("os"),
-        "python": _text(said.get(2)) or metadata.get("python"),
-        "gpu": _text(said.get(18)) or metadata.get("gpu"),
+def _system(contents: _Contents, metadata: dict[str, Any]) -> dict[str, Any]:
+    environment = contents.environment
+    system = {
+        "hostname": _text(environment.get(12))
+        or _text(contents.facts.get(13))
+        or metadata.get("host"),
+        "platform": _text(environment.get(1)) or metadata.get("os"),
+        "python": _text(environment.get(2)) or metadata.get("python"),
+        "gpu": _text(environment.get(18)) or metadata.get("gpu"),
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in system.items() if value}
 
 
 def _git(raw: bytes | None, metadata: dict[str, Any]) -> dict[str, Any]:
-    said = dict(fields(raw or b""))
-    theirs: dict[str, Any] = metadata.get("git") or {}
-    found = {
-        "remote": _text(said.get(1)) or theirs.get("remote"),
-        "commit": _text(said.get(2)) or theirs.get("commit"),
+    repository = dict(fields(raw or b""))
+    older: dict[str, Any] = metadata.get("git") or {}
+    git = {
+        "remote": _text(repository.get(1)) or older.get("remote"),
+        "commit": _text(repository.get(2)) or older.get("commit"),
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in git.items() if value}
 
 
 def _metadata(path: Path) -> dict[str, Any]:
-    """What older clients wrote about the machine."""
+    """Return what older clients recorded about the machine."""
     try:
-        found: Any = json.loads(path.read_bytes())
+        document: Any = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return {}
-    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+    return cast("dict[str, Any]", document) if isinstance(document, dict) else {}
 
 
 def _beside(files: Path) -> Iterable[Artifact]:
-    """The files that the run kept."""
+    """Yield the files in the run's folder."""
     for path in sorted(files.rglob("*")):
         if path.is_file():
             name = path.relative_to(files).as_posix()
@@ -242,10 +245,10 @@ def _beside(files: Path) -> Iterable[Artifact]:
 
 
 def _manifest(raw: bytes) -> Iterable[Artifact]:
-    """The files of an artifact that are on this machine."""
-    said = dict(fields(raw))
-    name, kind = _text(said.get(5)), _text(said.get(4)) or "file"
-    for number, part in fields(said.get(12, b"")):
+    """Yield the files of an artifact that are on this machine."""
+    artifact = dict(fields(raw))
+    name, kind = _text(artifact.get(5)), _text(artifact.get(4)) or "file"
+    for number, part in fields(artifact.get(12, b"")):
         entry = dict(fields(part)) if number == 4 else {}
         local = Path(_text(entry.get(6)) or "/nowhere")
         if local.is_file():
@@ -267,7 +270,7 @@ def _configure(config: dict[str, Any], raw: bytes) -> None:
             place.pop(path[-1], None)
         else:
             value: Any = json.loads(dict(item)[16])
-            # Before 0.12, values stood in a document of their own.
+            # Before 0.12, each value was in a document of its own.
             place[path[-1]] = value["value"] if _is_wrapped(value) else value
 
 
@@ -276,8 +279,8 @@ def _is_wrapped(value: Any) -> bool:
 
 
 def _moment(raw: bytes) -> float:
-    said = dict(fields(raw))
-    return signed(said.get(1, 0)) + said.get(2, 0) / 1e9
+    timestamp = dict(fields(raw))
+    return signed(timestamp.get(1, 0)) + timestamp.get(2, 0) / 1e9
 
 
 def _text(raw: Any) -> str:
@@ -285,7 +288,7 @@ def _text(raw: Any) -> str:
 
 
 def _records(path: Path, problems: list[str]) -> Iterator[tuple[int, bytes]]:
-    """Each record's kind and message. A damaged one is named and left out; a torn end is none."""
+    """Yield (kind, message) of each record; damaged records are reported, an incomplete last one is ignored."""
     for raw in _log(path, problems):
         try:
             for number, value in fields(raw):
@@ -298,10 +301,10 @@ def _records(path: Path, problems: list[str]) -> Iterator[tuple[int, bytes]]:
 def _log(path: Path, problems: list[str]) -> Iterator[bytes]:
     raw = path.read_bytes()
     if not raw.startswith(_HEAD):
-        problems.append(f"{path}: it does not begin as a .wandb file does")
+        problems.append(f"{path}: not a .wandb file")
         return
     place = 7
-    whole: bytearray | None = None  # of a record whose first piece was read
+    whole: bytearray | None = None  # the pieces of the current record
     while place < len(raw):
         left = _BLOCK - place % _BLOCK
         if left < 7:
@@ -314,7 +317,7 @@ def _log(path: Path, problems: list[str]) -> Iterator[bytes]:
         if len(data) < length and place + left > len(raw):
             return
         if length > left - 7 or zlib.crc32(data, zlib.crc32(bytes([kind]))) != check:
-            problems.append(f"{path}: damaged at byte {place}; what follows in that block is lost")
+            problems.append(f"{path}: damaged at byte {place}; the rest of that block is lost")
             place, whole = place + left, None
             continue
         place += 7 + length

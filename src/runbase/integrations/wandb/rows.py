@@ -1,4 +1,4 @@
-"""The rows of a W&B run's history as points and records."""
+"""Convert the history rows of a W&B run to points and media records."""
 
 import json
 import struct
@@ -11,14 +11,14 @@ from runbase.ingest.protobuf import fields
 
 _MEDIA = {"image-file": "image", "audio-file": "audio", "video-file": "video"}
 _SEVERAL = {"images/separated": "image", "audio": "audio", "videos": "video"}
-"""Types of lists of such; their members are in a list of this name, or their files in `filenames`."""
+"""The types of lists of media; their members are in a list of this name, or their files in `filenames`."""
 _OWN = ("_step", "_timestamp", "_runtime", "_wandb")
 _LARGEST_DOCUMENT = 2**24
-"""Bytes of a table's or plot's file that is read into a record; a larger one stays a file."""
+"""The maximum size in bytes of a table or plot file that is imported as a record; a larger one remains a file."""
 
 
 class Rows:
-    """What was logged, by metric."""
+    """Collects what was logged, by metric."""
 
     def __init__(self) -> None:
         self.types: dict[str, str] = {}
@@ -30,7 +30,7 @@ class Rows:
         self._summary: dict[tuple[str, ...], bytes] = {}
 
     def take(self, raw: bytes, files: Path) -> None:
-        """A HistoryRecord."""
+        """Add a HistoryRecord."""
         row: dict[str, Any] = {}
         step: Scalar = 0
         for number, part in fields(raw):
@@ -50,19 +50,19 @@ class Rows:
                 self._keep(key, value, when, files)
 
     def summarise(self, raw: bytes) -> None:
-        """A SummaryRecord: kept as it is until the end is known."""
+        """Add a SummaryRecord; it is decoded when the end of the run is known."""
         for number, part in fields(raw):
             item = list(fields(part)) if number in (1, 2) else []
             path = [v for n, v in item if n == 2] or [v for n, v in item if n == 1]
-            key = tuple(word.decode() for word in path)
+            key = tuple(part.decode() for part in path)
             if number == 2:
                 self._summary.pop(key, None)
             elif number == 1:
                 self._summary[key] = dict(item).get(16, b"null")
 
     def points(self, end: float | None) -> dict[str, list[tuple[float, Scalar, float]]]:
-        """Metric → points. Of a run that is over, what stands in the summary alone is a point at the last step."""
-        if end is None:  # a summary is written before the row that it is of
+        """Return metric → points; for an ended run, a value that is only in the summary is a point at the last step."""
+        if end is None:  # a summary is written before its history row
             return self._metrics
         known = {*self._metrics, *(text[2] for text in self.texts), *(r.key for r in self.records)}
         for path, raw in self._summary.items():
@@ -86,18 +86,18 @@ class Rows:
             document = cast("dict[str, Any]", value)
             if "_type" in document:
                 self._object(key, document, when, files)
-            else:  # W&B writes the keys of nested values with dots between them
+            else:  # W&B joins the keys of nested values with dots
                 for inner, part in document.items():
                     self._keep(f"{key}.{inner}", part, when, files)
         elif value is not None:
             self.texts.append((when, self._step, key, value))
 
     def _object(self, key: str, value: dict[str, Any], when: float, files: Path) -> None:
-        """An image, a histogram, a table; anything else as the document that it is."""
+        """Add an image, a histogram, a table; any other object is added as its JSON document."""
         kind = str(value["_type"])
         if kind in _SEVERAL:
-            said = value.get("captions")
-            captions: list[Any] = cast("list[Any]", said) if isinstance(said, list) else []
+            listed = value.get("captions")
+            captions: list[Any] = cast("list[Any]", listed) if isinstance(listed, list) else []
             for number, name in enumerate(_members(value)):
                 caption = {"caption": captions[number]} if number < len(captions) else None
                 path = _inside(files, name)
@@ -112,7 +112,7 @@ class Rows:
             self._record(key, "table", when, table)
         elif kind == "plotly-file" and (figure := _document(files, value.get("path"))) is not None:
             self._record(key, "plot", when, {"library": "plotly", "figure": figure})
-        else:  # an HTML page, a cloud of points, a molecule: the document, and the file that it names
+        else:  # an HTML page, a point cloud, a molecule: the document, and the file that it refers to
             self._record(key, "json", when, value, _inside(files, value.get("path")))
 
     def _record(
@@ -127,7 +127,7 @@ class Rows:
 
 
 def _item(raw: bytes) -> tuple[list[str], Any]:
-    """Key and value; the value is JSON, or, as newer clients may write it, a field of its type."""
+    """Return key and value; the value is JSON, or with newer clients a field of its type."""
     path: list[str] = []
     value: Any = None
     for number, part in fields(raw):
@@ -159,15 +159,15 @@ def _histogram(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _table(files: Path, name: Any) -> dict[str, Any] | None:
-    told = _document(files, name)
+    table = _document(files, name)
     try:
-        return None if told is None else {"columns": told["columns"], "rows": told["data"]}
+        return None if table is None else {"columns": table["columns"], "rows": table["data"]}
     except (KeyError, TypeError):
         return None
 
 
 def _document(files: Path, name: Any) -> Any:
-    """A JSON file of the run; None for one that is not there, is too large, or is damaged."""
+    """Return a JSON file of the run; None if it does not exist, is too large, or is damaged."""
     inside = _inside(files, name)
     if inside is None or (files / inside).stat().st_size > _LARGEST_DOCUMENT:
         return None
@@ -178,15 +178,15 @@ def _document(files: Path, name: Any) -> Any:
 
 
 def _members(value: dict[str, Any]) -> list[Any]:
-    """The files of several media that were logged together."""
+    """Return the files of several media that were logged together."""
     if value.get("filenames"):
         return [*value["filenames"]]
     named: list[Any] = value.get("videos") or value.get("audio") or []
-    return [cast("Any", one).get("path") if isinstance(one, dict) else one for one in named]
+    return [cast("Any", item).get("path") if isinstance(item, dict) else item for item in named]
 
 
 def _inside(files: Path, name: Any) -> str | None:
-    """A file's name within the run's files; None where it is not there, or leads out of them."""
+    """Return the name of a file within the run's files; None if it does not exist or is outside of them."""
     path = files / str(name)
     if not path.is_file() or not path.resolve().is_relative_to(files.resolve()):
         return None
