@@ -5,7 +5,7 @@
     ├── UsageError (ValueError)        a call or setting that makes no sense
     │   └── FilterError                a filter or sort key that cannot be understood
     ├── NotFound (LookupError)         no such experiment, run, metric
-    │   └── Ambiguous                  a prefix or name that fits several
+    │   └── Ambiguous                  a prefix or name that matches several
     ├── RunFinished (RuntimeError)     writing to a run that has ended
     ├── HomeError (OSError)            the folder for runs cannot be used
     └── StoreError (RuntimeError)      the database
@@ -47,11 +47,11 @@ class NotFound(RunbaseError, LookupError):
 
 
 class Ambiguous(NotFound):
-    """A prefix or name fits several objects."""
+    """A prefix or name matches several objects."""
 
 
 class RunFinished(RunbaseError, RuntimeError):
-    """The run has ended and takes nothing more."""
+    """The run has ended and accepts no more data."""
 
 
 class HomeError(RunbaseError, OSError):
