@@ -104,7 +104,7 @@ def decode_points(lines: list[bytes]) -> list[PointLine]:
             raise ValueError("its time is not between the years 1 and 9999")
         if not (min(steps) > -LARGEST_INTEGER and max(steps) < LARGEST_INTEGER):
             raise ValueError("its step is outside of ±(2**63 - 1)")
-        if _DIGITS.search(text):
+        if any(len(line) > _LARGEST_DIGITS and _DIGITS.search(line) for line in lines):
             _check_integers(decoded)
     return decoded
 
@@ -248,7 +248,7 @@ def _encode(value: Any) -> bytes:
         return encode(plain_texts(value))
 
 
-_DIGITS = re.compile(rb"\d{%d}" % _LARGEST_DIGITS)
+_DIGITS = re.compile(rb"(?<!\d)\d{%d}" % _LARGEST_DIGITS)
 
 
 def _check_integers(lines: Iterable[PointLine]) -> None:
