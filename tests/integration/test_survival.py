@@ -202,7 +202,7 @@ def test_runs_out_of_reach_by_the_database(
     run = runbase.start_run("far", home=home, store=database, capture=False)
     run.log({"x": 1})
     run.flush()
-    run._monitor.tell()
+    run._monitor.record_heartbeat()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     with runbase.open(database, home=elsewhere) as store:
@@ -215,7 +215,7 @@ def test_runs_out_of_reach_by_the_database(
             assert store.sync().lost == 1
             assert store.run(run.id).status.value == "NODE_FAIL"
             assert "no heartbeat for" in (store.run(run.id).history[-1].reason or "")
-        run._monitor.tell()
+        run._monitor.record_heartbeat()
         assert store.run(run.id).status.value == "RUNNING"
         assert store.sync().lost == 0
     run.finish()

@@ -364,7 +364,7 @@ def test_writes_cut_short_tear_no_line(home: Path, monkeypatch: pytest.MonkeyPat
 
 def beat(run: runbase.Run) -> None:
     """What the background thread does once a second."""
-    run._monitor.keep()
+    run._monitor.maintain_files()
 
 
 def damage(run: runbase.Run, how: str) -> None:

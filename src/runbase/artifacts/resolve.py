@@ -63,28 +63,27 @@ def locate(storage: Storage, home: Path | None, artifact: Artifact) -> str:
     Raises:
         NotFound: the content was removed, is in a folder of another machine, or is outside all of these folders.
     """
-    current = artifact
-    if current.removed_at is not None:
-        raise NotFound(f"the bytes of {current.path!r} were removed at {current.removed_at:%c}")
-    run = storage.get_runs([current.run_id])[0]
+    if artifact.removed_at is not None:
+        raise NotFound(f"the bytes of {artifact.path!r} were removed at {artifact.removed_at:%c}")
+    run = storage.get_runs([artifact.run_id])[0]
     folder = None if home is None or run.folder is None else home / run.folder
     if folder is not None:
-        for local in (current.uri, f"artifacts/{current.path}", current.path):
+        for local in (artifact.uri, f"artifacts/{artifact.path}", artifact.path):
             place = folder / local
             if "://" not in local and place.exists() and is_inside(place, folder):
                 return str(place)
-    path = _local_path(current.uri)
+    path = _local_path(artifact.uri)
     if path is None:
-        return current.uri
+        return artifact.uri
     if path.is_absolute() and path.exists():
         if _may_read(storage, home, path, run):
             return str(path)
         raise NotFound(
-            f"{current.path!r} of run {run.name} is recorded at {path}, which is outside of the home and "
+            f"{artifact.path!r} of run {run.name} is recorded at {path}, which is outside of the home and "
             "of every folder that was imported or scanned; set `artifacts` to a folder above it to allow it"
         )
     raise NotFound(
-        f"{current.path!r} of run {run.name} is not on this machine: it is in {run.folder} of the home "
+        f"{artifact.path!r} of run {run.name} is not on this machine: it is in {run.folder} of the home "
         f"on {run.host or 'another host'}; set `artifacts` to a URL that all hosts can reach"
     )
 
@@ -116,21 +115,20 @@ def download(
         NotFound: the content is not available.
         StoreError: the content is not the one that was logged.
     """
-    current = artifact
-    if current.path.endswith("/"):
-        return _download_folder(storage, home, current, to)
-    place = locate(storage, home, current)
+    if artifact.path.endswith("/"):
+        return _download_folder(storage, home, artifact, to)
+    place = locate(storage, home, artifact)
     if to is None and "://" not in place:
-        _check(Path(place), current)
+        _check(Path(place), artifact)
         return Path(place)
-    target = remote.cached(current.sha256, current.path) if to is None else Path(to)
+    target = remote.cached(artifact.sha256, artifact.path) if to is None else Path(to)
     if target.is_dir():
-        target /= Path(current.path).name
-    if to is None and target.exists() and digest(target) == current.sha256:
+        target /= Path(artifact.path).name
+    if to is None and target.exists() and digest(target) == artifact.sha256:
         return target
     with atomic_write(target) as partial:
         remote.fetch(place, partial)
-        _check(partial, current)
+        _check(partial, artifact)
     return target
 
 

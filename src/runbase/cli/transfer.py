@@ -11,11 +11,11 @@ from runbase.cli import common
 from runbase.cli.scan import command as scan
 from runbase.errors import NotFound, UsageError
 from runbase.ingest.readers import (
-    KNOWN,
     SYSTEMS,
     check_store_file,
     folder_formats,
     importer_for,
+    unknown,
 )
 from runbase.ingest.scan import has_runs
 from runbase.store.store import Store
@@ -145,7 +145,7 @@ def import_(
         return
     if Path(source).expanduser().is_dir() and system is None:
         if not has_runs(Path(source).expanduser()):
-            raise UsageError(f"{source} is not a record that runbase knows; known: {KNOWN}")
+            raise unknown(source)
         scan([Path(source)], home=home, url=url, json=json)
         return
     path = Path(source)

@@ -92,8 +92,10 @@ def command(
         signals: list[int] = []
         for sign in (signal.SIGINT, signal.SIGTERM):
             signal.signal(sign, lambda number, _: (signals.append(number), worker.stop()))
-        told = _as_json if json else _print
-        done = worker.run(count=count, wait=None if wait is None else _seconds(wait), told=told)
+        on_outcome = _as_json if json else _print
+        done = worker.run(
+            count=count, wait=None if wait is None else _seconds(wait), on_outcome=on_outcome
+        )
     if not json:
         common.say(f"{done:,} trials done")
     if signals:

@@ -83,7 +83,7 @@ def importer(system: str, source: str) -> Importer:
 
 SYSTEMS = tuple(_RECORDS)
 """Names of the tools whose records can be imported."""
-KNOWN = (
+_KNOWN = (
     "a .db of runbase, mlruns or a database of MLflow, a folder of W&B, Trackio, Neptune or GoodSeed, a database of "
     "mlos_bench, SQLTrack or the experiment store, run folders of stable-pretraining, Lightning or TensorBoard, "
     ".csv, .tsv, .jsonl, .parquet"
@@ -129,8 +129,13 @@ def check_known(source: str, system: str | None = None) -> str:
     if tool is None:
         if "://" not in source and not Path(source).expanduser().exists():
             raise NotFound(f"{source} does not exist")
-        raise UsageError(f"{source} is not a record that runbase knows; known: {KNOWN}")
+        raise unknown(source)
     return tool
+
+
+def unknown(source: object) -> UsageError:
+    """Return the error for a source that no reader recognises."""
+    return UsageError(f"{source} is not a record that runbase knows; known: {_KNOWN}")
 
 
 def check_store_file(path: Path) -> None:
@@ -148,7 +153,7 @@ def check_store_file(path: Path) -> None:
             not tables or "series" in tables
         ):  # no tables: a damaged database; opening it gives a better message
             return
-    raise UsageError(f"{path} is not a record that runbase knows; known: {KNOWN}")
+    raise unknown(path)
 
 
 def is_address(source: str) -> bool:

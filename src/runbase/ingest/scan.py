@@ -24,8 +24,6 @@ from runbase.values import plain_text
 
 BATCH = 4 * 2**20
 """Approximate bytes of deliveries in one transaction."""
-
-
 _RETRIES = 3
 """How often a folder is read again because another scanner stored something of it first."""
 
@@ -130,11 +128,12 @@ def scan(
     for part in _parts(changed):
         late = _take(storage, part, known.keys(), place, _keeper(files), report)
         for _ in range(_RETRIES):
-            if late:
-                again = ScanReport()
-                late = _take(storage, late, known.keys(), place, _keeper(files), again)
-                report.points += again.points
-                report.problems = [*report.problems, *again.problems]
+            if not late:
+                break
+            again = ScanReport()  # these folders are counted already
+            late = _take(storage, late, known.keys(), place, _keeper(files), again)
+            report.points += again.points
+            report.problems = [*report.problems, *again.problems]
         done += len(part)
         if progress:
             progress(done, len(changed))

@@ -26,7 +26,7 @@ _UNSETTLED = 2_000_000_000
 
 def run_folders(home: Path) -> list[Path]:
     """Return every folder below `home/runs` that contains a journal, sorted by path."""
-    return sorted(_walk(home / "runs", depth=4))
+    return sorted(Path(path) for path, _ in _folders(str(home / "runs"), len(str(home)) + 1, {}))
 
 
 def sync(
@@ -67,9 +67,11 @@ def _sync(
     progress: Callable[[int, int], None] | None,
 ) -> None:
     began = time.perf_counter()
-    known_folders = storage.synced_folders()
+    known = storage.synced_folders()
     looked_at = time.time_ns()
-    changed = dict(_changed(home / "runs", len(str(home)) + 1, known_folders, report, depth=4))
+    folders = dict(_folders(str(home / "runs"), len(str(home)) + 1, known))
+    report.folders = len(folders)
+    changed = {path: when for path, when in folders.items() if when is not None}
     heads = [
         (folder, path, opened(path))
         for folder in map(Path, sorted(changed))
@@ -110,12 +112,19 @@ def _sync(
     report.seconds = time.perf_counter() - began
 
 
-def _changed(
-    folder: Path | str, skip: int, known: Mapping[str, int], report: Report, depth: int
-) -> Iterator[tuple[str, int]]:
-    """Yield new run folders, and those changed since all of their journals were ingested.
+def _folders(
+    folder: str, skip: int, known: Mapping[str, int], depth: int = 4
+) -> Iterator[tuple[str, int | None]]:
+    """Yield the run folders below a folder.
 
-    Each item is a path and the folder's modification time (ns).
+    Args:
+        folder: where to begin.
+        skip: the number of characters of the home's path, with its separator.
+        known: folders that can be skipped until they change: path below the home → modification time (ns).
+        depth: how many levels to descend.
+
+    Yields:
+        The path of a run folder, and its modification time (ns); None for a known folder that has not changed.
     """
     try:
         with os.scandir(folder) as scanned:
@@ -123,22 +132,23 @@ def _changed(
     except OSError:
         return
     if any(entry.name.startswith("journal.") for entry in entries):
-        report.folders += 1
-        with suppress(OSError):
-            yield str(folder), os.stat(folder).st_mtime_ns  # noqa: PTH116
+        yield folder, _changed_at(folder)
         return
     for entry in entries:
         path = entry.path
         before = known.get(path[skip:])
-        if before is not None:
-            try:
-                if os.stat(path).st_mtime_ns == before:  # noqa: PTH116 - creating a Path costs more than the call to stat
-                    report.folders += 1
-                    continue
-            except OSError:
-                continue
-        if depth and entry.is_dir(follow_symlinks=False):
-            yield from _changed(path, skip, known, report, depth - 1)
+        if before is not None and _changed_at(path) == before:
+            yield path, None
+        elif depth and entry.is_dir(follow_symlinks=False):
+            yield from _folders(path, skip, known, depth - 1)
+
+
+def _changed_at(path: str) -> int:
+    """Return the modification time of a folder in nanoseconds; 0 if it was removed meanwhile."""
+    try:
+        return os.stat(path).st_mtime_ns  # noqa: PTH116 - creating a Path costs more than the call to stat
+    except OSError:
+        return 0
 
 
 def _remember(
@@ -149,7 +159,7 @@ def _remember(
     looked_at: int,
 ) -> None:
     """Record the folders that can be skipped until they change."""
-    settled = {folder for folder, when in changed.items() if when < looked_at - _UNSETTLED}
+    settled = {folder for folder, when in changed.items() if 0 < when < looked_at - _UNSETTLED}
     settled -= {str(folder) for folder, path, head in heads if head is None or _may_grow(path)}
     journals = [
         head.journal for folder, _, head in heads if head is not None and str(folder) in settled
@@ -232,19 +242,6 @@ def _parts(small: list[tuple[Path, Path, int]]) -> Iterator[list[tuple[Path, Pat
 def _offsets(storage: Storage, folders: list[Path]) -> dict[str, int]:
     heads = (opened(path) for folder in folders for path in files(folder))
     return storage.offsets([head.journal for head in heads if head is not None])
-
-
-def _walk(folder: Path, depth: int) -> Iterator[Path]:
-    try:
-        entries = list(os.scandir(folder))
-    except OSError:
-        return
-    if any(entry.name.startswith("journal.") for entry in entries):
-        yield folder
-        return
-    for entry in entries:
-        if depth and entry.is_dir(follow_symlinks=False):
-            yield from _walk(Path(entry.path), depth - 1)
 
 
 def _size(path: Path) -> int:

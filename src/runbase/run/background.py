@@ -65,7 +65,7 @@ class RunMonitor:
         self._samples = 0
         self._warned = False
 
-    def keep(self) -> None:
+    def maintain_files(self) -> None:
         """Do the work that must not be late: heartbeat, fsync, retry after a full disk, sampling."""
         now = time.monotonic()
         self.journal.check(self._is_wanted)
@@ -88,15 +88,15 @@ class RunMonitor:
         except StoreError:
             return True
 
-    def bring_in(self) -> None:
+    def update_store(self) -> None:
         """Renew the claim, then ingest the journal in small pieces."""
         if self.lease is not None and self.store is not None:
-            self.lease.keep(storage_for(self.store))
+            self.lease.renew_if_due(storage_for(self.store))
         done = self.ingest(pause=self._yield_to_training)
         if done and time.monotonic() - self._told >= TELL_EVERY:
-            self.tell()
+            self.record_heartbeat()
 
-    def tell(self) -> None:
+    def record_heartbeat(self) -> None:
         """Record a heartbeat in the database."""
         if self.store is not None:
             self._told = time.monotonic()
@@ -248,10 +248,10 @@ class BackgroundThread:
             for monitor in list(self._monitors):
                 # A busy database delays one ingest, but no heartbeat.
                 for other in list(self._monitors):
-                    _survive(other, other.keep)
+                    _survive(other, other.maintain_files)
                 with monitor.guard:
                     if monitor in self._monitors:
-                        _survive(monitor, monitor.bring_in)
+                        _survive(monitor, monitor.update_store)
             # Use a slow database less often, to limit the load of this thread.
             took = time.monotonic() - began
             leases = [

@@ -43,7 +43,7 @@ class Lease:
         """Whether it is time to renew the claim."""
         return time.monotonic() - self._renewed >= self.every
 
-    def keep(self, storage: Storage) -> None:
+    def renew_if_due(self, storage: Storage) -> None:
         """Renew the claim if that is due; warn if it is lost."""
         with self._guard:
             if self.lost or not self.due or self.renew(storage):
@@ -107,6 +107,6 @@ class LeaseRenewer:
                 present = list(self._leases)
             for lease in present:
                 if lease.due:
-                    lease.keep(self._storage())
+                    lease.renew_if_due(self._storage())
             with self._changed:
                 self._changed.wait(min(lease.every for lease in present) / 2)

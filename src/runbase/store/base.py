@@ -1,6 +1,6 @@
 """The base class of all parts of a store: its storage and home, and how arguments name a run or an experiment."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,10 +74,3 @@ class StoreBase:
 def given(**fields: Any) -> dict[str, Any]:
     """Return the keyword arguments that were passed: UNSET marks one that was not."""
     return {name: value for name, value in fields.items() if value is not UNSET}
-
-
-def labels(tags: Any) -> Mapping[str, str | None]:
-    """Return tags as a mapping of tag to value, from any accepted form."""
-    from runbase.coerce import as_tags
-
-    return as_tags(tags)

@@ -6,11 +6,12 @@ from typing import Any, cast
 from msgspec import UNSET, UnsetType
 
 from runbase.analysis.listings import Experiments
+from runbase.coerce import as_tags
 from runbase.errors import UsageError
 from runbase.model import Ancestor, Link, Objective
 from runbase.space import Parameter, check
 from runbase.storage.types import Query
-from runbase.store.base import ExperimentLike, StoreBase, given, labels
+from runbase.store.base import ExperimentLike, StoreBase, given
 from runbase.trials.experiment import Experiment, attach
 
 Objectives = Mapping[str, str] | Iterable[Objective]
@@ -82,7 +83,7 @@ class ExperimentMethods(StoreBase):
             "objectives": _objectives(objectives or {}),
             "limits": _limits(limits or {}),
             "space": check(space or {}),
-            "tags": labels(tags),
+            "tags": as_tags(tags),
             **columns,
         }
         if parent is not None:
@@ -187,7 +188,7 @@ class ExperimentMethods(StoreBase):
             **columns,
         )
         if tags is not UNSET:
-            changes["tags"] = labels(tags)
+            changes["tags"] = as_tags(tags)
         if not isinstance(objectives, UnsetType):
             changes["objectives"] = _objectives(objectives or {})
         if not isinstance(limits, UnsetType):
@@ -209,7 +210,7 @@ class ExperimentMethods(StoreBase):
         """
         key = self._experiment_id(experiment)
         if "tags" in documents:
-            documents["tags"] = labels(documents["tags"])
+            documents["tags"] = as_tags(documents["tags"])
         self.storage.add("experiment", key, documents)
         return self._experiment_of(key)
 

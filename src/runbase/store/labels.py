@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from runbase.coerce import as_tags
 from runbase.errors import UsageError
-from runbase.store.base import StoreBase, labels
+from runbase.store.base import StoreBase
 
 
 class LabelMethods(StoreBase):
@@ -13,7 +14,7 @@ class LabelMethods(StoreBase):
     def tag(self, target: Any, *tags: str | Mapping[str, Any], **more: Any) -> None:
         """Add tags to a run or an experiment, plain or with values: `tag(x, "vit", stage="test")`."""
         kind, key = self._target(target)
-        added: dict[str, Any] = {**labels(list(tags) if tags else None), **more}
+        added: dict[str, Any] = {**as_tags(list(tags) if tags else None), **more}
         self.storage.add(kind, key, {"tags": added})
 
     def untag(self, target: Any, *keys: str) -> None:

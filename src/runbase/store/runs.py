@@ -8,11 +8,12 @@ from msgspec import UNSET, UnsetType
 from runbase.analysis.compare import Comparison, compare
 from runbase.analysis.directions import lower_is_better
 from runbase.analysis.listings import Runs
+from runbase.coerce import as_tags
 from runbase.errors import NotFound, UsageError
 from runbase.model import Artifact, Experiment, Run
 from runbase.status import Status
 from runbase.storage.types import Query
-from runbase.store.base import ExperimentLike, RunLike, given, labels
+from runbase.store.base import ExperimentLike, RunLike, given
 from runbase.store.experiments import ExperimentMethods
 from runbase.values import Moment, to_seconds
 
@@ -125,7 +126,7 @@ class RunMethods(ExperimentMethods):
         if params:
             rest["params"] = dict(params)
         if tags:
-            rest["tags"] = labels(tags)
+            rest["tags"] = as_tags(tags)
         if parent is not None:
             rest["parent_id"] = self._run_id(parent)
         created = self.storage.create_run(experiment_id, name, rest, run_id)
@@ -188,7 +189,7 @@ class RunMethods(ExperimentMethods):
             **fields,
         )
         if tags is not UNSET:
-            changes["tags"] = labels(tags)
+            changes["tags"] = as_tags(tags)
         if parent is not UNSET:
             changes["parent_id"] = None if parent is None else self._run_id(parent)
         self.storage.update("run", key, changes)
@@ -198,7 +199,7 @@ class RunMethods(ExperimentMethods):
         """Merge keys into `params`, `tags`, `args`, `env`, `git` or `system`; return the changed run."""
         key = self._run_id(run)
         if "tags" in documents:
-            documents["tags"] = labels(documents["tags"])
+            documents["tags"] = as_tags(documents["tags"])
         self.storage.add("run", key, documents)
         return self.run(key)
 

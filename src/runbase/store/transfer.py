@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from runbase.errors import UsageError
 from runbase.ingest import transfer
+from runbase.ingest.readers import check_known, check_store_file
 from runbase.ingest.transfer import Copied, Salvaged
+from runbase.storage.open import open_storage
 from runbase.store.base import ExperimentLike
 from runbase.store.media import RecordMethods
 from runbase.store.runs import RunMethods
@@ -115,8 +117,6 @@ class TransferMethods(RunMethods, RecordMethods):
             NotFound: the file does not exist.
             UsageError: the file is not a store of runbase.
         """
-        from runbase.ingest.readers import check_store_file
-        from runbase.storage.open import open_storage
 
         file = Path(path).expanduser()
         check_store_file(file)
@@ -157,7 +157,6 @@ class TransferMethods(RunMethods, RecordMethods):
             NotFound: the file or folder does not exist.
         """
         from runbase.ingest.imports import import_from  # imported here: only this method needs it
-        from runbase.ingest.readers import check_known
 
         tool = check_known(os.fspath(source), system)
         return import_from(
@@ -267,7 +266,6 @@ class TransferMethods(RunMethods, RecordMethods):
         return self.read_record(record)
 
     def _export_store(self, path: Path, where: str | None, experiment: Any, progress: Any) -> int:
-        from runbase.storage.open import open_storage
 
         experiment_id = None if experiment is None else self._experiment_id(experiment)
         with closing(open_storage(f"sqlite:///{path.absolute()}")) as target:

@@ -81,10 +81,10 @@ def suggest(
     if sampler in ("random", "grid"):
         if options:
             raise UsageError(f"sampler {sampler!r} has no option {', '.join(sorted(options))}")
-        tried = _runs(record, storage)
         if sampler == "random":
-            return sampling.random(record.space, None if seed is None else (seed, len(tried)))
-        return sampling.grid(record.space, [run.params for run in tried])
+            tried = 0 if seed is None else storage.count_runs(Query(experiment=record.id))
+            return sampling.random(record.space, None if seed is None else (seed, tried))
+        return sampling.grid(record.space, [run.params for run in _runs(record, storage)])
     from runbase.trials import optuna_samplers  # needs Optuna
 
     waiting = _runs(record, storage, f"status in ({_UNFINISHED})")

@@ -109,14 +109,14 @@ class Worker:
         *,
         count: int | None = None,
         wait: float | None = None,
-        told: Callable[[Outcome], None] = lambda _: None,
+        on_outcome: Callable[[Outcome], None] = lambda _: None,
     ) -> int:
         """Run trials until `count` are done, or none has been waiting for `wait` seconds.
 
         Args:
             count: the number of trials. Default: no limit.
             wait: seconds to wait for a trial. Default: no limit.
-            told: called with the outcome of each trial.
+            on_outcome: called with the outcome of each trial.
 
         Returns:
             The number of trials that ended.
@@ -134,7 +134,7 @@ class Worker:
                 pause = min(2 * pause, 2.0)
                 continue
             outcome = self._try(claim)
-            told(outcome)
+            on_outcome(outcome)
             done += outcome.status is not None
             idle, pause = time.monotonic(), 0.1
         return done
