@@ -29,9 +29,13 @@ LAYERS = """
     ingest settings
     storage analysis
     journal
-    capture coerce errors events filesystems ids model secrets space status values
+    capture coerce errors events filesystems ids model processes secrets space status typing values
 """
 """Packages and modules from top to bottom: an import goes down, or stays in its line. Late and type-only ones count."""
+TYPED = ["store", "run", "trials", "ingest"]
+"""Packages in which `Any` is rare: values whose type is known have one."""
+MOST_ANY = 15
+"""`Any` per 1,000 lines in `TYPED`."""
 LAYER = {
     name: number
     for number, line in enumerate(reversed(LAYERS.strip().splitlines()))
@@ -240,3 +244,11 @@ def test_a_later_schema_that_old_programs_may_use(tmp_path: Path) -> None:
     )
     bare.commit()
     open_storage(str(path)).close()
+
+
+@pytest.mark.parametrize("package", TYPED)
+def test_any_is_rare_in_a_typed_package(package: str) -> None:
+    texts = [path.read_text() for path in (SOURCE / package).rglob("*.py")]
+    lines = sum(text.count("\n") for text in texts)
+    count = sum(len(re.findall(r"\bAny\b", text)) for text in texts)
+    assert count * 1000 / lines < MOST_ANY

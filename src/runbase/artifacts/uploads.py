@@ -23,6 +23,7 @@ from runbase.ids import new_id
 from runbase.ingest.liveness import is_written, this_process
 from runbase.ingest.sync import run_folders
 from runbase.journal import VERSION, JournalWriter, files, opened
+from runbase.processes import Owner
 
 FOLDER = "uploads"
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
@@ -52,7 +53,7 @@ class Uploader:
         self._busy = False
         self._closed = False
         self._warned = False
-        self._pid = os.getpid()
+        self._owner = Owner()
 
     def add(self, artifact: ArtifactLogged) -> None:
         """Add a logged file to be uploaded."""
@@ -79,7 +80,7 @@ class Uploader:
         path = self._folder / FOLDER / f"{time.time_ns()}-{os.getpid()}.json"
         with atomic_write(path) as partial:
             partial.write_bytes(msgspec.json.encode(ticket))
-        if self._pid != os.getpid():
+        if not self._owner.here:
             return  # a forked child leaves the rest to its parent, or to the next sync
         with self._guard:
             if not self._busy:

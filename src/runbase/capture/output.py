@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from runbase.processes import Owner
 from runbase.secrets import mask_file
 
 _SCRIPT = 'trap "" INT TERM HUP QUIT; exec tee -a -- "$1"'
@@ -26,7 +27,7 @@ class OutputCapture:
         self._path = path
         self._saved: list[tuple[int, int]] = []
         self._copiers: list[subprocess.Popen[bytes]] = []
-        self._pid = os.getpid()
+        self._owner = Owner()
 
     def start(self) -> None:
         """Start copying.
@@ -43,7 +44,7 @@ class OutputCapture:
 
     def stop(self) -> None:
         """Stop copying; waits a moment for the last output."""
-        if self._pid != os.getpid():
+        if not self._owner.here:
             return
         _flush()
         for fd, saved in self._saved:

@@ -16,6 +16,7 @@ from runbase.ids import derived_id
 from runbase.ingest.untrusted import csv_rows
 from runbase.journal import VERSION
 from runbase.storage.types import Delivery
+from runbase.typing import JsonObject
 
 Reached = Callable[[str], int]
 """Returns how many bytes (or rows) of a journal, by its id, are stored."""
@@ -53,7 +54,7 @@ class Folder(Struct, frozen=True, kw_only=True):
     """Data that runbase does not store: kind → number."""
     scope: str = ""
     """The scope of `attributes`."""
-    attributes: dict[str, Any] = {}
+    attributes: JsonObject = {}
     """Other data of the run in the folder. `display_name` is also the run's name; `tags` are those that the folder sets."""
 
 
@@ -77,7 +78,7 @@ class Format(Protocol):
 class Table(Struct, frozen=True):
     """A CSV table of metrics, read at one moment, and which of its rows are new."""
 
-    rows: list[dict[str, Any]]
+    rows: list[JsonObject]
     first: int
     """The index of the first new row."""
     reached: int
@@ -87,7 +88,7 @@ class Table(Struct, frozen=True):
     """When the file was changed, in seconds since the epoch."""
 
     @property
-    def new(self) -> list[dict[str, Any]]:
+    def new(self) -> list[JsonObject]:
         """Return the new rows."""
         return self.rows[self.first :]
 
@@ -146,7 +147,7 @@ def _steady(path: Path) -> tuple[bytes, float]:
     raise Unreadable(f"{path.name} is being rewritten; the next scan reads it")
 
 
-def _mark(row: Mapping[str, Any]) -> int:
+def _mark(row: Mapping[str, object]) -> int:
     """Return a checksum of 32 bits of a row that does not change when columns are added."""
     cells = sorted((key, str(value)) for key, value in row.items() if value not in (None, ""))
     return zlib.crc32(repr(cells).encode())
@@ -171,7 +172,7 @@ def opening(run: str, journal: str, experiment: str, name: str, began: float) ->
 
 
 def rows_to_points(
-    rows: Iterable[Mapping[str, Any]], step_key: str, first: int, time: float
+    rows: Iterable[Mapping[str, object]], step_key: str, first: int, time: float
 ) -> Iterator[Points]:
     """Convert rows of a table of metrics to points; adjacent rows with the same keys are combined, text and blanks are left out."""
     keys: tuple[str, ...] = ()

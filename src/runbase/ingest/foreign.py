@@ -9,6 +9,7 @@ from msgspec import Struct
 from runbase.events import Scalar
 from runbase.model import Objective, Run
 from runbase.status import Status
+from runbase.typing import JsonObject
 
 _NUMBER = re.compile(r"[+-]?(0|[1-9]\d*)(\.\d*)?([eE][+-]?\d+)?|[+-]?\.\d+|nan|[+-]?inf")
 
@@ -51,7 +52,7 @@ class ImportedRecord(Struct, frozen=True, kw_only=True):
     step: Scalar
     key: str
     kind: str
-    value: Any = None
+    value: object = None
     path: str | None = None
 
 
@@ -75,16 +76,16 @@ class ImportedRun(Struct, kw_only=True):
     user: str | None = None
     parent: str | None = None
     notes: str = ""
-    params: dict[str, Any] = {}
+    params: JsonObject = {}
     tags: dict[str, str | None] = {}
-    git: dict[str, Any] = {}
-    args: dict[str, Any] = {}
-    system: dict[str, Any] = {}
+    git: JsonObject = {}
+    args: JsonObject = {}
+    system: JsonObject = {}
     env: dict[str, str] = {}
     links: list[tuple[str, str]] = []
     """Links to other runs: (kind of link, id of a run)."""
     exit_code: int | None = None
-    error: dict[str, Any] | None = None
+    error: JsonObject | None = None
     """Of a failed run: type and message of the error."""
     history: list[tuple[float, Status]] = []
     """(time, status) of earlier states, if recorded."""
@@ -105,7 +106,7 @@ class ImportedRun(Struct, kw_only=True):
     records: list[ImportedRecord] = []
     """The same with a kind: images, tables, histograms."""
     artifacts: list[Artifact] = []
-    attributes: dict[str, dict[str, Any]] = {}
+    attributes: dict[str, JsonObject] = {}
     """Data that tools store with the run: scope → key → value."""
     samples: list[tuple[float, str, Any]] = []
     """Telemetry: (time, key, value)."""
@@ -124,13 +125,13 @@ class ImportedExperiment(Struct, kw_only=True):
     """When it was last changed, in seconds since the epoch."""
     description: str = ""
     objectives: dict[str, str] | list[Objective] = {}
-    fields: dict[str, Any] = {}
+    fields: JsonObject = {}
     """Other fields, set if the experiment is created."""
     links: list[tuple[str, str]] = []
     """Links to other experiments: (kind of link, name or `id` of an experiment)."""
     parent: str | None = None
     """The name or `id` of its parent experiment, which was listed earlier."""
-    attributes: dict[str, dict[str, Any]] = {}
+    attributes: dict[str, JsonObject] = {}
 
 
 def typed(text: str) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 from runbase.ingest.foreign import ImportedRun
 from runbase.model import Run, Series
 from runbase.storage.protocol import Storage
+from runbase.typing import JsonObject
 from runbase.values import plain_text, plain_texts
 
 Point = tuple[float, int | float, float]
@@ -124,7 +125,7 @@ class Held:
 
     def __init__(self, storage: Storage, runs: Sequence[ImportedRun]) -> None:
         self._counts: Counter[tuple[Any, ...]] = Counter()
-        self._attributes: dict[tuple[str, str], dict[str, Any]] = {}
+        self._attributes: dict[tuple[str, str], JsonObject] = {}
         ids = [run.id for run in runs]
         for scope in {scope for run in runs for scope in run.attributes}:
             for run, values in storage.attributes("run", ids, scope).items():
@@ -152,9 +153,9 @@ class Held:
             return True
         return False
 
-    def new_attributes(self, run: ImportedRun) -> Mapping[str, dict[str, Any]]:
+    def new_attributes(self, run: ImportedRun) -> Mapping[str, JsonObject]:
         """Return attributes of a run that are not in the database, or have another value: scope → key → value."""
-        changed: dict[str, dict[str, Any]] = {}
+        changed: dict[str, JsonObject] = {}
         for scope, values in run.attributes.items():
             stored = self._attributes.get((run.id, scope), {})
             new = {k: v for k, v in values.items() if repr(stored.get(k, _NONE)) != repr(v)}

@@ -36,6 +36,7 @@ from runbase.model import Experiment, Run
 from runbase.status import Phase
 from runbase.storage.protocol import Storage
 from runbase.storage.types import Delivery
+from runbase.typing import JsonObject
 from runbase.values import plain_text
 
 BATCH = 50
@@ -277,7 +278,7 @@ def import_experiments(
         ids[record.id or record.name] = experiment.id
         links += [(experiment.id, kind, other) for kind, other in record.links]
         report.experiments += is_new
-        changes: dict[str, Any] = {}
+        changes: JsonObject = {}
         if record.description and not experiment.description:
             changes["description"] = record.description
         if record.objectives and not experiment.objectives:

@@ -1,11 +1,12 @@
 """Map Neptune's attributes (`sys/…`), which GoodSeed uses too, to the fields of a run."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
 from runbase.ingest.foreign import Artifact, ImportedRecord, ImportedRun
 from runbase.status import Status
+from runbase.typing import JsonObject
 
 _TIMES = ("creation_time", "modification_time", "ping_time", "closed_time")
 _TAGS = ("tags", "group_tags")
@@ -26,7 +27,7 @@ def attributes(
     run: str,
     name: str,
     project: str,
-    said: Mapping[str, Any],
+    said: Mapping[str, object],
     metrics: dict[str, list[tuple[float, int | float, float]]],
     texts: list[tuple[float, int | float, str, Any]],
     records: list[ImportedRecord] | None = None,
@@ -40,7 +41,9 @@ def attributes(
     word = "failed" if system.get("failed") is True else str(system.get("state") or "inactive")
     status = _WORDS.get(word.lower(), Status.COMPLETED)
     over = times.get("closed_time") or max([*seen, *times.values()], default=began)
-    tags: dict[str, str | None] = {str(tag): None for key in _TAGS for tag in system.get(key) or ()}
+    tags: dict[str, str | None] = {
+        str(tag): None for key in _TAGS for tag in _items(system.get(key))
+    }
     if system.get("name") and system["name"] != name:
         tags["name"] = str(system["name"])
     known = {
@@ -79,7 +82,7 @@ def attributes(
     )
 
 
-def _hosts(system: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
+def _hosts(system: Mapping[str, object], said: Mapping[str, object]) -> JsonObject:
     """Return facts about the machine, by the last part of paths such as `monitoring/<id>/hostname`."""
     facts = {key.split("/")[-1]: v for key, v in said.items() if key.startswith(_MACHINE)}
     if system.get("hostname"):
@@ -87,7 +90,7 @@ def _hosts(system: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]
     return {key: _plain(value) for key, value in facts.items()}
 
 
-def _moment(value: Any) -> float | None:
+def _moment(value: object) -> float | None:
     if isinstance(value, str) and value:
         try:
             value = datetime.fromisoformat(value)
@@ -96,7 +99,12 @@ def _moment(value: Any) -> float | None:
     return value.timestamp() if isinstance(value, datetime) else None
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
     return list(cast("Any", value)) if isinstance(value, set | tuple) else value
+
+
+def _items(value: object) -> Sequence[object]:
+    """The items of a list or a set; nothing for another value."""
+    return [*cast("Iterable[object]", value)] if isinstance(value, list | set | tuple) else []

@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -20,6 +19,7 @@ from runbase.ingest.folders import Folder, Keep, Unreadable
 from runbase.ingest.walk import Found, is_settled_since, same, walk
 from runbase.storage.protocol import Storage
 from runbase.storage.types import Delivery, Scanned
+from runbase.typing import JsonObject
 from runbase.values import plain_text
 
 BATCH = 4 * 2**20
@@ -227,7 +227,7 @@ def _kept(one: _Read, place: Callable[[str], str], late: Container[str]) -> Scan
     )
 
 
-def _told(one: _Read) -> dict[str, Any]:
+def _told(one: _Read) -> JsonObject:
     """Return the fields that a folder reports besides events: its status in the source's own terms, and its checkpoint."""
     fields = {"source_status": one.folder.source_status, "checkpoint": one.folder.checkpoint}
     return {name: value for name, value in fields.items() if value is not None}
@@ -248,7 +248,7 @@ def _put_attributes(storage: Storage, read: Sequence[_Read]) -> dict[str, str]:
         for run in storage.purged([*reported]):
             del reported[run]
         known = storage.attributes("run", [*reported], scope)
-        changed: dict[str, dict[str, Any]] = {}
+        changed: dict[str, JsonObject] = {}
         for run, values in reported.items():
             before = known[run]
             new = {key: v for key, v in values.items() if key not in before or before[key] != v}

@@ -4,8 +4,9 @@ import csv
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from runbase.typing import JsonObject
 from runbase.values import DEEPEST
 
 LARGEST_YAML = 4 * 2**20
@@ -45,7 +46,7 @@ def load_yaml(path: Path) -> Any:
 
 def csv_rows(
     lines: Iterable[str], problem: Callable[[str], None], **options: Any
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[JsonObject]:
     """Yield the rows of a CSV table as column → value; report rows that cannot be read to `problem` and continue."""
     reader = csv.DictReader(lines, **options)
     while True:
@@ -59,11 +60,11 @@ def csv_rows(
         yield {name: value for name, value in row.items() if name}
 
 
-def _is_collection(value: Any) -> bool:
+def _is_collection(value: object) -> bool:
     return isinstance(value, dict | list | tuple | set)
 
 
-def _count(value: Any, known: dict[int, int], depth: int) -> int:
+def _count(value: object, known: dict[int, int], depth: int) -> int:
     """Count the values of a document with each alias expanded; each object is visited once."""
     if not _is_collection(value):
         return 1
@@ -75,7 +76,7 @@ def _count(value: Any, known: dict[int, int], depth: int) -> int:
     if depth > DEEPEST:
         raise ValueError(f"it has more than {DEEPEST} levels")
     known[id(value)] = -1
-    items: Iterable[Any] = value.values() if hasattr(value, "values") else value
+    items = cast("Any", value).values() if hasattr(value, "values") else cast("Any", value)
     total = 1
     for item in items:
         total += _count(item, known, depth + 1)

@@ -29,6 +29,7 @@ from runbase.journal.format import (
     split_by_time,
 )
 from runbase.journal.packed import SUFFIX
+from runbase.processes import Owner
 
 LARGEST_BACKLOG = 64 * 2**20
 """Bytes that a journal keeps in memory while the disk refuses them."""
@@ -64,7 +65,7 @@ class JournalWriter:
         self._fd = -1
         """Descriptor of the file; -1 makes every append use `_append_slowly`, which finds out the reason."""
         self._file = -1
-        self._pid = os.getpid()
+        self._owner = Owner()
         self._left_behind: tuple[int, int] | None = None
         self._checked_size, self._checked_end, self._checked_at = 0, b"", 0.0
         self.path = self._create()
@@ -131,7 +132,7 @@ class JournalWriter:
                     return False
                 self._backlog_bytes -= len(line)
                 self._backlog.popleft()
-            if not self._closed and self._file >= 0 and self._pid == os.getpid():
+            if not self._closed and self._file >= 0 and self._owner.here:
                 self._fd = self._file
             return not self._backlog
 
@@ -142,7 +143,7 @@ class JournalWriter:
         lines go to a new journal; what was cut off is in the database as far as it had been ingested. `wanted` is called before:
         a run that was purged is not restored. This method is called about once a second, and logs warnings.
         """
-        if self._file < 0 or self._closed or self._pid != os.getpid():
+        if self._file < 0 or self._closed or not self._owner.here:
             return None
         self._take_along()
         try:
@@ -250,7 +251,7 @@ class JournalWriter:
         with self._guard:
             if self._closed:
                 return
-            if self._pid == os.getpid():
+            if self._owner.here:
                 self._take_along()
                 self.append(last if last is not None else Closed(time=_now()))
                 self.retry()
@@ -309,7 +310,7 @@ class JournalWriter:
                 raise RunFinished(
                     "this run has finished; to continue it, use runbase.start_run(…, resume=run.id)"
                 )
-            if self._pid != os.getpid():
+            if not self._owner.here:
                 self._reopen_in_child()
             if self._backlog and not self.retry():
                 self._keep(line)
@@ -328,7 +329,7 @@ class JournalWriter:
             self._warn_once(error)
 
     def _reopen_in_child(self) -> None:
-        self._pid = os.getpid()
+        self._owner.adopt()
         self._backlog.clear()
         self._backlog_bytes = 0
         self.path = self._create()

@@ -15,9 +15,11 @@ from runbase.artifacts.files import copy, digest, safe_name, sources
 from runbase.errors import UsageError
 from runbase.events import ArtifactLogged, ArtifactRemoved, ArtifactUsed
 from runbase.run.base import Recorder
+from runbase.typing import JsonObject, StepLike
 from runbase.values import encode_json, to_parameter, to_scalar
 
 if TYPE_CHECKING:
+    from runbase.model import Artifact
     from runbase.run.background import RunMonitor
 
 CHECKPOINTS = "checkpoints.json"
@@ -37,8 +39,8 @@ class ArtifactLog(Recorder):
         *,
         name: str | None = None,
         kind: str = "file",
-        step: Any = None,
-        metadata: Mapping[str, Any] | None = None,
+        step: StepLike = None,
+        metadata: Mapping[str, object] | None = None,
         version_of: str | None = None,
     ) -> None:
         """Copy a file or a folder into the run, with its size and SHA-256.
@@ -64,7 +66,7 @@ class ArtifactLog(Recorder):
         if version_of is not None and name is None:
             label = f"{version_of}/{_mark(source)[:12]}/{label}"
         label = safe_name(label)
-        rest: dict[str, Any] = {
+        rest: JsonObject = {
             "kind": kind,
             "step": None if step is None else self._step_of(step),
             "metadata": {k: to_parameter(k, v) for k, v in (metadata or {}).items()},
@@ -78,12 +80,12 @@ class ArtifactLog(Recorder):
         self,
         path: "str | os.PathLike[str]",
         *,
-        step: Any = None,
-        metrics: Mapping[str, Any] | None = None,
+        step: StepLike = None,
+        metrics: Mapping[str, object] | None = None,
         monitor: str | None = None,
         direction: str | None = None,
         keep: int | None = None,
-        metadata: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, object] | None = None,
     ) -> None:
         """Copy a checkpoint into the run.
 
@@ -131,7 +133,7 @@ class ArtifactLog(Recorder):
             less = lower_is_better(monitor or "") if direction is None else direction == "min"
             self._keep_checkpoints(logged, monitor, less, keep)
 
-    def use_artifact(self, artifact: Any, *, download: bool = True) -> Path | None:
+    def use_artifact(self, artifact: "str | Artifact", *, download: bool = True) -> Path | None:
         """Record that this run uses an artifact of another run, and return it as a checked file.
 
         Unlike `log`, this queries the database.
@@ -182,7 +184,7 @@ class ArtifactLog(Recorder):
         return event
 
     def _log_folder(
-        self, label: str, series: str, parts: Sequence[ArtifactLogged], rest: Mapping[str, Any]
+        self, label: str, series: str, parts: Sequence[ArtifactLogged], rest: JsonObject
     ) -> None:
         """Log a folder as one artifact, in addition to its files; its SHA-256 is computed from theirs."""
         sums = "".join(f"{part.sha256}  {part.path.removeprefix(label)}\n" for part in parts)

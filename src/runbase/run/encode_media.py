@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from runbase.errors import InvalidValue
+from runbase.typing import JsonObject
 
 
-def suffix_of(source: Any, default: str) -> str:
+def suffix_of(source: object, default: str) -> str:
     """Return the suffix of a path, or the suffix for the format of bytes, or a default."""
     if isinstance(source, str | os.PathLike):
         return Path(cast("str", source)).suffix.lower() or default
@@ -63,7 +64,7 @@ def to_array(key: str, value: Any) -> Any:
     return array
 
 
-def histogram(key: str, values: Any, bins: Any) -> dict[str, Any]:
+def histogram(key: str, values: object, bins: object) -> JsonObject:
     """Return the counts and edges of a histogram, and the number of values that are not finite."""
     import numpy as np
 
@@ -138,7 +139,7 @@ _MOST_CHANNELS = 8
 """The maximum number of audio channels; a longer first dimension contains samples."""
 
 
-def _save_as_it_is(key: str, source: Any, path: Path) -> bool:
+def _save_as_it_is(key: str, source: object, path: Path) -> bool:
     if isinstance(source, bytes):
         path.write_bytes(source)
         return True

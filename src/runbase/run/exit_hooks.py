@@ -18,8 +18,10 @@ from typing import Any, Protocol
 from runbase.capture.slurm import why_terminated
 from runbase.errors import UsageError, suggestion
 from runbase.journal.validation import EXIT_CODES
+from runbase.processes import Owner
 from runbase.secrets import mask_text
 from runbase.status import Phase, Status
+from runbase.typing import JsonObject
 from runbase.values import to_text
 
 USUAL: Mapping[str, Status | None] = {
@@ -47,7 +49,7 @@ class _State:
         self.error: BaseException | None = None
         self.exit_code: int | None = None
         self.terminated: Status | None = None
-        self.pid = os.getpid()
+        self.owner = Owner()
 
 
 _state = _State()
@@ -100,7 +102,7 @@ def judge(
     return (usual["exception"] or Status.FAILED) if failed else usual["normal"] or Status.COMPLETED
 
 
-def describe(error: BaseException | None) -> dict[str, Any] | None:
+def describe(error: BaseException | None) -> JsonObject | None:
     """Return the type, message and traceback of an exception as plain text."""
     if error is None or isinstance(error, SystemExit | GeneratorExit):
         return None
@@ -122,7 +124,7 @@ def exit_code_of(error: BaseException | None) -> int | None:
     return _code(error.code) if isinstance(error, SystemExit) else None
 
 
-def _code(code: Any) -> int:
+def _code(code: object) -> int:
     if code is None:
         return 0
     if isinstance(code, int):
@@ -169,11 +171,11 @@ def _hook_sigterm() -> None:
         return
 
     def terminated(number: int, frame: FrameType | None) -> None:
-        if _state.pid == os.getpid() and _state.runs:
+        if _state.owner.here and _state.runs:
             _state.terminated = why_terminated()
         if callable(previous):
             previous(number, frame)
-        elif _state.pid != os.getpid():
+        elif not _state.owner.here:
             # A forked child without runs: terminate as it would without this handler.
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGTERM)
@@ -194,7 +196,7 @@ def _hook_multiprocessing() -> None:
 
 
 def _at_exit() -> None:
-    if _state.pid != os.getpid():
+    if not _state.owner.here:
         return
     error = _state.error or sys.exc_info()[1]
     for run in list(reversed(_state.runs)):

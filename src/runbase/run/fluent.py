@@ -1,14 +1,15 @@
 """Module-level functions (`runbase.log`, `runbase.tag`, …) for the current run of this thread or task."""
 
 import os
-from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
 from runbase.errors import UsageError
 from runbase.run import context
 from runbase.run.run import Run
 from runbase.run.start import start_run
 from runbase.status import Status
+from runbase.typing import JsonObject, StepLike
 
 
 def current_run() -> "Run | None":
@@ -26,7 +27,9 @@ def required_run(what: str) -> "Run":
     return run
 
 
-def log(values: Mapping[str, Any], step: Any = None, *, progress: float | None = None) -> None:
+def log(
+    values: Mapping[str, object], step: StepLike = None, *, progress: float | None = None
+) -> None:
     """Log numbers to the current run; see `Run.log`."""
     required_run("log").log(values, step, progress=progress)
 
@@ -34,42 +37,44 @@ def log(values: Mapping[str, Any], step: Any = None, *, progress: float | None =
 log_metrics = log
 
 
-def log_metric(key: str, value: Any, step: Any = None) -> None:
+def log_metric(key: str, value: object, step: StepLike = None) -> None:
     """Log one number to the current run."""
     required_run("log").log({key: value}, step)
 
 
-def log_params(values: Mapping[str, Any]) -> None:
+def log_params(values: Mapping[str, object]) -> None:
     """Set parameters of the current run."""
     required_run("log_params").log_params(values)
 
 
-def log_param(key: str, value: Any) -> None:
+def log_param(key: str, value: object) -> None:
     """Set one parameter of the current run."""
     required_run("log_params").log_params({key: value})
 
 
-def log_text(key: str, text: str, step: Any = None) -> None:
+def log_text(key: str, text: str, step: StepLike = None) -> None:
     """Log a text to the current run."""
     required_run("log_text").log_text(key, text, step)
 
 
-def log_dict(key: str, value: Any, step: Any = None) -> None:
+def log_dict(key: str, value: object, step: StepLike = None) -> None:
     """Log a JSON document to the current run."""
     required_run("log_dict").log_dict(key, value, step)
 
 
-def log_table(key: str, rows: Any, columns: Any = None, step: Any = None) -> None:
+def log_table(
+    key: str, rows: object, columns: Sequence[str] | None = None, step: StepLike = None
+) -> None:
     """Log a table to the current run; see `Run.log_table`."""
     required_run("log_table").log_table(key, rows, columns, step)
 
 
-def log_histogram(key: str, values: Any, step: Any = None, bins: int = 64) -> None:
+def log_histogram(key: str, values: object, step: StepLike = None, bins: int = 64) -> None:
     """Log the distribution of an array to the current run; see `Run.log_histogram`."""
     required_run("log_histogram").log_histogram(key, values, step, bins)
 
 
-def log_image(key: str, image: Any, step: Any = None) -> None:
+def log_image(key: str, image: object, step: StepLike = None) -> None:
     """Log an image to the current run; see `Run.log_image`."""
     required_run("log_image").log_image(key, image, step)
 
@@ -82,20 +87,20 @@ def log_artifact(
     *,
     name: str | None = None,
     kind: str = "file",
-    step: Any = None,
-    metadata: Mapping[str, Any] | None = None,
+    step: StepLike = None,
+    metadata: Mapping[str, object] | None = None,
 ) -> None:
     """Copy a file or folder into the current run; see `Run.log_artifact`."""
     run = required_run("log_artifact")
     run.log_artifact(path, name=name, kind=kind, step=step, metadata=metadata)
 
 
-def log_telemetry(values: Mapping[str, Any], at: float | None = None) -> None:
+def log_telemetry(values: Mapping[str, object], at: float | None = None) -> None:
     """Log measurements of the machine to the current run; see `Run.log_telemetry`."""
     required_run("log_telemetry").log_telemetry(values, at)
 
 
-def tag(*tags: str | Mapping[str, Any], **more: Any) -> None:
+def tag(*tags: str | Mapping[str, object], **more: object) -> None:
     """Add tags to the current run."""
     required_run("tag").tag(*tags, **more)
 
@@ -118,7 +123,7 @@ def init(
     project: str | None = None,
     *,
     name: str | None = None,
-    config: Mapping[str, Any] | None = None,
+    config: Mapping[str, object] | None = None,
     tags: Iterable[str] | None = None,
     notes: str | None = None,
     group: str | None = None,
@@ -146,7 +151,7 @@ def init(
     Returns:
         The run.
     """
-    all_tags: dict[str, Any] = dict.fromkeys(tags or ())
+    all_tags: JsonObject = dict.fromkeys(tags or ())
     all_tags |= {k: v for k, v in {"group": group, "job_type": job_type}.items() if v is not None}
     resuming = resume not in (None, False, "never") and id is not None
     return start_run(

@@ -10,6 +10,7 @@ from runbase.coerce import as_table
 from runbase.errors import InvalidValue
 from runbase.events import ArtifactLogged, RecordLogged, Scalar
 from runbase.run.base import Recorder
+from runbase.typing import StepLike
 from runbase.values import encode_json, to_parameter, to_text
 
 LARGEST_INLINE = 2**16
@@ -19,20 +20,20 @@ LARGEST_INLINE = 2**16
 class MediaLog(Recorder):
     """The media of a run. Without a `step`, the step of the latest log call is used."""
 
-    def log_text(self, key: str, text: str, step: Any = None) -> None:
+    def log_text(self, key: str, text: str, step: StepLike = None) -> None:
         """Log a text at a step."""
         self._record(key, "text", to_text(text), step)
 
-    def log_dict(self, key: str, value: Any, step: Any = None) -> None:
+    def log_dict(self, key: str, value: object, step: StepLike = None) -> None:
         """Log a JSON document at a step."""
         self._record(key, "json", to_parameter(key, value), step)
 
     def log_table(
         self,
         key: str,
-        rows: Any,
+        rows: object,
         columns: Sequence[str] | None = None,
-        step: Any = None,
+        step: StepLike = None,
     ) -> None:
         """Log a table at a step.
 
@@ -48,7 +49,9 @@ class MediaLog(Recorder):
         names, body = as_table(key, rows, columns)
         self._record(key, "table", {"columns": names, "rows": to_parameter(key, body)}, step)
 
-    def log_histogram(self, key: str, values: Any, step: Any = None, bins: int = 64) -> None:
+    def log_histogram(
+        self, key: str, values: object, step: StepLike = None, bins: int = 64
+    ) -> None:
         """Log the distribution of an array.
 
         Args:
@@ -65,7 +68,7 @@ class MediaLog(Recorder):
 
         self._record(key, "histogram", histogram(key, values, bins), step)
 
-    def log_image(self, key: str, image: Any, step: Any = None) -> None:
+    def log_image(self, key: str, image: object, step: StepLike = None) -> None:
         """Log an image at a step.
 
         Args:
@@ -86,7 +89,7 @@ class MediaLog(Recorder):
     log_figure = log_image
 
     def log_audio(
-        self, key: str, audio: Any, step: Any = None, *, sample_rate: int | None = None
+        self, key: str, audio: object, step: StepLike = None, *, sample_rate: int | None = None
     ) -> None:
         """Log audio at a step.
 
@@ -107,7 +110,9 @@ class MediaLog(Recorder):
             key, "audio", step, suffix, lambda path: save_audio(key, audio, path, sample_rate)
         )
 
-    def log_video(self, key: str, video: Any, step: Any = None, *, fps: float = 10.0) -> None:
+    def log_video(
+        self, key: str, video: object, step: StepLike = None, *, fps: float = 10.0
+    ) -> None:
         """Log a video at a step.
 
         Args:
@@ -125,7 +130,7 @@ class MediaLog(Recorder):
         suffix = suffix_of(video, ".webp")
         self._keep(key, "video", step, suffix, lambda path: save_video(key, video, path, fps))
 
-    def log_plot(self, key: str, plot: Any, step: Any = None) -> None:
+    def log_plot(self, key: str, plot: Any, step: StepLike = None) -> None:
         """Log a plot at a step.
 
         Args:
@@ -153,7 +158,7 @@ class MediaLog(Recorder):
                 "pass a Matplotlib or Plotly figure or an Altair chart"
             )
 
-    def _record(self, key: str, kind: str, value: Any, step: Any) -> None:
+    def _record(self, key: str, kind: str, value: object, step: StepLike) -> None:
         at = self._step_of(step)
         encoded = encode_json(value)
         if len(encoded) <= LARGEST_INLINE:
@@ -170,7 +175,7 @@ class MediaLog(Recorder):
             self._record_file(key, kind, at, path)
 
     def _keep(
-        self, key: str, kind: str, step: Any, suffix: str, write: Callable[[Path], None]
+        self, key: str, kind: str, step: StepLike, suffix: str, write: Callable[[Path], None]
     ) -> None:
         """Write a file to the run folder and log it."""
         at = self._step_of(step)

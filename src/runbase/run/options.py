@@ -3,12 +3,13 @@
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from runbase.events import Scalar
 from runbase.status import Status
+from runbase.typing import RunLike
 
 if TYPE_CHECKING:
     from runbase.capture.output import OutputCapture
@@ -22,13 +23,13 @@ class RunOptions(Struct, frozen=True, kw_only=True):
 
     experiment: str | None = None
     name: str | None = None
-    params: Mapping[str, Any] | None = None
-    tags: "str | Iterable[str] | Mapping[str, Any] | None" = None
+    params: Mapping[str, object] | None = None
+    tags: "str | Iterable[str] | Mapping[str, object] | None" = None
     notes: str | None = None
     store: "OpenStore | str | None" = None
     home: "str | os.PathLike[str] | None" = None
     resume: str | None = None
-    parent: Any = None
+    parent: RunLike | bool | None = None
     """A `Run`, an id, None (the enclosing run), or a bool."""
     capture: "bool | Iterable[str] | None" = None
     ends: Mapping[str, Status | str | None] | None = None

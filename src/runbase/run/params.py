@@ -4,23 +4,24 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 from runbase.errors import UsageError, suggestion
+from runbase.typing import JsonObject
 
 
-class RunParams(MutableMapping[str, Any]):
+class RunParams(MutableMapping[str, object]):
     """The parameters of a run, by key or attribute. Setting one logs it."""
 
-    def __init__(self, log: Callable[[Mapping[str, Any]], None]) -> None:
+    def __init__(self, log: Callable[[Mapping[str, object]], None]) -> None:
         object.__setattr__(self, "_log", log)
         object.__setattr__(self, "_values", {})
 
-    def hold(self, values: Mapping[str, Any]) -> None:
+    def hold(self, values: Mapping[str, object]) -> None:
         """Add values that were logged, without logging them again."""
         self._values.update(values)
 
     def __getitem__(self, key: str) -> Any:
         return self._values[key]
 
-    def __setitem__(self, key: str, value: Any) -> None:
+    def __setitem__(self, key: str, value: object) -> None:
         self._log({key: value})
 
     def __delitem__(self, key: str) -> None:
@@ -33,12 +34,12 @@ class RunParams(MutableMapping[str, Any]):
         return len(self._values)
 
     def __getattr__(self, key: str) -> Any:
-        values: dict[str, Any] = object.__getattribute__(self, "_values")
+        values: JsonObject = object.__getattribute__(self, "_values")
         if key in values:
             return values[key]
         raise AttributeError(f"the run has no parameter {key!r}{suggestion(key, values)}")
 
-    def __setattr__(self, key: str, value: Any) -> None:
+    def __setattr__(self, key: str, value: object) -> None:
         self[key] = value
 
     def __repr__(self) -> str:

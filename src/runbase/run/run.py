@@ -5,7 +5,6 @@ database that is offline). Only mistakes of the caller raise, immediately.
 """
 
 import contextvars
-import os
 import shutil
 import threading
 import time
@@ -28,6 +27,7 @@ from runbase.events import (
     Types,
 )
 from runbase.journal.validation import EXIT_CODES
+from runbase.processes import Owner
 from runbase.run import background, context, exit_hooks
 from runbase.run.artifacts import ArtifactLog
 from runbase.run.media import MediaLog
@@ -35,6 +35,7 @@ from runbase.run.options import RunSetup
 from runbase.run.params import RunParams
 from runbase.secrets import mask_text
 from runbase.status import Status
+from runbase.typing import JsonObject, StepLike
 from runbase.values import (
     LARGEST_INTEGER,
     flatten,
@@ -103,7 +104,7 @@ class Run(MediaLog, ArtifactLog):
         self._discard = setup.discard
         self._artifact_root = setup.artifact_root
         self._times: set[str] = set()
-        self._pid = os.getpid()
+        self._owner = Owner()
         self._ending = threading.RLock()
         self._is_ending = False
         self.capturing: threading.Thread | None = None
@@ -117,7 +118,7 @@ class Run(MediaLog, ArtifactLog):
 
     def log(
         self,
-        values: Mapping[str, Any],
+        values: Mapping[str, Any],  # Any: this is the fast path, which tests no type
         step: Any = None,
         *,
         progress: float | None = None,
@@ -163,9 +164,9 @@ class Run(MediaLog, ArtifactLog):
                 raise
         self._append_points("m", to_step(step), self._plain(values), progress)
 
-    def _plain(self, values: Any) -> dict[str, Scalar]:
+    def _plain(self, values: object) -> dict[str, Scalar]:
         if not isinstance(values, Mapping):
-            shown = repr(cast("Any", values)) if isinstance(values, str) else '"loss"'
+            shown = repr(values) if isinstance(values, str) else '"loss"'
             raise UsageError(
                 f"log needs a mapping of names to numbers, such as run.log({{{shown}: 0.5}}, step=1), "
                 f"not {type(values).__name__}"
@@ -179,7 +180,7 @@ class Run(MediaLog, ArtifactLog):
                 self._append(Types(time=time.time(), types={key: kind}))
         return plain
 
-    def log_metric(self, key: str, value: Any, step: Any = None) -> None:
+    def log_metric(self, key: str, value: object, step: StepLike = None) -> None:
         """Log one number: `log({key: value}, step)`."""
         self.log({key: value}, step)
 
@@ -187,7 +188,7 @@ class Run(MediaLog, ArtifactLog):
 
     # Parameters, tags, notes, status, telemetry.
 
-    def log_params(self, values: Mapping[str, Any]) -> None:
+    def log_params(self, values: Mapping[str, object]) -> None:
         """Set parameters.
 
         Args:
@@ -203,11 +204,11 @@ class Run(MediaLog, ArtifactLog):
         self._append(Params(time=time.time(), values=plain))
         self.params.hold(plain)
 
-    def log_param(self, key: str, value: Any) -> None:
+    def log_param(self, key: str, value: object) -> None:
         """Set one parameter."""
         self.log_params({key: value})
 
-    def tag(self, *tags: str | Mapping[str, Any], **more: Any) -> None:
+    def tag(self, *tags: str | Mapping[str, object], **more: object) -> None:
         """Add tags: plain ones (`tag("baseline")`) or with values (`tag(stage="test")`)."""
         added = as_tags(tags) | {key: to_text(value) for key, value in more.items()}
         if added:
@@ -240,7 +241,7 @@ class Run(MediaLog, ArtifactLog):
         self.status = parsed
         self._append(StatusChanged(time=time.time(), status=parsed, reason=reason))
 
-    def log_telemetry(self, values: Mapping[str, Any], at: float | None = None) -> None:
+    def log_telemetry(self, values: Mapping[str, object], at: float | None = None) -> None:
         """Log measurements of the machine or the system under test, at a time instead of a step.
 
         Args:
@@ -264,7 +265,7 @@ class Run(MediaLog, ArtifactLog):
         """Write what was logged to the disk and, if the database is available, ingest it."""
         self._journal.retry()
         self._journal.sync()
-        if self._pid != os.getpid():
+        if not self._owner.here:
             return  # a forked child: its journal is on the disk, and the next ingest reads it
         with self._monitor.guard:
             self._monitor.ingest(deadline=time.monotonic() + self._finish_timeout)
@@ -351,7 +352,7 @@ class Run(MediaLog, ArtifactLog):
             f"a Run is not a mapping; use run.log({{{key!r}: value}}) or run.params[{key!r}]"
         )
 
-    def __setitem__(self, key: str, value: Any) -> None:
+    def __setitem__(self, key: str, value: object) -> None:
         del value
         self[key]
 
@@ -360,12 +361,12 @@ class Run(MediaLog, ArtifactLog):
             raise AttributeError(f"a Run has no {name!r}; use {_HINTS[name]}")
         raise AttributeError(f"a Run has no {name!r}")
 
-    def _end(self, status: Status, error: dict[str, Any] | None, exit_code: int | None) -> None:
+    def _end(self, status: Status, error: JsonObject | None, exit_code: int | None) -> None:
         deadline = time.monotonic() + self._finish_timeout
-        if self.capturing is not None and self._pid == os.getpid():
+        if self.capturing is not None and self._owner.here:
             # Give the capture thread of a very short run time to record the git commit.
             self.capturing.join(timeout=min(2.0, self._finish_timeout))
-        if self._pid != os.getpid():
+        if not self._owner.here:
             self._ending = (
                 threading.RLock()
             )  # a thread that does not exist in the fork may own the old lock
@@ -378,7 +379,7 @@ class Run(MediaLog, ArtifactLog):
             finally:
                 self._is_ending = False
             context.runs.remove(self)
-        if self._pid != os.getpid():
+        if not self._owner.here:
             return
         exit_hooks.unregister(self)
         if context.current.get() is self:
@@ -390,12 +391,12 @@ class Run(MediaLog, ArtifactLog):
     def _write_end(
         self,
         status: Status,
-        error: dict[str, Any] | None,
+        error: JsonObject | None,
         exit_code: int | None,
         deadline: float,
     ) -> None:
         """Write the last event of the run, even if stopping the capture or the uploads fails."""
-        if self._pid != os.getpid():
+        if not self._owner.here:
             self._journal.close()  # a child closes its own journal; the parent ends the run
             return
         self._monitor.ended.set()

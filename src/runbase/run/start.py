@@ -26,6 +26,7 @@ from runbase.run.run import Run
 from runbase.settings import Settings, load
 from runbase.status import Status
 from runbase.storage.address import without_password
+from runbase.typing import JsonObject, RunLike
 
 if TYPE_CHECKING:
     import inspect
@@ -41,13 +42,13 @@ def start_run(
     experiment: str | None = None,
     *,
     name: str | None = None,
-    params: Mapping[str, Any] | None = None,
-    tags: str | Iterable[str] | Mapping[str, Any] | None = None,
+    params: Mapping[str, object] | None = None,
+    tags: str | Iterable[str] | Mapping[str, object] | None = None,
     notes: str | None = None,
     store: "OpenStore | str | None" = None,
     home: str | os.PathLike[str] | None = None,
     resume: str | None = None,
-    parent: "Run | str | bool | None" = None,
+    parent: RunLike | bool | None = None,
     capture: bool | Iterable[str] | None = None,
     ends: Mapping[str, Status | str | None] | None = None,
     run_id: str | None = None,
@@ -205,7 +206,7 @@ def track(experiment: Any = None, **options: Any) -> Any:
             bound = signature.bind_partial(*args, **kwargs)
             bound.apply_defaults()
             values = {k: v for k, v in bound.arguments.items() if k != "run"}
-            arguments: dict[str, Any] = {
+            arguments: JsonObject = {
                 **options,
                 "params": {**values, **(options.get("params") or {})},
             }
@@ -243,7 +244,7 @@ def _log_start(
     journal: JournalWriter,
     settings: Settings,
     wanted: tuple[str, ...],
-    params: Mapping[str, Any],
+    params: Mapping[str, object],
     tags: Mapping[str, str | None],
 ) -> None:
     run.log_params(params)
@@ -310,10 +311,10 @@ def _as_setting(capture: bool | Iterable[str] | None) -> str | None:
     return ",".join(capture) or "false"
 
 
-def _parent_id(parent: "Run | str | bool | None") -> str | None:
+def _parent_id(parent: RunLike | bool | None) -> str | None:
     if isinstance(parent, str):
         return parent
-    if isinstance(parent, Run):
+    if parent is not None and not isinstance(parent, bool):
         return parent.id
     enclosing = enclosing_run()
     return enclosing.id if enclosing is not None else None
@@ -336,12 +337,12 @@ def _user() -> str | None:
         return None
 
 
-def _log_result(run: Run, result: Any) -> None:
+def _log_result(run: Run, result: object) -> None:
     if isinstance(result, Mapping) and result:
-        numbers = cast("Mapping[str, Any]", result)
+        numbers = cast("Mapping[str, object]", result)
         if all(isinstance(value, int | float) for value in numbers.values()):
             run.log(numbers)
 
 
-def _wants_run(signature: "inspect.Signature", arguments: Mapping[str, Any]) -> bool:
+def _wants_run(signature: "inspect.Signature", arguments: Mapping[str, object]) -> bool:
     return "run" in signature.parameters and arguments.get("run") is None

@@ -6,7 +6,8 @@ from pathlib import Path
 from runbase.artifacts import resolve
 from runbase.artifacts.resolve import ArtifactLike
 from runbase.model import Artifact, Use
-from runbase.store.base import ExperimentLike, RunLike, StoreBase
+from runbase.store.base import StoreBase
+from runbase.typing import ExperimentLike, RunLike
 
 
 class ArtifactMethods(StoreBase):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from msgspec import UNSET
 
@@ -10,11 +10,7 @@ from runbase.errors import Ambiguous, NotFound, UsageError
 from runbase.model import Experiment, Run
 from runbase.storage.protocol import Storage
 from runbase.storage.types import Kind
-
-RunLike = Any
-"""A run: its id, a unique prefix of the id, its name, a run record, or an active `Run`."""
-ExperimentLike = Any
-"""An experiment: its name, its id, a unique prefix of the id, or an experiment record."""
+from runbase.typing import ExperimentLike, JsonObject, RunLike, Subject
 
 
 class StoreBase:
@@ -34,11 +30,11 @@ class StoreBase:
     def _experiment_id(self, experiment: ExperimentLike, *, deleted: bool = False) -> str:
         if isinstance(experiment, str):
             return self.storage.find_experiment(experiment, deleted=deleted)
-        if isinstance(experiment, Experiment):
+        if isinstance(cast("object", experiment), Experiment):
             return experiment.id
         raise UsageError(f"{experiment!r} is not an experiment; pass its name, id or record")
 
-    def _target(self, target: Any, *, deleted: bool = False) -> tuple[Kind, str]:
+    def _target(self, target: Subject, *, deleted: bool = False) -> tuple[Kind, str]:
         """Return the kind and the id of a run or an experiment; raise Ambiguous for a name of both."""
         if isinstance(target, Experiment):
             return "experiment", target.id
@@ -71,6 +67,6 @@ class StoreBase:
         return self.storage.get_runs(ids)
 
 
-def given(**fields: Any) -> dict[str, Any]:
+def given(**fields: Any) -> JsonObject:
     """Return the keyword arguments that were passed: UNSET marks one that was not."""
     return {name: value for name, value in fields.items() if value is not UNSET}

@@ -5,9 +5,9 @@ from typing import Any, cast
 
 from runbase.errors import NotFound, suggestion
 from runbase.model import Envelope, Run
-from runbase.store.base import ExperimentLike, RunLike
 from runbase.store.metrics import PointMethods
 from runbase.store.runs import RunMethods
+from runbase.typing import ExperimentLike, RunLike
 
 NEWEST = 200
 """Number of newest runs that are searched for the metric."""

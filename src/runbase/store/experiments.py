@@ -11,8 +11,9 @@ from runbase.errors import UsageError
 from runbase.model import Ancestor, Link, Objective
 from runbase.space import Parameter, check
 from runbase.storage.types import Query
-from runbase.store.base import ExperimentLike, StoreBase, given
+from runbase.store.base import StoreBase, given
 from runbase.trials.experiment import Experiment, attach
+from runbase.typing import ExperimentLike, JsonObject, TagsLike
 
 Objectives = Mapping[str, str] | Iterable[Objective]
 Limits = Mapping[str, tuple[float | None, float | None]]
@@ -28,9 +29,9 @@ class ExperimentMethods(StoreBase):
         description: str = "",
         base_model: str | None = None,
         method: str | None = None,
-        tags: Any = None,
-        config: Mapping[str, Any] | None = None,
-        metrics: Mapping[str, Any] | None = None,
+        tags: TagsLike = None,
+        config: Mapping[str, object] | None = None,
+        metrics: Mapping[str, object] | None = None,
         objectives: Objectives | None = None,
         limits: Limits | None = None,
         space: Mapping[str, Parameter] | None = None,
@@ -72,7 +73,7 @@ class ExperimentMethods(StoreBase):
         """
         if not name.strip():
             raise UsageError("the name of an experiment is empty; pass a name")
-        fields: dict[str, Any] = {
+        fields: JsonObject = {
             "description": description,
             "base_model": base_model,
             "method": method,
@@ -146,14 +147,14 @@ class ExperimentMethods(StoreBase):
         method: str | UnsetType | None = UNSET,
         status: str | UnsetType | None = UNSET,
         notes: str | UnsetType | None = UNSET,
-        tags: Any = UNSET,
-        config: Mapping[str, Any] | UnsetType | None = UNSET,
-        metrics: Mapping[str, Any] | UnsetType | None = UNSET,
+        tags: TagsLike | UnsetType = UNSET,
+        config: Mapping[str, object] | UnsetType | None = UNSET,
+        metrics: Mapping[str, object] | UnsetType | None = UNSET,
         objectives: Objectives | UnsetType | None = UNSET,
         limits: Limits | UnsetType | None = UNSET,
         space: Mapping[str, Parameter] | UnsetType | None = UNSET,
         checkpoint: str | UnsetType | None = UNSET,
-        parent: ExperimentLike | None = UNSET,
+        parent: ExperimentLike | UnsetType | None = UNSET,
         **columns: Any,
     ) -> Experiment:
         """Set fields of an experiment.
@@ -201,7 +202,7 @@ class ExperimentMethods(StoreBase):
         return self._experiment_of(key)
 
     def add_to_experiment(
-        self, experiment: ExperimentLike, **documents: Mapping[str, Any]
+        self, experiment: ExperimentLike, **documents: Mapping[str, object]
     ) -> Experiment:
         """Merge keys into `config`, `metrics` or `tags`, for example `metrics={"acc": 1}`.
 
@@ -230,7 +231,7 @@ class ExperimentMethods(StoreBase):
         self,
         experiment: ExperimentLike,
         name: str | None = None,
-        overrides: Mapping[str, Any] | None = None,
+        overrides: Mapping[str, object] | None = None,
         *,
         runs: bool | str = False,
         description: str | None = None,
@@ -310,7 +311,7 @@ def _limits(limits: Limits) -> dict[str, tuple[float | None, float | None]]:
     return dict(limits)
 
 
-def _overlaid(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+def _overlaid(config: Mapping[str, object], overrides: Mapping[str, object]) -> JsonObject:
     merged = dict(config)
     for key, value in overrides.items():
         old = merged.get(key)

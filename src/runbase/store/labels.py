@@ -1,38 +1,38 @@
 """Small changes of a run or an experiment by name: tags, notes, names, links."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from runbase.coerce import as_tags
 from runbase.errors import UsageError
 from runbase.store.base import StoreBase
+from runbase.typing import JsonObject, Subject
 
 
 class LabelMethods(StoreBase):
     """Tags, notes, names and links of runs and experiments."""
 
-    def tag(self, target: Any, *tags: str | Mapping[str, Any], **more: Any) -> None:
+    def tag(self, target: Subject, *tags: str | Mapping[str, object], **more: object) -> None:
         """Add tags to a run or an experiment, plain or with values: `tag(x, "vit", stage="test")`."""
         kind, key = self._target(target)
-        added: dict[str, Any] = {**as_tags(list(tags) if tags else None), **more}
+        added: JsonObject = {**as_tags(list(tags) if tags else None), **more}
         self.storage.add(kind, key, {"tags": added})
 
-    def untag(self, target: Any, *keys: str) -> None:
+    def untag(self, target: Subject, *keys: str) -> None:
         """Remove tags from a run or an experiment."""
         kind, key = self._target(target)
         self.storage.remove(kind, key, {"tags": list(keys)})
 
-    def note(self, target: Any, text: str) -> None:
+    def note(self, target: Subject, text: str) -> None:
         """Set the notes of a run or an experiment. An empty text clears them."""
         kind, key = self._target(target)
         self.storage.update(kind, key, {"notes": text})
 
-    def rename(self, target: Any, name: str) -> None:
+    def rename(self, target: Subject, name: str) -> None:
         """Rename a run or an experiment. Its id does not change."""
         kind, key = self._target(target)
         self.storage.update(kind, key, {"name": name})
 
-    def link(self, source: Any, kind: str, target: Any) -> None:
+    def link(self, source: Subject, kind: str, target: Subject) -> None:
         """Add a link from one run to another, or from one experiment to another.
 
         Args:
@@ -51,7 +51,7 @@ class LabelMethods(StoreBase):
             )
         self.storage.link(what, from_id, kind, to_id)
 
-    def unlink(self, source: Any, target: Any, kind: str | None = None) -> int:
+    def unlink(self, source: Subject, target: Subject, kind: str | None = None) -> int:
         """Remove the links between two runs or experiments, of one kind or all; return how many."""
         what, from_id = self._target(source)
         return self.storage.unlink(what, from_id, kind, self._target(target)[1])

@@ -11,16 +11,16 @@ import msgspec
 from runbase.errors import NotFound, suggestion
 from runbase.storage.types import Query
 from runbase.store.artifacts import ArtifactMethods
-from runbase.store.base import ExperimentLike, RunLike
+from runbase.typing import ExperimentLike, JsonObject, RunLike
 
 
-class Records(list[dict[str, Any]]):
+class Records(list[JsonObject]):
     """Media as they were logged: dictionaries of run_id, key, kind, step, time, and value or path.
 
     A notebook displays texts, tables, histograms and images.
     """
 
-    def __init__(self, items: list[dict[str, Any]], read: Callable[[dict[str, Any]], Any]) -> None:
+    def __init__(self, items: list[JsonObject], read: Callable[[JsonObject], Any]) -> None:
         super().__init__(items)
         self._read = read
 
@@ -56,7 +56,7 @@ class RecordMethods(ArtifactMethods):
         selected = [{"run_id": run_id, **row} for row in rows if kind in (None, row["kind"])]
         return Records(selected, self.read_record)
 
-    def read_record(self, record: dict[str, Any]) -> Any:
+    def read_record(self, record: JsonObject) -> Any:
         """Return the content of a record, from the database or its file.
 
         Returns:
@@ -110,7 +110,7 @@ class RecordMethods(ArtifactMethods):
                 progress(number + 1, len(runs))
         return count
 
-    def _write(self, record: dict[str, Any], base: Path) -> None:
+    def _write(self, record: JsonObject, base: Path) -> None:
         base.parent.mkdir(parents=True, exist_ok=True)
         value: Any = self.read_record(record) if record["kind"] != "image" else None
         if record["kind"] == "text":

@@ -6,7 +6,8 @@ from typing import Any, Literal, cast, overload
 from runbase.analysis.frames import Axis, Layout
 from runbase.errors import UsageError
 from runbase.model import Envelope, Scalar, Series
-from runbase.store.base import RunLike, StoreBase
+from runbase.store.base import StoreBase
+from runbase.typing import RunLike
 from runbase.values import Moment, to_seconds
 
 
@@ -107,7 +108,7 @@ class PointMethods(StoreBase):
         from runbase.analysis.frames import telemetry
 
         many = isinstance(runs, Sequence) and not isinstance(runs, str)
-        wanted: list[RunLike] = list(cast("Sequence[RunLike]", runs)) if many else [runs]
+        wanted = list(cast("Sequence[RunLike]", runs)) if many else [cast("RunLike", runs)]
         ids = [self._run_id(run) for run in wanted]
         rows: list[tuple[str, float, str, Any]] = [
             (run, *sample) for run, sample in self.storage.samples(ids, key)

@@ -19,6 +19,7 @@ from runbase import model
 from runbase.errors import NotFound, UsageError, suggestion
 from runbase.settings import cache_folder, load
 from runbase.store.store import Store, open
+from runbase.typing import JsonObject
 
 _COLUMNS = {
     "run_id": "id",
@@ -49,9 +50,9 @@ class Record(Struct, frozen=True, kw_only=True):
     """Whether it is active and its last heartbeat is less than three minutes old."""
     run_dir: str | None
     checkpoint_path: str | None
-    config: dict[str, Any]
+    config: JsonObject
     """The parameters, nested."""
-    hparams: dict[str, Any]
+    hparams: JsonObject
     """The parameters, flat."""
     summary: dict[str, float | None]
     """Metric → last value."""
@@ -76,7 +77,7 @@ class Registry:
         tag: str | None = None,
         status: str | None = None,
         alive: bool | None = None,
-        hparams: Mapping[str, Any] | None = None,
+        hparams: Mapping[str, object] | None = None,
         sort_by: str | None = None,
         descending: bool = True,
         limit: int | None = None,
@@ -140,7 +141,7 @@ class Registry:
         """Return records (default: all) as a pandas DataFrame with columns `hparams.*` and `summary.*`."""
         import pandas as pd
 
-        rows: list[dict[str, Any]] = []
+        rows: list[JsonObject] = []
         for record in self.query() if records is None else records:
             plain = (
                 "run_id",
@@ -250,13 +251,13 @@ def _cache(roots: Sequence[Path]) -> str:
 
 
 def _record(run: model.Run, store: Store, checkpoint: str | None) -> Record:
-    nested: dict[str, Any] = {}
+    nested: JsonObject = {}
     for key, value in run.params.items():
         place = nested
         *path, last = key.split("/")
         for part in path:
             inner = place.setdefault(part, {})
-            place = cast("dict[str, Any]", inner) if isinstance(inner, dict) else place
+            place = cast("JsonObject", inner) if isinstance(inner, dict) else place
         place[last] = value
     folder = None if run.folder is None else Path(run.folder)
     if folder is not None and not folder.is_absolute():
@@ -291,7 +292,7 @@ def _text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def _equals(value: Any) -> str:
+def _equals(value: object) -> str:
     match value:
         case None:
             return "is null"

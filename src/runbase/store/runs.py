@@ -13,8 +13,9 @@ from runbase.errors import NotFound, UsageError
 from runbase.model import Artifact, Experiment, Run
 from runbase.status import Status
 from runbase.storage.types import Query
-from runbase.store.base import ExperimentLike, RunLike, given
+from runbase.store.base import given
 from runbase.store.experiments import ExperimentMethods
+from runbase.typing import ExperimentLike, JsonObject, RunLike, Subject, TagsLike
 from runbase.values import Moment, to_seconds
 
 
@@ -93,8 +94,8 @@ class RunMethods(ExperimentMethods):
         experiment: ExperimentLike,
         *,
         name: str | None = None,
-        params: Mapping[str, Any] | None = None,
-        tags: Any = None,
+        params: Mapping[str, object] | None = None,
+        tags: TagsLike = None,
         notes: str = "",
         parent: RunLike | None = None,
         run_id: str | None = None,
@@ -122,7 +123,7 @@ class RunMethods(ExperimentMethods):
             experiment_id = self.storage.get_or_create_experiment(experiment, {})
         else:
             experiment_id = self._experiment_id(experiment)
-        rest: dict[str, Any] = {**fields, "notes": notes}
+        rest: JsonObject = {**fields, "notes": notes}
         if params:
             rest["params"] = dict(params)
         if tags:
@@ -139,13 +140,13 @@ class RunMethods(ExperimentMethods):
         name: str | UnsetType = UNSET,
         status: Status | str | UnsetType = UNSET,
         notes: str | UnsetType | None = UNSET,
-        params: Mapping[str, Any] | UnsetType | None = UNSET,
-        tags: Any = UNSET,
+        params: Mapping[str, object] | UnsetType | None = UNSET,
+        tags: TagsLike | UnsetType = UNSET,
         started_at: Moment | UnsetType | None = UNSET,
         ended_at: Moment | UnsetType | None = UNSET,
         checkpoint: str | UnsetType | None = UNSET,
-        error: Mapping[str, Any] | UnsetType | None = UNSET,
-        parent: RunLike | None = UNSET,
+        error: Mapping[str, object] | UnsetType | None = UNSET,
+        parent: RunLike | UnsetType | None = UNSET,
         **fields: Any,
     ) -> Run:
         """Set fields of a run, while it is active or later.
@@ -195,7 +196,7 @@ class RunMethods(ExperimentMethods):
         self.storage.update("run", key, changes)
         return self.run(key)
 
-    def add_to_run(self, run: RunLike, **documents: Mapping[str, Any]) -> Run:
+    def add_to_run(self, run: RunLike, **documents: Mapping[str, object]) -> Run:
         """Merge keys into `params`, `tags`, `args`, `env`, `git` or `system`; return the changed run."""
         key = self._run_id(run)
         if "tags" in documents:
@@ -303,7 +304,7 @@ class RunMethods(ExperimentMethods):
             or sorted(candidates, key=lambda a: (a.step is not None, a.step or 0, a.created_at))
         )[-1]
 
-    def compare(self, *targets: Any) -> Comparison:
+    def compare(self, *targets: Subject) -> Comparison:
         """Compare runs and experiments: what differs, and which is best.
 
         Args:
@@ -319,7 +320,7 @@ class RunMethods(ExperimentMethods):
                 subjects.append(self._target(target))
             except NotFound:
                 missing.append(str(target))
-        records: dict[str, Any] = {}
+        records: JsonObject = {}
         run_ids = [key for kind, key in subjects if kind == "run"]
         experiment_ids = [key for kind, key in subjects if kind == "experiment"]
         records |= {run.id: run for run in self.storage.get_runs(run_ids)}

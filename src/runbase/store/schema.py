@@ -3,10 +3,10 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from runbase.storage.types import Script, Step
 from runbase.store.base import StoreBase
+from runbase.typing import JsonObject
 
 ScriptLike = str | os.PathLike[str] | tuple[str, str]
 
@@ -18,7 +18,7 @@ class SchemaMethods(StoreBase):
         """Return the schema as SQL, with a comment for each column."""
         return self.storage.schema()
 
-    def tables(self) -> list[dict[str, Any]]:
+    def tables(self) -> list[JsonObject]:
         """Return all tables and views: kind, name, comment, and columns with type and comment."""
         return self.storage.objects()
 
@@ -43,7 +43,7 @@ class SchemaMethods(StoreBase):
         """
         return self.storage.setup(read_scripts(scripts, self.storage.dialect), dry_run=dry_run)
 
-    def setup_status(self) -> list[dict[str, Any]]:
+    def setup_status(self) -> list[JsonObject]:
         """Return all steps applied to the schema, runbase's own and yours, with checksum and time."""
         return self.storage.ledger()
 

@@ -25,12 +25,12 @@ from runbase.storage.protocol import Storage
 from runbase.storage.types import Rows
 from runbase.store import rebuild
 from runbase.store.backup import BackupMethods
-from runbase.store.base import RunLike
 from runbase.store.charts import ChartMethods
 from runbase.store.labels import LabelMethods
 from runbase.store.schema import SchemaMethods
 from runbase.store.transfer import Salvaged, TransferMethods
 from runbase.store.trash import TrashMethods
+from runbase.typing import RunLike
 
 PATIENCE = 1.0
 """Seconds for which `open` waits for other writers before it continues without their journals."""
@@ -156,7 +156,7 @@ class Store(
     def sql(
         self,
         query: str,
-        params: Mapping[str, Any] | Sequence[Any] = (),
+        params: Mapping[str, object] | Sequence[Any] = (),
         *,
         write: bool = False,
         timeout: float | None = None,
@@ -270,7 +270,9 @@ def open(
     return store
 
 
-def _home_of(configured: Path, url: Any, home: Any) -> Path | None:
+def _home_of(
+    configured: Path, url: "str | os.PathLike[str] | None", home: "str | os.PathLike[str] | None"
+) -> Path | None:
     """Return the home of a store's runs; for a URL passed without a home, the folder that contains it."""
     if url is None or home is not None:
         return configured

@@ -6,14 +6,16 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runbase import model
 from runbase.errors import UsageError
 from runbase.ingest import transfer
 from runbase.ingest.readers import check_known, check_store_file
 from runbase.ingest.transfer import Copied, Salvaged
 from runbase.storage.open import open_storage
-from runbase.store.base import ExperimentLike
+from runbase.store.base import StoreBase
 from runbase.store.media import RecordMethods
 from runbase.store.runs import RunMethods
+from runbase.typing import ExperimentLike, JsonObject
 
 if TYPE_CHECKING:
     from runbase.ingest.imports import ImportReport
@@ -36,7 +38,7 @@ class TransferMethods(RunMethods, RecordMethods):
 
     def copy_to(
         self,
-        target: Any,
+        target: StoreBase,
         where: str | None = None,
         *,
         experiment: ExperimentLike | None = None,
@@ -230,7 +232,7 @@ class TransferMethods(RunMethods, RecordMethods):
         write(target, kind, parts())
         return len(runs)
 
-    def _points_of(self, runs: list[Any]) -> list[dict[str, Any]]:
+    def _points_of(self, runs: list[model.Run]) -> list[JsonObject]:
         names = {run.id: (run.experiment, run.name) for run in runs}
         return [
             {
@@ -248,7 +250,7 @@ class TransferMethods(RunMethods, RecordMethods):
             )
         ]
 
-    def _records_of(self, runs: list[Any]) -> list[dict[str, Any]]:
+    def _records_of(self, runs: list[model.Run]) -> list[JsonObject]:
         import msgspec
 
         return [
@@ -259,13 +261,19 @@ class TransferMethods(RunMethods, RecordMethods):
             for record in self.records(run.id)
         ]
 
-    def _inlined(self, record: dict[str, Any]) -> Any:
+    def _inlined(self, record: JsonObject) -> Any:
         """Return the value of a record; a large one is read from its file."""
         if record["path"] is None or not record["path"].endswith(".json"):
             return record["value"]
         return self.read_record(record)
 
-    def _export_store(self, path: Path, where: str | None, experiment: Any, progress: Any) -> int:
+    def _export_store(
+        self,
+        path: Path,
+        where: str | None,
+        experiment: ExperimentLike | None,
+        progress: Callable[[int, int], None] | None,
+    ) -> int:
 
         experiment_id = None if experiment is None else self._experiment_id(experiment)
         with closing(open_storage(f"sqlite:///{path.absolute()}")) as target:

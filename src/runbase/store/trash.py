@@ -12,6 +12,7 @@ from runbase.errors import UsageError
 from runbase.ingest.cleanup import Tidied, leftovers, loose_files, pack_journals
 from runbase.storage.types import Kind, Query
 from runbase.store.base import StoreBase
+from runbase.typing import Subject
 
 
 class Purged(Struct, frozen=True, kw_only=True):
@@ -39,7 +40,7 @@ class Purged(Struct, frozen=True, kw_only=True):
 class TrashMethods(StoreBase):
     """Delete in two steps: to the trash, then permanently."""
 
-    def delete(self, *targets: Any, purge: bool = False) -> int:
+    def delete(self, *targets: Subject, purge: bool = False) -> int:
         """Move runs and experiments to the trash.
 
         They no longer appear in listings. `restore` undoes this.
@@ -60,14 +61,14 @@ class TrashMethods(StoreBase):
             return purged.runs + purged.experiments
         return sum(self.storage.delete(kind, ids) for kind, ids in ids_by_kind.items() if ids)
 
-    def restore(self, *targets: Any) -> int:
+    def restore(self, *targets: Subject) -> int:
         """Restore runs and experiments from the trash; return how many."""
         ids_by_kind = self._sorted(targets, deleted=True)
         return sum(
             self.storage.delete(kind, ids, back=True) for kind, ids in ids_by_kind.items() if ids
         )
 
-    def purge(self, *targets: Any, dry_run: bool = False) -> Purged:
+    def purge(self, *targets: Subject, dry_run: bool = False) -> Purged:
         """Delete runs and experiments permanently: rows, points, links, and the runs' folders.
 
         Forks of a purged experiment remain, and keep its name in their ancestors. A copy of the
@@ -172,7 +173,7 @@ class TrashMethods(StoreBase):
         )
 
     def _sorted(
-        self, targets: Sequence[Any], *, deleted: bool = False, both: bool = False
+        self, targets: Sequence[Subject], *, deleted: bool = False, both: bool = False
     ) -> dict[Kind, list[str]]:
         from runbase.errors import NotFound
 

@@ -15,6 +15,7 @@ from runbase.run.context import OpenStore
 from runbase.run.lease import Held, Lease
 from runbase.run.options import RunOptions
 from runbase.status import Status
+from runbase.typing import JsonObject
 from runbase.values import flatten, to_scalar
 
 if TYPE_CHECKING:
@@ -50,12 +51,12 @@ class Claim:
         return self._store.storage.get_runs([self.id])[0]
 
     @property
-    def params(self) -> dict[str, Any]:
+    def params(self) -> JsonObject:
         """The parameters of the trial."""
         return self.run.params
 
     @functools.cached_property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> JsonObject:
         """The settings passed as `config` to `new_trial`."""
         storage = self._store.storage
         return storage.attributes("run", [self.id], "config")[self.id]
@@ -88,7 +89,7 @@ class Claim:
         self,
         status: Status | str = Status.COMPLETED,
         *,
-        metrics: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, object] | None = None,
         error: str | None = None,
     ) -> bool:
         """End the trial without a `Run`.
@@ -124,7 +125,7 @@ class Claim:
 class Claiming:
     """The context manager that `Experiment.claim` returns."""
 
-    def __init__(self, claim: "Callable[[], Claim | None]", options: Mapping[str, Any]) -> None:
+    def __init__(self, claim: "Callable[[], Claim | None]", options: Mapping[str, object]) -> None:
         self._claim = claim
         self._options = options
         self._run: Run | None = None
@@ -155,7 +156,7 @@ def this_runner() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def _points(metrics: Mapping[str, Any]) -> Points:
+def _points(metrics: Mapping[str, object]) -> Points:
     plain = {key: to_scalar(key, value)[0] for key, value in flatten(metrics)}
     now = time.time()
     return Points(

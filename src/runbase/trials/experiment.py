@@ -29,6 +29,7 @@ from runbase.trials.groups import Group, group
 from runbase.trials.observations import ENDED, Observations
 from runbase.trials.ranking import Scored
 from runbase.trials.sampling import Suggestion
+from runbase.typing import ExperimentLike, JsonObject, RunLike, TagsLike
 from runbase.values import Moment, to_seconds
 
 if TYPE_CHECKING:
@@ -47,15 +48,15 @@ class Experiment(model.Experiment, frozen=True, kw_only=True, dict=True):
 
     def new_trial(
         self,
-        params: Mapping[str, Any] | None = None,
+        params: Mapping[str, object] | None = None,
         *,
         name: str | None = None,
         at: Moment | None = None,
         priority: int = 0,
         retries: int = RETRIES,
-        tags: Any = None,
+        tags: TagsLike = None,
         runner: str | None = None,
-        config: Mapping[str, Any] | None = None,
+        config: Mapping[str, object] | None = None,
     ) -> model.Run:
         """Add a trial to the queue.
 
@@ -94,15 +95,15 @@ class Experiment(model.Experiment, frozen=True, kw_only=True, dict=True):
 
     def new_trials(
         self,
-        params: Iterable[Mapping[str, Any]],
+        params: Iterable[Mapping[str, object]],
         *,
         names: Sequence[str] | None = None,
         at: Moment | None = None,
         priority: int = 0,
         retries: int = RETRIES,
-        tags: Any = None,
+        tags: TagsLike = None,
         runner: str | None = None,
-        config: Mapping[str, Any] | None = None,
+        config: Mapping[str, object] | None = None,
     ) -> list[str]:
         """Add trials to the queue in one transaction.
 
@@ -231,7 +232,7 @@ class Experiment(model.Experiment, frozen=True, kw_only=True, dict=True):
 
     # Changes
 
-    def cancel(self, trial: Any, reason: str = "cancelled") -> bool:
+    def cancel(self, trial: RunLike, reason: str = "cancelled") -> bool:
         """End a waiting or running trial as CANCELLED.
 
         Its runner sees this within a third of its lease (`Run.should_stop`).
@@ -245,7 +246,7 @@ class Experiment(model.Experiment, frozen=True, kw_only=True, dict=True):
         """
         return self._store.storage.cancel_trial(self._id(trial), reason)
 
-    def requeue(self, trial: Any, reason: str = "requeued") -> model.Run:
+    def requeue(self, trial: RunLike, reason: str = "requeued") -> model.Run:
         """Put a trial, or any run, into the queue for another attempt. What it logged is kept.
 
         Args:
@@ -259,7 +260,7 @@ class Experiment(model.Experiment, frozen=True, kw_only=True, dict=True):
         self._store.storage.requeue_trial(key, reason)
         return self._run(key)
 
-    def prune(self, trial: Any, reason: str = "pruned") -> model.Run:
+    def prune(self, trial: RunLike, reason: str = "pruned") -> model.Run:
         """End a trial as PRUNED: its intermediate results were not good enough to continue.
 
         Args:
@@ -300,7 +301,7 @@ class Experiment(model.Experiment, frozen=True, kw_only=True, dict=True):
         others = self.merged() if merged else []
         return results.load(self, self._store.storage, after, metrics, others)
 
-    def merge(self, *others: Any) -> list["Experiment"]:
+    def merge(self, *others: ExperimentLike) -> list["Experiment"]:
         """Use the trials of other experiments too: `load` includes them from now on.
 
         Args:
@@ -388,7 +389,7 @@ class Experiment(model.Experiment, frozen=True, kw_only=True, dict=True):
                 f"experiment {self.name!r} is detached; load it with store.experiment(…)"
             ) from None
 
-    def _other(self, experiment: Any) -> "Experiment":
+    def _other(self, experiment: ExperimentLike) -> "Experiment":
         """Return another experiment of the same store, by its name, id or record."""
         storage = self._store.storage
         name_or_id = experiment if isinstance(experiment, str) else str(experiment.id)
@@ -405,7 +406,7 @@ class Experiment(model.Experiment, frozen=True, kw_only=True, dict=True):
             raise NotFound(f"run {key!r} not found")
         return record
 
-    def _id(self, trial: Any) -> str:
+    def _id(self, trial: RunLike) -> str:
         if isinstance(trial, int):
             return self.trial(trial).id
         return trial if isinstance(trial, str) else str(trial.id)
@@ -419,14 +420,16 @@ def attach(store: OpenStore, record: model.Experiment) -> Experiment:
     return experiment
 
 
-def _scopes(params: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+def _scopes(
+    params: Mapping[str, object], config: Mapping[str, object]
+) -> dict[str, Mapping[str, object]]:
     """Return the attributes stored with the parameters: settings for the runner, notes of the sampler."""
     notes = params.notes if isinstance(params, Suggestion) else {}
-    scopes: dict[str, Mapping[str, Any]] = {"config": config, "system": notes}
+    scopes: dict[str, Mapping[str, object]] = {"config": config, "system": notes}
     return {scope: values for scope, values in scopes.items() if values}
 
 
-def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+def _plain(config: Mapping[str, object]) -> JsonObject:
     for key, value in config.items():
         try:
             msgspec.json.encode(value)

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from runbase.status import Status
 from runbase.storage.types import Observation
+from runbase.typing import JsonObject
 
 
 class Spread(Struct, frozen=True, kw_only=True):
@@ -28,7 +29,7 @@ class Group(Struct, frozen=True, kw_only=True):
     """Trials with equal parameters; `number` is the lowest trial number."""
 
     number: int
-    params: dict[str, Any]
+    params: JsonObject
     runs: list[str]
     failed: float
     """The share of its trials that did not complete."""

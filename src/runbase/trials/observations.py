@@ -15,6 +15,7 @@ from runbase.model import Experiment
 from runbase.space import Categorical, applies
 from runbase.status import Status
 from runbase.storage.types import Observation
+from runbase.typing import JsonObject
 
 ENDED = ("COMPLETED", "FAILED", "TIMEOUT", "OUT_OF_MEMORY", "DEADLINE")
 """Statuses of the trials that an optimizer uses; only the first has scores."""
@@ -28,7 +29,7 @@ class Observations(Struct, kw_only=True):
     """The id of the experiment of each trial."""
     numbers: list[int]
     runs: list[str]
-    params: list[dict[str, Any]]
+    params: list[JsonObject]
     scores: list[dict[str, float | None] | None]
     """Metric → last value; None for a trial that did not complete."""
     statuses: list[Status]
@@ -46,7 +47,7 @@ class Observations(Struct, kw_only=True):
         """Return a DataFrame: experiment, number, run, status, `params.*`, `metrics.*`, imputed."""
         import pandas as pd
 
-        rows: list[dict[str, Any]] = [
+        rows: list[JsonObject] = [
             {
                 "experiment": self.experiments[n],
                 "number": self.numbers[n],
@@ -139,9 +140,9 @@ def _keys(own: Experiment, trials: Sequence[Observation]) -> list[str] | None:
 
 
 def _fill(
-    own: Experiment, other: Experiment, keys: Sequence[str], params: Mapping[str, Any]
-) -> tuple[dict[str, Any], frozenset[str]] | None:
-    filled: dict[str, Any] = {}
+    own: Experiment, other: Experiment, keys: Sequence[str], params: Mapping[str, object]
+) -> tuple[JsonObject, frozenset[str]] | None:
+    filled: JsonObject = {}
     imputed: set[str] = set()
     for key in keys:
         if key in params:
@@ -181,7 +182,7 @@ def _kinds(experiment: Experiment, trials: Sequence[Observation]) -> dict[str, s
     return kinds
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     match value:
         case None:
             return "null"

@@ -25,6 +25,7 @@ from runbase.space import Categorical, Float, Int, Parameter, applies, inside, t
 from runbase.trials.observations import Observations
 from runbase.trials.ranking import excesses
 from runbase.trials.sampling import Suggestion, ordered
+from runbase.typing import JsonObject
 
 SCOPE = "system"
 """The attribute scope of samplers' notes; `RunbaseStorage` stores those of Optuna studies in it too."""
@@ -45,19 +46,19 @@ _CONSTRAINTS = "constraints"
 class Notes(Struct, kw_only=True):
     """The notes of samplers about the study and its trials, and the changes made by a suggestion."""
 
-    study: dict[str, Any]
-    runs: dict[str, dict[str, Any]]
-    changed: dict[str, Any] = {}
+    study: JsonObject
+    runs: dict[str, JsonObject]
+    changed: JsonObject = {}
 
 
 def suggest(
     experiment: Experiment,
     seen: Observations,
-    waiting: Sequence[Mapping[str, Any]],
+    waiting: Sequence[Mapping[str, object]],
     notes: Notes,
     sampler: Any,
     seed: int | None,
-    options: Mapping[str, Any],
+    options: Mapping[str, object],
 ) -> Suggestion:
     """Suggest the next trial from the ended trials and the parameters of waiting and running ones."""
     space = dict(ordered(experiment.space))
@@ -96,11 +97,9 @@ def suggest(
     return Suggestion(params, suggested, storage.get_trial_system_attrs(asked))
 
 
-def _ask(
-    trial: optuna.Trial, space: Mapping[str, Parameter]
-) -> tuple[dict[str, Any], dict[str, str]]:
+def _ask(trial: optuna.Trial, space: Mapping[str, Parameter]) -> tuple[JsonObject, dict[str, str]]:
     """Return a value for each parameter that applies, and the distribution that it was drawn from."""
-    params: dict[str, Any] = {}
+    params: JsonObject = {}
     suggested: dict[str, str] = {}
     for key, parameter in space.items():
         if not applies(parameter, params):
@@ -131,7 +130,7 @@ def _ended(
     experiment: Experiment,
     space: Mapping[str, Parameter],
     seen: Observations,
-    notes: Mapping[str, Mapping[str, Any]],
+    notes: Mapping[str, Mapping[str, object]],
 ) -> list[FrozenTrial]:
     trials: list[FrozenTrial] = []
     for n, params in enumerate(seen.params):
@@ -150,10 +149,10 @@ def _ended(
 
 def _trial(
     space: Mapping[str, Parameter],
-    params: Mapping[str, Any],
+    params: Mapping[str, object],
     state: TrialState,
     values: list[float] | None = None,
-    notes: Mapping[str, Any] | None = None,
+    notes: Mapping[str, object] | None = None,
 ) -> FrozenTrial:
     """Return a trial of Optuna with those parameters that are in the current search space."""
     known = {key: params[key] for key in space if key in params and inside(space[key], params[key])}
@@ -171,7 +170,7 @@ def _constraints(trial: FrozenTrial) -> Sequence[float]:
 
 
 def _sampler(
-    sampler: Any, seed: int | None, count: int, options: dict[str, Any], *, constrained: bool
+    sampler: Any, seed: int | None, count: int, options: JsonObject, *, constrained: bool
 ) -> BaseSampler:
     """Return a sampler of Optuna, by its name or as an object."""
     if isinstance(sampler, BaseSampler):

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from msgspec import Struct
 
 from runbase.errors import UsageError
 from runbase.model import Experiment, Objective
 from runbase.storage.types import Observation
+from runbase.typing import JsonObject
 
 
 class Scored(Struct, frozen=True, kw_only=True):
@@ -16,7 +16,7 @@ class Scored(Struct, frozen=True, kw_only=True):
 
     run: str
     number: int
-    params: dict[str, Any]
+    params: JsonObject
     values: dict[str, float]
     """Objective → value."""
     total: float

@@ -69,7 +69,7 @@ def suggest(
     storage: Storage,
     sampler: Any,
     seed: int | None,
-    options: Mapping[str, Any],
+    options: Mapping[str, object],
     others: Sequence[Experiment],
 ) -> Suggestion | None:
     """Suggest the parameters of the next trial; None if a grid has no more points. See `Experiment.suggest`."""

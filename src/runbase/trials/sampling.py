@@ -7,19 +7,20 @@ from typing import Any
 
 from runbase.errors import UsageError
 from runbase.space import Categorical, Float, Int, Parameter, applies
+from runbase.typing import JsonObject
 
 LARGEST = 1_000_000
 """The maximum number of points of a grid; a larger one is most likely a mistake."""
 
 
-class Suggestion(dict[str, Any]):
+class Suggestion(JsonObject):
     """Suggested parameters with the notes of the sampler; `new_trial` stores both."""
 
     def __init__(
         self,
-        params: Mapping[str, Any],
+        params: Mapping[str, object],
         suggested: Mapping[str, str] | None = None,
-        notes: Mapping[str, Any] | None = None,
+        notes: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(params)
         self.suggested = dict(suggested or {})
@@ -48,14 +49,16 @@ def random(space: Mapping[str, Parameter], seed: Sequence[int] | None) -> Sugges
     import numpy as np
 
     generator = np.random.default_rng(seed)
-    params: dict[str, Any] = {}
+    params: JsonObject = {}
     for key, parameter in ordered(space):
         if applies(parameter, params):
             params[key] = _drawn(generator, parameter)
     return Suggestion(params)
 
 
-def grid(space: Mapping[str, Parameter], tried: Sequence[Mapping[str, Any]]) -> Suggestion | None:
+def grid(
+    space: Mapping[str, Parameter], tried: Sequence[Mapping[str, object]]
+) -> Suggestion | None:
     """Return the first point that was not tried, or None if all were."""
     steps = {key: _values(key, parameter) for key, parameter in space.items()}
     points = math.prod(len(values) for values in steps.values())
@@ -74,16 +77,16 @@ def grid(space: Mapping[str, Parameter], tried: Sequence[Mapping[str, Any]]) -> 
 
 def _points(
     parameters: Sequence[tuple[str, Parameter]], steps: Mapping[str, Sequence[Any]]
-) -> Generator[dict[str, Any]]:
+) -> Generator[JsonObject]:
     for values in itertools.product(*(steps[key] for key, _ in parameters)):
-        params: dict[str, Any] = {}
+        params: JsonObject = {}
         for (key, parameter), value in zip(parameters, values, strict=True):
             if applies(parameter, params):
                 params[key] = value
         yield params
 
 
-def _mark(params: Mapping[str, Any]) -> str:
+def _mark(params: Mapping[str, object]) -> str:
     return repr(sorted(params.items()))
 
 

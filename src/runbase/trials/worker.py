@@ -254,7 +254,7 @@ class Worker:
         )
 
 
-def fill(command: Sequence[str], params: Mapping[str, Any], file: Path) -> list[str]:
+def fill(command: Sequence[str], params: Mapping[str, object], file: Path) -> list[str]:
     """Return a command with its placeholders replaced; an unknown placeholder is left unchanged."""
     filled: list[str] = []
     for argument in command:
@@ -291,7 +291,7 @@ def _variable(key: str) -> str:
     return "RUNBASE_PARAM_" + re.sub(r"\W", "_", key).upper()
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 

@@ -34,6 +34,7 @@ from runbase.errors import (
     StoreUnavailable,
     UsageError,
 )
+from runbase.processes import Owner, never_close
 from runbase.secrets import mask_text
 from runbase.storage.address import Address
 from runbase.storage.deadlines import patience
@@ -80,10 +81,9 @@ class PostgresDriver:
         """Called once, in a transaction of its own, before the first transaction that writes."""
         self._prepared = False
         self._here = threading.local()
-        self._pid = os.getpid()
+        self._owner = Owner()
         self._answered: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
         """Connection → when it was last used without an error."""
-        self._left_behind: list[ConnectionPool[Connection]] = []
         self._guard = threading.Lock()
         with self.errors(), self._connect() as connection:
             version = connection.info.server_version
@@ -238,7 +238,7 @@ class PostgresDriver:
 
     def close(self) -> None:
         """Close every connection."""
-        if self._pid == os.getpid():
+        if self._owner.here:
             self._pool.close()
 
     @contextmanager
@@ -381,13 +381,12 @@ class PostgresDriver:
 
     @contextmanager
     def _connection(self) -> Generator[Connection]:
-        if self._pid != os.getpid():
+        if not self._owner.here:
             with self._guard:
-                if self._pid != os.getpid():
-                    # Keep it open: closing it here would end the parent's sessions.
-                    self._left_behind.append(self._pool)
+                if not self._owner.here:
+                    never_close(self._pool)
                     self._pool, self._here = self._new_pool(), threading.local()
-                    self._pid = os.getpid()
+                    self._owner.adopt()
         with self._pool.connection(timeout=patience(PATIENCE)) as connection:
             yield connection
             self._answered[connection] = time.monotonic()

@@ -6,7 +6,6 @@ even if this process is killed. If the connection breaks, statements with unknow
 because each statement sets something to a value.
 """
 
-import os
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -14,6 +13,7 @@ from typing import Any, cast
 
 from runbase.errors import StoreError
 from runbase.events import Points
+from runbase.processes import Owner, never_close
 from runbase.status import Status
 from runbase.storage.sql import trials, typed_values
 from runbase.storage.sql.driver import Driver, Served
@@ -91,7 +91,7 @@ class PipelinedTrialWriter:
         self._connection: Any = None
         self._pipeline: Any = None
         self._open = ExitStack()
-        self._pid = os.getpid()
+        self._owner = Owner()
         self._sent: list[_Sent] = []
         self._stock: dict[str, list[int]] = {}
 
@@ -220,11 +220,10 @@ class PipelinedTrialWriter:
             self._connection.execute("commit")
 
     def _session(self) -> Any:
-        if (
-            self._pid != os.getpid()
-        ):  # the connection belongs to the parent process, which closes it
-            _LEFT_BEHIND.append((self._connection, self._open))
-            self._pid, self._connection, self._sent = os.getpid(), None, []
+        if not self._owner.here:  # the connection belongs to the parent process, which closes it
+            never_close(self._connection, self._open)
+            self._owner.adopt()
+            self._connection, self._sent = None, []
         if self._connection is None:
             self._connection = self._driver.dedicated()
             self._open = ExitStack()
@@ -261,7 +260,3 @@ class _Sent:
     def __init__(self, run: str, plainly: Callable[[], bool]) -> None:
         self.run, self.plainly = run, plainly
         self.changed: Callable[[], int] | None = None
-
-
-_LEFT_BEHIND: list[Any] = []
-"""Connections of the parent process of a fork: closing them would end the parent's sessions."""

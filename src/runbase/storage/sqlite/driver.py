@@ -6,7 +6,6 @@ no other process (write-ahead log).
 """
 
 import logging
-import os
 import sqlite3
 import threading
 import time
@@ -25,6 +24,7 @@ from runbase.errors import (
     StoreUnavailable,
     UsageError,
 )
+from runbase.processes import Owner, never_close
 from runbase.storage.deadlines import patience
 from runbase.storage.sqlite.locking import lock_file
 from runbase.storage.sqlite.session import Session
@@ -81,8 +81,7 @@ class SqliteDriver:
         """Called once for each new writing connection, in its first transaction."""
         self._prepared = False
         self._depth = 0
-        self._pid = os.getpid()
-        self._left_behind: list[sqlite3.Connection] = []
+        self._owner = Owner()
         if path is not None and not create and not path.exists():
             raise StoreUnavailable(f"no such store: no database found at {path}")
         if path is not None and create:
@@ -372,13 +371,12 @@ class SqliteDriver:
         return self._open(read_only=True)
 
     def _check_process(self) -> None:
-        if self._pid == os.getpid():
+        if self._owner.here:
             return
-        # Keep it open: closing a connection in the child would release the parent's file locks.
-        self._left_behind += [*self._idle, *([self._writer] if self._writer else [])]
+        never_close(*self._idle, self._writer)
         self._idle, self._writer, self._depth = [], None, 0
         self._turn, self._idle_guard = threading.RLock(), threading.Lock()
-        self._pid = os.getpid()
+        self._owner.adopt()
 
 
 def deadline_passed(deadline: float | None) -> "Callable[[], int] | None":
