@@ -15,6 +15,7 @@ from runbase.ids import name_for, new_id
 from runbase.model import Objective
 from runbase.status import Status
 from runbase.storage.sql import experiments, runs, search_spaces
+from runbase.storage.sql.quoting import select_of, update_of
 from runbase.storage.sql.session import Session
 from runbase.storage.types import Kind
 from runbase.values import to_seconds
@@ -255,10 +256,7 @@ def set_parent(session: Session, experiment: str, parent: str | None) -> None:
         above = [row["id"] for row in session.rows("ancestors", id=parent)]
         if experiment == parent or experiment in above:
             raise UsageError("an experiment cannot descend from itself")
-    session.query(
-        "update experiments set parent_id = :parent where id = :id",
-        {"id": experiment, "parent": parent},
-    )
+    session.run("set_parent", id=experiment, parent=parent)
     session.run("clear_lineage", id=experiment)
     if parent is not None:
         session.run("descend", id=experiment, parent=parent)
@@ -297,9 +295,8 @@ def _set_columns(
             raise UsageError(f"{table.name} have no field {field!r}{suggestion(field, known)}")
     if "updated_at" not in columns:
         columns["updated_at"] = session.time(time.time())
-    text = ", ".join(f'"{column}" = :v{n}' for n, column in enumerate(columns))
     values = {f"v{n}": value for n, value in enumerate(columns.values())}
-    session.query(f"update {table.name} set {text} where id = :key", {**values, "key": key})
+    session.query(update_of(table.name, columns), {**values, "key": key})
 
 
 def _merge(
@@ -315,25 +312,17 @@ def _merge(
         raise UsageError(f"{table.name} have no document {field!r}{suggestion(field, known)}")
     column = table.documents[field]
     # The row stays locked from the read to the write, so that concurrent additions are all stored.
-    row = session.query(
-        f"select {column} from {table.name} where id = :key" + session.for_update, {"key": key}
-    )
+    row = session.query(select_of(table.name, column) + session.for_update, {"key": key})
     document: dict[str, Any] = session.document(row[0][0]) or {}
     document |= more
     for name in less:
         document.pop(name, None)
-    session.query(
-        f"update {table.name} set {column} = :document where id = :key",
-        {"document": session.json(document), "key": key},
-    )
+    session.query(update_of(table.name, [column]), {"v0": session.json(document), "key": key})
 
 
 def _touch(session: Session, table: Table, key: str) -> None:
-    now = session.time(time.time())
-    session.query(
-        f"update {table.name} set updated_at = :now where id = :key and updated_at < :now",
-        {"now": now, "key": key},
-    )
+    text = update_of(table.name, ["updated_at"]) + " and updated_at < :v0"
+    session.query(text, {"v0": session.time(time.time()), "key": key})
 
 
 def _params(session: Session, run: str, values: Mapping[str, Any]) -> None:

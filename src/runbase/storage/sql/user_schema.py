@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from runbase.errors import NotFound, QueryError, StoreError, UsageError, suggestion
+from runbase.storage.sql.quoting import identifier, literal
 from runbase.storage.sql.session import Session
 from runbase.storage.sql.statements import for_dialect
 from runbase.storage.types import Script, Step
@@ -57,12 +58,12 @@ def create_view(session: Session, name: str, metrics: Sequence[str]) -> dict[str
         )
     columns = _column_names(metrics)
     values = ",\n       ".join(
-        f"max(case when p.key = {_literal(metric)} then p.value end) as {_quoted(column)}"
+        f"max(case when p.key = {literal(metric)} then p.value end) as {identifier(column)}"
         for column, metric in columns.items()
     )
-    keys = ", ".join(_literal(metric) for metric in columns.values())
+    keys = ", ".join(literal(metric) for metric in columns.values())
     session.script(
-        f"""create view {_quoted(name)} as
+        f"""create view {identifier(name)} as
 select p.run_id, r.name as run, e.name as experiment, p.step, max(p.time) as time,
        {values}
 from (select m.run_id, m.key, m.step, m.time, m.value,
@@ -88,7 +89,7 @@ def drop_view(session: Session, name: str) -> None:
     known = views(session)
     if name not in known:
         raise NotFound(f"no view {name!r} that runbase created{suggestion(name, known)}")
-    session.script(f"drop view if exists {_quoted(name)};")
+    session.script(f"drop view if exists {identifier(name)};")
     session.run("delete_view", name=name)
 
 
@@ -134,14 +135,3 @@ def _column_names(metrics: Sequence[str]) -> dict[str, str]:
         taken.add(name)
         columns[name] = metric
     return columns
-
-
-def _literal(text: str) -> str:
-    """Quote text for a view, in which nothing can be bound: doubling quotes is enough in SQL's standard strings."""
-    if "\0" in text:
-        raise UsageError("a metric's name in a view cannot contain NUL")
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -114,6 +114,10 @@ insert into lineage (experiment_id, distance, ancestor_id, ancestor_name)
 values (:id, 1, :ancestor, :ancestor_name)
 on conflict (experiment_id, distance) do nothing;
 
+-- name: set_parent
+-- Set or remove the parent of an experiment.
+update experiments set parent_id = :parent where id = :id;
+
 -- name: clear_lineage
 -- Remove all ancestors of an experiment.
 delete from lineage where experiment_id = :id;
