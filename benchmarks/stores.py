@@ -90,7 +90,6 @@ def deliveries(runs: int, *, params: int, metrics: int, steps: int = 1) -> Itera
             file="journal.jsonl",
             folder=None,
             lines=6,
-            problems=0,
         )
 
 

@@ -5,7 +5,7 @@ SQL's. Only node types of an allow-list are compiled, and every value is bound, 
 a kind (number, text, time). Kinds that cannot be compared are refused, so that both dialects agree.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,26 +13,21 @@ from typing import Any
 from sqlglot import exp, parse_one
 from sqlglot.errors import SqlglotError
 
-from runbase.errors import FilterError, suggestion
+from runbase.errors import FilterError
 from runbase.storage.sql.search import dates
 from runbase.storage.sql.search.expressions import (
     ARITHMETIC,
     AT,
     COMPARISONS,
-    Constant,
-    Expression,
-    Name,
     Node,
     SortKey,
     glob,
     negated,
     parse_number,
     path_of,
-    pointer,
 )
-from runbase.storage.sql.search.fields import Column, Subject
+from runbase.storage.sql.search.names import Constant, Expression, Names, pointer
 from runbase.storage.sql.statements import for_dialect
-from runbase.values import plain_text, stored_key
 
 _LONGEST_SHOWN = 500
 """Longest part of a filter that a message repeats, in characters."""
@@ -40,26 +35,21 @@ _NOW = ("now", "current_timestamp")
 
 
 class Compiler:
-    """Compiles the filter and the sort keys of one query; collects the values to bind in `values`.
+    """Compiles the filter and the sort keys of one query; `names` collects the joins and the values to bind.
 
-    `time` converts seconds since the epoch to the dialect's form; `known` returns a family's keys, for messages.
+    `time` converts seconds since the epoch to the dialect's form.
     """
 
     def __init__(
         self,
-        subject: Subject,
+        names: Names,
         dialect: str,
         time: Callable[[float], Any],
         *,
-        own: Mapping[str, Column] | None = None,
-        known: Callable[[str], list[str]] = lambda _: [],
         now: float | None = None,
     ) -> None:
-        self.values: dict[str, Any] = {}
-        self.joins: list[str] = []
-        self._subject, self._dialect, self._time, self._known = subject, dialect, time, known
-        self._own = own or {}
-        self._names: dict[tuple[str, str, str], Name] = {}
+        self.names = names
+        self._dialect, self._time = dialect, time
         self._now = datetime.now(UTC) if now is None else datetime.fromtimestamp(now, UTC)
         self._text = ""
 
@@ -187,11 +177,11 @@ class Compiler:
         left, value = self._as(subject, "text"), str(pattern.this)
         if self._dialect == "sqlite":
             if word == "ilike":  # SQLite's like ignores the case of ASCII letters by default
-                return f"{left} like {self._bind(value)}"
-            return f"{left} glob {self._bind(glob(value))}"
+                return f"{left} like {self.names.bind(value)}"
+            return f"{left} glob {self.names.bind(glob(value))}"
         if word == "like":
-            return f"{left} like {self._bind(value)} escape ''"
-        return f"""lower({left} collate "C") like lower(cast({self._bind(value)} as text) collate "C") escape ''"""
+            return f"{left} like {self.names.bind(value)} escape ''"
+        return f"""lower({left} collate "C") like lower(cast({self.names.bind(value)} as text) collate "C") escape ''"""
 
     def _in(self, node: Node) -> str:
         field = node.args.get("field")
@@ -207,10 +197,10 @@ class Compiler:
 
     def _key_in(self, key: Node, field: Node) -> str:
         path = path_of(field)
-        word = self._subject.words.get(path[0], path[0]) if len(path) == 1 else ""
-        if word not in self._subject.families or not key.is_string:
+        found = self.names.reference([*path, str(key.this)]) if len(path) == 1 else None
+        if found is None or not key.is_string:
             raise FilterError(f"in needs tags, params, metrics or a list, in {self._text!r}")
-        named = self._named(word, [str(key.this)])
+        named = self.names.joined(found)
         if named.kind == "any" and named.name is not None:
             return f"{named.name.alias}.key is not null"
         return f"{named.sql} is not null"
@@ -296,7 +286,9 @@ class Compiler:
         """Return whether a node is text in double quotes, as in MLflow's filters, and not the name of a column."""
         path = path_of(node)
         return (
-            len(path) == 1 and bool(node.this.args.get("quoted")) and self._own_column(path) is None
+            len(path) == 1
+            and bool(node.this.args.get("quoted"))
+            and self.names.column(path) is None
         )
 
     def _arithmetic(self, node: Node) -> Expression:
@@ -316,63 +308,27 @@ class Compiler:
     def _at(self, node: Node) -> Expression:
         """Compile `at(metrics.a, metrics.b.max)`: the value of a at the step where b was greatest."""
         paths = [path_of(item) for item in node.expressions]
-        good = len(paths) == 2 and all(self._word(p) == "metrics" and len(p) > 1 for p in paths)
-        best = paths[1][-1] if good else ""
-        if best not in ("min", "max", "last", "first") or "metrics" not in self._subject.families:
+        metrics = [path for path in paths if self.names.word(path) == "metrics" and len(path) > 1]
+        best = paths[1][-1] if len(metrics) == len(paths) == 2 else ""
+        value, other = (
+            (self.names.expression(path) for path in (paths[0], paths[1][:-1]))
+            if best in ("min", "max", "last", "first")
+            else (None, None)
+        )
+        if value is None or other is None or value.name is None or other.name is None:
             raise FilterError(
                 f"at(…) takes a metric and another one's min or max: at(metrics.acc, "
                 f"metrics.loss.min), in {self._text!r}"
             )
-        value = self._named("metrics", paths[0][1:])
-        other = self._named("metrics", paths[1][1:-1])
-        assert value.name is not None
-        assert other.name is not None
         sql = AT.format(series=value.name.alias, step=f"{other.name.alias}.{best}_step")
         return Expression(for_dialect(sql, self._dialect), "number")
 
     def _column(self, node: Node) -> Expression:
         path = path_of(node)
-        column = self._own_column(path)
-        if column is not None:
-            sql = for_dialect(column.sql, self._dialect).strip()
-            return Expression(sql, column.kind, upper=column.upper, truth=column.truth)
-        word = self._word(path)
-        if not word and len(path) > 2:  # attributes.SCOPE.KEY
-            word = path[0].lower()
-        if word in self._subject.families and len(path) > 1:
-            return self._named(word, path[1:])
-        raise self._unknown(path, node)
-
-    def _own_column(self, path: list[str]) -> Column | None:
-        if len(path) > 1 and self._subject.words.get(path[0].lower()) == "":
-            path = path[1:]  # run.status, attributes.status
-        name = ".".join(path)
-        name = self._subject.aliases.get(name, name)
-        return self._subject.columns.get(name) or self._own.get(name)
-
-    def _word(self, path: list[str]) -> str:
-        return self._subject.words.get(path[0].lower(), path[0].lower()) if path else ""
-
-    def _named(self, word: str, path: list[str]) -> Expression:
-        family = self._subject.families[word]
-        scope = path[0] if family.scoped else ""
-        path = path[1:] if family.scoped else path
-        figure = family.figures.get(path[-1]) if len(path) > 1 else None
-        key = ".".join(path if figure is None else path[:-1])
-        name = self._names.get((word, scope, key))
-        if name is None:
-            bound = stored_key(plain_text(key)) if family.join else key
-            name = Name(family, f"f{len(self._names)}", self._bind(bound))
-            self._names[word, scope, key] = name
-            if family.join:
-                bound_scope = self._bind(scope) if family.scoped else ""
-                self.joins.append(family.join.format(name.alias, name.key, bound_scope))
-        if figure is not None:
-            return Expression(figure.sql.format(name.alias, name.key), figure.kind, name)
-        if family.kind == "any":
-            return Expression("", "any", name)
-        sql = for_dialect(family.values[family.kind], self._dialect).strip()
-        return Expression(sql.format(name.alias, name.key), family.kind, name)
+        found = self.names.expression(path)
+        if found is not None:
+            return found
+        raise self.names.unknown(path, self._text) if path else self._not_part(node)
 
     # Conversions
 
@@ -382,7 +338,9 @@ class Compiler:
             value = self._bent(found.constant.value, kind, upper)
             # PostgreSQL would convert a bound 0.5 to the type of an integer column; the cast prevents this.
             fraction = isinstance(value, float) and self._dialect == "postgres"
-            return f"cast({self._bind(value)} as numeric)" if fraction else self._bind(value)
+            return (
+                f"cast({self.names.bind(value)} as numeric)" if fraction else self.names.bind(value)
+            )
         if found.kind == "any":
             assert found.name is not None
             return found.name.family.values["text" if kind == "time" else kind].format(
@@ -435,11 +393,6 @@ class Compiler:
             return [(self._as(value, "number"), "number"), (text, "text")]
         return [(self._collated(f"({value.sql})", value.kind), value.kind)]
 
-    def _bind(self, value: Any) -> str:
-        name = f"p{len(self.values)}"
-        self.values[name] = value
-        return f":{name}"
-
     # Messages
 
     @contextmanager
@@ -468,28 +421,6 @@ class Compiler:
             raise FilterError(
                 f"the filter cannot be read at character {column}:{pointer(self._text, column)}"
             ) from error
-
-    def _unknown(self, path: list[str], node: Node) -> FilterError:
-        if not path:
-            return self._not_part(node)
-        place = node.find(exp.Identifier)
-        names = [*self._subject.columns, *self._own]
-        families = list(self._subject.families)
-        column = 1
-        if place is not None and place.meta:
-            found = self._text.find(path[0])
-            column = found + 1 if found >= 0 else 1
-        if len(path) > 1 and self._word(path) not in self._subject.families:
-            hint = suggestion(path[0], [*families, "experiment"])
-            more = f'; quote keys with dots or slashes: params."{".".join(path)}"'
-            return FilterError(f"{path[0]!r} is unknown{hint}{more}{pointer(self._text, column)}")
-        name = ".".join(path)
-        hint = suggestion(name, [*names, *(f"{family}.…" for family in families)])
-        for family in families:
-            if name in self._known(family):
-                quoted = name if name.isidentifier() else f'"{name}"'
-                hint = f"; did you mean {family}.{quoted}?"
-        return FilterError(f"no column is named {name!r}{hint}{pointer(self._text, column)}")
 
     def _not_part(self, node: Node) -> FilterError:
         return FilterError(

@@ -6,8 +6,6 @@ from typing import Any
 from msgspec import Struct
 from sqlglot import exp
 
-from runbase.storage.sql.search.fields import Family
-
 Node = Any  # sqlglot does not export the base class of its nodes under one name
 
 COMPARISONS: dict[type, str] = {
@@ -19,31 +17,6 @@ COMPARISONS: dict[type, str] = {
     exp.GTE: ">=",
 }
 ARITHMETIC: dict[type, str] = {exp.Add: "+", exp.Sub: "-", exp.Mul: "*", exp.Div: "/"}
-
-
-class Constant(Struct, frozen=True):
-    """A constant in the filter."""
-
-    value: Any
-
-
-class Name(Struct, frozen=True):
-    """A key of a family, bound and joined."""
-
-    family: Family
-    alias: str
-    key: str
-
-
-class Expression(Struct, frozen=True):
-    """Compiled SQL of a kind. A parameter has the kind `any`, and is converted to the kind that it is compared with."""
-
-    sql: str
-    kind: str
-    name: Name | None = None
-    constant: Constant | None = None
-    upper: bool = False
-    truth: bool = False
 
 
 class SortKey(Struct, frozen=True):
@@ -103,7 +76,3 @@ def glob(pattern: str) -> str:
     """Convert a LIKE pattern to GLOB, which is case-sensitive as standard LIKE is; SQLite's LIKE is not."""
     special: Callable[[str], str] = lambda c: f"[{c}]" if c in "*?[" else c  # noqa: E731
     return "".join({"%": "*", "_": "?"}.get(c) or special(c) for c in pattern)
-
-
-def pointer(text: str, column: int) -> str:
-    return f"\n  {text}\n  {' ' * max(column - 1, 0)}^"

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from runbase.errors import UsageError
 from runbase.storage.sql.search.fields import Column, Subject
+from runbase.storage.sql.search.names import Names
 from runbase.storage.sql.session import Session
 from runbase.storage.sql.statements import for_dialect
 
@@ -84,18 +85,13 @@ class _Composed:
                 Compiler,  # importing the SQL parser takes half of the start-up time
             )
 
-            compiler = Compiler(
-                subject,
-                session.dialect,
-                session.time,
-                own=own,
-                known=lambda f: known(session, subject, f),
-            )
+            names = Names(subject, session.dialect, own, lambda f: known(session, subject, f))
+            compiler = Compiler(names, session.dialect, session.time)
             if query.where and query.where.strip():
                 conditions.append(f"({compiler.where(query.where)})")
             if query.order_by and not counting:
                 self.keys = compiler.order(query.order_by)
-            joins, self.values = compiler.joins, {**compiler.values, **self.values}
+            joins, self.values = names.joins, {**names.values, **self.values}
         if query.after is not None and not counting:
             conditions.append(self._after(session, subject, query.after))
         columns = [subject.id, subject.created, *(key.sql for key in self.keys)]
