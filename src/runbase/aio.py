@@ -208,6 +208,7 @@ class AsyncStore:
     restore = _awaited(Store.restore)
     run = _awaited(Store.run)
     runs = _awaited(Store.runs)
+    table = _awaited(Store.table)
     scan = _awaited(Store.scan)
     schema = _awaited(Store.schema)
     set_status = _awaited(Store.set_status)

@@ -53,6 +53,64 @@ class Runs(Listing[Run]):
         return [run_row(run) for run in self]
 
 
+class Table:
+    """Columns of runs, or of groups of runs.
+
+    Attributes:
+        columns: name → one value a row, in the order in which the columns were requested.
+        ids: the id of each run, in the order of the rows; empty for groups.
+        cursor: the argument `after` of the next page; None on the last page.
+    """
+
+    def __init__(
+        self, columns: dict[str, list[Any]], ids: list[str], cursor: str | None = None
+    ) -> None:
+        self.columns, self.ids, self.cursor = columns, ids, cursor
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(next(iter(self.columns.values()), self.ids))
+
+    def __getitem__(self, name: str) -> list[Any]:
+        """Return a column."""
+        return self.columns[name]
+
+    def __repr__(self) -> str:
+        """Return the size and the names of the columns."""
+        names = ", ".join([*self.columns][:8]) + (", …" if len(self.columns) > 8 else "")
+        return f"<Table of {len(self):,} rows × {len(self.columns):,} columns: {names}>"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One dictionary per row."""
+        names = list(self.columns)
+        return [
+            dict(zip(names, row, strict=True)) for row in zip(*self.columns.values(), strict=True)
+        ]
+
+    def to_pandas(self) -> Any:
+        """A pandas DataFrame."""
+        from runbase.analysis import frames
+
+        return frames.to_pandas(self.columns)
+
+    def to_polars(self) -> Any:
+        """A Polars DataFrame; columns of several types become text."""
+        from runbase.analysis import frames
+
+        return frames.to_polars(self.columns)
+
+    def to_arrow(self) -> Any:
+        """An Arrow table; columns of several types become text."""
+        from runbase.analysis import frames
+
+        return frames.to_arrow(self.columns)
+
+    def _repr_html_(self) -> str:
+        from runbase.analysis import html
+
+        return html.listing(self.rows())
+
+
 class Experiments(Listing[Experiment]):
     """Experiments, as a query returned them."""
 

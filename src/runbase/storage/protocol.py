@@ -47,6 +47,7 @@ from runbase.storage.types import (
     Scanned,
     Script,
     Step,
+    TablePage,
 )
 
 
@@ -167,6 +168,10 @@ class Runs(Protocol):
 
     def runs(self, query: Query = ...) -> Page[Run]:
         """Return the runs that match a query, newest first unless ordered."""
+        ...
+
+    def table(self, query: Query, columns: Sequence[str] | None = None) -> TablePage:
+        """Return columns of the runs that match a query, by name as in filters; all columns without names."""
         ...
 
     def count_runs(self, query: Query) -> int:

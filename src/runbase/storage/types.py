@@ -36,6 +36,15 @@ class Page(list[T]):
         self.cursor = cursor
 
 
+class TablePage(Struct, frozen=True):
+    """Columns of a page of runs: name → one value a run, in the order of `ids`."""
+
+    ids: list[str]
+    columns: dict[str, list[Any]]
+    cursor: str | None
+    """The argument for the next page; None on the last page."""
+
+
 class Script(Struct, frozen=True):
     """SQL of a user, and the name under which it is recorded."""
 

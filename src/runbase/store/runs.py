@@ -7,7 +7,8 @@ from msgspec import UNSET, UnsetType
 
 from runbase.analysis.compare import Comparison, compare
 from runbase.analysis.directions import lower_is_better
-from runbase.analysis.listings import Runs
+from runbase.analysis.grouping import grouped, ordered
+from runbase.analysis.listings import Runs, Table
 from runbase.coerce import as_tags
 from runbase.errors import NotFound, UsageError
 from runbase.model import Artifact, Experiment, Run
@@ -65,6 +66,71 @@ class RunMethods(ExperimentMethods):
         )
         page = self.storage.runs(query)
         return Runs(page, page.cursor)
+
+    def table(
+        self,
+        where: str | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+        order_by: str | None = None,
+        limit: int | None = None,
+        after: str | None = None,
+        experiment: ExperimentLike | None = None,
+        group_by: Sequence[str] | str | None = None,
+        deleted: bool = False,
+    ) -> Table:
+        """Return columns of the runs that match a filter, which is much faster than their records.
+
+        Args:
+            where: a filter, as for `runs`.
+            columns: names as in filters: ``name``, ``params.lr``, ``metrics.loss`` (the last value),
+                ``metrics.loss.min``, ``tags.stage``, ``git.commit``, ``slurm.job_id``, columns that
+                you added. A name alone may be that of a parameter or a metric. Default: fields of
+                runs, and all their parameters, metrics and tags.
+            order_by: sort keys, as for `runs`. With `group_by`, columns of the result.
+            limit: the maximum number of rows.
+            after: the `cursor` of the previous page.
+            experiment: only runs of this experiment.
+            group_by: columns whose values the runs of a group share. A row is a group: these
+                columns, the number of runs as ``count``, and for each other column with numbers
+                ``mean(NAME)``, ``sd(NAME)`` and ``count(NAME)``.
+            deleted: list the trash instead.
+
+        Returns:
+            A table, which converts to pandas, Polars and Arrow.
+
+        Raises:
+            FilterError: a filter, a sort key or a column is not valid.
+            NotFound: the experiment does not exist.
+        """
+        experiment_id = None if experiment is None else self._experiment_id(experiment)
+        if group_by is None:
+            query = Query(
+                where=where,
+                order_by=order_by,
+                limit=limit,
+                after=after,
+                experiment=experiment_id,
+                deleted=deleted,
+            )
+            page = self.storage.table(query, columns)
+            return Table(page.columns, page.ids, page.cursor)
+        query = Query(where=where, experiment=experiment_id, deleted=deleted)
+        keys = [group_by] if isinstance(group_by, str) else [*group_by]
+        wanted = None if columns is None else [*dict.fromkeys([*keys, *columns])]
+        page = self.storage.table(query, wanted)
+        if wanted is None and (more := [key for key in keys if key not in page.columns]):
+            page.columns.update(self.storage.table(query, more).columns)
+        groups = grouped(page.columns, keys)
+        places = ordered(groups, order_by)
+        first = int(after) if after and after.isdigit() else 0
+        last = len(places) if limit is None else first + limit
+        shown = places[first:last]
+        return Table(
+            {name: [values[place] for place in shown] for name, values in groups.items()},
+            [],
+            str(last) if last < len(places) else None,
+        )
 
     def count(self, where: str | None = None, *, experiment: ExperimentLike | None = None) -> int:
         """Return the number of runs that match a filter; see `runs`."""

@@ -31,7 +31,7 @@ from runbase.storage.sql import schema as schema_verbs
 from runbase.storage.sql.driver import Driver
 from runbase.storage.sql.migrate import migrate, migrations, pending
 from runbase.storage.sql.own_columns import OwnColumns
-from runbase.storage.sql.search import fetch
+from runbase.storage.sql.search import fetch, table
 from runbase.storage.sql.trial_writer import trial_writer
 from runbase.storage.sql.verbs import autocommits, reads, writes
 from runbase.storage.trial_protocol import TrialWriter
@@ -112,6 +112,7 @@ class SqlStorage:
     # Runs
 
     runs = reads(fetch.search_runs)
+    table = reads(table.read)
     count_runs = reads(fetch.count_runs)
     find_run = reads(run_verbs.find)
     get_runs = reads(fetch.runs_of)

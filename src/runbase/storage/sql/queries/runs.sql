@@ -333,3 +333,54 @@ where deleted_at is not null and (name = :word or id = :word
   -- only: end
 )
 order by created_at desc limit 2;
+
+-- name: table_params
+-- Parameters of runs for a table: those of some keys, or all; a row a run.
+select p.run_id,
+       -- only: sqlite
+       json_group_array(coalesce(p.long_key, p.key)) as keys,
+       json_group_array(p.type) as types,
+       json_group_array(p.text) as texts
+       -- only: postgres
+       array_agg(coalesce(p.long_key, p.key)) as keys,
+       array_agg(p.type) as types,
+       array_agg(p.text) as texts
+       -- only: end
+from params p
+where p.run_id = any(:runs) and (:all = 1 or p.key = any(:keys))
+group by p.run_id;
+
+-- name: table_attributes
+-- Attributes of runs for a table.
+select a.run_id, a.scope, a.key, a.type, a.text from attributes a
+where a.run_id = any(:runs) and a.key = any(:keys);
+
+-- name: table_tags
+-- Tags of runs for a table: those of some keys, or all.
+select t.run_id, coalesce(t.long_key, t.key) as key, t.value from run_tags t
+where t.run_id = any(:runs) and (:all = 1 or t.key = any(:keys));
+
+-- name: table_last
+-- The last values of all metrics of runs for a table.
+select s.run_id, coalesce(s.long_key, s.key) as key, s.last, s.count from series s
+where s.kind = 'metric' and s.run_id = any(:runs);
+
+-- name: table_series
+-- Statistics of some metrics of runs for a table.
+select s.run_id, coalesce(s.long_key, s.key) as key, s.count, s.nans, s.first, s.first_step, s.last, s.last_step,
+       s.min, s.min_step, s.max, s.max_step, s.sum / nullif(s.count - s.nans, 0) as mean
+from series s where s.run_id = any(:runs) and s.kind = 'metric' and s.key = any(:keys);
+
+-- name: table_artifacts
+-- Artifacts of runs for a table.
+select a.run_id, a.path, a.size, a.step, a.version, a.kind, a.sha256, a.uri, a.created_at from artifacts a
+where a.run_id = any(:runs) and a.path = any(:paths);
+
+-- name: table_slurm
+-- What Slurm said of runs, where it said anything.
+-- only: sqlite
+select r.id, json_extract(r.system, '$.slurm') as slurm from runs r
+where r.id = any(:runs) and json_extract(r.system, '$.slurm') is not null;
+-- only: postgres
+select r.id, r.system -> 'slurm' as slurm from runs r where r.id = any(:runs) and r.system ? 'slurm';
+-- only: end

@@ -105,7 +105,7 @@ def experiments_of(session: Session, ids: Sequence[str]) -> list[Experiment]:
 def search_runs(session: Session, query: Query = EVERYTHING) -> Page[Run]:
     """Return the runs that match a query, newest first unless ordered."""
     page = find.search(
-        session, fields.RUNS, _conditions(query, "run"), session.own.of(session, "runs")
+        session, fields.RUNS, conditions(query, "run"), session.own.of(session, "runs")
     )
     return Page(runs_of(session, page.ids), page.cursor)
 
@@ -113,14 +113,14 @@ def search_runs(session: Session, query: Query = EVERYTHING) -> Page[Run]:
 def search_experiments(session: Session, query: Query = EVERYTHING) -> Page[Experiment]:
     """Return the experiments that match a query, newest first unless ordered."""
     own = session.own.of(session, "experiments")
-    page = find.search(session, fields.EXPERIMENTS, _conditions(query, "experiment"), own)
+    page = find.search(session, fields.EXPERIMENTS, conditions(query, "experiment"), own)
     return Page(experiments_of(session, page.ids), page.cursor)
 
 
 def count_runs(session: Session, query: Query) -> int:
     """Count the runs that match a query's filter."""
     own = session.own.of(session, "runs")
-    return find.count(session, fields.RUNS, _conditions(query, "run"), own)
+    return find.count(session, fields.RUNS, conditions(query, "run"), own)
 
 
 def whole_run(session: Session, run: str) -> Run | None:
@@ -138,7 +138,7 @@ def whole_run(session: Session, run: str) -> Run | None:
     )
 
 
-def _conditions(query: Query, kind: Kind) -> find.Query:
+def conditions(query: Query, kind: Kind) -> find.Query:
     """Return a query with the conditions that its other fields imply."""
     conditions = [(_DELETED if query.deleted else _NOT_DELETED)[kind]]
     values: dict[str, Any] = {}
