@@ -1,0 +1,21 @@
+"""The promises of `runbase.storage.protocol`, as tests. Needs pytest and NumPy.
+
+class TestMine(StorageContract):
+    @pytest.fixture
+    def storage(self): ...
+"""
+
+from runbase.testing.contract.deliveries import DeliveryContract
+from runbase.testing.contract.journal import T0, Journal, points
+from runbase.testing.contract.metrics import MetricContract
+from runbase.testing.contract.odd_values import OddValueContract
+from runbase.testing.contract.reading import ReadingContract
+from runbase.testing.contract.state import StateContract
+
+__all__ = ["T0", "Journal", "StorageContract", "points"]
+
+
+class StorageContract(
+    DeliveryContract, OddValueContract, StateContract, MetricContract, ReadingContract
+):
+    """Run on every backend; override `storage`."""
