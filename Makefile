@@ -29,7 +29,7 @@ check: $(VENV)/.ready
 
 ## The command line of mlos_bench, which needs an older pandas, in an environment of its own.
 test-mlos: .venv-mlos/.ready
-	.venv-mlos/bin/python -m pytest -o addopts="" -q tests/environments/mlos tests/integrations/test_mlos.py
+	.venv-mlos/bin/python -m pytest -o addopts="" -q tests/environments/mlos tests/integrations/mlos
 
 .venv-mlos/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv-mlos

@@ -10,9 +10,7 @@ from mlos_bench.storage.sql.storage import SqlStorage
 import runbase
 from runbase.ingest.readers import importer_for
 from runbase.integrations.mlos import RunbaseStorage
-from tests.integrations.test_mlos import NOW, SECOND, enter, root, tunables, work
-
-__all__ = ["root"]
+from tests.integrations.mlos.experiments import NOW, SECOND, enter, tunables, work
 
 
 def test_a_database_comes_along_and_goes_on(

@@ -1,8 +1,9 @@
-"""A stand-in for the interface that mlos_bench has after 0.6.2, and what it must be able to do with our storage.
+"""A stand-in for the interface of mlos_bench after 0.6.2, and what it must do with our storage.
 
 It changes the base classes of the installed 0.6.2 to the signatures and abstract methods that
-microsoft/MLOS documents at commit 549a69ab0, before runbase's storage is imported. Run it as a process of its own:
-``python -m tests.integrations.mlos_newer ADDRESS ROOT_ENVIRONMENT``.
+microsoft/MLOS documents at commit 549a69ab0, before runbase's storage is imported. Run it as a
+process of its own:
+``python -m tests.integrations.mlos.newer_interface ADDRESS ROOT_ENVIRONMENT``.
 """
 
 import sys
@@ -99,7 +100,7 @@ def main(address: str, root: str) -> None:
     vars(base_storage)["Storage"] = _Storage
     vars(base_trial_data)["TrialData"] = _TrialData
     from runbase.integrations.mlos import RunbaseStorage
-    from tests.integrations.test_mlos import enter, tunables
+    from tests.integrations.mlos.experiments import enter, tunables
 
     storage: Any = RunbaseStorage({"store": address})
     assert isinstance(storage, _Storage)
