@@ -1,6 +1,5 @@
 """What a run records of its surroundings, and what it keeps out."""
 
-import json
 import os
 import pty
 import re
@@ -14,8 +13,7 @@ from typing import Any
 import pytest
 
 import runbase
-from runbase.capture import environment, git
-from runbase.capture.slurm import job, sweep_tag
+from runbase.capture import git
 from tests.patience import PATIENCE
 
 Script = Callable[..., "subprocess.Popen[str]"]
@@ -166,24 +164,6 @@ run.finish()
         assert 0 <= store.telemetry(run.id, "memory/percent").values[0] <= 100
 
 
-def test_slurm_jobs() -> None:
-    environ = {
-        "SLURM_JOB_ID": "12",
-        "SLURM_ARRAY_JOB_ID": "10",
-        "SLURM_ARRAY_TASK_ID": "2",
-        "SLURM_STEP_ID": "0",
-    }
-    assert job({}) is None
-    assert job(environ) == {
-        "job_id": "12",
-        "array_job_id": "10",
-        "array_task_id": "2",
-        "step_id": "0",
-    }
-    assert sweep_tag(environ) == "sweep:10"
-    assert sweep_tag({"SLURM_JOB_ID": "12"}) is None
-
-
 def test_array_jobs_are_tagged(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "12")
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "10")
@@ -191,20 +171,6 @@ def test_array_jobs_are_tagged(home: Path, monkeypatch: pytest.MonkeyPatch) -> N
     run = captured(home)
     assert run.tags == {"sweep:10": None}
     assert run.system["slurm"]["array_job_id"] == "10"
-
-
-def test_command_lines() -> None:
-    parse = environment.parse
-    assert parse(["--lr", "1e-3", "-n", "5", "--flag", "--x=true", "data.csv", "a.b=2"]) == {
-        "lr": 0.001,
-        "n": 5,
-        "flag": True,
-        "x": True,
-        "": ["data.csv"],
-        "a.b": 2,
-    }
-    assert parse([]) == {}
-    assert json.dumps(parse(["--z", "1+2j"])) == '{"z": "(1+2j)"}'
 
 
 def test_no_repository(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import runbase
-from tests.integration.read_back import stored
+from tests.read_back import stored
 
 Script = Callable[..., "subprocess.Popen[str]"]
 LONE = "caf\udce9"

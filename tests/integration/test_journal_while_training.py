@@ -11,7 +11,7 @@ import pytest
 
 import runbase
 from runbase.journal import files, writer
-from tests.integration.read_back import stored, values
+from tests.read_back import stored, values
 
 
 def test_writes_cut_short_tear_no_line(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

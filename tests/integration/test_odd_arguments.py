@@ -14,7 +14,7 @@ import pytest
 
 import runbase
 from runbase.errors import InvalidValue, UsageError
-from tests.integration.read_back import stored
+from tests.read_back import stored
 
 LONE = "caf\udce9"
 

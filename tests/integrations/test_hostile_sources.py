@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import runbase
 from runbase.errors import NotFound
 from runbase.ids import new_id
-from runbase.ingest.untrusted import csv_rows, load_yaml
+from runbase.ingest.untrusted import load_yaml
 from runbase.integrations.tensorboard.tfevents import _masked
 
 
@@ -198,13 +198,6 @@ def test_tables_with_odd_rows(store: runbase.Store, tmp_path: Path) -> None:
     report = store.import_from(str(path), "table")
     assert store.metrics("b", "loss").values.tolist() == [2.0]
     assert len(report.problems) == 3
-
-
-def test_csv_rows_go_on_behind_a_bad_one() -> None:
-    problems: list[str] = []
-    lines = ["a,b\n", "1,2\n", "x" * 200_000 + ",3\n", "4,5\n"]
-    assert list(csv_rows(lines, problems.append)) == [{"a": "1", "b": "2"}, {"a": "4", "b": "5"}]
-    assert len(problems) == 1
 
 
 def record(when: float, step: int, value: float) -> bytes:

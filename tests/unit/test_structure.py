@@ -133,6 +133,15 @@ def test_no_module_is_long() -> None:
         assert lines <= 500, f"{path.relative_to(SOURCE)} has {lines} lines"
 
 
+def test_unit_tests_mirror_the_modules() -> None:
+    """tests/unit/PACKAGE/test_MODULE.py tests PACKAGE/MODULE.py; two files test the package's text."""
+    tests = Path(__file__).parent
+    for path in tests.rglob("test_*.py"):
+        name = path.relative_to(tests).with_name(path.name.removeprefix("test_"))
+        if str(name) not in ("structure.py", "language.py"):
+            assert (SOURCE / name).exists(), f"{path.name} tests no module {name}"
+
+
 def test_the_vocabulary_knows_nothing_else() -> None:
     for name in VOCABULARY:
         tree = ast.parse((SOURCE / f"{name}.py").read_text())

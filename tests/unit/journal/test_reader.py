@@ -1,8 +1,6 @@
-"""The journal: what goes in comes out; damage costs the lines it touches, and is reported."""
+"""The reader: events come back as written; damage costs the lines it touches."""
 
 import math
-import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runbase.errors import HomeError, RunFinished
-from runbase.events import Ended, JournalEvent, Noted, Opened, Params, Points, Process, Tags
-from runbase.journal import JournalWriter, files, opened, read
+from runbase.events import Ended, Noted, Params, Points, Tags
+from runbase.journal import JournalWriter, opened, read
 from runbase.journal.reader import batches
 from runbase.status import Status
 from runbase.values import plain_texts
+from tests.unit.journal.lines import count, everything, everything_of, head, plain, rows
 
 NUMBERS = st.one_of(
     st.floats(), st.integers(-(2**63) + 1, 2**63 - 1), st.sampled_from([math.nan, math.inf, -0.0])
@@ -41,49 +39,6 @@ EVENTS = st.one_of(
     st.builds(Tags, set=st.dictionaries(KEYS, st.none() | st.text(max_size=5), max_size=3)),
     st.builds(Ended, status=st.sampled_from(Status), exit_code=st.none() | st.integers(0, 255)),
 )
-
-
-def head() -> Opened:
-    return Opened(
-        time=time.time(),
-        version=1,
-        journal="journal-id",
-        run="run-id",
-        experiment="e",
-        name="n",
-        process=Process("host", 1),
-    )
-
-
-def plain(value: Any) -> Any:
-    """A form in which NaN equals itself, and 1 is not 1.0."""
-    if isinstance(value, dict):
-        return {k: plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
-    return (type(value).__name__, repr(value))
-
-
-def everything(path: Path) -> tuple[list[JournalEvent | Points], list[str], int]:
-    events: list[JournalEvent | Points] = []
-    problems: list[str] = []
-    torn = 0
-    for batch in batches(path, size=4096):
-        events += batch.events
-        problems += [str(problem) for problem in batch.problems]
-        torn = batch.torn
-    return events, problems, torn
-
-
-def rows(events: list[Any]) -> list[tuple[Any, ...]]:
-    found = []
-    for event in events:
-        if isinstance(event, Points):
-            progress = event.progress or [None] * len(event.steps)
-            for i, step in enumerate(event.steps):
-                values = {k: event.columns[j][i] for j, k in enumerate(event.keys)}
-                found.append((step, values, progress[i]))
-    return found
 
 
 @settings(max_examples=150, deadline=None)
@@ -168,16 +123,6 @@ def test_a_cut_costs_only_what_is_after_it(
     assert torn in (0, batch.torn)
 
 
-def everything_of(data: bytes, factory: pytest.TempPathFactory) -> Any:
-    path = factory.mktemp("whole") / "journal.jsonl"
-    path.write_bytes(data)
-    return everything(path)
-
-
-def count(events: list[Any]) -> int:
-    return sum(len(e.steps) if isinstance(e, Points) else 1 for e in events)
-
-
 @settings(max_examples=100, deadline=None)
 @given(size=st.integers(1, 3000))
 def test_batches_of_any_size_say_the_same(
@@ -198,14 +143,6 @@ def test_a_line_longer_than_a_batch(tmp_path: Path) -> None:
     assert events[1] == Noted(text="x" * 100_000)
 
 
-def test_each_process_has_its_own_file(tmp_path: Path) -> None:
-    writers = [JournalWriter(tmp_path, head) for _ in range(12)]
-    names = [path.name for path in files(tmp_path)]
-    assert names == ["journal.jsonl", *[f"journal.{n}.jsonl" for n in range(1, 12)]]
-    for writer in writers:
-        writer.close()
-
-
 def test_the_first_line_says_whose_it_is(tmp_path: Path) -> None:
     writer = JournalWriter(tmp_path, head)
     found = opened(writer.path)
@@ -216,36 +153,3 @@ def test_the_first_line_says_whose_it_is(tmp_path: Path) -> None:
     for broken in (b"", whole[:-1], b"x" + whole[1:], b"\n" + whole):
         (tmp_path / "journal.9.jsonl").write_bytes(broken)
         assert opened(tmp_path / "journal.9.jsonl") is None
-
-
-def test_nothing_after_the_end(tmp_path: Path) -> None:
-    writer = JournalWriter(tmp_path, head)
-    writer.close(Ended(time=1.0, status=Status.COMPLETED))
-    size = writer.path.stat().st_size
-    with pytest.raises(RunFinished, match="resume"):
-        writer.append_points("m", 1, {"a": 1.0})
-    with pytest.raises(RunFinished):
-        writer.append(Noted(text="late"))
-    writer.close()
-    assert writer.path.stat().st_size == size
-
-
-def test_an_unwritable_folder(tmp_path: Path) -> None:
-    with pytest.raises(HomeError, match="choose another folder"):
-        JournalWriter(tmp_path / "missing", head)
-
-
-def test_a_forked_child_writes_its_own_file(tmp_path: Path) -> None:
-    writer = JournalWriter(tmp_path, head)
-    writer.append_points("m", 0, {"a": 1.0})
-    child = os.fork()
-    if child == 0:
-        writer.append_points("m", 1, {"a": 2.0})
-        writer.close()
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
-    writer.append_points("m", 2, {"a": 3.0})
-    writer.close()
-    first, second = files(tmp_path)
-    assert [step for step, *_ in rows(everything(first)[0])] == [0, 2]
-    assert [step for step, *_ in rows(everything(second)[0])] == [1]
