@@ -47,3 +47,61 @@ def test_circles_are_found() -> None:
     space = {"a": Int(0, 1, when={"b": [1]}), "b": Int(0, 1, when={"a": [1]})}
     with pytest.raises(UsageError, match="circle"):
         sampling.random(space, None)
+
+
+def test_a_grid_is_walked_in_order_and_ends() -> None:
+    space = {"n": Int(1, 5, step=2), "kind": Categorical(["a", "b"])}
+    tried: list[Any] = []
+    while (found := sampling.grid(space, tried)) is not None:
+        tried.append(found)
+    assert tried == [{"n": n, "kind": kind} for n in (1, 3, 5) for kind in ("a", "b")]
+
+
+def test_a_grid_has_a_parameter_only_where_it_applies() -> None:
+    space = {
+        "momentum": Float(0, 0.5, step=0.5, when={"optimizer": ["sgd"]}),
+        "optimizer": Categorical(["sgd", "adam"]),
+    }
+    tried: list[Any] = []
+    while (found := sampling.grid(space, tried)) is not None:
+        tried.append(found)
+    assert tried == [
+        {"momentum": 0.0, "optimizer": "sgd"},
+        {"momentum": 0.5, "optimizer": "sgd"},
+        {"optimizer": "adam"},
+    ]
+
+
+def test_a_grid_skips_points_that_were_tried_with_further_parameters() -> None:
+    space = {"n": Int(1, 3)}
+    assert sampling.grid(space, [{"n": 1, "seed": 7}, {"n": 2}]) == {"n": 3}
+
+
+def test_rounding_does_not_lose_the_last_point_of_a_grid() -> None:
+    tried: list[Any] = []
+    space = {"x": Float(0.1, 0.7, step=0.1)}
+    while (found := sampling.grid(space, tried)) is not None:
+        tried.append(found)
+    assert [params["x"] for params in tried] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7])
+
+
+def test_grids_that_cannot_be_walked_are_refused() -> None:
+    with pytest.raises(UsageError, match="'lr'"):
+        sampling.grid({"lr": Float(0, 1)}, [])
+    with pytest.raises(UsageError, match="1,002,001 points"):
+        sampling.grid({"a": Int(0, 1000), "b": Int(0, 1000)}, [])
+
+
+def test_a_random_point_depends_on_the_seed_alone() -> None:
+    space = {"lr": Float(1e-5, 1, log=True), "n": Int(1, 10**6), "k": Categorical(["a", "b"])}
+    assert sampling.random(space, (3, 1)) == sampling.random(space, (3, 1))
+    assert sampling.random(space, (3, 1)) != sampling.random(space, (3, 2))
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10**6))
+def test_a_random_point_on_a_logarithmic_scale_is_in_its_range(seed: int) -> None:
+    space = {"lr": Float(1e-5, 1e-1, log=True), "n": Int(1, 8, log=True)}
+    found = sampling.random(space, (seed,))
+    assert 1e-5 <= found["lr"] <= 1e-1
+    assert found["n"] in range(1, 9)
