@@ -28,11 +28,11 @@ def encode_document(value: Any) -> str:
 
 
 def total(values: Sequence[Scalar]) -> float:
-    """Return the sum as a float, also if an integer is too large for a float."""
+    """Return the sum as a float; infinite if it is too large for a float."""
     try:
         return float(sum(values))
     except OverflowError:
-        return math.fsum(map(float, values))
+        return float(sum(map(float, values)))
 
 
 def _number(value: Scalar | None, nan: str, infinity: str) -> str:

@@ -50,6 +50,7 @@ def test_the_spelling_of_numbers(values: list[Any], expected: str) -> None:
 def test_the_sum_of_infinities_of_both_signs_is_nan() -> None:
     assert total([1, 2.5]) == 3.5
     assert total([1e308, 1e308]) == math.inf
+    assert total([10**308, 10**308]) == math.inf
     assert math.isnan(total([math.inf, -math.inf]))
 
 

@@ -20,7 +20,7 @@ def typed(value: Any) -> dict[str, Any]:
         case bool():
             return {"type": "bool", "number": int(value), "text": "true" if value else "false"}
         case int():
-            number = float(value) if abs(value) < 10**300 else math.copysign(math.inf, value)
+            number = float(value) if abs(value) < 10**300 else math.inf if value > 0 else -math.inf
             return {"type": "int", "number": number, "text": str(int(value))}
         case float():
             number = float(value) if value == value else None
