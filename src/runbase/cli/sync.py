@@ -45,6 +45,7 @@ def command(
     uploaded, stuck = _upload(home, url)
     with open_store(url, home=home, sync=False) as store:
         report = common.update(store, None)
+        outlined = _outline(store)
         taken = store.salvaged
         totals = store.totals()
     if json:
@@ -56,6 +57,7 @@ def command(
                 "taken_over": taken,
                 "uploaded": uploaded,
                 "not_uploaded": stuck,
+                "outlined": outlined,
             }
         )
         return
@@ -68,6 +70,17 @@ def command(
     if taken is not None:
         _say(taken)
     _print(report, totals, store)
+
+
+def _outline(store: Store) -> int:
+    """Make the outlines of long metrics that an older runbase stored; returns how many."""
+    missing = store.storage.unoutlined()
+    if missing:
+        with common.progress("summarizing long metrics for charts") as step:
+            for done, (run, series, _) in enumerate(missing, 1):
+                store.storage.build_outline(run, series)
+                step(done, len(missing))
+    return len(missing)
 
 
 def _plan(settings: Settings, *, rebuild: bool, json: bool) -> None:

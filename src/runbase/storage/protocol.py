@@ -366,7 +366,26 @@ class Points(Protocol):
         resolution: int = 1000,
         kind: str = "metric",
     ) -> Envelope:
-        """Return least, greatest and mean value in at most about `resolution` buckets."""
+        """Return least, greatest and mean value in at most `resolution` buckets."""
+        ...
+
+    def envelopes(
+        self,
+        curves: Sequence[tuple[str, str]],
+        start: Scalar | None = None,
+        end: Scalar | None = None,
+        resolution: int = 1000,
+        kind: str = "metric",
+    ) -> list[Envelope]:
+        """Return the envelopes of many metrics, each given as (run, key), in few queries."""
+        ...
+
+    def unoutlined(self) -> list[tuple[str, int, int]]:
+        """Return the metrics that were stored before outlines existed: run, id and number of points of each."""
+        ...
+
+    def build_outline(self, run: str, series: int) -> None:
+        """Make the outline of a metric that has none, so that its charts read few points."""
         ...
 
     def points(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from runbase.errors import NotFound, suggestion
-from runbase.model import Envelope, Run
+from runbase.model import Envelope, Run, Scalar
 from runbase.store.metrics import PointMethods
 from runbase.store.runs import RunMethods
 from runbase.typing import ExperimentLike, RunLike
@@ -25,6 +25,8 @@ class ChartMethods(RunMethods, PointMethods):
         experiment: ExperimentLike | None = None,
         limit: int = 8,
         resolution: int = 1000,
+        start: Scalar | None = None,
+        end: Scalar | None = None,
     ) -> list[tuple[Run, Envelope]]:
         """Return a metric of several runs as envelopes.
 
@@ -35,6 +37,8 @@ class ChartMethods(RunMethods, PointMethods):
             experiment: without `runs`, only runs of this experiment.
             limit: without `runs`, the maximum number of runs.
             resolution: the maximum number of buckets of each envelope.
+            start: the first step. Default: no bound.
+            end: the last step. Default: no bound.
 
         Returns:
             A list of (run, envelope): minimum, maximum and mean value of each bucket.
@@ -55,7 +59,10 @@ class ChartMethods(RunMethods, PointMethods):
             raise NotFound(f"no run has a metric {metric!r}{suggestion(metric, keys)}")
         if wanted is None:
             chosen = chosen[:limit]
-        return [(run, self.metrics(run, metric, resolution=resolution)) for run in chosen]
+        envelopes = self.storage.envelopes(
+            [(run.id, metric) for run in chosen], start, end, resolution
+        )
+        return [*zip(chosen, envelopes, strict=True)]
 
     def plot(
         self,

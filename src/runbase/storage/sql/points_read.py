@@ -1,26 +1,16 @@
-"""Read points: a metric's blocks as NumPy arrays, or as an envelope for a chart."""
+"""Read points: a metric's blocks as NumPy arrays."""
 
-import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from runbase.errors import NotFound, UsageError, suggestion
-from runbase.model import Envelope, Scalar, Series
-from runbase.storage.sql.points_write import statistics
+from runbase.model import Scalar, Series
+from runbase.storage.sql.envelopes import missing, numbers_of, steps_of
 from runbase.storage.sql.session import Session
 from runbase.values import plain_text, stored_key
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-POINTS_PER_BUCKET = 256
-"""From this many points per bucket, blocks of up to 1,024 points are used as buckets, without reading their points."""
-
-_floats = msgspec.json.Decoder(list[float]).decode
-_numbers = msgspec.json.Decoder(list[int | float]).decode
 
 
 def series(
@@ -85,54 +75,10 @@ def _series(
     return Series(key, steps, times, values)
 
 
-def envelope(
-    session: Session,
-    run: str,
-    key: str,
-    start: Scalar | None = None,
-    end: Scalar | None = None,
-    resolution: int = 1000,
-    kind: str = "metric",
-) -> Envelope:
-    """Return least, greatest and mean value in at most `resolution` buckets of consecutive points.
-
-    With many points per bucket, whole blocks are combined from their stored statistics. Points are read only of blocks that
-    are partly outside the range.
-    """
-    if resolution < 1:
-        raise UsageError(f"resolution is {resolution}, and a chart needs at least one bucket")
-    found = _find(session, run, key, kind)
-    rows = session.rows("block_statistics", series=found["id"], start=start, stop=end)
-    if sum(row["count"] for row in rows) < POINTS_PER_BUCKET * resolution:
-        points = series(session, run, key, start, end, every=True, kind=kind)
-        return _from_points(points, resolution)
-    blocks = [_whole_or_cut(session, row, start, end) for row in rows]
-    return _from_blocks(key, [block for block in blocks if block is not None], resolution)
-
-
-def _whole_or_cut(
-    session: Session, row: Any, start: Scalar | None, end: Scalar | None
-) -> tuple[Any, ...] | None:
-    """Return a block's statistics; if an end of the range is inside the block, those of the part in the range."""
-    low, high = row["lowest_step"], row["highest_step"]
-    if (start is None or low >= start) and (end is None or high <= end):
-        return tuple(row)[:7]
-    block = session.arrays("read_block", series=row["series_id"], group=row["group_id"])
-    steps, _, values = _arrays(block)
-    kept = (steps >= (low if start is None else start)) & (steps <= (high if end is None else end))
-    if not kept.any():
-        return None
-    figures = statistics(values[kept].tolist())
-    names = ("count", "nans", "min", "max", "sum")
-    return (steps[kept].min(), steps[kept].max(), *(figures[name] for name in names))
-
-
 def _find(session: Session, run: str, key: str, kind: str) -> Any:
     found = session.row("series_of_key", run=run, kind=kind, key=key)
     if found is None:
-        keys = [row["key"] for row in session.rows("keys_of_run", run=run, kind=kind)]
-        none = "; it has logged none" if not keys else suggestion(key, keys)
-        raise NotFound(f"the run has no {kind} {key!r}{none}")
+        raise missing(session, run, key, kind)
     return found
 
 
@@ -145,73 +91,7 @@ def _arrays(
     times: list[NDArray[np.float64]] = []
     values: list[NDArray[np.float64]] = []
     for row in rows:
-        if row["steps"] is None:
-            count = cast("int", row["count"])
-            steps.append(row["first_step"] + np.arange(count) * row["stride"])
-        else:
-            held = row["steps"]
-            steps.append(np.array(_numbers(held) if isinstance(held, str) else held))
-        times.append(_values(row["times"]) * 1e-6 + row["first_time"])
-        values.append(_values(row["numbers"]))
+        steps.append(steps_of(row))
+        times.append(numbers_of(row["times"]) * 1e-6 + row["first_time"])
+        values.append(numbers_of(row["numbers"]))
     return np.concatenate(steps), np.concatenate(times), np.concatenate(values)
-
-
-def _values(text: Any) -> "NDArray[np.float64]":
-    """Return an array of a row, which is JSON text if the dialect has no arrays."""
-    import numpy as np
-
-    if not isinstance(text, str):
-        return text
-    try:
-        return np.array(_floats(text), dtype=np.float64)
-    except (msgspec.ValidationError, msgspec.DecodeError):  # null is NaN, and 9e999 is infinity
-        return np.array(json.loads(text), dtype=np.float64)
-
-
-def _from_points(points: Series, resolution: int) -> Envelope:
-    import numpy as np
-
-    count = len(points)
-    buckets = min(resolution, count)
-    # Bucket i begins at floor(i * count / buckets): the numbers of points differ by at most one.
-    starts = np.arange(buckets) * count // max(buckets, 1)
-    ends = np.append(starts[1:], count) - 1
-    if not count:
-        none = np.empty(0)
-        return Envelope(points.key, none, none, none, none, none, starts)
-    missing = np.isnan(points.values)
-    numbers = np.add.reduceat(~missing, starts, dtype=np.int64)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        sums = np.add.reduceat(np.where(missing, 0.0, points.values), starts)
-        mean = np.where(numbers > 0, sums / numbers, np.nan)
-    return Envelope(
-        points.key,
-        points.steps[starts].astype(np.float64),
-        points.steps[ends].astype(np.float64),
-        np.fmin.reduceat(points.values, starts),
-        np.fmax.reduceat(points.values, starts),
-        mean,
-        ends - starts + 1,
-    )
-
-
-def _from_blocks(key: str, rows: Sequence[tuple[Any, ...]], resolution: int) -> Envelope:
-    import numpy as np
-
-    table = np.array(rows, dtype=np.float64)  # None becomes NaN
-    lowest, highest, counts, nans, least, greatest, sums = table.T
-    buckets = min(resolution, len(table))
-    starts = np.arange(buckets) * len(table) // buckets
-    numbers = np.add.reduceat(counts - nans, starts)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        totals = np.add.reduceat(np.where(np.isnan(sums), 0.0, sums), starts)
-        mean = np.where(numbers > 0, totals / numbers, np.nan)
-    return Envelope(
-        key,
-        np.minimum.reduceat(lowest, starts),
-        np.maximum.reduceat(highest, starts),
-        np.fmin.reduceat(least, starts),
-        np.fmax.reduceat(greatest, starts),
-        mean,
-        np.add.reduceat(counts, starts).astype(np.int64),
-    )

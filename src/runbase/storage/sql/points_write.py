@@ -5,6 +5,7 @@ calls. Only the open group's head is read: arrays grow by concatenation.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, cast
@@ -15,10 +16,11 @@ from msgspec.structs import replace
 from runbase.events import Points, Scalar, Types
 from runbase.journal.validation import floats_for_large
 from runbase.storage.arrays import total
+from runbase.storage.sql import outlines
 from runbase.storage.sql.session import Session
 from runbase.values import plain_text
 
-BLOCK = 1024
+BLOCK = outlines.BLOCK
 """Log calls in a full group."""
 STOCK = 128
 """Ids for rows that a session with an id_pool fetches ahead."""
@@ -80,9 +82,13 @@ def points(
     if head is not None:
         done = min(BLOCK - head["count"], calls)
         _extend(session, head, ids, cut(event, 0, done))
+        if head["count"] + done == BLOCK:
+            outlines.add(session, head["id"], ids)
     while done < calls:
         size = min(BLOCK, calls - done)
-        _insert(session, run, journal, digest, ids, cut(event, done, done + size))
+        group = _insert(session, run, journal, digest, ids, cut(event, done, done + size))
+        if size == BLOCK:
+            outlines.add(session, group, ids)
         done += size
     session.many(
         "add_to_series",
@@ -141,6 +147,13 @@ def whole(
         for number, event in enumerate(events)
     ]
     session.many("insert_block", [row for part in blocks for row in part])
+    full = Counter(
+        ids[number, key]
+        for number, event in enumerate(events)
+        if len(event.steps) == BLOCK
+        for key in event.keys
+    )
+    outlines.build_all(session, full)
 
 
 def reserve(session: Session, statement: str, count: int) -> list[int]:
@@ -177,7 +190,7 @@ def statistics(values: Sequence[Scalar]) -> dict[str, Any]:
 
 def _insert(
     session: Session, run: str, journal: str, digest: str, ids: list[int], event: Points
-) -> None:
+) -> int:
     group = session.row("next_group")["id"]
     session.run(
         "insert_group",
@@ -189,6 +202,7 @@ def _insert(
         keys_hash=digest,
     )
     session.many("insert_block", _blocks(session, group, ids, event))
+    return cast("int", group)
 
 
 def _axis(session: Session, event: Points) -> dict[str, Any]:

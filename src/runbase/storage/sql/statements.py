@@ -23,6 +23,7 @@ _TYPES = {
         "reals": "text",
         "integers": "text",
         "numerics": "text",
+        "bytes": "blob",
         "clustered": " without rowid",
     },
     "postgres": {
@@ -34,6 +35,7 @@ _TYPES = {
         "reals": "double precision[]",
         "integers": "bigint[]",
         "numerics": "numeric[]",
+        "bytes": "bytea",
         "clustered": "",
     },
 }

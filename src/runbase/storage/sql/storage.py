@@ -1,19 +1,23 @@
 """The storage: one class over a driver, for both dialects. Its methods are made from functions of a session."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from runbase.errors import StoreError, StoreUnavailable
-from runbase.events import Points
+from runbase.events import Points, Scalar
 from runbase.filesystems import atomic_write
 from runbase.ids import new_id
+from runbase.model import Envelope
 from runbase.status import Status
 from runbase.storage.sql import (
     apply,
     edits,
+    envelopes,
     journals,
     liveness,
+    outlines,
     points_read,
     scanned_folders,
     transfer,
@@ -47,6 +51,7 @@ class SqlStorage:
         self.url = driver.url
         self.dialect = driver.dialect
         self._trial_writers: list[TrialWriter] = []
+        self._all_outlined = False
         driver.prepare = migrate
         if not create and (driver.new() or self._is_empty()):
             driver.close()
@@ -187,8 +192,41 @@ class SqlStorage:
     # Points
 
     series = reads(points_read.series)
-    envelope = reads(points_read.envelope)
+    _envelopes = reads(envelopes.read)
+    _unoutlined_of = reads(envelopes.unoutlined)
+    unoutlined = reads(outlines.unoutlined)
+    build_outline = writes(outlines.build_missing)
     points = reads(points_read.many)
+
+    def envelopes(
+        self,
+        curves: Sequence[tuple[str, str]],
+        start: Scalar | None = None,
+        end: Scalar | None = None,
+        resolution: int = 1000,
+        kind: str = "metric",
+    ) -> list[Envelope]:
+        """Return metrics as envelopes; metrics of the time before outlines get theirs first."""
+        if not curves:
+            return []
+        if not self._all_outlined:
+            for run, series in self._unoutlined_of(curves, kind):
+                with suppress(StoreError):  # without the right to write, the points are read
+                    self.build_outline(run, series)
+            self._all_outlined = not self.unoutlined()
+        return self._envelopes(curves, start, end, resolution, kind)
+
+    def envelope(
+        self,
+        run: str,
+        key: str,
+        start: Scalar | None = None,
+        end: Scalar | None = None,
+        resolution: int = 1000,
+        kind: str = "metric",
+    ) -> Envelope:
+        """Return one metric as an envelope."""
+        return self.envelopes([(run, key)], start, end, resolution, kind)[0]
 
     # Trials
 

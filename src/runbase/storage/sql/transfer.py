@@ -5,6 +5,7 @@ already is completed, not duplicated.
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -12,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from runbase.model import Experiment
-from runbase.storage.sql import edits, points_write, runs
+from runbase.storage.sql import edits, outlines, points_write, runs
 from runbase.storage.sql.session import Session
 
 _TIMES = (
@@ -368,6 +369,8 @@ def _insert_points(session: Session, dump: RunDump) -> None:
             for row in dump.blocks
         ],
     )
+    full = [row for row in dump.blocks if row["count"] == outlines.BLOCK]
+    outlines.build_all(session, Counter(series[row["series_id"]] for row in full))
     session.many(
         "add_problem",
         [{**row, "run": dump.id, "time": _moment(session, row["time"])} for row in dump.problems],

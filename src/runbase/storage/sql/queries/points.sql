@@ -120,21 +120,6 @@ where b.series_id = :series
   and (cast(:stop as numeric) is null or g.lowest_step <= :stop)
 order by g.seq;
 
--- name: read_block
--- One block with its points.
-select g.count, g.first_step, g.stride, g.steps, g.first_time, g.times, b.numbers
-from blocks b join groups g on g.id = b.group_id
-where b.series_id = :series and b.group_id = :group;
-
--- name: block_statistics
--- The same blocks as read_blocks, without their points.
-select g.lowest_step, g.highest_step, b.count, b.nans, b.min, b.max, b.sum, b.series_id, b.group_id
-from blocks b join groups g on g.id = b.group_id
-where b.series_id = :series
-  and (cast(:start as numeric) is null or g.highest_step >= :start)
-  and (cast(:stop as numeric) is null or g.lowest_step <= :stop)
-order by g.lowest_step, g.seq;
-
 -- name: blocks_of_runs
 -- The blocks of all metrics of runs, or of some metrics, in the order they were logged.
 select s.run_id, coalesce(s.long_key, s.key) as key, g.count, g.first_step, g.stride, g.steps, g.first_time, g.times, b.numbers
