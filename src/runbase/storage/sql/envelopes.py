@@ -172,6 +172,7 @@ def _from_outline(
         parts = [_chosen(pieces, whole), *_cut(session, curve, pieces, ~whole, start, end)]
     if len(steps):
         parts.append(_made(steps, values))
+    parts = sorted((part for part in parts if len(part.lows)), key=lambda part: part.lows[0])
     return _bucketed(curve.key, _joined(parts), resolution)
 
 
@@ -286,7 +287,17 @@ def _made(steps: "NDArray[Any]", values: "NDArray[np.float64]") -> _Pieces:
 
 
 def _chosen(pieces: _Pieces, kept: "NDArray[Any]") -> _Pieces:
-    return _Pieces(*(getattr(pieces, name)[kept] for name in pieces.__struct_fields__))
+    """Return the pieces at some places: a mask, or an order. Views suffice if they follow each other."""
+    import numpy as np
+
+    part: Any = kept
+    if kept.dtype == np.bool_ and len(places := np.flatnonzero(kept)):
+        first, last = int(places[0]), int(places[-1]) + 1
+        if len(places) == len(kept):
+            return pieces
+        if len(places) == last - first:
+            part = slice(first, last)
+    return _Pieces(*(getattr(pieces, name)[part] for name in pieces.__struct_fields__))
 
 
 def _joined(parts: Sequence[_Pieces]) -> _Pieces:
