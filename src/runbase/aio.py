@@ -173,6 +173,7 @@ class AsyncStore:
     compare = _awaited(Store.compare)
     connect = _awaited(Store.connect)
     copy_to = _awaited(Store.copy_to)
+    changes = _awaited(Store.changes)
     count = _awaited(Store.count)
     create_experiment = _awaited(Store.create_experiment)
     create_run = _awaited(Store.create_run)

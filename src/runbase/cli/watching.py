@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +16,8 @@ from runbase.store.store import Store
 
 WIDTH = 16
 """The width of a sparkline in characters."""
+STALE = 5.0
+"""Seconds after which runs are read again though nothing was written: a run that stops writing becomes silent."""
 RECENT = "1 hour"
 """How long a lost run is shown."""
 _ACTIVE = ", ".join(f"'{status}'" for status in sorted(ACTIVE))
@@ -67,6 +70,9 @@ class Watch:
         self.where = where
         self._store, self._experiment, self._limit = store, experiment, limit
         self._metrics = list(metrics)
+        self._cursor: str | None = None
+        self._read: tuple[float, str | None, list[Run]] = (-math.inf, None, [])
+        """When the runs were read, the filter, and the runs."""
         self._courses: dict[tuple[str, str], tuple[int, str]] = {}
         self._shares: dict[str, tuple[int, float | None]] = {}
 
@@ -77,7 +83,7 @@ class Watch:
             f"status = 'NODE_FAIL' and ended_at > now() - interval '{RECENT}')"
         )
         where = under_way if not self.where else f"{under_way} and ({self.where})"
-        runs = self._store.runs(where, experiment=self._experiment, limit=self._limit)
+        runs = self._runs(where)
         keys = self._metrics or headline(runs, 2)
         now = datetime.now(UTC)
         rows = [self._row(run, keys, now) for run in runs]
@@ -85,6 +91,16 @@ class Watch:
         self._courses = {k: v for k, v in self._courses.items() if k[0] in seen}
         self._shares = {k: v for k, v in self._shares.items() if k in seen}
         return rows
+
+    def _runs(self, where: str) -> list[Run]:
+        """Return the runs: read again if the database changed, and for their heartbeats every few seconds."""
+        seen = self._store.changes(self._cursor)
+        self._cursor = seen.cursor
+        at, before, runs = self._read
+        if seen or where != before or time.monotonic() - at > STALE:
+            runs = self._store.runs(where, experiment=self._experiment, limit=self._limit)
+            self._read = time.monotonic(), where, runs
+        return runs
 
     def _row(self, run: Run, keys: Sequence[str], now: datetime) -> Row:
         latest = max((m.last_time for m in run.metrics.values() if m.last_time), default=None)

@@ -38,6 +38,7 @@ from runbase.status import Status
 from runbase.storage.trial_protocol import TrialStorage
 from runbase.storage.types import (
     Applied,
+    Changes,
     Delivery,
     Kind,
     LiveRun,
@@ -302,6 +303,18 @@ class Trash(Protocol):
         ...
 
 
+class ChangeFeed(Protocol):
+    """What changed."""
+
+    def changes(self, cursor: str | None = None) -> Changes:
+        """Return the runs and experiments that changed since a cursor, and the new cursor."""
+        ...
+
+    def await_change(self, timeout: float) -> None:
+        """Return after the next change in the database, or after `timeout` seconds; it may return early."""
+        ...
+
+
 class Copies(Protocol):
     """Export and import of whole runs and databases."""
 
@@ -454,6 +467,7 @@ class Storage(
     Artifacts,
     Edits,
     Trash,
+    ChangeFeed,
     Copies,
     Points,
     Schema,

@@ -45,6 +45,25 @@ class TablePage(Struct, frozen=True):
     """The argument for the next page; None on the last page."""
 
 
+class Changes(Struct, frozen=True):
+    """What changed since a cursor: ids of runs and experiments, oldest change first.
+
+    An id that is not found any more was purged. The record of a run shows what changed in it: the last step of each metric
+    tells from where to read new points.
+    """
+
+    runs: list[str]
+    experiments: list[str]
+    cursor: str
+    """The argument for the next call."""
+    reset: bool = False
+    """Whether the changes are unknown: there was no cursor, or it belongs to another database. Read everything again."""
+
+    def __bool__(self) -> bool:
+        """Return whether anything changed."""
+        return bool(self.reset or self.runs or self.experiments)
+
+
 class Script(Struct, frozen=True):
     """SQL of a user, and the name under which it is recorded."""
 

@@ -1,5 +1,6 @@
 """Run methods of a store (list, read, change, rank, compare), and tags, notes and links of runs and experiments."""
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,11 +14,14 @@ from runbase.coerce import as_tags
 from runbase.errors import NotFound, UsageError
 from runbase.model import Artifact, Experiment, Run
 from runbase.status import Status
-from runbase.storage.types import Query
+from runbase.storage.types import Changes, Query
 from runbase.store.base import given
 from runbase.store.experiments import ExperimentMethods
 from runbase.typing import ExperimentLike, JsonObject, RunLike, Subject, TagsLike
 from runbase.values import Moment, to_seconds
+
+GLANCE = 1.0
+"""Seconds after which a change that was not announced is looked for."""
 
 
 class RunMethods(ExperimentMethods):
@@ -131,6 +135,35 @@ class RunMethods(ExperimentMethods):
             [],
             str(last) if last < len(places) else None,
         )
+
+    def changes(self, since: str | None = None, *, wait: float = 0.0) -> Changes:
+        """Return which runs and experiments changed, at a cost that depends on what changed only.
+
+            seen = store.changes()  # where the list ends now
+            while seen := store.changes(seen.cursor, wait=10):
+                refresh(seen.runs)
+
+        A run changes with each delivery of its points and with each edit; also changes by SQL are
+        listed. A change may be listed twice.
+
+        Args:
+            since: the `cursor` of the previous call. Without it, nothing is listed and `reset` is
+                true.
+            wait: how many seconds to wait if nothing changed.
+
+        Returns:
+            The ids, and the cursor for the next call. It is false if nothing changed.
+
+        Raises:
+            UsageError: `since` is not a cursor.
+        """
+        deadline = time.monotonic() + wait
+        while True:
+            seen = self.storage.changes(since)
+            left = deadline - time.monotonic()
+            if seen or left <= 0:
+                return seen
+            self.storage.await_change(min(left, GLANCE))
 
     def count(self, where: str | None = None, *, experiment: ExperimentLike | None = None) -> int:
         """Return the number of runs that match a filter; see `runs`."""

@@ -45,6 +45,8 @@ from runbase.storage.types import Rows
 OLDEST = 140000
 """PostgreSQL 14, as the server's version number."""
 
+_GLANCE = 0.2
+"""Seconds that a thread waits while another one listens for changes."""
 FRESH = 0.5
 """Seconds after a successful use during which a connection is not checked."""
 PATIENCE = 10.0
@@ -85,6 +87,8 @@ class PostgresDriver:
         self._answered: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
         """Connection → when it was last used without an error."""
         self._guard = threading.Lock()
+        self._listener: Connection | None = None
+        self._listening = threading.Lock()
         with self.errors(), self._connect() as connection:
             version = connection.info.server_version
             if version < OLDEST:
@@ -236,10 +240,34 @@ class PostgresDriver:
             connection.execute("select pg_advisory_unlock_all()")
             return rows
 
+    def await_change(self, timeout: float) -> None:
+        """Return after the next change of the schema that another transaction announces, or after `timeout` seconds.
+
+        One thread listens, on a connection of its own; others wait a moment. Behind a proxy that hands out a connection for
+        each transaction, no announcement arrives, so callers look again after the timeout.
+        """
+        self._check_process()
+        if not self._listening.acquire(blocking=False):
+            time.sleep(min(timeout, _GLANCE))
+            return
+        try:
+            with self.errors():
+                if self._listener is None or self._listener.closed:
+                    self._listener = self._connect()
+                    self._listener.execute("listen runbase_changes")
+                    return  # what changed before is not announced
+                for notice in self._listener.notifies(timeout=timeout):
+                    if notice.payload == self.schema:
+                        return
+        finally:
+            self._listening.release()
+
     def close(self) -> None:
         """Close every connection."""
         if self._owner.here:
             self._pool.close()
+            if self._listener is not None:
+                self._listener.close()
 
     @contextmanager
     def errors(self, timeout: float | None = None) -> Generator[None]:
@@ -379,14 +407,19 @@ class PostgresDriver:
         if time.monotonic() - self._answered.get(connection, 0.0) > FRESH:
             ConnectionPool.check_connection(connection)
 
+    def _check_process(self) -> None:
+        if self._owner.here:
+            return
+        with self._guard:
+            if not self._owner.here:
+                never_close(self._pool, self._listener)
+                self._pool, self._here = self._new_pool(), threading.local()
+                self._listener, self._listening = None, threading.Lock()
+                self._owner.adopt()
+
     @contextmanager
     def _connection(self) -> Generator[Connection]:
-        if not self._owner.here:
-            with self._guard:
-                if not self._owner.here:
-                    never_close(self._pool)
-                    self._pool, self._here = self._new_pool(), threading.local()
-                    self._owner.adopt()
+        self._check_process()
         with self._pool.connection(timeout=patience(PATIENCE)) as connection:
             yield connection
             self._answered[connection] = time.monotonic()

@@ -94,7 +94,7 @@ def add_to_run(session: Session, run: str, more: Mapping[str, Mapping[str, Any]]
             _tags(session, "set_tag", {"run": run}, values)
         else:
             _merge(session, RUNS, run, field, values, ())
-    _touch(session, RUNS, run)
+    touch(session, "run", run)
 
 
 def remove_from_run(session: Session, run: str, keys: Mapping[str, Sequence[str]]) -> None:
@@ -107,7 +107,7 @@ def remove_from_run(session: Session, run: str, keys: Mapping[str, Sequence[str]
             session.many("remove_tag", [{"run": run, "key": key} for key in names])
         else:
             _merge(session, RUNS, run, field, {}, names)
-    _touch(session, RUNS, run)
+    touch(session, "run", run)
 
 
 def set_status(
@@ -119,7 +119,7 @@ def set_status(
 ) -> None:
     """Store a new status of a run, and add it to the run's history."""
     runs.report(session, run, parse_status(status), time.time() if at is None else at, reason)
-    _touch(session, RUNS, run)
+    touch(session, "run", run)
 
 
 def create_experiment(
@@ -218,7 +218,7 @@ def add_to_experiment(
             _tags(session, "set_experiment_tag", {"id": experiment}, values)
         else:
             _merge(session, EXPERIMENTS, experiment, field, values, ())
-    _touch(session, EXPERIMENTS, experiment)
+    touch(session, "experiment", experiment)
 
 
 def remove_from_experiment(
@@ -231,7 +231,7 @@ def remove_from_experiment(
             session.many("remove_experiment_tag", rows)
         else:
             _merge(session, EXPERIMENTS, experiment, field, {}, names)
-    _touch(session, EXPERIMENTS, experiment)
+    touch(session, "experiment", experiment)
 
 
 def set_objectives(session: Session, experiment: str, objectives: Sequence[Objective]) -> None:
@@ -320,9 +320,10 @@ def _merge(
     session.query(update_of(table.name, [column]), {"v0": session.json(document), "key": key})
 
 
-def _touch(session: Session, table: Table, key: str) -> None:
-    text = update_of(table.name, ["updated_at"]) + " and updated_at < :v0"
-    session.query(text, {"v0": session.time(time.time()), "key": key})
+def touch(session: Session, kind: Kind, key: str) -> None:
+    """Record that a run or an experiment changes now, so that it is in the list of changes."""
+    statement = "touch_run" if kind == "run" else "touch_experiment"
+    session.run(statement, id=key, time=session.time(time.time()))
 
 
 def _params(session: Session, run: str, values: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from runbase.errors import UsageError
 from runbase.model import Link
+from runbase.storage.sql.edits import touch
 from runbase.storage.sql.session import Session
 from runbase.storage.types import Kind
 
@@ -12,12 +13,15 @@ def link(session: Session, kind: Kind, from_id: str, name: str, to_id: str) -> N
         raise UsageError(f"a {kind} cannot link to itself")
     statement = "link_runs" if kind == "run" else "link_experiments"
     session.run(statement, from_id=from_id, kind=name, to_id=to_id)
+    touch(session, kind, from_id)
 
 
 def unlink(session: Session, kind: Kind, from_id: str, name: str | None, to_id: str) -> int:
     """Remove links; returns how many were removed."""
     statement = "unlink_runs" if kind == "run" else "unlink_experiments"
-    return session.changed(statement, from_id=from_id, kind=name, to_id=to_id)
+    removed = session.changed(statement, from_id=from_id, kind=name, to_id=to_id)
+    touch(session, kind, from_id)
+    return removed
 
 
 def of(session: Session, kind: Kind, key: str) -> list[Link]:

@@ -13,6 +13,7 @@ from runbase.model import Envelope
 from runbase.status import Status
 from runbase.storage.sql import (
     apply,
+    changes,
     edits,
     envelopes,
     journals,
@@ -161,6 +162,14 @@ class SqlStorage:
     folders = reads(trash.folders)
     uploads = reads(trash.uploads)
     runs_of_experiments = reads(trash.runs_of_experiments)
+
+    # Changes in the database
+
+    changes = autocommits(changes.since)
+
+    def await_change(self, timeout: float) -> None:
+        """Return after the next change, or after `timeout` seconds."""
+        self.driver.await_change(timeout)
 
     # Copies
 

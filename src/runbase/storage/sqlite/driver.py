@@ -43,6 +43,8 @@ _LIMITS = {
     sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 1000,
 }
 """Limits on users' queries: sizes of texts and patterns in bytes."""
+_POLLED = 0.05
+"""Seconds between looks for a change by another connection."""
 _PAGES = 4096
 """Pages that a backup copies between two reports of progress."""
 _UNAVAILABLE = (
@@ -229,6 +231,26 @@ class SqliteDriver:
             raise self._corrupt(
                 sqlite3.DatabaseError(f"the integrity check of its copy failed: {result}")
             )
+
+    def await_change(self, timeout: float) -> None:
+        """Return after the next change of the database, or after `timeout` seconds."""
+        if self.path is None:
+            time.sleep(min(timeout, _POLLED))
+            return
+        deadline = time.monotonic() + timeout
+        self._check_process()
+        connection = self._borrow()
+        try:
+            with self.errors():
+                # The number changes when another connection commits, also one of this process.
+                before = connection.execute("pragma data_version").fetchone()
+                while (left := deadline - time.monotonic()) > 0:
+                    time.sleep(min(left, _POLLED))
+                    if connection.execute("pragma data_version").fetchone() != before:
+                        return
+        finally:
+            with self._idle_guard:
+                self._idle.append(connection)
 
     def close(self) -> None:
         """Close every connection."""

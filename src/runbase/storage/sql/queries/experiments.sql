@@ -8,7 +8,7 @@ insert into experiments (id, name, created_at, updated_at) values (:id, :name, :
 
 -- name: touch_experiment
 -- Set the time of an experiment's latest change.
-update experiments set updated_at = :time where id = :id and updated_at < :time;
+update experiments set updated_at = case when updated_at < :time then :time else updated_at end where id = :id;
 
 -- name: date_experiment
 -- Set when an imported experiment was created and last changed in its source.

@@ -51,6 +51,10 @@ update runs set notes = :text where id = :run;
 -- Store the end of a run.
 update runs set error = :error, exit_code = :exit_code where id = :run;
 
+-- name: touch_run
+-- Record a change of a run; its time never goes back.
+update runs set updated_at = case when updated_at < :time then :time else updated_at end where id = :id;
+
 -- name: seen_run
 -- Set the times of the latest heartbeat and the latest change.
 update runs set
