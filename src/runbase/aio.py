@@ -210,6 +210,7 @@ class AsyncStore:
     run = _awaited(Store.run)
     runs = _awaited(Store.runs)
     table = _awaited(Store.table)
+    sizes = _awaited(Store.sizes)
     scan = _awaited(Store.scan)
     schema = _awaited(Store.schema)
     set_status = _awaited(Store.set_status)

@@ -20,9 +20,7 @@ from runbase.store.rebuild import set_aside
 from runbase.store.store import Store
 from runbase.store.store import open as open_store
 
-EXAMPLES = (
-    "Examples:\n\n    runbase doctor\n    runbase doctor --fix --dry-run\n    runbase doctor --json"
-)
+EXAMPLES = "Examples:\n\n    runbase doctor\n    runbase doctor --fix --dry-run\n    runbase doctor --sizes\n    runbase doctor --json"
 
 SHOWN = 20
 """The maximum number of problem lines shown."""
@@ -43,6 +41,10 @@ def command(
         bool,
         typer.Option("--dry-run", help="With --fix: print what would be done, and do nothing."),
     ] = False,
+    sizes: Annotated[
+        bool,
+        typer.Option("--sizes", help="Print where the bytes are: by experiment, run and table."),
+    ] = False,
     home: common.Home = None,
     url: common.Url = None,
     json: common.Json = False,
@@ -51,6 +53,9 @@ def command(
     if dry_run and not fix:
         raise UsageError("--dry-run needs --fix; without --fix nothing is changed")
     settings = load(home=home, store=url)
+    if sizes:
+        _print_sizes(settings, json=json)
+        return
     repaired = _repair(settings, dry_run=dry_run) if fix else []
     facts: dict[str, Any] = {
         "runbase": __version__,
@@ -78,6 +83,33 @@ def command(
             common.say(f"{'would' if dry_run else 'repair:'} {text}")
     if problems:
         sys.exit(1)
+
+
+def _print_sizes(settings: Settings, *, json: bool) -> None:
+    with open_store(settings.store, home=settings.home, sync=False, create=False) as store:
+        found = store.sizes(SHOWN)
+    if json:
+        common.print_json(found)
+        return
+    out = common.console()
+    for title, rows in (("Experiments", found.experiments), ("Runs", found.runs)):
+        names = ["points", "database", "journals", "artifacts", "total"]
+        names = ["runs", *names] if title == "Experiments" else names
+        table = common.table([f"  {title[:-1].lower()}", *names], numbers=names)
+        for row in rows:
+            counts = [row.runs, row.points] if title == "Experiments" else [row.points]
+            sizes = (row.database, row.journals, row.artifacts, row.total)
+            cells = [*(f"{count:,}" for count in counts), *map(common.size, sizes)]
+            table.add_row(f"  {common.escape(row.name)}", *cells)
+        out.print(f"[bold]{title}[/]", table, "")
+    table = common.table(["  table", "bytes"], numbers=["bytes"])
+    for name, size in list(found.tables.items())[:SHOWN]:
+        table.add_row(f"  {name}", common.size(size))
+    out.print("[bold]Tables, with their indexes[/]", table)
+    out.print(
+        "\n[dim]database: the points, at the average size of a point. journals: as ingested, before "
+        "`runbase gc --journals` packs them.[/]"
+    )
 
 
 def _repair(settings: Settings, *, dry_run: bool) -> list[str]:

@@ -47,6 +47,7 @@ from runbase.storage.types import (
     Rows,
     Scanned,
     Script,
+    Sizes,
     Step,
     TablePage,
 )
@@ -69,6 +70,10 @@ class Observations(Protocol):
 
     def offsets(self, journals: Sequence[str]) -> dict[str, int]:
         """Return how many bytes of each journal have been ingested; unknown journals are left out."""
+        ...
+
+    def sizes(self, most: int) -> Sizes:
+        """Return the bytes of tables, and of the experiments and runs with the most bytes."""
         ...
 
     def totals(self) -> dict[str, int]:

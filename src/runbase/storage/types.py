@@ -64,6 +64,35 @@ class Changes(Struct, frozen=True):
         return bool(self.reset or self.runs or self.experiments)
 
 
+class Size(Struct, frozen=True, kw_only=True):
+    """The bytes of a run or of an experiment."""
+
+    id: str
+    name: str
+    """For a run, with its experiment: `mnist/brisk-heron-42`."""
+    runs: int
+    points: int
+    database: int
+    """Bytes of its points in the database: its share of the points, at the average size of a point."""
+    journals: int
+    """Bytes of its journals that are in the database, before packing."""
+    artifacts: int
+
+    @property
+    def total(self) -> int:
+        """The sum of the three."""
+        return self.database + self.journals + self.artifacts
+
+
+class Sizes(Struct, frozen=True):
+    """Where the bytes of a store are."""
+
+    tables: dict[str, int]
+    """Bytes of each table with its indexes, largest first; empty if the database cannot tell."""
+    experiments: list[Size]
+    runs: list[Size]
+
+
 class Script(Struct, frozen=True):
     """SQL of a user, and the name under which it is recorded."""
 

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from runbase.analysis.listings import Experiments, Runs
+from runbase.errors import UsageError
 from runbase.events import Problem
 from runbase.ingest.journals import Report
 from runbase.ingest.liveness import check_liveness
@@ -22,7 +23,7 @@ from runbase.settings import database, load
 from runbase.storage.deadlines import until
 from runbase.storage.open import open_storage
 from runbase.storage.protocol import Storage
-from runbase.storage.types import Rows
+from runbase.storage.types import Rows, Sizes
 from runbase.store import rebuild
 from runbase.store.backup import BackupMethods
 from runbase.store.charts import ChartMethods
@@ -189,6 +190,14 @@ class Store(
         """Return the number of experiments, runs, points, journals, lines and damaged lines."""
         return self.storage.totals()
 
+    def sizes(self, most: int = 20) -> Sizes:
+        """Return where the bytes are: by table, by experiment and by run, deleted ones included.
+
+        Args:
+            most: the number of experiments and runs, those with the most bytes first.
+        """
+        return self.storage.sizes(most)
+
     def problems(self, run: RunLike | None = None, limit: int = 100) -> list[Problem]:
         """Return journal lines and events that could not be stored, newest first.
 
@@ -230,6 +239,14 @@ class Store(
     ) -> None:
         self.close()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the address, which may contain a password: the copy opens connections of its own."""
+        if self.url.endswith(":memory:"):
+            raise UsageError(
+                "a database in memory belongs to one process; open a file to use a store in others"
+            )
+        return _reopen, (self.address, self.home)
+
     def __repr__(self) -> str:
         return f"<Store {self.url}>"
 
@@ -268,6 +285,11 @@ def open(
     if sync and store.home is not None and store.home.is_dir():
         store.sync(patience=PATIENCE)
     return store
+
+
+def _reopen(address: str, home: Path | None) -> Store:
+    """Open the database of a pickled store, without ingesting anything."""
+    return Store(open_storage(address, create=False), home, address)
 
 
 def _home_of(

@@ -380,6 +380,10 @@ class Experiment(model.Experiment, frozen=True, kw_only=True, dict=True):
         ended = self._store.storage.observations({self.id: 0}, ENDED, wanted)
         return group(ended, confidence)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the record with its store, which opens connections of its own in the other process."""
+        return _with_store, (type(self), msgspec.structs.asdict(self), vars(self).get("_store"))
+
     @property
     def _store(self) -> OpenStore:
         try:
@@ -417,6 +421,15 @@ def attach(store: OpenStore, record: model.Experiment) -> Experiment:
     fields = {name: getattr(record, name) for name in record.__struct_fields__}
     experiment = Experiment(**fields)
     vars(experiment)["_store"] = store
+    return experiment
+
+
+def _with_store(
+    kind: "type[Experiment]", fields: JsonObject, store: OpenStore | None
+) -> Experiment:
+    experiment = kind(**fields)
+    if store is not None:
+        vars(experiment)["_store"] = store
     return experiment
 
 

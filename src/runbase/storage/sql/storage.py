@@ -21,6 +21,7 @@ from runbase.storage.sql import (
     outlines,
     points_read,
     scanned_folders,
+    sizes,
     transfer,
     trash,
     trials,
@@ -87,6 +88,7 @@ class SqlStorage:
     problems = reads(journals.problems)
     offsets = autocommits(journals.offsets)
     totals = reads(journals.totals)
+    sizes = reads(sizes.read)
     synced_folders = reads(journals.synced_folders)
     put_synced_folders = writes(journals.put_synced_folders)
 
