@@ -380,7 +380,7 @@ class Experiment(model.Experiment, frozen=True, kw_only=True, dict=True):
         ended = self._store.storage.observations({self.id: 0}, ENDED, wanted)
         return group(ended, confidence)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         """Pickle the record with its store, which opens connections of its own in the other process."""
         return _with_store, (type(self), msgspec.structs.asdict(self), vars(self).get("_store"))
 

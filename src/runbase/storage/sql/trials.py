@@ -104,20 +104,29 @@ def has_work(session: Session, experiment: str, runner: str) -> bool:
     return row is not None
 
 
+_LISTS = {
+    "open": "lock_open",
+    "reserved": "lock_reserved",
+    "few_due": "lock_few_due",
+    "many_due": "lock_many_due",
+}
+"""The lists of waiting trials, with the statement that takes the first trial of each."""
+
+
 def claim(session: Session, experiment: str, runner: str, lease: float) -> Claimed | None:
     """Claim the next trial in the queue for one runner alone; expired claims are released first."""
     now = server_time(session)
     expire(session, experiment, now)
     began = clock.time()
-    row = session.row(
-        "claim_trial",
-        experiment=experiment,
-        runner=runner,
-        now=session.time(now),
-        until=session.time(now + lease),
-        time=session.time(began),
-    )
-    return None if row is None else _claimed(session, row, runner, began)
+    of = {"experiment": experiment, "runner": runner, "now": session.time(now)}
+    # Each list is looked at in the order of its first trial; another claimer may have locked that one.
+    for head in session.rows("queue_heads", **of):
+        found = session.row(_LISTS[head["list"]], **of)
+        if found is not None:
+            times = {"until": session.time(now + lease), "time": session.time(began)}
+            row = session.row("claim_trial", run=found["id"], runner=runner, **times)
+            return _claimed(session, row, runner, began)
+    return None
 
 
 def expire(session: Session, experiment: str, now: float) -> None:

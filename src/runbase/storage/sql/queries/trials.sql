@@ -15,30 +15,110 @@ values (:run, :experiment, (select coalesce(max(number), 0) + 1 from runs where 
 returning number;
 
 -- name: work_there_is
--- Whether a runner can claim a trial: one that waits, or one whose claim has expired.
+-- Whether a runner can claim a trial: one that waits for anybody, for it, or until now, or one whose claim has expired.
 select 1 as one where exists (
-  select 1 from runs
-  where experiment_id = :experiment and status = 'PENDING' and queued_at is not null
-    and deleted_at is null and (due_at is null or due_at <= :now)
-    and (runner is null or runner = :runner)
+  select 1 from runs where experiment_id = :experiment and status = 'PENDING' and queued_at is not null and deleted_at is null
+    and runner is null and due_at is null
+) or exists (
+  select 1 from runs where experiment_id = :experiment and status = 'PENDING' and queued_at is not null and deleted_at is null
+    and runner is not null and runner = :runner and (due_at is null or due_at <= :now)
+) or exists (
+  select 1 from runs where experiment_id = :experiment and status = 'PENDING' and queued_at is not null and deleted_at is null
+    and runner is null and due_at is not null and due_at <= :now
 ) or exists (
   select 1 from runs where experiment_id = :experiment and lease_until < :now
 );
 
+-- name: queue_heads
+-- The first trial of each list that a runner may claim from: the open ones, those reserved for it, and those due. A few due
+-- trials are sorted; of many, the list by priority is read.
+select 'open' as list, priority, number from (
+  select priority, number from runs where experiment_id = :experiment and status = 'PENDING' and queued_at is not null and deleted_at is null
+    and runner is null and due_at is null
+  order by priority desc, number limit 1) o
+union all
+select 'reserved' as list, priority, number from (
+  select priority, number from runs where experiment_id = :experiment and status = 'PENDING' and queued_at is not null and deleted_at is null
+    and runner is not null and runner = :runner and (due_at is null or due_at <= :now)
+  order by priority desc, number limit 1) r
+union all
+select 'few_due' as list, priority, number from (
+  select priority, number from (
+    select priority, number from runs where experiment_id = :experiment and status = 'PENDING' and queued_at is not null and deleted_at is null
+    and runner is null and due_at is not null and due_at <= :now
+    order by due_at limit 200) f
+  where (select count(*) from (select 1 from runs where experiment_id = :experiment and status = 'PENDING' and queued_at is not null and deleted_at is null
+    and runner is null and due_at is not null and due_at <= :now limit 200) l) < 200
+  order by priority desc, number limit 1) d
+union all
+select 'many_due' as list, priority, number from (
+  select priority, number from runs where experiment_id = :experiment and status = 'PENDING' and queued_at is not null and deleted_at is null
+    and runner is null and due_at is not null
+    -- only: sqlite
+    and +due_at <= :now
+    -- only: postgres
+    and due_at <= :now
+    -- only: end
+    and (select count(*) from (select 1 from runs where experiment_id = :experiment and status = 'PENDING' and queued_at is not null and deleted_at is null
+    and runner is null and due_at is not null and due_at <= :now limit 200) l) = 200
+  order by priority desc, number limit 1) m
+order by 2 desc, 3, 1;
+
+-- name: lock_open
+-- The first trial for anybody that no other claimer has locked.
+select id from runs where experiment_id = :experiment and status = 'PENDING' and queued_at is not null and deleted_at is null
+    and runner is null and due_at is null
+order by priority desc, number limit 1
+-- only: postgres
+for update skip locked
+-- only: end
+;
+
+-- name: lock_reserved
+-- The first trial that is reserved for a runner and due.
+select id from runs where experiment_id = :experiment and status = 'PENDING' and queued_at is not null and deleted_at is null
+    and runner is not null and runner = :runner and (due_at is null or due_at <= :now)
+order by priority desc, number limit 1
+-- only: postgres
+for update skip locked
+-- only: end
+;
+
+-- name: lock_few_due
+-- The first trial for anybody that is due, if few are.
+select id from runs where id in (
+  select id from runs where experiment_id = :experiment and status = 'PENDING' and queued_at is not null and deleted_at is null
+    and runner is null and due_at is not null and due_at <= :now
+  order by due_at limit 200)
+  -- only: postgres
+  and status = 'PENDING' and deleted_at is null
+  -- only: end
+order by priority desc, number limit 1
+-- only: postgres
+for update skip locked
+-- only: end
+;
+
+-- name: lock_many_due
+-- The same, if many are. (The plus keeps SQLite from the list by time, all of which it would sort.)
+select id from runs where experiment_id = :experiment and status = 'PENDING' and queued_at is not null and deleted_at is null
+    and runner is null and due_at is not null
+    -- only: sqlite
+    and +due_at <= :now
+    -- only: postgres
+    and due_at <= :now
+    -- only: end
+order by priority desc, number limit 1
+-- only: postgres
+for update skip locked
+-- only: end
+;
+
 -- name: claim_trial
--- Claim the first waiting trial: each of several concurrent claimers gets another one.
+-- Claim a trial that no other claimer can take.
 update runs set status = 'RUNNING', runner = :runner, lease_until = :until, lost_at = null, ended_at = null,
        started_at = coalesce(started_at, :time), updated_at = :time, seen_at = :time
-where id = (
-  select id from runs
-  where experiment_id = :experiment and status = 'PENDING' and queued_at is not null
-    and deleted_at is null and (due_at is null or due_at <= :now)
-    and (runner is null or runner = :runner)
-  order by priority desc, number limit 1
-  -- only: postgres
-  for update skip locked
-  -- only: end
-)
+where id = :run
 returning id, attempt;
 
 -- name: take_trial
