@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # The tests start many processes: without a cache of bytecode they took 12 minutes on two cores, with one 7.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-mlos test-frameworks check bench bench-peers docs clean
+.PHONY: demo test test-mlos test-frameworks test-pgbouncer check bench bench-peers docs clean
 
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("runbase needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
@@ -42,6 +42,10 @@ test-frameworks:
 	.venv-frameworks/bin/python -m pip install --no-compile --quiet --disable-pip-version-check -e . pytest pyyaml torch==2.13.0 jax lightning loguru omegaconf
 	.venv-frameworks/bin/python -m pip install --no-compile --quiet --disable-pip-version-check --no-deps stable-pretraining
 	.venv-frameworks/bin/python -m pytest -o addopts="" -q tests/environments/frameworks
+
+## The contracts through pgbouncer in transaction mode; needs the program: apt install pgbouncer.
+test-pgbouncer: $(VENV)/.ready
+	$(BIN)/python -m pytest -o addopts="" -q tests/environments/pgbouncer
 
 ## One table: runbase beside the limits of this machine.
 bench: $(VENV)/.ready

@@ -5,6 +5,7 @@ so that it uses at most a fifth of the interpreter's time.
 """
 
 import os
+import random
 import threading
 import time
 import warnings
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 EVERY = 1.0
 """Seconds between ingests."""
+CROWDED_EVERY = 10.0
+"""Seconds between ingests if the database server has few connections left."""
 SYNC_EVERY = 5.0
 """Seconds between fsyncs: the most that a power failure can lose."""
 BEAT_EVERY = 15.0
@@ -63,6 +66,7 @@ class RunMonitor:
         self._told = -TELL_EVERY
         self._synced_size = 0
         self._samples = 0
+        self._waits_until = 0.0
         self._warned = False
 
     def maintain_files(self) -> None:
@@ -92,7 +96,12 @@ class RunMonitor:
         """Renew the claim, then ingest the journal in small pieces."""
         if self.lease is not None and self.store is not None:
             self.lease.renew_if_due(storage_for(self.store))
+        if time.monotonic() < self._waits_until:
+            return
         done = self.ingest(pause=self._yield_to_training)
+        if self.store is not None and storage_for(self.store).crowded:
+            # Many processes share a server: each takes its turn at a time of its own.
+            self._waits_until = time.monotonic() + random.uniform(0.5, 1.5) * CROWDED_EVERY  # noqa: S311
         if done and time.monotonic() - self._told >= TELL_EVERY:
             self.record_heartbeat()
 

@@ -481,6 +481,11 @@ class Storage(
 ):
     """A database of runs; see the module's docstring for its guarantees."""
 
+    @property
+    def crowded(self) -> bool:
+        """Whether the database has few connections left, so that a process should use it rarely."""
+        ...
+
     url: str
     dialect: str
 

@@ -16,12 +16,10 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, LiteralString, TypeVar
-from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg_pool import ConnectionPool, PoolTimeout
 
 from runbase.errors import (
     QueryError,
@@ -34,11 +32,12 @@ from runbase.errors import (
     StoreUnavailable,
     UsageError,
 )
-from runbase.processes import Owner, never_close
+from runbase.processes import never_close
 from runbase.secrets import mask_text
 from runbase.storage.address import Address
 from runbase.storage.deadlines import patience
-from runbase.storage.postgres.types import Session, configure
+from runbase.storage.postgres.connections import Connection, Connections
+from runbase.storage.postgres.types import Session
 from runbase.storage.sql.statements import bound
 from runbase.storage.types import Rows
 
@@ -47,11 +46,6 @@ OLDEST = 140000
 
 _GLANCE = 0.2
 """Seconds that a thread waits while another one listens for changes."""
-FRESH = 0.5
-"""Seconds after a successful use during which a connection is not checked."""
-PATIENCE = 10.0
-"""Seconds to wait for a connection; meanwhile the journal of a training run is not ingested, but the run continues."""
-
 ATTEMPTS = 5
 """How often a transaction that deadlocks with others is tried."""
 
@@ -59,7 +53,6 @@ IDLE = psycopg.pq.TransactionStatus.IDLE
 _CROSSED = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
 _SETUP_LOCK = 0x72756E62  # "runb": held while a process creates or migrates a schema
 
-Connection = psycopg.Connection[Any]
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 
@@ -77,19 +70,15 @@ class PostgresDriver:
         self.timeout = timeout
         self.schema = address.schema[0] if address.schema else None
         self._path = address.schema
-        self._conninfo = _conninfo(address)
+        self._connections = Connections(address, timeout)
         self._create = create
         self.prepare: Callable[[Any], object] = lambda _: None
         """Called once, in a transaction of its own, before the first transaction that writes."""
         self._prepared = False
         self._here = threading.local()
-        self._owner = Owner()
-        self._answered: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
-        """Connection → when it was last used without an error."""
-        self._guard = threading.Lock()
         self._listener: Connection | None = None
         self._listening = threading.Lock()
-        with self.errors(), self._connect() as connection:
+        with self.errors(), self._connections.dedicated() as connection:
             version = connection.info.server_version
             if version < OLDEST:
                 raise StoreUnavailable(
@@ -97,7 +86,6 @@ class PostgresDriver:
                 )
             if self.schema is None:
                 self.schema = str(connection.execute("select current_schema()").fetchone()[0])  # type: ignore[index]
-        self._pool = self._new_pool()
 
     def new(self) -> bool:
         """Return whether the database does not exist yet."""
@@ -126,6 +114,7 @@ class PostgresDriver:
                 connection.pipeline() if bulk else nullcontext() as pipeline,
                 connection.transaction(),
             ):
+                self._connections.enter(connection)
                 session = Session(connection, self.schema, pipeline)
                 if (left := patience(self.timeout)) < self.timeout:
                     milliseconds = sql.Literal(max(int(left * 1000), 1))
@@ -159,6 +148,7 @@ class PostgresDriver:
         try:
             with connection.pipeline() as pipeline:
                 connection.execute(begin)
+                self._connections.enter(connection)
                 yield pipeline
                 if not undo:
                     connection.execute("commit")
@@ -169,7 +159,7 @@ class PostgresDriver:
     @contextmanager
     def autocommit(self) -> Generator[Session]:
         """Give a session without a transaction, in which each query reads the latest state."""
-        with self.errors(), self._connection() as connection:
+        with self.errors(), self._connection() as connection, self._alone(connection):
             yield Session(connection, self.schema)
 
     def execute_once(self, name: str, /, **params: Any) -> int:
@@ -177,8 +167,18 @@ class PostgresDriver:
         if not self._prepared:
             with self.write() as session:
                 return session.changed(name, **params)
-        with self.errors(), self._connection() as connection:
+        with self.errors(), self._connection() as connection, self._alone(connection):
             return Session(connection, self.schema).changed(name, **params)
+
+    @contextmanager
+    def _alone(self, connection: Connection) -> Generator[None]:
+        """Execute statements without a transaction; through a pooler in one, which has the settings."""
+        if not self._connections.pooled:
+            yield
+            return
+        with connection.transaction():
+            self._connections.enter(connection)
+            yield
 
     def transact(self, work: Callable[[Any], T], *, bulk: bool = False) -> T:
         """Call `work` in one transaction, and repeat it if the transaction conflicts with another."""
@@ -215,6 +215,7 @@ class PostgresDriver:
             with self.errors():
                 self._set_up()
         with self.errors(timeout), self._connection() as connection, connection.transaction():
+            self._connections.enter(connection)
             if timeout is not None:
                 connection.execute(_statement_timeout(timeout))
             return _rows(connection.execute(text, values))  # type: ignore[arg-type]
@@ -247,13 +248,16 @@ class PostgresDriver:
         each transaction, no announcement arrives, so callers look again after the timeout.
         """
         self._check_process()
+        if self._connections.pooled:
+            time.sleep(min(timeout, _GLANCE))
+            return
         if not self._listening.acquire(blocking=False):
             time.sleep(min(timeout, _GLANCE))
             return
         try:
             with self.errors():
                 if self._listener is None or self._listener.closed:
-                    self._listener = self._connect()
+                    self._listener = self._connections.dedicated()
                     self._listener.execute("listen runbase_changes")
                     return  # what changed before is not announced
                 for notice in self._listener.notifies(timeout=timeout):
@@ -264,18 +268,16 @@ class PostgresDriver:
 
     def close(self) -> None:
         """Close every connection."""
-        if self._owner.here:
-            self._pool.close()
-            if self._listener is not None:
-                self._listener.close()
+        self._check_process()
+        self._connections.close()
+        if self._listener is not None:
+            self._listener.close()
 
     @contextmanager
     def errors(self, timeout: float | None = None) -> Generator[None]:
         """Convert PostgreSQL's exceptions to runbase's."""
         try:
             yield
-        except PoolTimeout as error:
-            raise self._unreachable(error) from error
         except psycopg.Error as error:
             raise self._mapped(error, timeout) from error
 
@@ -308,18 +310,10 @@ class PostgresDriver:
             case _:
                 return QueryError(_said(error))
 
-    def _unreachable(self, error: Exception) -> StoreError:
-        """Connect once to find out why the pool has no connection; returns the error."""
-        try:
-            self._connect().close()
-        except psycopg.Error as reason:
-            return StoreOffline(f"cannot use {self.url}: {_said(reason)}")
-        return StoreBusy(f"all connections to {self.url} were in use for {PATIENCE:.0f} s: {error}")
-
     def connect(self) -> Any:
         """Open a connection of the caller's own: psycopg's, unchanged, in this schema and in UTC."""
         with self.errors():
-            connection: Any = psycopg.connect(self._conninfo)
+            connection: Any = psycopg.connect(self._connections.conninfo)
             if self._path:
                 path = sql.SQL(", ").join(map(sql.Identifier, self._path))
                 connection.execute(sql.SQL("set search_path to {}").format(path))
@@ -342,7 +336,7 @@ class PostgresDriver:
                 "pg_dump, which backups of PostgreSQL need, was not found: install PostgreSQL's client "
                 "programs, or make a copy with `runbase copy URL file.db`"
             )
-        parameters = conninfo_to_dict(self._conninfo)
+        parameters = conninfo_to_dict(self._connections.conninfo)
         secret = (
             {"PGPASSWORD": str(parameters.pop("password"))} if parameters.get("password") else {}
         )
@@ -364,7 +358,7 @@ class PostgresDriver:
             with self.errors():
                 self._set_up()
         with self.errors():
-            return self._connect()
+            return self._connections.dedicated()
 
     def session(
         self, connection: Connection, pipeline: "psycopg.Pipeline", id_pool: dict[str, list[int]]
@@ -372,61 +366,32 @@ class PostgresDriver:
         """Create a session on a connection outside the pool, in its pipeline."""
         return Session(connection, self.schema, pipeline, id_pool)
 
-    def _connect(self) -> Connection:
-        connection: Connection = psycopg.connect(self._conninfo, autocommit=True)
-        self._configure(connection)
-        return connection
+    @property
+    def crowded(self) -> bool:
+        """Whether the server has few connections left, so that a process should use it rarely."""
+        return self._connections.crowded
 
-    def _configure(self, connection: Connection) -> None:
-        configure(connection)
-        if self._path:
-            path = sql.SQL(", ").join(map(sql.Identifier, self._path))
-            connection.execute(sql.SQL("set search_path to {}").format(path))
-        connection.execute(
-            sql.SQL("set timezone = 'UTC'; set lock_timeout = {}").format(
-                sql.Literal(int(self.timeout * 1000))
-            )
-        )
-
-    def _new_pool(self) -> "ConnectionPool[Connection]":
-        return ConnectionPool(
-            self._conninfo,
-            min_size=0,
-            max_size=8,
-            max_idle=60.0,
-            timeout=PATIENCE,
-            reconnect_timeout=PATIENCE,
-            kwargs={"autocommit": True},
-            configure=self._configure,
-            check=self._check,
-            open=True,
-        )
-
-    def _check(self, connection: Connection) -> None:
-        """Check that the server is reachable; skipped for a connection that was used a moment ago."""
-        if time.monotonic() - self._answered.get(connection, 0.0) > FRESH:
-            ConnectionPool.check_connection(connection)
+    @property
+    def pooled(self) -> bool:
+        """Whether a pooler hands out a server connection for each transaction."""
+        return self._connections.pooled
 
     def _check_process(self) -> None:
-        if self._owner.here:
-            return
-        with self._guard:
-            if not self._owner.here:
-                never_close(self._pool, self._listener)
-                self._pool, self._here = self._new_pool(), threading.local()
-                self._listener, self._listening = None, threading.Lock()
-                self._owner.adopt()
+        if self._connections.check_process():
+            never_close(self._listener)
+            self._here = threading.local()
+            self._listener, self._listening = None, threading.Lock()
 
     @contextmanager
     def _connection(self) -> Generator[Connection]:
         self._check_process()
-        with self._pool.connection(timeout=patience(PATIENCE)) as connection:
+        with self._connections.use() as connection:
             yield connection
-            self._answered[connection] = time.monotonic()
 
     def _set_up(self) -> None:
         """Create or migrate the schema, one process at a time."""
         with self._connection() as connection, connection.transaction():
+            self._connections.enter(connection)
             connection.execute("select pg_advisory_xact_lock(%s)", [_SETUP_LOCK])
             query = "select 1 from pg_namespace where nspname = %s"
             if connection.execute(query, [self.schema]).fetchone() is None:
@@ -434,21 +399,6 @@ class PostgresDriver:
                 connection.execute(sql.SQL("create schema {}").format(name))
             self.prepare(Session(connection, self.schema))
         self._prepared = True
-
-
-def _conninfo(address: Address) -> str:
-    try:
-        parameters = conninfo_to_dict(address.libpq)
-    except psycopg.ProgrammingError as error:
-        raise UsageError(f"{address.shown!r} is not a database URL: {_said(error)}") from error
-    defaults = {"connect_timeout": 10, "application_name": "runbase", "keepalives_idle": 30}
-    environment = {"connect_timeout": "PGCONNECT_TIMEOUT", "application_name": "PGAPPNAME"}
-    missing = {
-        name: value
-        for name, value in defaults.items()
-        if name not in parameters and environment.get(name, "") not in os.environ
-    }
-    return make_conninfo(address.libpq, **missing)
 
 
 def _placed(query: str, params: Mapping[str, Any] | Sequence[Any]) -> tuple[str, Any]:

@@ -18,6 +18,11 @@ class Driver(Protocol):
     dialect: str
     prepare: Callable[[Any], object]
 
+    @property
+    def crowded(self) -> bool:
+        """Whether the database has few connections left, so that a process should use it rarely."""
+        ...
+
     def new(self) -> bool: ...
     def connect(self) -> Any: ...
     def write(self) -> AbstractContextManager[Session]: ...
@@ -40,6 +45,9 @@ class Driver(Protocol):
 
 class Served(Driver, Protocol):
     """A driver whose database is a server, so that statements can be sent without waiting for their results."""
+
+    pooled: bool
+    """Whether a pooler hands out a server connection for each transaction, so that none is of a process's own."""
 
     def dedicated(self) -> Any: ...
     def session(self, connection: Any, pipeline: Any, id_pool: dict[str, list[int]]) -> Session: ...

@@ -62,6 +62,11 @@ class SqlStorage:
             with driver.write():
                 pass
 
+    @property
+    def crowded(self) -> bool:
+        """Whether the database has few connections left, so that a process should use it rarely."""
+        return self.driver.crowded
+
     def _is_behind(self) -> bool:
         with self.driver.read() as session:
             return bool(pending(session))

@@ -26,7 +26,7 @@ AHEAD = 64
 
 def trial_writer(store: TrialStorage, driver: Driver) -> TrialWriter:
     """Return the writer that fits a driver."""
-    if driver.dialect != "postgres":
+    if driver.dialect != "postgres" or cast("Served", driver).pooled:
         return DirectTrialWriter(store)
     return PipelinedTrialWriter(store, cast("Served", driver))
 

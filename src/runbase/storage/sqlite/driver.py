@@ -63,6 +63,7 @@ class SqliteDriver:
     """
 
     dialect = "sqlite"
+    crowded = False
 
     def __init__(self, path: Path | None, *, timeout: float = 60.0, create: bool = True) -> None:
         if sqlite3.sqlite_version_info < OLDEST:
