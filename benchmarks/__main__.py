@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from benchmarks import peers
+from benchmarks import growth, peers
 
 OURS = [
     "log_limit",
@@ -164,9 +164,20 @@ def main() -> None:
     parser.add_argument(
         "--trials", action="store_true", help="queues of trials: ours, mlos_bench's and Optuna's"
     )
+    parser.add_argument(
+        "--growth",
+        action="store_true",
+        help="measure how costs grow with runs, folders, keys, trials and points, and nothing else",
+    )
+    parser.add_argument(
+        "--small", action="store_true", help="with --growth: without the largest sizes"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="how often (medians are shown)")
     parser.add_argument("--markdown", action="store_true", help="print the table for the docs")
     options = parser.parse_args()
+    if options.growth:
+        growth.report(small=options.small)
+        return
     rows = [*STORE_ROWS, *(LARGE_ROWS if options.large else ())]
     measures = [] if options.no_store else list(dict.fromkeys(row[2][0] for row in rows))
     names = [*OURS, *(peers.PEERS if options.peers else ())]

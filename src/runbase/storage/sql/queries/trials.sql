@@ -31,7 +31,7 @@ select 1 as one where exists (
 
 -- name: queue_heads
 -- The first trial of each list that a runner may claim from: the open ones, those reserved for it, and those due. A few due
--- trials are sorted; of many, the list by priority is read.
+-- trials are sorted; if there are many (200 or more), the list by priority is read.
 select 'open' as list, priority, number from (
   select priority, number from runs where experiment_id = :experiment and status = 'PENDING' and queued_at is not null and deleted_at is null
     and runner is null and due_at is null
@@ -59,9 +59,9 @@ select 'many_due' as list, priority, number from (
     -- only: postgres
     and due_at <= :now
     -- only: end
-    and (select count(*) from (select 1 from runs where experiment_id = :experiment and status = 'PENDING' and queued_at is not null and deleted_at is null
-    and runner is null and due_at is not null and due_at <= :now limit 200) l) = 200
-  order by priority desc, number limit 1) m
+  order by priority desc, number
+  limit (select count(*) / 200 from (select 1 from runs where experiment_id = :experiment and status = 'PENDING' and queued_at is not null and deleted_at is null
+    and runner is null and due_at is not null and due_at <= :now limit 200) l)) m
 order by 2 desc, 3, 1;
 
 -- name: lock_open
