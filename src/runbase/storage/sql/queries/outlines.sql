@@ -6,9 +6,13 @@ from blocks b join groups g on g.id = b.group_id where b.group_id = :group;
 -- name: outline_tails
 -- The last row of the outline of each metric that has one.
 select o.series_id, o.seq, o.blocks, o.first_step, o.stride, o.steps is not null as has_steps
-from outlines o
-where o.series_id = any(:series)
-  and o.seq = (select max(l.seq) from outlines l where l.series_id = o.series_id);
+-- only: sqlite
+from json_each(:series) s cross join outlines o
+  on o.series_id = s.value and o.seq = (select max(l.seq) from outlines l where l.series_id = s.value);
+-- only: postgres
+from unnest(cast(:series as bigint[])) s (value) join outlines o
+  on o.series_id = s.value and o.seq = (select max(l.seq) from outlines l where l.series_id = s.value);
+-- only: end
 
 -- name: full_blocks
 -- How many full blocks metrics have.

@@ -81,6 +81,8 @@ class Family(Struct, frozen=True):
     figures: Mapping[str, Column] = {}
     known: str = ""
     """A query for existing keys, for suggestions."""
+    has: str = ""
+    """A query that returns a row if a key exists."""
     scoped: bool = False
     """Whether a key belongs to a scope, which is the first name; `join` binds it as `{2}`."""
 
@@ -101,6 +103,16 @@ class Subject(Struct, frozen=True):
     """Other names for a family."""
 
 
+def _distinct(table: str, column: str = "key", condition: str = "") -> str:
+    """Return a query for the values of an indexed column, which jumps from one value to the next."""
+    where, also = (f" where {condition}", f" and {condition}") if condition else ("", "")
+    return (
+        f"with recursive k (key) as (select min({column}) from {table}{where} union all "
+        f"select (select min({column}) from {table} where {column} > k.key{also}) "
+        "from k where k.key is not null) select key from k where key is not null limit 1000"
+    )
+
+
 _PARAMS = Family(
     join="left join params {0} on {0}.run_id = r.id and {0}.key = {1}",
     kind="any",
@@ -110,13 +122,14 @@ _PARAMS = Family(
         "exists": "{0}.type",
         "any": "coalesce({0}.text, '')",
     },
-    known="select key from params group by key order by count(*) desc limit 200",
+    known=_distinct("params"),
+    has="select 1 from params where key = :key limit 1",
 )
 _ATTRIBUTES = Family(
     join="left join attributes {0} on {0}.run_id = r.id and {0}.scope = {2} and {0}.key = {1}",
     kind="any",
     values=_PARAMS.values,
-    known="select scope || '.' || key from attributes group by scope, key order by count(*) desc limit 200",
+    known="select distinct scope || '.' || key from (select scope, key from attributes limit 5000) a",
     scoped=True,
 )
 _METRICS = Family(
@@ -124,13 +137,15 @@ _METRICS = Family(
     kind="number",
     values={"number": FIGURES["last"]},
     figures={name: Column(sql, "number") for name, sql in FIGURES.items()},
-    known="select key from series where kind = 'metric' group by key order by count(*) desc limit 200",
+    known=_distinct("series", condition="kind = 'metric'"),
+    has="select 1 from series where key = :key and kind = 'metric' limit 1",
 )
 _RUN_TAGS = Family(
     join="left join run_tags {0} on {0}.run_id = r.id and {0}.key = {1}",
     kind="text",
     values={"text": "case when {0}.key is not null then coalesce({0}.value, '') end"},
-    known="select key from run_tags group by key order by count(*) desc limit 200",
+    known=_distinct("run_tags"),
+    has="select 1 from run_tags where key = :key limit 1",
 )
 _ARTIFACTS = Family(
     join="left join artifacts {0} on {0}.run_id = r.id and {0}.path = {1}",
@@ -145,7 +160,7 @@ _ARTIFACTS = Family(
         "uri": Column("{0}.uri", "text"),
         "created_at": Column("{0}.created_at", "time"),
     },
-    known="select path from artifacts group by path order by count(*) desc limit 200",
+    known="select distinct path from (select path from artifacts limit 5000) a",
 )
 
 

@@ -18,6 +18,7 @@ from runbase.storage.sql.search.fields import Column, Subject
 from runbase.storage.sql.search.names import Names
 from runbase.storage.sql.session import Session
 from runbase.storage.sql.statements import for_dialect
+from runbase.values import plain_text, stored_key
 
 ALL = 2**62
 
@@ -85,7 +86,7 @@ class _Composed:
                 Compiler,  # importing the SQL parser takes half of the start-up time
             )
 
-            names = Names(subject, session.dialect, own, lambda f: known(session, subject, f))
+            names = names_in(session, subject, own)
             compiler = Compiler(names, session.dialect, session.time)
             if query.where and query.where.strip():
                 conditions.append(f"({compiler.where(query.where)})")
@@ -147,6 +148,23 @@ class _Composed:
         )
         behind.append(" and ".join([*before, rest]))
         return "(" + " or ".join(f"({part})" for part in behind) + ")"
+
+
+def names_in(session: Session, subject: Subject, own: Mapping[str, Column]) -> Names:
+    """Return the names that a query may use; existing keys are looked up for messages only."""
+    return Names(
+        subject,
+        session.dialect,
+        own,
+        lambda family: known(session, subject, family),
+        lambda family, key: has(session, subject, family, key),
+    )
+
+
+def has(session: Session, subject: Subject, family: str, key: str) -> bool:
+    """Return whether a key of a family exists."""
+    query = subject.families[family].has
+    return bool(query and session.query(query, {"key": stored_key(plain_text(key))}))
 
 
 def known(session: Session, subject: Subject, family: str) -> list[str]:

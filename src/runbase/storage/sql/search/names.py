@@ -58,8 +58,9 @@ class Names:
         dialect: str,
         own: Mapping[str, Column],
         known: Callable[[str], list[str]],
+        has: Callable[[str, str], bool],
     ) -> None:
-        self.subject, self.own, self.known = subject, own, known
+        self.subject, self.own, self.known, self.has = subject, own, known, has
         self.values: dict[str, Any] = {}
         self.joins: list[str] = []
         self._dialect = dialect
@@ -136,7 +137,7 @@ class Names:
         name = ".".join(path)
         hint = suggestion(name, [*names, *(f"{family}.…" for family in families)])
         for family in families:
-            if name in self.known(family):
+            if self.has(family, name):
                 quoted = name if name.isidentifier() else f'"{name}"'
                 hint = f"; did you mean {family}.{quoted}?"
         return FilterError(f"no column is named {name!r}{hint}{place}")

@@ -74,7 +74,7 @@ def read(session: Session, query: Query, columns: Sequence[str] | None = None) -
         FilterError: a filter, a sort key or a column is not valid.
     """
     own = session.own.of(session, "runs")
-    names = Names(fields.RUNS, session.dialect, own, lambda f: find.known(session, fields.RUNS, f))
+    names = find.names_in(session, fields.RUNS, own)
     wanted = None if columns is None else [_resolve(names, text) for text in columns]
     page = find.search(session, fields.RUNS, conditions(query, "run"), own)
     places = {run: place for place, run in enumerate(page.ids)}
@@ -109,12 +109,11 @@ def _resolve(names: Names, text: str) -> tuple[str, list[str]]:
     if names.column(path) is not None or names.reference(path) is not None:
         return text, path
     for family in ("params", "metrics", "tags"):
-        known = names.known(family)
-        key = ".".join(path)
-        if key in known:
+        key, shorter = ".".join(path), ".".join(path[:-1])
+        if names.has(family, key):
             return text, [family, key]
-        if len(path) > 1 and ".".join(path[:-1]) in known and path[-1] in fields.FIGURES:
-            return text, [family, ".".join(path[:-1]), path[-1]]
+        if path[-1] in names.subject.families[family].figures and names.has(family, shorter):
+            return text, [family, shorter, path[-1]]
     raise names.unknown(path, text)
 
 
