@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,29 @@ from runbase.secrets import mask_diff, mask_text
 LARGEST_DIFF = 2**20
 """Largest part of a diff that is kept (1 MiB), in bytes."""
 
+SHARED = 5.0
+"""Seconds for which the facts of a repository are taken to hold."""
 _TIMEOUT = 10.0
 _CREDENTIALS = re.compile(r"(?<=://)[^/@]+@")
 
 
+_latest: dict[Path, tuple[float, dict[str, Any] | None]] = {}
+"""Folder → when its repository was looked at, and what was found."""
+
+
 def repository(folder: Path) -> dict[str, Any] | None:
-    """Return root, commit, branch, remote, dirty flag and diff; None outside a repository or without git."""
+    """Return root, commit, branch, remote, dirty flag and diff; None outside a repository or without git.
+
+    Runs that follow each other within a few seconds, as in a sweep in one process, share the answer: asking `git` costs as
+    much as the rest of a short run.
+    """
+    known = _latest.get(folder)
+    if known is None or time.monotonic() - known[0] > SHARED:
+        known = _latest[folder] = time.monotonic(), _ask(folder)
+    return None if known[1] is None else dict(known[1])
+
+
+def _ask(folder: Path) -> dict[str, Any] | None:
     head = _git(folder, "rev-parse", "--show-toplevel", "HEAD", "--abbrev-ref", "HEAD")
     if head is None:
         return _empty_repository(folder)

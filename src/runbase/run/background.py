@@ -66,7 +66,8 @@ class RunMonitor:
         self._told = -TELL_EVERY
         self._synced_size = 0
         self._samples = 0
-        self._waits_until = 0.0
+        # Imports and the first statements hold the interpreter for long: not while a run begins, or if it is short, at all.
+        self._waits_until = time.monotonic() + EVERY
         self._warned = False
 
     def maintain_files(self) -> None:

@@ -134,7 +134,7 @@ def _outlines(
     found: dict[int, tuple[list[Any], list[Any]]] = {
         row["series_id"]: ([], []) for row in session.rows("outlined_of", series=series)
     }
-    for row in session.rows("outlines_of", series=series, start=start, stop=end):
+    for row in session.arrays("outlines_of", series=series, start=start, stop=end):
         if row["series_id"] in found:
             found[row["series_id"]][0].append(row)
     for row in session.arrays("partial_blocks", runs=runs, series=series, start=start, stop=end):
