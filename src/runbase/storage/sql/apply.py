@@ -235,9 +235,9 @@ def _apply_all(
     session: Session, delivery: Delivery, events: Sequence[JournalEvent | Points]
 ) -> None:
     latest = 0.0
-    series = points_write.SeriesIds(session, delivery.run)
+    writer = points_write.Writer(session, delivery.run, delivery.journal, events)
     for event in events:
-        latest = max(latest, _apply(session, delivery, event, series))
+        latest = max(latest, _apply(session, delivery, event, writer))
     if latest:
         runs.seen(session, delivery.run, latest, delivery.journal)
 
@@ -246,14 +246,14 @@ def _apply(
     session: Session,
     delivery: Delivery,
     event: JournalEvent | Points,
-    series: points_write.SeriesIds,
+    writer: points_write.Writer,
 ) -> float:
     """Store one event; returns when it happened."""
     if isinstance(event, Opened):
         return mended(event, 0.0)[0].time
     check_event(event)
     if isinstance(event, Points):
-        points_write.points(session, delivery.run, delivery.journal, event, series)
+        points_write.points(session, delivery.run, delivery.journal, event, writer)
         return max(event.times)
     if isinstance(event, Closed | Ended):
         session.run("close_journal", id=delivery.journal, time=session.time(event.time))

@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any, cast
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from runbase.events import Points, Scalar, Types
@@ -22,6 +23,8 @@ from runbase.values import plain_text
 
 BLOCK = outlines.BLOCK
 """Log calls in a full group."""
+MANY = 8
+"""Events with points from which all open groups of a journal are read at once."""
 STOCK = 128
 """Ids for rows that a session with an id_pool fetches ahead."""
 
@@ -34,14 +37,73 @@ def types(session: Session, run: str, event: Types) -> None:
     session.many("set_type", rows)
 
 
-class SeriesIds:
-    """The ids of a run's series, read once per delivery, however many keys it has."""
+class Head(Struct):
+    """A group that has room for more calls."""
 
-    def __init__(self, session: Session, run: str) -> None:
-        self._session, self._run = session, run
+    id: int
+    count: int
+    first_step: Scalar
+    stride: Scalar | None
+    first_time: float
+
+
+class Writer:
+    """What a delivery needs to know of its run to store points, read once for all its events.
+
+    Args:
+        session: a session inside a transaction that writes.
+        run: the run.
+        journal: the journal of the delivery.
+        events: the events that will be stored.
+    """
+
+    def __init__(
+        self, session: Session, run: str, journal: str, events: Sequence[Any] = ()
+    ) -> None:
+        self._session, self._run, self._journal = session, run, journal
         self._known: dict[str, dict[str, int]] = {}
+        self._heads: dict[str, Head] | None = None
+        self._seq: int | None = None
+        self._ids: list[int] = []
+        keys: dict[str, dict[str, None]] = {}
+        calls = [event for event in events if isinstance(event, Points)]
+        for event in calls:
+            keys.setdefault(event.kind, {}).update(dict.fromkeys(map(plain_text, event.keys)))
+        for kind, names in keys.items():
+            self.series(kind, list(names))
+        if len(calls) >= MANY:  # one query for all groups costs less than one for each set of keys
+            rows = session.rows("open_groups", journal=journal)
+            self._heads = {row["keys_hash"]: _head(row) for row in rows}
+            self._ids = reserve(session, "reserve_groups", len(calls))[::-1]
 
-    def of(self, kind: str, keys: Sequence[str]) -> list[int]:
+    def head(self, digest: str) -> Head | None:
+        """Return the group of some keys that has room for more calls."""
+        if self._heads is not None:
+            return self._heads.get(digest)
+        row = self._session.row("open_group", journal=self._journal, keys_hash=digest)
+        return None if row is None else _head(row)
+
+    def hold(self, digest: str, head: Head) -> None:
+        """Note the group of some keys as it is now."""
+        if self._heads is not None:
+            self._heads[digest] = head
+            if head.count >= BLOCK:
+                del self._heads[digest]
+
+    def next_group(self) -> int:
+        """Return the id of a new group."""
+        if self._ids:
+            return self._ids.pop()
+        return reserve(self._session, "reserve_groups", 1)[0]
+
+    def next_seq(self) -> int:
+        """Return the sequence number of the run's next group."""
+        if self._seq is None:
+            self._seq = cast("int", self._session.row("next_seq", run=self._run)["seq"])
+        self._seq += 1
+        return self._seq - 1
+
+    def series(self, kind: str, keys: Sequence[str]) -> list[int]:
         """Return the ids of the series of some keys; create the series that do not exist."""
         if kind not in self._known:
             self._look(kind)
@@ -66,29 +128,32 @@ class SeriesIds:
 
 
 def points(
-    session: Session, run: str, journal: str, event: Points, series: SeriesIds | None = None
+    session: Session, run: str, journal: str, event: Points, writer: Writer | None = None
 ) -> None:
-    """Store log calls of one set of keys. `series` is shared by the events of one delivery."""
+    """Store log calls of one set of keys. `writer` is shared by the events of one delivery."""
+    writer = writer or Writer(session, run, journal)
     event = replace(
         event,
         keys=tuple(map(plain_text, event.keys)),
         columns=[floats_for_large(column) for column in event.columns],
     )
-    ids = (series or SeriesIds(session, run)).of(event.kind, event.keys)
+    ids = writer.series(event.kind, event.keys)
     digest = _keys_hash(event.kind, event.keys)
     calls = len(event.steps)
     done = 0
-    head = session.row("open_group", journal=journal, keys_hash=digest)
+    head = writer.head(digest)
     if head is not None:
-        done = min(BLOCK - head["count"], calls)
+        done = min(BLOCK - head.count, calls)
         _extend(session, head, ids, cut(event, 0, done))
-        if head["count"] + done == BLOCK:
-            outlines.add(session, head["id"], ids)
+        writer.hold(digest, head)
+        if head.count == BLOCK:
+            outlines.add(session, head.id, ids)
     while done < calls:
         size = min(BLOCK, calls - done)
-        group = _insert(session, run, journal, digest, ids, cut(event, done, done + size))
+        head = _insert(session, run, journal, digest, ids, cut(event, done, done + size), writer)
+        writer.hold(digest, head)
         if size == BLOCK:
-            outlines.add(session, group, ids)
+            outlines.add(session, head.id, ids)
         done += size
     session.many(
         "add_to_series",
@@ -189,20 +254,33 @@ def statistics(values: Sequence[Scalar]) -> dict[str, Any]:
 
 
 def _insert(
-    session: Session, run: str, journal: str, digest: str, ids: list[int], event: Points
-) -> int:
-    group = session.row("next_group")["id"]
+    session: Session,
+    run: str,
+    journal: str,
+    digest: str,
+    ids: list[int],
+    event: Points,
+    writer: Writer,
+) -> Head:
+    axis = _axis(session, event)
+    head = Head(
+        writer.next_group(), axis["count"], axis["first_step"], axis["stride"], axis["first_time"]
+    )
     session.run(
         "insert_group",
-        **_axis(session, event),
-        id=group,
+        **axis,
+        id=head.id,
         run=run,
-        seq=session.row("next_seq", run=run)["seq"],
+        seq=writer.next_seq(),
         journal=journal,
         keys_hash=digest,
     )
-    session.many("insert_block", _blocks(session, group, ids, event))
-    return cast("int", group)
+    session.many("insert_block", _blocks(session, head.id, ids, event))
+    return head
+
+
+def _head(row: Any) -> Head:
+    return Head(row["id"], row["count"], row["first_step"], row["stride"], row["first_time"])
 
 
 def _axis(session: Session, event: Points) -> dict[str, Any]:
@@ -221,12 +299,12 @@ def _axis(session: Session, event: Points) -> dict[str, Any]:
     }
 
 
-def _extend(session: Session, head: Any, ids: list[int], event: Points) -> None:
-    group, count, stride = head["id"], head["count"], head["stride"]
+def _extend(session: Session, head: Head, ids: list[int], event: Points) -> None:
+    group, count, stride = head.id, head.count, head.stride
     all_steps = False
     steps: list[Scalar] | None = event.steps
     if stride is not None:
-        held = _strided(head["first_step"], stride, count)
+        held = _strided(head.first_step, stride, count)
         new_stride = _stride([held[0], *event.steps] if count == 1 else [*held[-2:], *event.steps])
         if new_stride is not None:
             stride, steps = new_stride, None
@@ -239,7 +317,7 @@ def _extend(session: Session, head: Any, ids: list[int], event: Points) -> None:
         stride=stride,
         steps=None if steps is None else session.array(_encode(steps).decode()),
         all_steps=all_steps,
-        times=session.array(_offsets(event.times, head["first_time"])),
+        times=session.array(_offsets(event.times, head.first_time)),
         progress=None if event.progress is None else session.floats(event.progress),
         no_progress_before=session.floats([None] * count),
         no_progress_now=session.floats([None] * len(event.steps)),
@@ -247,6 +325,7 @@ def _extend(session: Session, head: Any, ids: list[int], event: Points) -> None:
         highest_step=max(event.steps),
     )
     session.many("extend_block", _blocks(session, group, ids, event))
+    head.count, head.stride = count + len(event.steps), stride
 
 
 def _blocks(session: Session, group: int, ids: list[int], event: Points) -> list[dict[str, Any]]:
@@ -295,7 +374,7 @@ def _stride(steps: Sequence[Scalar]) -> Scalar | None:
     return 0 if not stride and min(steps) == max(steps) else None
 
 
-def _strided(first: int, stride: int, count: int) -> list[Scalar]:
+def _strided(first: Scalar, stride: Scalar, count: int) -> list[Scalar]:
     return [first + stride * call for call in range(count)]
 
 

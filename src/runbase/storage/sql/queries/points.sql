@@ -33,10 +33,14 @@ where id = :id;
 
 -- name: open_group
 -- The group of a journal that has room for more calls with these keys.
-select id, count, first_step, stride, lowest_step, highest_step, first_time,
-       progress is not null as has_progress
-from groups where journal_id = :journal and keys_hash = :keys_hash and count < 1024
+select id, count, first_step, stride, first_time from groups
+where journal_id = :journal and keys_hash = :keys_hash and count < 1024
 order by id desc limit 1;
+
+-- name: open_groups
+-- All groups of a journal that have room for more calls, one for each set of keys.
+select id, keys_hash, count, first_step, stride, first_time from groups
+where journal_id = :journal and count < 1024 order by id;
 
 -- name: next_seq
 -- The sequence number of a run's next group.
@@ -48,14 +52,6 @@ insert into groups (id, run_id, seq, journal_id, keys_hash, count, first_step, s
                     lowest_step, highest_step, first_time, times, progress)
 values (:id, :run, :seq, :journal, :keys_hash, :count, :first_step, :stride, :steps,
         :lowest_step, :highest_step, :first_time, :times, :progress);
-
--- name: next_group
--- The id of the next group.
--- only: sqlite
-select coalesce(max(id), 0) + 1 as id from groups;
--- only: postgres
-select nextval(pg_get_serial_sequence('groups', 'id')) as id;
--- only: end
 
 -- name: extend_group
 -- Append calls to a group.
