@@ -56,7 +56,7 @@ def capture(wanted: Iterable[str], script_folder: Path, folder: Path) -> dict[st
     """Return facts that take time: repository, packages, hardware. Writes the diff into `folder`."""
     names = set(wanted)
     facts: dict[str, dict[str, Any]] = {}
-    if "git" in names and (repository := git.repository(script_folder)):
+    if "git" in names and (repository := git.recent(script_folder)):
         diff = repository.pop("diff", None)
         if diff:
             (folder / "git.diff").write_text(diff, "utf-8", "backslashreplace", "")

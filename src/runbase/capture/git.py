@@ -22,19 +22,20 @@ _latest: dict[Path, tuple[float, dict[str, Any] | None]] = {}
 """Folder → when its repository was looked at, and what was found."""
 
 
-def repository(folder: Path) -> dict[str, Any] | None:
-    """Return root, commit, branch, remote, dirty flag and diff; None outside a repository or without git.
+def recent(folder: Path) -> dict[str, Any] | None:
+    """Return the facts of `repository`, which are asked for again after five seconds.
 
     Runs that follow each other within a few seconds, as in a sweep in one process, share the answer: asking `git` costs as
     much as the rest of a short run.
     """
     known = _latest.get(folder)
     if known is None or time.monotonic() - known[0] > SHARED:
-        known = _latest[folder] = time.monotonic(), _ask(folder)
+        known = _latest[folder] = time.monotonic(), repository(folder)
     return None if known[1] is None else dict(known[1])
 
 
-def _ask(folder: Path) -> dict[str, Any] | None:
+def repository(folder: Path) -> dict[str, Any] | None:
+    """Return root, commit, branch, remote, dirty flag and diff; None outside a repository or without git."""
     head = _git(folder, "rev-parse", "--show-toplevel", "HEAD", "--abbrev-ref", "HEAD")
     if head is None:
         return _empty_repository(folder)

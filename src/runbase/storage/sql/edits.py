@@ -82,6 +82,11 @@ def set_run(session: Session, run: str, changes: Mapping[str, Any]) -> None:
         _tags(session, "set_tag", {"run": run}, separate["tags"] or {})
     if "status" in separate:
         set_status(session, run, separate["status"])
+    if "system" in rest:
+        session.run("clear_packages", run=run)
+    if isinstance(rest.get("system"), Mapping):
+        rest["system"], packages = runs.split_packages(rest["system"])
+        runs.set_packages(session, run, packages)
     _set_columns(session, RUNS, run, rest, session.own.of(session, "runs"))
 
 
@@ -106,6 +111,8 @@ def remove_from_run(session: Session, run: str, keys: Mapping[str, Sequence[str]
         elif field == "tags":
             session.many("remove_tag", [{"run": run, "key": key} for key in names])
         else:
+            if field == "system" and "packages" in names:
+                session.run("clear_packages", run=run)
             _merge(session, RUNS, run, field, {}, names)
     touch(session, "run", run)
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import time as clock
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from runbase.errors import Ambiguous, NotFound, UsageError, suggestion
@@ -61,7 +61,43 @@ def started(session: Session, run: str, event: Started, attempt: int) -> None:
 def captured(session: Session, run: str, event: Captured) -> None:
     """Add captured facts to those already stored."""
     facts = {name: getattr(event, name) for name in ("git", "args", "env", "system")}
+    facts["system"], installed = split_packages(facts["system"] or {})
+    set_packages(session, run, installed)
     session.run("capture_run", run=run, **{k: session.json(v or {}) for k, v in facts.items()})
+
+
+def split_packages(system: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the facts about a machine without the installed packages, and the packages."""
+    rest = dict(system)
+    packages = rest.pop("packages", None)
+    if isinstance(packages, dict) and packages:
+        return rest, cast("dict[str, Any]", packages)
+    return dict(system), {}
+
+
+def set_packages(session: Session, run: str, packages: Mapping[str, Any]) -> None:
+    """Set the packages of a run; they are stored once for all runs with the same ones."""
+    if packages:
+        document = typed_values.document(packages)
+        session.run("insert_packages", hash=_digest(document), packages=document)
+        session.run("set_packages", run=run, hash=_digest(document))
+
+
+def packages(session: Session, rows: Iterable[Any]) -> dict[int, dict[str, str]]:
+    """Return the sets of packages that rows of runs refer to, by id."""
+    ids = {row["packages_id"] for row in rows} - {None}
+    if not ids:
+        return {}
+    found = session.rows("package_sets_by_id", ids=session.as_list(sorted(ids)))
+    return {row["id"]: session.document(row["packages"]) for row in found}
+
+
+def system_of(session: Session, row: Any, sets: Mapping[int, Mapping[str, str]]) -> dict[str, Any]:
+    """Return the facts about the machine of a run, with its packages."""
+    system: dict[str, Any] = session.document(row["system"]) or {}
+    if row["packages_id"] is not None and "packages" not in system:
+        system["packages"] = dict(sets.get(row["packages_id"], {}))
+    return system
 
 
 def params(session: Session, run: str, event: Params) -> None:

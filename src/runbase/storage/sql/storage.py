@@ -22,7 +22,6 @@ from runbase.storage.sql import (
     points_read,
     scanned_folders,
     sizes,
-    transfer,
     trash,
     trials,
     typed_values,
@@ -30,8 +29,10 @@ from runbase.storage.sql import (
 )
 from runbase.storage.sql import artifacts as artifact_verbs
 from runbase.storage.sql import attributes as attribute_verbs
+from runbase.storage.sql import dump as dump_verbs
 from runbase.storage.sql import experiments as experiment_verbs
 from runbase.storage.sql import links as link_verbs
+from runbase.storage.sql import load as load_verbs
 from runbase.storage.sql import runs as run_verbs
 from runbase.storage.sql import schema as schema_verbs
 from runbase.storage.sql.driver import Driver
@@ -180,11 +181,11 @@ class SqlStorage:
 
     # Copies
 
-    dump = reads(transfer.dump_runs)
-    dump_related = reads(transfer.dump_related)
-    load_experiments = writes(transfer.load_experiments)
-    load_related = writes(transfer.load_related)
-    load = writes(transfer.load, bulk=True)
+    dump = reads(dump_verbs.dump_runs)
+    dump_related = reads(dump_verbs.dump_related)
+    load_experiments = writes(load_verbs.load_experiments)
+    load_related = writes(load_verbs.load_related)
+    load = writes(load_verbs.load, bulk=True)
 
     def fork_runs(self, ids: Sequence[str], experiment: str) -> list[str]:
         """Copy runs into another experiment, each with an id of its own and a link to the original."""

@@ -43,6 +43,22 @@ update runs set
   -- only: end
 where id = :run;
 
+-- name: insert_packages
+-- Store a set of installed packages, unless it is stored already.
+insert into package_sets (hash, packages) values (:hash, :packages) on conflict (hash) do nothing;
+
+-- name: set_packages
+-- Set which packages were installed for a run.
+update runs set packages_id = (select id from package_sets where hash = :hash) where id = :run;
+
+-- name: clear_packages
+-- Forget which packages were installed for a run.
+update runs set packages_id = null where id = :run and packages_id is not null;
+
+-- name: package_sets_by_id
+-- Sets of installed packages.
+select id, packages from package_sets where id = any(:ids);
+
 -- name: note_run
 -- Replace the notes of a run.
 update runs set notes = :text where id = :run;

@@ -30,7 +30,7 @@ _MOMENTS = (
 _NOT_DELETED = {"run": "r.deleted_at is null", "experiment": "e.deleted_at is null"}
 _DELETED = {"run": "r.deleted_at is not null", "experiment": "e.deleted_at is not null"}
 EVERYTHING = Query()
-_DOCUMENTS = ("git", "args", "env", "system")
+_DOCUMENTS = ("git", "args", "env")
 
 
 def runs_of(session: Session, ids: Sequence[str]) -> list[Run]:
@@ -42,6 +42,7 @@ def runs_of(session: Session, ids: Sequence[str]) -> list[Run]:
         session.send(name, runs=listed) for name in names
     )
     rows = {row["id"]: row for row in run_rows()}
+    sets = runs.packages(session, rows.values())
     # Columns by position: by name, they cost a third of all the time.
     params: dict[str, dict[str, Any]] = {}
     for run, key, kind, number, text, _ in param_rows():
@@ -57,6 +58,7 @@ def runs_of(session: Session, ids: Sequence[str]) -> list[Run]:
             session,
             rows[run],
             own,
+            system=runs.system_of(session, rows[run], sets),
             params=params.get(run, {}),
             tags=tags.get(run, {}),
             metrics=metrics.get(run, {}),

@@ -1,4 +1,4 @@
-"""Copy whole runs between databases, or within one: rows as plain data, with all points.
+"""Store whole runs of another database, or of this one, which `dump` returned.
 
 Ids of runs and experiments are kept; numeric row ids (of series, groups, configs) are assigned again. A run that exists
 already is completed, not duplicated.
@@ -7,93 +7,19 @@ already is completed, not duplicated.
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
-
-import msgspec
-from msgspec import Struct
+from typing import Any
 
 from runbase.model import Experiment
 from runbase.storage.sql import edits, outlines, points_write, runs
+from runbase.storage.sql.dump import (
+    DOCUMENTS,
+    PLAIN,
+    TIMES,
+    Around,
+    RunDump,
+    without,
+)
 from runbase.storage.sql.session import Session
-
-_TIMES = (
-    "created_at",
-    "started_at",
-    "ended_at",
-    "updated_at",
-    "seen_at",
-    "lost_at",
-    "deleted_at",
-    "queued_at",
-    "due_at",
-    "lease_until",
-)
-_DOCUMENTS = ("git", "args", "env", "system", "error")
-_PLAIN = (
-    "name",
-    "status",
-    "parent_id",
-    "username",
-    "host",
-    "pid",
-    "folder",
-    "checkpoint",
-    "notes",
-    "exit_code",
-    "source_status",
-    "priority",
-    "attempt",
-    "retries",
-    "runner",
-    "dead_seconds",
-)
-_decode = msgspec.json.Decoder().decode
-
-
-class RunDump(Struct, kw_only=True):
-    """A run with all its data, independent of any database.
-
-    Times are seconds since the epoch. Arrays are JSON text, with NaN as null and infinities as 9e999.
-    """
-
-    id: str
-    experiment_id: str
-    number: int
-    fields: dict[str, Any]
-    own: dict[str, Any] = {}
-    params: list[dict[str, Any]] = []
-    tags: dict[str, str | None] = {}
-    history: list[dict[str, Any]] = []
-    journals: list[dict[str, Any]] = []
-    problems: list[dict[str, Any]] = []
-    series: list[dict[str, Any]] = []
-    groups: list[dict[str, Any]] = []
-    blocks: list[dict[str, Any]] = []
-    records: list[dict[str, Any]] = []
-    artifacts: list[dict[str, Any]] = []
-    links: list[tuple[str, str, str]] = []
-    uses: list[dict[str, Any]] = []
-    attributes: list[dict[str, Any]] = []
-    samples: list[dict[str, Any]] = []
-
-
-class Around(Struct, kw_only=True):
-    """Data of experiments besides their records: links and attributes."""
-
-    links: list[tuple[str, str, str]] = []
-    attributes: list[dict[str, Any]] = []
-
-
-def dump_related(session: Session, experiments: Sequence[str]) -> Around:
-    """Return links and attributes of experiments as plain data."""
-    ids = session.as_list(experiments)
-    return Around(
-        links=[
-            (r["from_id"], r["kind"], r["to_id"])
-            for r in session.rows("links_of_experiments", ids=ids)
-        ],
-        attributes=[_but(row) for row in session.rows("attributes_of_experiments", ids=ids)],
-    )
 
 
 def load_related(session: Session, around: Around, places: Mapping[str, str]) -> None:
@@ -109,37 +35,6 @@ def load_related(session: Session, around: Around, places: Mapping[str, str]) ->
         "add_experiment_attribute",
         [{**row, "of": places[row["of"]]} for row in around.attributes],
     )
-
-
-def dump_runs(session: Session, ids: Sequence[str]) -> list[RunDump]:
-    """Return runs as plain data, in a fixed number of queries."""
-    own = list(session.own.of(session, "runs"))
-    listed = session.as_list(ids)
-    dumps: dict[str, RunDump] = {}
-    for row in session.rows("runs_by_id", runs=listed):
-        fields: dict[str, Any] = {name: row[name] for name in _PLAIN}
-        fields |= {name: _seconds(session, row[name]) for name in _TIMES}
-        fields |= {name: session.document(row[name]) for name in _DOCUMENTS}
-        dumps[row["id"]] = RunDump(
-            id=row["id"],
-            experiment_id=row["experiment_id"],
-            number=row["number"],
-            fields=fields,
-            own={name: row[name] for name in own if row[name] is not None},
-        )
-    for row in session.rows("params_of_runs", runs=listed):
-        dumps[row["run_id"]].params.append(_but(row, "run_id"))
-    for row in session.rows("tags_of_runs", runs=listed):
-        dumps[row["run_id"]].tags[row["key"]] = row["value"]
-    for name, attribute in _PARTS.items():
-        for row in session.arrays(name, runs=listed):
-            values = _but(row, "run_id")
-            for key, value in values.items():
-                values[key] = _portable(session, key, value)
-            cast("list[Any]", getattr(dumps[row["run_id"]], attribute)).append(values)
-    for row in session.rows("links_of_runs", runs=listed):
-        dumps[row["from_id"]].links.append((row["from_id"], row["kind"], row["to_id"]))
-    return [dumps[run] for run in ids if run in dumps]
 
 
 def load_run(session: Session, dump: RunDump, experiment: str) -> tuple[bool, bool]:
@@ -240,23 +135,9 @@ def load_descent(session: Session, experiment: str, parent: str) -> None:
         edits.set_parent(session, experiment, parent)
 
 
-_PARTS = {
-    "history_of_runs": "history",
-    "journals_of_runs": "journals",
-    "problems_of_runs": "problems",
-    "all_series_of_runs": "series",
-    "groups_of_runs": "groups",
-    "all_blocks_of_runs": "blocks",
-    "records_of_runs": "records",
-    "artifacts_of_runs": "artifacts",
-    "uses_of_runs": "uses",
-    "attributes_of_runs": "attributes",
-    "samples_of_runs": "samples",
-}
-
-
 def _insert_run(session: Session, dump: RunDump, experiment: str) -> None:
-    fields = dump.fields
+    fields = dict(dump.fields)
+    fields["system"], packages = runs.split_packages(fields["system"] or {})
     session.rows("lock_experiment", id=experiment)
     taken = session.row("run_of_number", experiment=experiment, number=dump.number)
     number = (
@@ -269,13 +150,13 @@ def _insert_run(session: Session, dump: RunDump, experiment: str) -> None:
         id=dump.id,
         experiment=experiment,
         number=number,
-        **{name: fields[name] for name in _PLAIN},
-        **{name: _moment(session, fields[name]) for name in _TIMES},
+        **{name: fields[name] for name in PLAIN},
+        **{name: _moment(session, fields[name]) for name in TIMES},
         **{
-            name: None if fields[name] is None else session.json(fields[name])
-            for name in _DOCUMENTS
+            name: None if fields[name] is None else session.json(fields[name]) for name in DOCUMENTS
         },
     )
+    runs.set_packages(session, dump.id, packages)
     session.run("forget_purged", id=dump.id)
     session.many("add_param", [{"run_id": dump.id, **row} for row in dump.params])
     if dump.params:
@@ -361,7 +242,7 @@ def _insert_points(session: Session, dump: RunDump) -> None:
         "insert_block",
         [
             {
-                **_but(row, "series_id", "group_id"),
+                **without(row, "series_id", "group_id"),
                 "series": series[row["series_id"]],
                 "group": groups[row["group_id"]],
                 "numbers": session.floats_of(row["numbers"]),
@@ -421,7 +302,7 @@ def _insert_around(session: Session, dump: RunDump, *, new: bool) -> None:
         "set_artifact",
         [
             {
-                **_but(row, "created_at", "removed_at"),
+                **without(row, "created_at", "removed_at"),
                 "run": dump.id,
                 "metadata": session.json(row["metadata"]),
                 "time": _moment(session, row["created_at"]),
@@ -456,36 +337,6 @@ def load_links(session: Session, dumps: Sequence[RunDump]) -> None:
         {"from_id": a, "kind": k, "to_id": b} for a, k, b in wanted if a in there and b in there
     ]
     session.many("link_runs", rows)
-
-
-def _but(row: Any, *names: str) -> dict[str, Any]:
-    return {key: row[key] for key in row.keys() if key not in names}  # noqa: SIM118 - a row is not a dict
-
-
-def _portable(session: Session, key: str, value: Any) -> Any:
-    if value is None or isinstance(value, int | float):
-        return value
-    if key in ("numbers", "times", "steps", "progress"):
-        return value if isinstance(value, str) else _text(value)
-    if key in ("time", "created_at", "opened_at", "closed_at", "seen_at", "state_at", "removed_at"):
-        return _seconds(session, value)
-    if key in ("value", "metadata"):
-        return session.document(value)
-    return value
-
-
-def _text(values: Any) -> str:
-    """Return an array as JSON text."""
-    from runbase.storage.arrays import encode_numbers
-
-    return encode_numbers(
-        cast("list[Any]", values) if isinstance(values, list) else values.tolist()
-    )
-
-
-def _seconds(session: Session, value: Any) -> float | None:
-    moment = session.moment(value)
-    return None if moment is None else moment.timestamp()
 
 
 def _moment(session: Session, value: float | None) -> Any:
