@@ -28,6 +28,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("RUNBASE_QUIET", "1")
+    monkeypatch.setenv("RUNBASE_PACK_AFTER", "0")
     monkeypatch.chdir(tmp_path)
 
 

@@ -31,6 +31,7 @@ DESCRIPTIONS = {
     "mode": "online, offline (files only) or disabled (nothing is kept)",
     "quiet": "do not print the line at a run's start",
     "finish_timeout": "seconds that finish() waits for the database",
+    "pack_after": "days after its end until a run's journals are packed; 0: never",
     "log": "what runbase reports of itself on standard error: debug, info, warning or error",
 }
 
@@ -55,6 +56,18 @@ class Settings(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={self.shown(name)!r}" for name in self.values)
         return f"Settings({shown})"
+
+    def number(self, name: str) -> float:
+        """A setting as a number of at least 0. Raises UsageError."""
+        value = self.text(name) or "0"
+        try:
+            number = float(value)
+        except ValueError:
+            number = -1.0
+        if not 0 <= number < 1e9:
+            source = self.values[name].source
+            raise UsageError(f"{name} is {value!r} (from {source}); give a number of at least 0")
+        return number
 
     def text(self, name: str) -> str | None:
         """A setting as text; None where it is not set."""
@@ -143,7 +156,7 @@ def _first(name: str, layers: list[tuple[str, dict[str, Any]]]) -> Setting:
     for source, values in layers:
         if values.get(name) not in (None, ""):
             return Setting(values[name], source)
-    return Setting({"mode": "online", "finish_timeout": 10}.get(name), "default")
+    return Setting({"mode": "online", "finish_timeout": 10, "pack_after": 7}.get(name), "default")
 
 
 def _environment() -> dict[str, Any]:

@@ -59,9 +59,26 @@ def pack_journals(
         dry_run: change nothing.
         progress: called with (journals done, all journals).
     """
+    return pack_folders(
+        storage,
+        run_folders(home),
+        older_than=older_than,
+        dry_run=dry_run,
+        progress=progress,
+    )
+
+
+def pack_folders(
+    storage: Storage,
+    folders: list[Path],
+    *,
+    older_than: float,
+    dry_run: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Tidied:
+    """Pack the journals of some run folders of a home; see `pack_journals`."""
     report = Tidied()
     before = time.time() - older_than
-    folders = run_folders(home)
     for number, (folder, run) in enumerate(_with_runs(storage, folders), 1):
         if run is not None and _is_over(run, before) and not is_written(folder):
             for path in _taken_in(storage, folder):

@@ -11,7 +11,7 @@ from runbase.errors import StoreBusy, StoreError
 from runbase.events import Opened
 from runbase.ingest.journals import LARGEST_DELIVERY, Report, delivery_of, ingest_folder
 from runbase.ingest.liveness import check_liveness, may_grow
-from runbase.journal import files, opened, read
+from runbase.journal import files, is_packed, opened, read
 from runbase.journal import size as journal_size
 from runbase.storage.protocol import Storage
 from runbase.storage.types import Delivery
@@ -112,6 +112,31 @@ def _sync(
     report.seconds = time.perf_counter() - began
 
 
+def packable(
+    storage: Storage, home: Path, days: float, *, most: int = 200, few: bool = False
+) -> list[Path]:
+    """Return run folders that have not changed for some days and have journals that are not packed.
+
+    These are folders that the database remembers; it remembers none of a home with `few` runs, whose folders are looked at.
+    """
+    before = time.time() - days * 86400
+    paths = [home / path for path in storage.plain_folders(before, most)]
+    if few and not paths:
+        paths = [
+            folder
+            for folder in run_folders(home)
+            if any(_is_old(path, before) for path in files(folder))
+        ]
+    return paths[:most]
+
+
+def _is_old(path: Path, before: float) -> bool:
+    try:
+        return not is_packed(path) and path.stat().st_mtime < before
+    except OSError:
+        return False
+
+
 def _folders(
     folder: str, skip: int, known: Mapping[str, int], depth: int = 4
 ) -> Iterator[tuple[str, int | None]]:
@@ -170,8 +195,12 @@ def _remember(
             settled.discard(str(folder))
     if len(settled) >= _WORTH:
         skip = len(str(home)) + 1
+        plain = {str(folder) for folder, path, _ in heads if not is_packed(path)}
         with suppress(StoreError):  # a database that only can be read is synced as before
-            storage.put_synced_folders({folder[skip:]: changed[folder] for folder in settled})
+            storage.put_synced_folders(
+                {folder[skip:]: changed[folder] for folder in settled},
+                {folder[skip:] for folder in settled - plain},
+            )
 
 
 def _may_grow(path: Path) -> bool:

@@ -4,6 +4,7 @@ import errno
 import gzip
 import os
 import stat
+import threading
 import zlib
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -83,21 +84,31 @@ def pack(path: Path) -> int:
         OSError: the packed journal cannot be written, or does not read back unchanged.
     """
     before = path.stat()
-    half = path.with_name(f".{path.name}{SUFFIX}.half")
-    with path.open("rb") as lines, half.open("wb") as target:
-        with gzip.GzipFile(filename="", mode="wb", fileobj=target, mtime=before.st_mtime) as packed:
-            while piece := lines.read(2**20):
-                packed.write(piece)
-        target.flush()
-        os.fsync(target.fileno())
-    if _sum(path) != _sum(half):
-        half.unlink()
-        raise OSError(f"{path} does not read back from its packed form")
-    os.utime(half, ns=(before.st_atime_ns, before.st_mtime_ns))
-    whole = path.with_name(f"{path.name}{SUFFIX}")
-    half.replace(whole)
-    path.unlink()
+    # Two threads or processes may pack one journal at once: each writes a file of its own, and both are complete.
+    half = path.with_name(f".{path.name}{SUFFIX}.{os.getpid()}-{threading.get_ident()}.half")
+    try:
+        with path.open("rb") as lines, half.open("wb") as target:
+            with gzip.GzipFile(
+                filename="", mode="wb", compresslevel=6, fileobj=target, mtime=before.st_mtime
+            ) as packed:
+                while piece := lines.read(2**20):
+                    packed.write(piece)
+            target.flush()
+            os.fsync(target.fileno())
+        _check_same(path, half)
+        os.utime(half, ns=(before.st_atime_ns, before.st_mtime_ns))
+        whole = path.with_name(f"{path.name}{SUFFIX}")
+        half.replace(whole)
+    except BaseException:
+        half.unlink(missing_ok=True)
+        raise
+    path.unlink(missing_ok=True)
     return before.st_size - whole.stat().st_size
+
+
+def _check_same(path: Path, half: Path) -> None:
+    if _sum(path) != _sum(half):
+        raise OSError(f"{path} does not read back from its packed form")
 
 
 def _sum(path: Path) -> tuple[int, int]:

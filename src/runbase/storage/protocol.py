@@ -17,7 +17,7 @@ Readers never wait for writers. Writers wait for each other, at most `timeout` s
 or unreachable database raises a StoreError; exceptions of drivers are never raised.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -84,8 +84,12 @@ class Observations(Protocol):
         """Return run folders whose journals are all closed and ingested: path below the home → time of change (ns)."""
         ...
 
-    def put_synced_folders(self, folders: Mapping[str, int]) -> None:
-        """Record folders whose journals are all closed and ingested."""
+    def put_synced_folders(self, folders: Mapping[str, int], packed: Collection[str] = ()) -> None:
+        """Record folders whose journals are all closed and ingested, and which of them have packed ones only."""
+        ...
+
+    def plain_folders(self, before: float, most: int) -> list[str]:
+        """Return such folders with plain journals that have not changed since a time (seconds since the epoch)."""
         ...
 
     def scans(self, root: str) -> dict[str, Scanned]:

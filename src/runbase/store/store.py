@@ -13,6 +13,7 @@ from typing import Any, Self
 from runbase.analysis.listings import Experiments, Runs
 from runbase.errors import UsageError
 from runbase.events import Problem
+from runbase.ingest import packing
 from runbase.ingest.journals import Report
 from runbase.ingest.liveness import check_liveness
 from runbase.ingest.scan import ScanReport, scan
@@ -283,7 +284,9 @@ def open(
     storage = open_storage(address, create=create)
     store = Store(storage, _home_of(settings.home, url, home), address)
     if sync and store.home is not None and store.home.is_dir():
-        store.sync(patience=PATIENCE)
+        report = store.sync(patience=PATIENCE)
+        days = settings.number("pack_after")
+        packing.start(storage, address, store.home, days, folders=report.folders)
     return store
 
 

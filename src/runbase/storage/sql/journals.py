@@ -1,6 +1,6 @@
 """How far journals have been ingested, and which of their lines or events could not be stored."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from runbase.events import Problem
 from runbase.storage.sql.session import Session
@@ -36,7 +36,21 @@ def synced_folders(session: Session) -> dict[str, int]:
     return dict(tuple(row) for row in session.rows("synced_folders"))
 
 
-def put_synced_folders(session: Session, folders: Mapping[str, int]) -> None:
-    """Record folders whose journals are all closed and ingested: path below the home → modification time (ns)."""
-    rows = [{"path": path, "changed": changed} for path, changed in folders.items()]
+def plain_folders(session: Session, before: float, most: int) -> list[str]:
+    """Return paths of such folders with plain journals that have not changed since a time (seconds since the epoch)."""
+    rows = session.rows("plain_folders", before=int(before * 1e9), most=most)
+    return [row["path"] for row in rows]
+
+
+def put_synced_folders(
+    session: Session, folders: Mapping[str, int], packed: Collection[str] = ()
+) -> None:
+    """Record folders whose journals are all closed and ingested: path below the home → modification time (ns).
+
+    `packed`: those of them whose journals are all packed.
+    """
+    rows = [
+        {"path": path, "changed": changed, "packed": int(path in packed)}
+        for path, changed in folders.items()
+    ]
     session.many("put_synced_folder", rows)

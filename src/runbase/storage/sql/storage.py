@@ -97,6 +97,7 @@ class SqlStorage:
     sizes = reads(sizes.read)
     synced_folders = reads(journals.synced_folders)
     put_synced_folders = writes(journals.put_synced_folders)
+    plain_folders = reads(journals.plain_folders)
 
     # Scanned folders
 

@@ -63,5 +63,9 @@ select path, changed from synced_folders;
 
 -- name: put_synced_folder
 -- Record a folder whose journals are all closed and ingested.
-insert into synced_folders (path, changed) values (:path, :changed)
-on conflict (path) do update set changed = excluded.changed;
+insert into synced_folders (path, changed, packed) values (:path, :changed, :packed)
+on conflict (path) do update set changed = excluded.changed, packed = excluded.packed;
+
+-- name: plain_folders
+-- Folders with journals that are not packed, and that have not changed since a time, oldest first.
+select path from synced_folders where packed = 0 and changed < :before order by changed limit :most;
