@@ -21,6 +21,8 @@ from benchmarks import growth, peers
 OURS = [
     "log_limit",
     "log_runbase",
+    "first_second",
+    "loop_of_runs",
     "log_bare_sqlite",
     "ingest",
     "ingest_bare_sqlite",
@@ -42,6 +44,24 @@ ROWS: list[tuple[str, str, tuple[str, str], float | None, tuple[str, str] | None
         ("log_limit", "p99"),
         "p99",
     ),
+    (
+        "log in the first 0.15 s of a process: median",
+        "µs",
+        ("first_second", "p50"),
+        2.5,
+        None,
+        None,
+    ),
+    ("log in the first 0.15 s: 99th percentile", "µs", ("first_second", "p99"), 30, None, None),
+    (
+        "run of 100 points, 20 parameters, 5 tags: CPU",
+        "ms",
+        ("loop_of_runs", "cpu_ms"),
+        4,
+        None,
+        None,
+    ),
+    ("… database and journal", "B", ("loop_of_runs", "bytes"), 8000, None, None),
     (
         "… beside one SQLite commit a call",
         "µs",

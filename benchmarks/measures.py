@@ -76,6 +76,41 @@ def log_runbase(folder: Path) -> dict[str, float]:
     return found
 
 
+def first_second(folder: Path) -> dict[str, float]:
+    """run.log of 4 values in the first run of a process, which takes 0.15 s, with all of its capture."""
+    import runbase
+
+    values, clock, taken = rows(), time.perf_counter_ns, list[int]()
+    run = runbase.start_run("bench", home=folder / "home")
+    end = clock() + 150_000_000
+    while (began := clock()) < end:
+        run.log(values[len(taken) % 1000], len(taken))
+        taken.append(clock() - began)
+        while clock() - began < 12_000:  # the work of a step
+            pass
+    run.finish()
+    taken.sort()
+    return {"p50": taken[len(taken) // 2] / 1000, "p99": taken[len(taken) * 99 // 100] / 1000}
+
+
+def loop_of_runs(folder: Path) -> dict[str, float]:
+    """Short runs one after the other: 20 parameters, 5 tags, 100 points, all of the capture."""
+    import runbase
+
+    home, params = folder / "home", {f"p{n}": n * 0.1 if n % 2 else "adam" for n in range(20)}
+    tags = [f"t{n}" for n in range(5)]
+    for number in range(110):
+        if number == 10:
+            began = time.process_time()
+        run = runbase.start_run("bench", home=home, params=params, tags=tags)
+        for step in range(100):
+            run.log({"loss": 1 / (step + 1)}, step=step)
+        run.finish()
+    cpu = (time.process_time() - began) / 100
+    journals = sum(path.stat().st_size for path in home.glob("runs/*/*/*"))
+    return {"cpu_ms": cpu * 1000, "bytes": (size_of(home / "runbase.db") + journals) / 110}
+
+
 def log_bare_sqlite(folder: Path) -> dict[str, float]:
     """A row a point in bare SQLite: one commit a call, write-ahead log, relaxed sync."""
     connection = sqlite3.connect(folder / "bare.db", isolation_level=None)
