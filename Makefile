@@ -7,14 +7,29 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-mlos test-frameworks test-pgbouncer check bench bench-peers docs clean
 
-$(VENV)/.ready: pyproject.toml
+$(VENV)/.made:
 	$(PYTHON) -c 'import sys; sys.exit("runbase needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check -e '.[dev]'
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	touch $@
 
+# uv resolves and installs several times faster; pip does it where uv is missing or finds no package.
+define install
+	@echo "installing into $(VENV): $(1)"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -e '$(1)' 2>/dev/null || \
+	  $(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check -e '$(1)'
+endef
+
+$(VENV)/.demo: $(VENV)/.made pyproject.toml
+	$(call install,.[demo])
+	touch $@
+
+$(VENV)/.ready: $(VENV)/.made pyproject.toml
+	$(call install,.[dev])
+	touch $@ $(VENV)/.demo
+
 ## Train real models on real data, then ask the database questions.
-demo: $(VENV)/.ready
+demo: $(VENV)/.demo
 	$(BIN)/runbase demo
 
 ## Lint, types and every test.

@@ -94,6 +94,10 @@ class QueryTimeout(StoreError):
     """A query ran past its deadline and was cancelled."""
 
 
+class MissingPackage(UsageError):
+    """An optional package is not installed; the message says what to install."""
+
+
 def suggestion(word: str, known: Iterable[str]) -> str:
     """The end of a message about an unknown name: the nearest known ones, or the first few."""
     names = list(known)

@@ -5,6 +5,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from runbase import extras
 from runbase.analysis.directions import best_of, lower_is_better
 from runbase.model import Experiment, Objective, Run
 from runbase.values import flatten
@@ -39,7 +40,7 @@ class Comparison(Struct, frozen=True, kw_only=True):
 
     def to_pandas(self) -> Any:
         """A row an item, with columns `params.*` (those that differ) and `metrics.*`."""
-        import pandas as pd
+        pd: Any = extras.load("pandas", "analysis", "a data frame")
 
         rows = [
             {"kind": item.kind, "id": item.id, "name": item.name, "status": item.status}

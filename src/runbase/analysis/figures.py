@@ -7,13 +7,10 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from runbase.errors import UsageError
+from runbase import extras
 from runbase.model import Envelope, Run
 
-try:
-    from matplotlib.figure import Figure
-except ImportError as error:
-    raise UsageError("pictures need Matplotlib: pip install 'runbase[analysis]'") from error
+Figure = extras.load("matplotlib.figure", "analysis", "a chart").Figure
 
 
 class CurveFigure(Figure):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from runbase import extras
 from runbase.errors import UsageError
 from runbase.model import Experiment, Run, Series
 
@@ -82,28 +83,19 @@ def columns_of(rows: Sequence[Mapping[str, Any]]) -> Columns:
 
 def to_pandas(columns: Mapping[str, Any]) -> Any:
     """A pandas DataFrame."""
-    import pandas as pd
-
+    pd = extras.load("pandas", "analysis", "to_pandas()")
     return pd.DataFrame(dict(columns))
 
 
 def to_polars(columns: Mapping[str, Any]) -> Any:
     """A Polars DataFrame; columns of several types become text."""
-    try:
-        import polars as pl  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise UsageError("to_polars() needs Polars: pip install polars") from error
-    made: Any = pl
+    made = extras.load("polars", "analysis", "to_polars()")
     return made.DataFrame([_polars_column(made, name, values) for name, values in columns.items()])
 
 
 def to_arrow(columns: Mapping[str, Any]) -> Any:
     """An Arrow table; columns of several types become text."""
-    try:
-        import pyarrow as pa  # pyright: ignore[reportMissingImports, reportMissingTypeStubs]
-    except ImportError as error:
-        raise UsageError("to_arrow() and Parquet need PyArrow: pip install pyarrow") from error
-    made: Any = pa
+    made = extras.load("pyarrow", "analysis", "to_arrow()")
     return made.table({name: _arrow_column(made, values) for name, values in columns.items()})
 
 
@@ -125,9 +117,8 @@ def curves(
     aggregated (mean, min, max, last).
     """
     import numpy as np
-    import pandas
 
-    pd: Any = pandas
+    pd = extras.load("pandas", "analysis", "a data frame")
     if aggregate not in ("mean", "min", "max", "last", "first", "median"):
         raise UsageError(f"aggregate is {aggregate!r}; known: mean, min, max, last, first, median")
     if resample is not None and resample <= 0:
@@ -280,7 +271,8 @@ def times_of(series: Series) -> "NDArray[np.datetime64]":
 def telemetry(rows: Sequence[tuple[str, float, str, Any]]) -> Any:
     """(run, time in seconds since the epoch, key, value) each, as a pandas DataFrame by run and time."""
     import numpy as np
-    import pandas as pd
+
+    pd = extras.load("pandas", "analysis", "a data frame")
 
     frame: Any = pd.DataFrame(rows, columns=["run", "time", "key", "value"])
     # To the microsecond: a double of seconds is not exact to the nanoseconds that pandas counts.

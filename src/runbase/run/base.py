@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runbase.errors import InvalidValue, RunFinished
+from runbase.errors import InvalidValue, MissingPackage, RunFinished
 from runbase.events import ArtifactLogged, JournalEvent, Scalar
 from runbase.journal import JournalWriter
 from runbase.run import context
@@ -54,9 +54,9 @@ class Recorder:
         return self._uploader
 
     def _environment_fails(self, work: Callable[[], object]) -> bool:
-        """Call `work`, which writes files; return True after an OSError, with a warning.
+        """Call `work`, which writes files; return True after an error of the environment, with a warning.
 
-        A full or missing disk must not stop training.
+        A full or missing disk must not stop training, and neither must an optional package that is not installed.
         """
         if self.finished:
             raise RunFinished(f"run {self.name} has finished; log before finish()")
@@ -70,5 +70,8 @@ class Recorder:
                 RuntimeWarning,
                 stacklevel=4,
             )
+            return True
+        except MissingPackage as error:
+            warnings.warn(f"runbase: not logged: {error}", RuntimeWarning, stacklevel=4)
             return True
         return False

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any, cast
 
+from runbase import extras
 from runbase.errors import InvalidValue
 from runbase.typing import JsonObject
 
@@ -154,7 +155,8 @@ def _save_as_it_is(key: str, source: object, path: Path) -> bool:
 
 def _picture(key: str, image: Any) -> Any:
     import numpy as np
-    from PIL import Image
+
+    images = extras.load("PIL.Image", "media", "log_image of an array")
 
     pixels = to_array(key, image)
     shape = pixels.shape
@@ -175,7 +177,7 @@ def _picture(key: str, image: Any) -> Any:
         pixels = pixels.astype(np.uint8) * 255
     elif pixels.dtype == np.uint16:
         pixels = pixels >> 8
-    return Image.fromarray(np.ascontiguousarray(np.clip(pixels, 0, 255).astype(np.uint8)))
+    return images.fromarray(np.ascontiguousarray(np.clip(pixels, 0, 255).astype(np.uint8)))
 
 
 _CHANNELS = (1, 3, 4)

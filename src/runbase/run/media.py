@@ -7,7 +7,7 @@ from typing import Any
 
 from runbase.artifacts.files import describe, safe_name
 from runbase.coerce import as_table
-from runbase.errors import InvalidValue
+from runbase.errors import InvalidValue, MissingPackage
 from runbase.events import ArtifactLogged, RecordLogged, Scalar
 from runbase.run.base import Recorder
 from runbase.typing import StepLike
@@ -186,7 +186,7 @@ class MediaLog(Recorder):
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
                 write(target)
-            except (OSError, InvalidValue):
+            except (OSError, InvalidValue, MissingPackage):
                 raise
             except Exception as error:  # any error of the library that writes the file
                 raise InvalidValue(f"{key!r} cannot be written as {kind}: {error}") from error

@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeVar
 
 from msgspec import Struct
 
+from runbase import extras
 from runbase.events import JournalEvent, Points, Problem, Process
 from runbase.status import Status
 
@@ -174,7 +175,7 @@ class Rows(list[tuple[Any, ...]]):
 
     def to_pandas(self) -> Any:
         """Return a pandas DataFrame with the query's columns."""
-        import pandas as pd
+        pd: Any = extras.load("pandas", "analysis", "a data frame")
 
         frame: Any = pd.DataFrame
         return frame.from_records(list(self), columns=list(self.columns))

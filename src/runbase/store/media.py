@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from runbase import extras
 from runbase.errors import NotFound, suggestion
 from runbase.storage.types import Query
 from runbase.store.artifacts import ArtifactMethods
@@ -69,9 +70,8 @@ class RecordMethods(ArtifactMethods):
         if record["path"].endswith(".json"):
             return msgspec.json.decode(path.read_bytes())
         if record["kind"] == "image":
-            from PIL import Image
-
-            with Image.open(path) as image:
+            images = extras.load("PIL.Image", "media", "reading an image")
+            with images.open(path) as image:
                 image.load()
                 return image
         return path

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from msgspec import Struct
 
-from runbase import model
+from runbase import extras, model
 from runbase.errors import NotFound, UsageError, suggestion
 from runbase.settings import cache_folder, load
 from runbase.store.store import Store, open
@@ -139,7 +139,7 @@ class Registry:
 
     def to_dataframe(self, records: Sequence[Record] | None = None) -> Any:
         """Return records (default: all) as a pandas DataFrame with columns `hparams.*` and `summary.*`."""
-        import pandas as pd
+        pd: Any = extras.load("pandas", "analysis", "a data frame")
 
         rows: list[JsonObject] = []
         for record in self.query() if records is None else records:

@@ -3,10 +3,11 @@
 import math
 import statistics
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from msgspec import Struct
 
+from runbase import extras
 from runbase.status import Status
 from runbase.storage.types import Observation
 from runbase.typing import JsonObject
@@ -66,9 +67,9 @@ def spread(values: Sequence[float], confidence: float) -> Spread:
     count, mean = len(values), statistics.fmean(values)
     if count < 2 or not math.isfinite(mean):
         return Spread(count=count, mean=mean, std=None, low=None, high=None)
-    from scipy.stats import t
+    t = extras.load("scipy.stats", "analysis", "a confidence interval").t
 
     std = statistics.stdev(values)
-    quantile: Any = cast("Any", t).ppf((1 + confidence) / 2, count - 1)
+    quantile: Any = t.ppf((1 + confidence) / 2, count - 1)
     half = float(quantile) * std / math.sqrt(count)
     return Spread(count=count, mean=mean, std=std, low=mean - half, high=mean + half)

@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from runbase import extras
 from runbase.errors import UsageError
 from runbase.model import Experiment
 from runbase.space import Categorical, applies
@@ -45,7 +46,7 @@ class Observations(Struct, kw_only=True):
 
     def to_pandas(self) -> Any:
         """Return a DataFrame: experiment, number, run, status, `params.*`, `metrics.*`, imputed."""
-        import pandas as pd
+        pd: Any = extras.load("pandas", "analysis", "a data frame")
 
         rows: list[JsonObject] = [
             {

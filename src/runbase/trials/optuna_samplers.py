@@ -84,7 +84,7 @@ def suggest(
             params, suggested = _ask(trial, space)
         except ModuleNotFoundError as missing:
             raise UsageError(
-                f"sampler {sampler} needs a package that is not installed: "
+                f"sampler {sampler} needs {missing.name}, which Optuna does not install: "
                 f"pip install {missing.name}"
             ) from missing
         except ValueError as wrong:
