@@ -93,10 +93,10 @@ def test_the_bin(cli: Cli, three: list[str], home: Path) -> None:
     assert cli("rm", "first", "--purge", "--dry-run", "--json")["runs"] == 1
     assert (home / "runs" / "digits" / three[0]).is_dir()
     assert "--yes" in cli("rm", "first", "--purge", code=2)
-    assert "Deleted 1 runs" in cli("rm", "first", "--purge", "--yes")
+    assert "Deleted 1 run," in cli("rm", "first", "--purge", "--yes")
     assert not (home / "runs" / "digits" / three[0]).exists()
     assert "0 runs" in cli("gc")
-    assert "Would delete 1 runs, 1 experiments" in cli("gc", "--older-than", "0s", "--dry-run")
+    assert "Would delete 1 run, 1 experiment" in cli("gc", "--older-than", "0s", "--dry-run")
     assert cli("gc", "--older-than", "0s", "--json")["experiments"] == 1
     assert "is not a duration" in cli("gc", "--older-than", "soon", code=2)
     assert [r["name"] for r in cli("runs", "--json")] == ["second"]

@@ -61,7 +61,7 @@ def test_parameters_reach_the_command(store: runbase.Store, experiment: Experime
     )
     done = work("--", sys.executable, "-c", code, "{params}", "x={lr}{name}", "{file}")
     assert "trial 1: COMPLETED" in done.stdout
-    assert "1 trials done" in done.stdout
+    assert "1 trial done" in done.stdout
     text = output(store, trial)
     assert "['--deep/on=true', '--lr=0.1', '--name=a b', 'x=0.1a b'," in text
     assert "True\ntrue\n" in text

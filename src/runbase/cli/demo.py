@@ -86,7 +86,7 @@ def look(out: Console, store: Store, trained: Runs, seconds: float) -> None:
     """Print the runs, a curve, three queries, and what to try next."""
     points = sum(metric.count for run in trained for metric in run.metrics.values())
     out.print(
-        f"\n[bold]{len(trained)} runs, {points:,} points, {seconds:.0f} seconds.[/] "
+        f"\n[bold]{len(trained)} runs, {common.counted(points, 'point')}, {seconds:.0f} seconds.[/] "
         f"[dim]{store.url.removeprefix('sqlite:///')}[/]\n"
     )
     runs.show(trained, mark=["val/accuracy", "val/loss", "train/loss"])

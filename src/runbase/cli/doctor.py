@@ -125,7 +125,9 @@ def _repair(settings: Settings, *, dry_run: bool) -> list[str]:
                 taken = store.salvaged
             done += [f"keep the old database as {path}" for path in aside[:1]]
             if taken is not None:
-                done.append(f"recover {taken.runs:,} runs from it, {taken.new:,} in no folder")
+                done.append(
+                    f"recover {common.counted(taken.runs, 'run')} from it, {taken.new:,} in no folder"
+                )
                 done += [f"lost: {text}" for text in taken.unreadable]
     if settings.home.is_dir():
         left = leftovers(settings.home, dry_run=dry_run)

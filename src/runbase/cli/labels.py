@@ -116,7 +116,7 @@ def fork(
         common.print_json(new)
         return
     common.say(f"{' ← '.join([new.name, *ancestors])}")
-    common.say(f"id {new.id}, {new.runs:,} runs")
+    common.say(f"id {new.id}, {common.counted(new.runs, 'run')}")
 
 
 def _overrides(changes: list[str]) -> dict[str, Any]:

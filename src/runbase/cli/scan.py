@@ -67,7 +67,7 @@ def _print(report: Any, url: str) -> None:
     }
     counts = ", ".join(f"{count:,} {name}" for name, count in parts.items() if count)
     common.say(
-        f"{report.found:,} run folders ({counts or 'none'}), {report.points:,} points, {report.seconds:.2f} s → {url}"
+        f"{common.counted(report.found, 'run folder')} ({counts or 'none'}), {common.counted(report.points, 'point')}, {report.seconds:.2f} s → {url}"
     )
     for what, number in report.left_out.items():
         common.say(f"left out: {number:,} {what}")

@@ -62,7 +62,7 @@ def command(
         )
         return
     if uploaded:
-        common.say(f"{uploaded:,} artifacts uploaded")
+        common.say(f"{common.counted(uploaded, 'artifact')} uploaded")
     for problem in stuck[:SHOWN]:
         common.say(f"not uploaded: {problem}")
     for path in aside:
@@ -98,7 +98,7 @@ def _plan(settings: Settings, *, rebuild: bool, json: bool) -> None:
         common.say(
             f"Would rename {old}, create a new database, and recover what is in no run folder"
         )
-    common.say(f"Would ingest {count:,} journals ({common.size(size)})")
+    common.say(f"Would ingest {common.counted(count, 'journal')} ({common.size(size)})")
 
 
 def _upload(home: Path | None, url: str | None) -> tuple[int, list[str]]:
@@ -112,24 +112,28 @@ def _upload(home: Path | None, url: str | None) -> tuple[int, list[str]]:
 
 def _print(report: Any, totals: dict[str, int], store: Store) -> None:
     common.say(
-        f"{report.lines:,} new lines from {report.journals:,} journals in {report.folders:,} run "
-        f"folders, {report.seconds:.2f} s"
+        f"{common.counted(report.lines, 'new line')} from "
+        f"{common.counted(report.journals, 'journal')} in "
+        f"{common.counted(report.folders, 'run folder')}, {report.seconds:.2f} s"
     )
     if report.lost:
-        common.say(f"{report.lost} runs exited without being closed; they are now NODE_FAIL")
+        lost = common.counted(report.lost, "run")
+        common.say(f"{lost} exited without being closed: now NODE_FAIL")
     if report.found_alive:
-        common.say(f"{report.found_alive} runs marked as lost are alive")
+        common.say(f"{common.counted(report.found_alive, 'run')} marked as lost: now alive again")
     refused = [str(problem) for problem in report.problems] + list(report.unreadable)
     for text in refused[:SHOWN]:
         common.say(f"not stored: {text}")
     if len(refused) > SHOWN:
         common.say(f"… and {len(refused) - SHOWN:,} more; all are in the table problems")
-    common.say(f"{store.url}: {totals['runs']:,} runs, {totals['points']:,} points")
+    common.say(
+        f"{store.url}: {common.counted(totals['runs'], 'run')}, {common.counted(totals['points'], 'point')}"
+    )
 
 
 def _say(taken: Salvaged) -> None:
     common.say(
-        f"Recovered from it: notes, tags and links of {taken.runs:,} runs, {taken.new:,} of them in no folder"
+        f"Recovered from it: notes, tags and links of {common.counted(taken.runs, 'run')}, {taken.new:,} of them in no folder"
     )
     for text in taken.unreadable[:SHOWN]:
         common.say(f"lost: {text}")

@@ -78,7 +78,7 @@ def export(
             if json:
                 common.print_json({"path": str(path), "records": files})
             else:
-                common.say(f"Wrote {files:,} records to {path}")
+                common.say(f"Wrote {common.counted(files, 'record')} to {path}")
             return
         count = store.export(
             path, where, experiment=experiment, what=what, format=format, progress=step
@@ -86,7 +86,9 @@ def export(
     if json:
         common.print_json({"path": str(path), "runs": count})
     else:
-        common.say(f"Wrote {count:,} runs to {path} ({common.size(path.stat().st_size)})")
+        common.say(
+            f"Wrote {common.counted(count, 'run')} to {path} ({common.size(path.stat().st_size)})"
+        )
 
 
 def import_(
@@ -187,7 +189,7 @@ def _import_from(
             return
         common.say(
             f"{report.runs:,} {'run' if report.runs == 1 else 'runs'} of {system}: {report.new:,} new, {report.updated:,} updated, "
-            f"{report.unchanged:,} unchanged; {report.points:,} new points → {store.url}"
+            f"{report.unchanged:,} unchanged; {common.counted(report.points, 'new point')} → {store.url}"
         )
         more = {"experiments": report.experiments, **report.counts}
         if counts := ", ".join(f"{number:,} {kind}" for kind, number in more.items() if number):
@@ -259,6 +261,7 @@ def _report(done: Copied, source: str, target: str, json: bool) -> None:
         return
     common.say(f"{source} → {target}")
     common.say(
-        f"{done.runs:,} runs of {done.experiments:,} experiments, {done.points:,} points: "
-        f"{done.new:,} runs are new, {done.fuller:,} have more points than before"
+        f"{common.counted(done.runs, 'run')} of {common.counted(done.experiments, 'experiment')}, "
+        f"{common.counted(done.points, 'point')}: {done.new:,} new, {done.fuller:,} with more points "
+        "than before"
     )

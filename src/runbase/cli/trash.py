@@ -133,7 +133,7 @@ def _span(option: str, text: str) -> int:
 
 def _counts(plan: Purged) -> str:
     return (
-        f"{plan.runs:,} runs, {plan.experiments:,} experiments, {len(plan.folders):,} folders "
+        f"{common.counted(plan.runs, 'run')}, {common.counted(plan.experiments, 'experiment')}, {common.counted(len(plan.folders), 'folder')} "
         f"with {common.size(plan.bytes)}, {len(plan.uploads):,} uploaded artifacts"
     )
 
@@ -146,14 +146,16 @@ def _report(done: Purged, dry_run: bool, json: bool) -> None:
     else:
         common.say(f"{'Would delete' if dry_run else 'Deleted'} {_counts(done)}")
         if done.files:
-            common.say(f"{len(done.files):,} files without a record:")
+            common.say(f"{common.counted(len(done.files), 'file')} without a record:")
             for name in done.files[:SHOWN]:
                 common.say(f"  {name}")
             if len(done.files) > SHOWN:
                 common.say(f"  … and {len(done.files) - SHOWN:,} more")
         if done.packed:
             saved = "" if dry_run else f", {common.size(done.saved)} saved"
-            common.say(f"{done.packed:,} journals {'to pack' if dry_run else 'packed'}{saved}")
+            common.say(
+                f"{common.counted(done.packed, 'journal')} {'to pack' if dry_run else 'packed'}{saved}"
+            )
         for problem in done.problems:
             common.say(f"not changed: {problem}")
         for url in done.left:

@@ -97,7 +97,7 @@ def command(
             count=count, wait=None if wait is None else _seconds(wait), on_outcome=on_outcome
         )
     if not json:
-        common.say(f"{done:,} trials done")
+        common.say(f"{common.counted(done, 'trial')} done")
     if signals:
         raise typer.Exit(128 + signals[0])
 
