@@ -29,7 +29,7 @@ DESCRIPTIONS = {
     "capture": "what to capture: true, false, or parts separated by commas",
     "artifacts": "place that artifacts are uploaded to: a path or URL, such as s3://bucket/runs",
     "mode": "online, offline (files only) or disabled (nothing is kept)",
-    "quiet": "do not print the line at a run's start",
+    "quiet": "print nothing at the start and the end of a run",
     "finish_timeout": "seconds that finish() waits for the database",
     "pack_after": "days after its end until a run's journals are packed; 0: never",
     "log": "what runbase reports of itself on standard error: debug, info, warning or error",

@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import Struct
 
 from runbase import extras
-from runbase.analysis.directions import best_of, lower_is_better
+from runbase.analysis.directions import best_of, direction_of, lower_is_better
 from runbase.model import Experiment, Objective, Run
 from runbase.values import flatten
 
@@ -97,7 +97,7 @@ def compare(
     metrics = _table([item.metrics for item in items])
     best: dict[str, list[int]] = {}
     for key, values in metrics.items():
-        top = best_of(values, lower_is_better(key, objectives))
+        top = best_of(values, direction_of(key, objectives))
         if top is not None:
             best[key] = [n for n, value in enumerate(values) if value == top]
     return Comparison(

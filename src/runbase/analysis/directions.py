@@ -1,6 +1,7 @@
 """Whether less or more of a metric is better: as its experiment says, else as its name suggests."""
 
 from collections.abc import Iterable
+from typing import Literal
 
 from runbase.model import Objective
 
@@ -22,21 +23,61 @@ _LESS = frozenset(
         "regret",
     ]
 )
+_MORE = frozenset(
+    [
+        "acc",
+        "accuracy",
+        "ap",
+        "auc",
+        "auprc",
+        "auroc",
+        "bleu",
+        "dice",
+        "f1",
+        "fscore",
+        "iou",
+        "map",
+        "mcc",
+        "miou",
+        "precision",
+        "psnr",
+        "r2",
+        "recall",
+        "return",
+        "reward",
+        "rouge",
+        "score",
+        "ssim",
+        "throughput",
+        "top1",
+        "top5",
+    ]
+)
 _LESS_AT_THE_END = frozenset(["time", "seconds", "latency", "ms", "us", "s", "bytes", "cost"])
 
 
-def lower_is_better(key: str, objectives: Iterable[Objective] = ()) -> bool:
-    """By the objectives where they name the metric; by its name otherwise: loss, error, time are bad."""
+Direction = Literal["min", "max"]
+
+
+def direction_of(key: str, objectives: Iterable[Objective] = ()) -> Direction | None:
+    """Return whether less or more of a metric is better, by the objectives or by its name; None if it is unknown."""
     for objective in objectives:
         if objective.metric == key:
-            return objective.direction == "min"
-    words = key.lower().replace("-", "_").replace("/", "_").split("_")
-    return bool(_LESS & set(words)) or words[-1] in _LESS_AT_THE_END
+            return "min" if objective.direction == "min" else "max"
+    words = key.lower().replace("-", "_").replace("/", "_").replace(".", "_").split("_")
+    if _LESS & set(words) or words[-1] in _LESS_AT_THE_END:
+        return "min"
+    return "max" if _MORE & set(words) else None
 
 
-def best_of(values: Iterable[float | None], lower: bool) -> float | None:
-    """The best of the values that are numbers; None where fewer than two can be compared."""
+def lower_is_better(key: str, objectives: Iterable[Objective] = ()) -> bool:
+    """Return whether a metric is minimized where somebody asks for the best one; a metric of unknown direction is not."""
+    return direction_of(key, objectives) == "min"
+
+
+def best_of(values: Iterable[float | None], direction: Direction | None) -> float | None:
+    """Return the best of the values that are numbers; None if there are fewer than two, or the direction is unknown."""
     numbers = [value for value in values if value is not None and value == value]
-    if len(numbers) < 2:
+    if len(numbers) < 2 or direction is None:
         return None
-    return min(numbers) if lower else max(numbers)
+    return min(numbers) if direction == "min" else max(numbers)

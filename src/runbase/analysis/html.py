@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from runbase.analysis.directions import best_of, lower_is_better
+from runbase.analysis.directions import best_of, direction_of
 
 MOST_ROWS = 50
 MOST_RECORDS = 24
@@ -48,7 +48,7 @@ def listing(rows: Sequence[Mapping[str, Any]]) -> str:
     ]
     best = {
         name: best_of(
-            (_number(row.get(name)) for row in rows), lower_is_better(name.removeprefix("metrics."))
+            (_number(row.get(name)) for row in rows), direction_of(name.removeprefix("metrics."))
         )
         for name in names
         if name.startswith("metrics.")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from runbase.analysis.directions import lower_is_better
+from runbase.analysis.directions import best_of, direction_of
 from runbase.analysis.frames import run_row
 from runbase.analysis.listings import Runs
 from runbase.cli import common
@@ -94,10 +94,7 @@ def _varying(found: Runs, most: int = 4) -> list[str]:
 
 
 def _best(found: Runs, key: str) -> float | None:
-    values = [v for run in found if (v := common.metric_value(run, key)) is not None and v == v]
-    if len(values) < 2:
-        return None
-    return min(values) if lower_is_better(key) else max(values)
+    return best_of((common.metric_value(run, key) for run in found), direction_of(key))
 
 
 def _cell(value: float | None, best: float | None) -> str:

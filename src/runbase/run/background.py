@@ -18,6 +18,7 @@ from runbase.errors import StoreBusy, StoreError, StoreOffline
 if TYPE_CHECKING:
     from runbase.capture.sampling import Sampler
     from runbase.journal import JournalWriter
+    from runbase.model import Run
     from runbase.run.lease import Lease
     from runbase.storage.protocol import Storage
 
@@ -105,6 +106,15 @@ class RunMonitor:
             self._waits_until = time.monotonic() + random.uniform(0.5, 1.5) * CROWDED_EVERY  # noqa: S311
         if done and time.monotonic() - self._told >= TELL_EVERY:
             self.record_heartbeat()
+
+    def record(self) -> "Run | None":
+        """Return the record of the run as it is in the database; waits a second at most."""
+        from runbase.storage.deadlines import until
+
+        if self.store is None:
+            return None
+        with until(time.monotonic() + 1.0):
+            return next(iter(storage_for(self.store).get_runs([self.run])), None)
 
     def record_heartbeat(self) -> None:
         """Record a heartbeat in the database."""

@@ -47,6 +47,7 @@ class RunSetup(Struct, frozen=True, kw_only=True):
         finish_timeout: seconds that `finish` waits for the database.
         attached: whether another process began the run and ends it.
         discard: a temporary home that is deleted at the end; None: the run is kept.
+        quiet: whether nothing is printed about the run.
         artifact_root: where artifacts are uploaded to; None: they stay in the run's folder.
     """
 
@@ -64,4 +65,5 @@ class RunSetup(Struct, frozen=True, kw_only=True):
     parent: str | None
     attached: bool
     discard: Path | None
+    quiet: bool
     artifact_root: str | None

@@ -100,6 +100,7 @@ class Run(MediaLog, ArtifactLog):
         self._outcomes = setup.outcomes
         self._captured = setup.captured
         self._finish_timeout = setup.finish_timeout
+        self._quiet = setup.quiet
         self._attached = setup.attached
         self._discard = setup.discard
         self._artifact_root = setup.artifact_root
@@ -385,6 +386,8 @@ class Run(MediaLog, ArtifactLog):
         if context.current.get() is self:
             context.current.set(self._before if self._before in context.runs else None)
         self._drain(deadline)
+        if not self._quiet and not self._attached:
+            self._summarize()
         if self._discard is not None:
             shutil.rmtree(self._discard, ignore_errors=True)
 
@@ -427,6 +430,16 @@ class Run(MediaLog, ArtifactLog):
                 RuntimeWarning,
                 stacklevel=2,
             )
+
+    def _summarize(self) -> None:
+        """Print a summary on a terminal; whatever goes wrong there is no reason to fail at the end of a run."""
+        from runbase.run import summary  # imported here: only a terminal needs it
+
+        with suppress(Exception):
+            if summary.is_wanted():
+                record = self._monitor.record()
+                ended = record is not None and record.status is self.status
+                summary.show(self.name, self.experiment, self.status, record if ended else None)
 
     def _drain(self, deadline: float) -> None:
         if self._monitor.guard.acquire(timeout=max(deadline - time.monotonic(), 0.0)):

@@ -155,6 +155,7 @@ def begin(options: RunOptions, held: Held | None = None) -> Run:
         parent=None if options.parent is False else _parent_id(options.parent),
         attached=opening.attached,
         discard=place if disabled else None,
+        quiet=disabled or settings.flag("quiet"),
         artifact_root=None if disabled else _artifact_root(settings),
     )
     run = Run(setup)
