@@ -8,6 +8,7 @@ from typing import Any, cast
 from msgspec.structs import replace
 
 from runbase.model import Experiment, Metric, Objective, Run
+from runbase.processes import without_collection
 from runbase.space import Parameter
 from runbase.status import SILENCE, Phase, Status
 from runbase.storage.sql import artifacts, attributes, links, runs, search_spaces, typed_values
@@ -35,6 +36,11 @@ _DOCUMENTS = ("git", "args", "env")
 
 def runs_of(session: Session, ids: Sequence[str]) -> list[Run]:
     """Return the runs with these ids, in this order, in five queries."""
+    with without_collection():
+        return _runs_of(session, ids)
+
+
+def _runs_of(session: Session, ids: Sequence[str]) -> list[Run]:
     own = list(session.own.of(session, "runs"))
     listed = session.as_list(ids)
     names = ("runs_by_id", "params_of_runs", "tags_of_runs", "series_of_runs")

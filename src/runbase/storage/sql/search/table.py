@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from runbase.errors import FilterError
+from runbase.processes import without_collection
 from runbase.storage.sql.search import fields, find
 from runbase.storage.sql.search.fetch import conditions
 from runbase.storage.sql.search.names import Names, Reference
@@ -76,6 +77,14 @@ def read(session: Session, query: Query, columns: Sequence[str] | None = None) -
     own = session.own.of(session, "runs")
     names = find.names_in(session, fields.RUNS, own)
     wanted = None if columns is None else [_resolve(names, text) for text in columns]
+    with without_collection():
+        return _read(session, names, query, wanted)
+
+
+def _read(
+    session: Session, names: Names, query: Query, wanted: list[tuple[str, list[str]]] | None
+) -> TablePage:
+    own = names.own
     page = find.search(session, fields.RUNS, conditions(query, "run"), own)
     places = {run: place for place, run in enumerate(page.ids)}
     if wanted is None:
