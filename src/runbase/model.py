@@ -1,7 +1,8 @@
 """The records that a store hands out: frozen, plain, without a way back to the database."""
 
+from collections.abc import Callable, Sized
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, SupportsFloat
 
 from msgspec import Struct, field
 
@@ -13,6 +14,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Scalar = int | float
+
+
+class Shown:
+    """An object with a view in notebooks, which `runbase.analysis.views` makes."""
+
+    __slots__ = ()
+    views: ClassVar[dict[str, Callable[[Any], str]]] = {}
+    """Name of the class → a function that returns HTML."""
+
+    def _repr_html_(self) -> str | None:
+        for kind in type(self).__mro__:
+            if kind.__name__ in Shown.views:
+                return Shown.views[kind.__name__](self)
+        return None
+
+
+def _counted(items: Sized, noun: str) -> str:
+    return f"{len(items):,} {noun}{'' if len(items) == 1 else 's'}"
 
 
 class Objective(Struct, frozen=True, kw_only=True):
@@ -48,7 +67,7 @@ class Use(Struct, frozen=True, kw_only=True):
     time: datetime
 
 
-class Experiment(Struct, frozen=True, kw_only=True):
+class Experiment(Shown, Struct, frozen=True, kw_only=True):
     """A named group of runs. `columns` are those that you added to its table."""
 
     id: str
@@ -76,12 +95,18 @@ class Experiment(Struct, frozen=True, kw_only=True):
     deleted_at: datetime | None = None
     columns: dict[str, Any] = {}
 
+    def __repr__(self) -> str:
+        return f"<Experiment {self.name}: {self.runs} run{'' if self.runs == 1 else 's'}, id {self.id}>"
+
 
 class Metric(Struct, frozen=True, kw_only=True):
     """What is known of one metric of one run without looking at its points.
 
     NaN counts in `count` and `nans` and in nothing else. `last` belongs to the greatest step and,
     of several points there, to the latest. `mean` is over the points that are numbers.
+
+    In arithmetic, comparisons with numbers, `round` and format strings, a metric is its last value:
+    ``f"{run.metrics['loss']:.3f}"``, ``1 - run.metrics["acc"]``.
     """
 
     key: str
@@ -98,6 +123,70 @@ class Metric(Struct, frozen=True, kw_only=True):
     max: float | None
     max_step: Scalar | None
     mean: float | None
+
+    def __float__(self) -> float:
+        if self.last is None:
+            raise TypeError(f"the metric {self.key!r} has no value")
+        return float(self.last)
+
+    def __int__(self) -> int:
+        return int(float(self))
+
+    def __round__(self, digits: int | None = None) -> float:
+        return round(float(self), digits) if digits is not None else round(float(self))
+
+    def __format__(self, spec: str) -> str:
+        return format(float(self), spec) if spec else repr(self)
+
+    def __repr__(self) -> str:
+        figures = f"last {self.last} at step {self.last_step}, min {self.min}, max {self.max}"
+        points = f"{self.count:,} point{'' if self.count == 1 else 's'}"
+        return f"<Metric {self.key}: {figures}, {points}>"
+
+    def __neg__(self) -> float:
+        return -float(self)
+
+    def __abs__(self) -> float:
+        return abs(float(self))
+
+    def __add__(self, other: SupportsFloat) -> float:
+        return float(self) + float(other)
+
+    def __radd__(self, other: SupportsFloat) -> float:
+        return float(other) + float(self)
+
+    def __sub__(self, other: SupportsFloat) -> float:
+        return float(self) - float(other)
+
+    def __rsub__(self, other: SupportsFloat) -> float:
+        return float(other) - float(self)
+
+    def __mul__(self, other: SupportsFloat) -> float:
+        return float(self) * float(other)
+
+    def __rmul__(self, other: SupportsFloat) -> float:
+        return float(other) * float(self)
+
+    def __truediv__(self, other: SupportsFloat) -> float:
+        return float(self) / float(other)
+
+    def __rtruediv__(self, other: SupportsFloat) -> float:
+        return float(other) / float(self)
+
+    def __pow__(self, other: SupportsFloat) -> float:
+        return float(self) ** float(other)
+
+    def __lt__(self, other: SupportsFloat) -> bool:
+        return float(self) < float(other)
+
+    def __le__(self, other: SupportsFloat) -> bool:
+        return float(self) <= float(other)
+
+    def __gt__(self, other: SupportsFloat) -> bool:
+        return float(self) > float(other)
+
+    def __ge__(self, other: SupportsFloat) -> bool:
+        return float(self) >= float(other)
 
 
 class Artifact(Struct, frozen=True, kw_only=True):
@@ -129,7 +218,7 @@ class Change(Struct, frozen=True, kw_only=True):
     """Of a trial: which attempt at it."""
 
 
-class Run(Struct, frozen=True, kw_only=True):
+class Run(Shown, Struct, frozen=True, kw_only=True):
     """One execution, as it stood when it was read. Times are aware, in UTC."""
 
     id: str
@@ -205,8 +294,14 @@ class Run(Struct, frozen=True, kw_only=True):
         """Whether it is over."""
         return self.status.phase is Phase.ENDED
 
+    def __repr__(self) -> str:
+        counts = f"{_counted(self.params, 'parameter')}, {_counted(self.metrics, 'metric')}"
+        return (
+            f"<Run {self.name} of {self.experiment}: {self.status.value}, {counts}, id {self.id}>"
+        )
 
-class Series:
+
+class Series(Shown):
     """The points of one metric of one run, as three NumPy arrays of equal length.
 
     `steps` is int64, or float64 where a step is fractional; `times` is float64, seconds since the
@@ -231,7 +326,7 @@ class Series:
         return f"<Series {self.key}: {len(self)} points>"
 
 
-class Envelope:
+class Envelope(Shown):
     """A metric summarised for drawing: per bucket the least, greatest and mean value.
 
     Arrays of equal length: `first_steps`, `last_steps`, `min`, `max`, `mean` (float64) and `counts`

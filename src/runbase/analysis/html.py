@@ -63,7 +63,7 @@ def listing(rows: Sequence[Mapping[str, Any]]) -> str:
 def fields(title: str, values: Mapping[str, Any]) -> str:
     """One record: names and values, empty ones left out."""
     body = [
-        [cell(name, None), cell(value, None)]
+        [cell(name, None), cell(value if isinstance(value, datetime) else str(value), None)]
         for name, value in values.items()
         if value not in (None, "", {}, [])
     ]

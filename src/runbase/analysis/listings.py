@@ -1,9 +1,9 @@
 """What listings return: lists of records that know their next page and become data frames."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from runbase.model import Experiment, Run
+from runbase.model import Experiment, Run, Shown
 
 T = TypeVar("T")
 
@@ -119,3 +119,21 @@ class Experiments(Listing[Experiment]):
         from runbase.analysis.frames import experiment_row
 
         return [experiment_row(experiment) for experiment in self]
+
+
+def _view(name: str) -> Callable[[Any], str]:
+    def make(shown: Any) -> str:
+        from runbase.analysis import views  # imported here: only notebooks need it
+
+        return getattr(views, name)(shown)
+
+    return make
+
+
+Shown.views |= {
+    "Run": _view("run"),
+    "Experiment": _view("experiment"),
+    "Series": _view("series"),
+    "Envelope": _view("envelope"),
+    "Rows": _view("rows"),
+}

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from runbase import extras
 from runbase.events import JournalEvent, Points, Problem, Process
+from runbase.model import Shown
 from runbase.status import Status
 
 Kind = Literal["run", "experiment"]
@@ -166,7 +167,7 @@ class LiveRun(Struct, frozen=True, kw_only=True):
     processes: list[Process]
 
 
-class Rows(list[tuple[Any, ...]]):
+class Rows(Shown, list[tuple[Any, ...]]):
     """Rows of a query: tuples, with the names of their columns in `columns`."""
 
     def __init__(self, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
