@@ -125,7 +125,7 @@ def test_a_place_that_is_away_and_a_killed_upload(
     done = subprocess.run(
         [sys.executable, "-m", "runbase", "sync"], capture_output=True, text=True, check=True
     )
-    assert "1 artifacts uploaded" in done.stdout
+    assert "1 artifact uploaded" in done.stdout
     assert objects() == {f"runs/stalls/{run}/model.pt"}
     with runbase.open(home=home) as store:
         [artifact] = store.artifacts(run)

@@ -58,7 +58,7 @@ def command(
     if json:
         common.print_json([dict(zip(names, row, strict=True)) for row in table])
     elif as_csv:
-        writer = csv.writer(sys.stdout)
+        writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(names)
         writer.writerows(table)
     elif rows:

@@ -44,7 +44,7 @@ def command(
     if json:
         common.print_json(rows.to_dicts())
     elif as_csv:
-        writer = csv.writer(sys.stdout)
+        writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(rows.columns)
         writer.writerows(rows)
     elif rows.columns:

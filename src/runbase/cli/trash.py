@@ -1,6 +1,7 @@
 """`runbase rm`, `restore` and `gc`: the trash and disk space."""
 
 import re
+import shlex
 import sys
 from typing import Annotated
 
@@ -49,11 +50,17 @@ def rm(
                 raise UsageError(
                     "--dry-run needs --purge; without --purge, `runbase restore` undoes the deletion"
                 )
+            before = store.count()
             count = store.delete(*targets)
+            runs = before - store.count()
             if json:
                 common.print_json({"deleted": count})
             else:
-                common.say(f"{count} moved to the trash; `runbase restore` restores them")
+                names = shlex.join(targets)
+                common.say(
+                    f"Moved to the trash: {names} ({common.counted(runs, 'run')}). "
+                    f"To restore: runbase restore {names}"
+                )
             return
         plan = store.purge(*targets, dry_run=True)
         if not dry_run:
@@ -71,11 +78,13 @@ def restore(
 ) -> None:
     """Restore runs and experiments from the trash."""
     with common.store(home, url) as store:
+        before = store.count()
         count = store.restore(*targets)
+        runs = store.count() - before
     if json:
         common.print_json({"restored": count})
     else:
-        common.say(f"{count} restored")
+        common.say(f"Restored: {' '.join(targets)} ({common.counted(runs, 'run')})")
 
 
 def gc(

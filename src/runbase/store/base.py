@@ -60,7 +60,8 @@ class StoreBase:
                 )
             matches = exact
         if not matches:
-            raise NotFound("; ".join(str(reason) for reason in reasons))
+            texts = [str(reason) for reason in reasons]
+            raise NotFound("; ".join([t for t in texts if "is in the trash" in t] or texts))
         return matches[0]
 
     def _runs_by_id(self, ids: Sequence[str]) -> list[Run]:

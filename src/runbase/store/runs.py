@@ -411,14 +411,19 @@ class RunMethods(ExperimentMethods):
 
         Returns:
             The comparison. Targets that do not exist are listed in its `missing`.
+
+        Raises:
+            NotFound: none of the targets exists.
         """
         subjects: list[tuple[str, str]] = []
         missing: list[str] = []
         for target in targets:
             try:
                 subjects.append(self._target(target))
-            except NotFound:
+            except NotFound as error:
                 missing.append(str(target))
+                if len(missing) == len(targets):
+                    raise NotFound(f"nothing to compare: {error}") from error
         records: JsonObject = {}
         run_ids = [key for kind, key in subjects if kind == "run"]
         experiment_ids = [key for kind, key in subjects if kind == "experiment"]

@@ -35,6 +35,7 @@ def find(session: Session, word: str, *, deleted: bool = False) -> str:
         if word
         else []
     )
+    trashed = [row for row in rows if row["deleted_at"] is not None]
     rows = [row for row in rows if (row["deleted_at"] is not None) is deleted]
     exact = [row for row in rows if word in (row["name"], row["id"])]
     if exact or len(rows) == 1:
@@ -44,6 +45,8 @@ def find(session: Session, word: str, *, deleted: bool = False) -> str:
         raise Ambiguous(
             f"the id prefix {word!r} matches several experiments: {fits}; give more of it"
         )
+    if trashed:
+        raise NotFound(f"experiment {word!r} is in the trash; `runbase restore {word}` restores it")
     names = dict.fromkeys(row["name"] for row in session.rows("names_of_experiments"))
     where = " in the trash" if deleted else ""
     raise NotFound(

@@ -283,6 +283,8 @@ def find(
     if by_prefix:
         fits = ", ".join(f"{row['id'][:16]}… ({row['name']})" for row in by_prefix[:5])
         raise Ambiguous(f"the id prefix {word!r} matches several runs: {fits}; give more of it")
+    if word and session.rows("deleted_runs_of_word", word=word, low=word, high=word + "\U0010ffff"):
+        raise NotFound(f"run {word!r} is in the trash; `runbase restore {word}` restores it")
     names = [row["name"] for row in session.rows("names_of_runs")]
     raise NotFound(f"no run matches {word!r}{suggestion(word, names)}")
 

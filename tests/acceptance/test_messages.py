@@ -1,0 +1,63 @@
+"""Messages of commands that people meet in their first hour."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import runbase
+from runbase.cli.app import app
+from runbase.errors import NotFound
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    home = tmp_path / ".runbase"
+    for number in range(2):
+        with runbase.start_run("digits", name=f"run-{number}", home=home, capture=False) as run:
+            run.log({"loss": 1.0 - number / 10, "grad_norm": 2.0 + number}, step=0)
+    return home
+
+
+def run(home: Path, *words: str) -> Any:
+    return CliRunner().invoke(app, [*words, "--home", str(home)])
+
+
+def test_deleting_says_how_many_runs_went_and_how_to_restore_them(home: Path) -> None:
+    assert run(home, "rm", "digits").stdout == (
+        "Moved to the trash: digits (2 runs). To restore: runbase restore digits\n"
+    )
+    for words in (["show", "run-1"], ["rm", "run-1"]):
+        failed = run(home, *words)
+        assert failed.exit_code == 1
+        assert "run 'run-1' is in the trash; `runbase restore run-1` restores it" in str(
+            failed.exception or failed.output
+        )
+    assert run(home, "restore", "digits").stdout == "Restored: digits (2 runs)\n"
+    assert run(home, "rm", "run-1").stdout.startswith("Moved to the trash: run-1 (1 run).")
+
+
+def test_comparing_nothing_is_an_error(home: Path) -> None:
+    with runbase.open(home=home) as store:
+        with pytest.raises(NotFound, match="nothing to compare: no run matches 'nope'"):
+            store.compare("nope")
+        assert store.compare("run-0", "nope").missing == ["nope"]
+        store.delete("digits")
+        with pytest.raises(NotFound, match=r"^nothing to compare: experiment 'digits' is in the t"):
+            store.compare("digits")
+
+
+def test_only_certain_bests_are_marked(home: Path) -> None:
+    shown = run(home, "runs", "-c", "loss,grad_norm").stdout
+    assert shown.count("★") <= 1
+    with runbase.open(home=home) as store:
+        best = store.compare("run-0", "run-1").best
+    assert set(best) == {"loss"}
+
+
+def test_lines_of_csv_end_as_those_of_other_programs(home: Path) -> None:
+    for words in (["query", "--csv"], ["sql", "select name from runs", "--csv"]):
+        shown = run(home, *words).stdout_bytes
+        assert b"\r" not in shown
+        assert shown.count(b"\n") == 3
