@@ -54,7 +54,7 @@ test-mlos: .venv-mlos/.ready
 ## Scalars of real PyTorch and JAX, loggers of Lightning and stable-pretraining, in an environment of their own (1 GB).
 test-frameworks:
 	$(PYTHON) -m venv .venv-frameworks
-	.venv-frameworks/bin/python -m pip install --no-compile --quiet --disable-pip-version-check -e . pytest pyyaml torch==2.13.0 jax lightning loguru omegaconf
+	.venv-frameworks/bin/python -m pip install --no-compile --quiet --disable-pip-version-check -e '.[media]' pytest pyyaml torch==2.13.0 jax lightning loguru omegaconf
 	.venv-frameworks/bin/python -m pip install --no-compile --quiet --disable-pip-version-check --no-deps stable-pretraining
 	.venv-frameworks/bin/python -m pytest -o addopts="" -q tests/environments/frameworks
 

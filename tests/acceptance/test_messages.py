@@ -38,6 +38,15 @@ def test_deleting_says_how_many_runs_went_and_how_to_restore_them(home: Path) ->
     assert run(home, "rm", "run-1").stdout.startswith("Moved to the trash: run-1 (1 run).")
 
 
+def test_a_key_that_no_run_has_is_named_with_the_nearest_ones(home: Path) -> None:
+    for words in (["runs"], ["query", "-c", "name"]):
+        shown = run(home, *words, "metrics.los > 0", "--sort", "params.lernrate")
+        assert shown.exit_code == 0
+        assert "runbase: no run has a metric 'los'; did you mean 'loss'?\n" in shown.stderr
+        assert "runbase: no run has a parameter 'lernrate'\n" in shown.stderr
+        assert run(home, *words, "metrics.loss > 0").stderr == ""
+
+
 def test_comparing_nothing_is_an_error(home: Path) -> None:
     with runbase.open(home=home) as store:
         with pytest.raises(NotFound, match="nothing to compare: no run matches 'nope'"):

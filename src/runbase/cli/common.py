@@ -20,6 +20,7 @@ from runbase.errors import NotFound, StoreUnavailable
 from runbase.model import Run, Scalar
 from runbase.settings import load
 from runbase.status import Phase, Status
+from runbase.storage.types import Query
 from runbase.store.store import PATIENCE, Store
 from runbase.store.store import open as open_store
 
@@ -205,6 +206,13 @@ def update(opened: Store, patience: float | None = PATIENCE) -> Any:
             file=sys.stderr,
         )
     return report
+
+
+def hint(opened: Store, where: str | None, order_by: str | None = None) -> None:
+    """Print which parameters, metrics and tags of a filter no run has: nothing can match them."""
+    if where or order_by:
+        for message in opened.storage.unknown_keys(Query(where=where, order_by=order_by)):
+            say(f"runbase: {message}", file=sys.stderr)
 
 
 @contextmanager

@@ -52,6 +52,8 @@ def command(
             else store.runs(where, order_by=sort, limit=limit, experiment=experiment)
         )
         rows = records.rows()
+        if not experiments:
+            common.hint(store, where, sort)
     default = ("name", "status", "runs", "config.", "metrics.") if experiments else DEFAULTS
     names = _chosen(rows, tuple(columns.split(",")) if columns else default, strict=bool(columns))
     table = [[row.get(name) for name in names] for row in rows]

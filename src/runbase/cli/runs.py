@@ -52,6 +52,7 @@ def command(
         if json:
             common.print_json(listed.rows())
             return
+        common.hint(store, where, sort)
         if not listed:
             common.say("No runs." if where is None else "No run matches that filter.")
             return

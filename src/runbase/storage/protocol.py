@@ -86,7 +86,6 @@ class Observations(Protocol):
 
     def put_synced_folders(self, folders: Mapping[str, int], packed: Collection[str] = ()) -> None:
         """Record folders whose journals are all closed and ingested, and which of them have packed ones only."""
-        ...
 
     def plain_folders(self, before: float, most: int) -> list[str]:
         """Return such folders with plain journals that have not changed since a time (seconds since the epoch)."""
@@ -186,6 +185,10 @@ class Runs(Protocol):
 
     def count_runs(self, query: Query) -> int:
         """Count the runs that match a query's filter."""
+        ...
+
+    def unknown_keys(self, query: Query) -> list[str]:
+        """Return a message for each parameter, metric and tag of a query that no run has."""
         ...
 
     def find_run(self, word: str, experiment: str | None = None, *, deleted: bool = False) -> str:
@@ -321,7 +324,6 @@ class ChangeFeed(Protocol):
 
     def await_change(self, timeout: float) -> None:
         """Return after the next change in the database, or after `timeout` seconds; it may return early."""
-        ...
 
 
 class Copies(Protocol):
@@ -408,7 +410,6 @@ class Points(Protocol):
 
     def build_outline(self, run: str, series: int) -> None:
         """Make the outline of a metric that has none, so that its charts read few points."""
-        ...
 
     def points(
         self, runs: Sequence[str], keys: Sequence[str] | None, kind: str = "metric"

@@ -129,6 +129,7 @@ class SqlStorage:
     runs = reads(fetch.search_runs)
     table = reads(table.read)
     count_runs = reads(fetch.count_runs)
+    unknown_keys = reads(fetch.unknown_keys)
     find_run = reads(run_verbs.find)
     get_runs = reads(fetch.runs_of)
     whole_run = reads(fetch.whole_run)

@@ -131,6 +131,12 @@ def count_runs(session: Session, query: Query) -> int:
     return find.count(session, fields.RUNS, conditions(query, "run"), own)
 
 
+def unknown_keys(session: Session, query: Query) -> list[str]:
+    """Return a message for each key in a query for runs that no run has."""
+    own = session.own.of(session, "runs")
+    return find.unknown_keys(session, fields.RUNS, conditions(query, "run"), own)
+
+
 def whole_run(session: Session, run: str) -> Run | None:
     """Return a run with its artifacts, states, attributes, links and uses; None if the id is unknown."""
     records = runs_of(session, [run])

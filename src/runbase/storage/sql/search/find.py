@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from runbase.errors import UsageError
+from runbase.errors import UsageError, suggestion
 from runbase.storage.sql.search.fields import Column, Subject
 from runbase.storage.sql.search.names import Names
 from runbase.storage.sql.session import Session
@@ -67,6 +67,20 @@ def count(
     return session.query(compiled.text, compiled.values)[0][0]
 
 
+def unknown_keys(
+    session: Session, subject: Subject, query: Query, own: Mapping[str, Column] | None = None
+) -> list[str]:
+    """Return a message for each parameter, metric and tag of a query that no run has, with the nearest names."""
+    names = _Composed(session, subject, query, own or {}).names
+    messages: list[str] = []
+    for word, key in names.keys() if names is not None else ():
+        if subject.families[word].has and not has(session, subject, word, key):
+            hint = suggestion(key, known(session, subject, word))
+            what = {"params": "parameter"}.get(word, word.removesuffix("s"))
+            messages.append(f"no run has a {what} {key!r}{hint}")
+    return messages
+
+
 class _Composed:
     """The SQL of a query, and the values to bind."""
 
@@ -79,6 +93,7 @@ class _Composed:
         counting: bool = False,
     ) -> None:
         self.keys: list[Any] = []
+        self.names: Names | None = None
         self.values: dict[str, Any] = dict(query.values)
         conditions, joins = list(query.conditions), list[str]()
         if query.where or query.order_by:
@@ -86,7 +101,7 @@ class _Composed:
                 Compiler,  # importing the SQL parser takes half of the start-up time
             )
 
-            names = names_in(session, subject, own)
+            names = self.names = names_in(session, subject, own)
             compiler = Compiler(names, session.dialect, session.time)
             if query.where and query.where.strip():
                 conditions.append(f"({compiler.where(query.where)})")

@@ -119,6 +119,10 @@ class Names:
         sql = for_dialect(family.values[family.kind], self._dialect).strip()
         return Expression(sql.format(name.alias, name.key), family.kind, name)
 
+    def keys(self) -> list[tuple[str, str]]:
+        """Return the keys that were named, with their families."""
+        return [(word, key) for word, scope, key in self._names if not scope]
+
     def bind(self, value: Any) -> str:
         """Add a value to bind; returns its mark in the SQL."""
         name = f"p{len(self.values)}"
