@@ -157,20 +157,25 @@ def of_trials(store: runbase.Store, sizes: tuple[int, ...]) -> Iterator[Row]:
     yield "claim behind all trials", "ms", figures, BUDGETS["claim behind all trials"]
 
 
+def beginning(run: str, journal: str, name: str) -> Opened:
+    """The first event of a journal."""
+    return Opened(
+        time=1.7e9,
+        version=1,
+        journal=journal,
+        run=run,
+        experiment=name,
+        name=name,
+        process=this_process(),
+    )
+
+
 def of_keys(store: runbase.Store, sizes: tuple[int, ...]) -> Iterator[Row]:
     """One run with many metrics, each logged in a call of its own."""
     figures: dict[int, float] = {}
     for size in sizes:
         journal, run = new_id(), new_id()
-        head = Opened(
-            time=1.7e9,
-            version=1,
-            journal=journal,
-            run=run,
-            experiment="keys",
-            name="keys",
-            process=this_process(),
-        )
+        head = beginning(run, journal, "keys")
         events = [
             Points(keys=(f"layer/{n}",), steps=[0], times=[1.7e9], columns=[[0.5]])
             for n in range(size)
@@ -188,15 +193,7 @@ def of_points(store: runbase.Store, sizes: tuple[int, ...]) -> Iterator[Row]:
     values = [math.sin(n) * n for n in range(50_000)]
     for size in sizes:
         journal, run = new_id(), new_id()
-        head = Opened(
-            time=1.7e9,
-            version=1,
-            journal=journal,
-            run=run,
-            experiment="points",
-            name="points",
-            process=this_process(),
-        )
+        head = beginning(run, journal, "points")
         taken = 0.0
         for part, start in enumerate(range(0, size, len(values))):
             steps = list(range(start, start + len(values)))

@@ -94,6 +94,10 @@ class QueryTimeout(StoreError):
     """A query ran past its deadline and was cancelled."""
 
 
+class InTrash(NotFound):
+    """What was named is in the trash; the message says how to restore it."""
+
+
 class MissingPackage(UsageError):
     """An optional package is not installed; the message says what to install."""
 
@@ -108,3 +112,8 @@ def suggestion(word: str, known: Iterable[str]) -> str:
         return "; did you mean " + " or ".join(repr(name) for name in close) + "?"
     shown = ", ".join(sorted(names)[:8])
     return f"; known: {shown}" + (", …" if len(names) > 8 else "")
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun, for messages: ``1 run``, ``2,000 runs``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

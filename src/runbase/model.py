@@ -1,11 +1,12 @@
 """The records that a store hands out: frozen, plain, without a way back to the database."""
 
-from collections.abc import Callable, Sized
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, SupportsFloat
 
 from msgspec import Struct, field
 
+from runbase.errors import counted
 from runbase.space import Parameter
 from runbase.status import Phase, Status
 
@@ -28,10 +29,6 @@ class Shown:
             if kind.__name__ in Shown.views:
                 return Shown.views[kind.__name__](self)
         return None
-
-
-def _counted(items: Sized, noun: str) -> str:
-    return f"{len(items):,} {noun}{'' if len(items) == 1 else 's'}"
 
 
 class Objective(Struct, frozen=True, kw_only=True):
@@ -96,7 +93,7 @@ class Experiment(Shown, Struct, frozen=True, kw_only=True):
     columns: dict[str, Any] = {}
 
     def __repr__(self) -> str:
-        return f"<Experiment {self.name}: {self.runs} run{'' if self.runs == 1 else 's'}, id {self.id}>"
+        return f"<Experiment {self.name}: {counted(self.runs, 'run')}, id {self.id}>"
 
 
 class Metric(Struct, frozen=True, kw_only=True):
@@ -140,8 +137,7 @@ class Metric(Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         figures = f"last {self.last} at step {self.last_step}, min {self.min}, max {self.max}"
-        points = f"{self.count:,} point{'' if self.count == 1 else 's'}"
-        return f"<Metric {self.key}: {figures}, {points}>"
+        return f"<Metric {self.key}: {figures}, {counted(self.count, 'point')}>"
 
     def __neg__(self) -> float:
         return -float(self)
@@ -295,10 +291,30 @@ class Run(Shown, Struct, frozen=True, kw_only=True):
         return self.status.phase is Phase.ENDED
 
     def __repr__(self) -> str:
-        counts = f"{_counted(self.params, 'parameter')}, {_counted(self.metrics, 'metric')}"
+        counts = f"{counted(len(self.params), 'parameter')}, {counted(len(self.metrics), 'metric')}"
         return (
             f"<Run {self.name} of {self.experiment}: {self.status.value}, {counts}, id {self.id}>"
         )
+
+
+RUN_FIELDS = (
+    "id",
+    "experiment",
+    "number",
+    "name",
+    "status",
+    "alive",
+    "created_at",
+    "started_at",
+    "ended_at",
+    "seconds",
+    "user",
+    "host",
+    "parent_id",
+    "notes",
+    "exit_code",
+)
+"""Columns of frames and tables for which none were chosen, before those of users, parameters, metrics and tags."""
 
 
 class Series(Shown):

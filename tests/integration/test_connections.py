@@ -42,6 +42,7 @@ def train(url: str, home: str, number: int, logged: Any, everybody: Any, failed:
             run = runbase.start_run("many", name=f"run-{number}", home=home, store=url)
             for step in range(STEPS):
                 run.log({"loss": 1 / (step + 1)}, step=step)
+            run.flush()  # a process that keeps its connection now takes it from the others
             logged.release()
             everybody.wait(300)
             time.sleep(0.1 * (number % 10))
@@ -99,3 +100,18 @@ def test_a_reader_waits_for_a_connection(small_server: str) -> None:
 def count_runs(url: str) -> int:
     with runbase.open(url) as store:
         return store.count()
+
+
+def test_connections_of_other_roles_count(small_server: str) -> None:
+    """An ordinary role sees little of them, and must still notice that the server is full."""
+    with psycopg.connect(small_server, autocommit=True) as connection:
+        connection.execute("drop role if exists ordinary")
+        connection.execute("create role ordinary login")
+        connection.execute("grant create on database postgres to ordinary")
+        held = [psycopg.connect(small_server) for _ in range(CONNECTIONS // 2)]
+        url = small_server.replace("postgresql://postgres", "postgresql://ordinary", 1)
+        storage = open_storage(f"{url}{'&' if '?' in url else '?'}schema=ordinary")
+        assert storage.crowded
+        for other in held:
+            other.close()
+        storage.close()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from runbase import extras
 from runbase.errors import UsageError
-from runbase.model import Experiment, Run, Series
+from runbase.model import RUN_FIELDS, Experiment, Run, Series
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,23 +15,6 @@ Layout = Literal["long", "wide", "runs"]
 Axis = Literal["step", "time", "relative"]
 Columns = dict[str, list[Any]]
 
-_RUN = (
-    "id",
-    "experiment",
-    "number",
-    "name",
-    "status",
-    "alive",
-    "created_at",
-    "started_at",
-    "ended_at",
-    "seconds",
-    "user",
-    "host",
-    "parent_id",
-    "notes",
-    "exit_code",
-)
 _EXPERIMENT = (
     "id",
     "name",
@@ -50,7 +33,7 @@ _EXPERIMENT = (
 
 def run_row(run: Run) -> dict[str, Any]:
     """A run as one flat row: its fields, own columns, `params.*`, `metrics.*` (last), `tags.*` and `slurm.*`."""
-    row: dict[str, Any] = {name: getattr(run, name) for name in _RUN}
+    row: dict[str, Any] = {name: getattr(run, name) for name in RUN_FIELDS}
     row["status"] = run.status.value
     row |= run.columns
     row |= {f"params.{key}": value for key, value in run.params.items()}

@@ -1,6 +1,6 @@
 """What listings return: lists of records that know their next page and become data frames."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from runbase.model import Experiment, Run, Shown
@@ -8,39 +8,48 @@ from runbase.model import Experiment, Run, Shown
 T = TypeVar("T")
 
 
-class Listing(list[T]):
-    """A list of records; `cursor` gives the next page, and is None on the last."""
-
-    def __init__(self, items: Iterable[T] = (), cursor: str | None = None) -> None:
-        super().__init__(items)
-        self.cursor = cursor
+class Frames:
+    """What converts to data frames: a listing of records, or a table of columns."""
 
     def rows(self) -> list[dict[str, Any]]:
-        """One flat dictionary per record."""
+        """One dictionary per row."""
         raise NotImplementedError
+
+    def _columns(self) -> Mapping[str, list[Any]]:
+        from runbase.analysis import frames
+
+        return frames.columns_of(self.rows())
 
     def to_pandas(self) -> Any:
         """A pandas DataFrame, one row a record, with flat columns such as `params.*` and `metrics.*`."""
         from runbase.analysis import frames
 
-        return frames.to_pandas(frames.columns_of(self.rows()))
+        return frames.to_pandas(self._columns())
 
     def to_polars(self) -> Any:
-        """The same as a Polars DataFrame."""
+        """The same as a Polars DataFrame; columns of several types become text."""
         from runbase.analysis import frames
 
-        return frames.to_polars(frames.columns_of(self.rows()))
+        return frames.to_polars(self._columns())
 
     def to_arrow(self) -> Any:
-        """The same as an Arrow table."""
+        """The same as an Arrow table; columns of several types become text."""
         from runbase.analysis import frames
 
-        return frames.to_arrow(frames.columns_of(self.rows()))
+        return frames.to_arrow(self._columns())
 
     def _repr_html_(self) -> str:
         from runbase.analysis import html
 
         return html.listing(self.rows())
+
+
+class Listing(Frames, list[T]):
+    """A list of records; `cursor` gives the next page, and is None on the last."""
+
+    def __init__(self, items: Iterable[T] = (), cursor: str | None = None) -> None:
+        super().__init__(items)
+        self.cursor = cursor
 
 
 class Runs(Listing[Run]):
@@ -53,7 +62,7 @@ class Runs(Listing[Run]):
         return [run_row(run) for run in self]
 
 
-class Table:
+class Table(Frames):
     """Columns of runs, or of groups of runs.
 
     Attributes:
@@ -87,28 +96,8 @@ class Table:
             dict(zip(names, row, strict=True)) for row in zip(*self.columns.values(), strict=True)
         ]
 
-    def to_pandas(self) -> Any:
-        """A pandas DataFrame."""
-        from runbase.analysis import frames
-
-        return frames.to_pandas(self.columns)
-
-    def to_polars(self) -> Any:
-        """A Polars DataFrame; columns of several types become text."""
-        from runbase.analysis import frames
-
-        return frames.to_polars(self.columns)
-
-    def to_arrow(self) -> Any:
-        """An Arrow table; columns of several types become text."""
-        from runbase.analysis import frames
-
-        return frames.to_arrow(self.columns)
-
-    def _repr_html_(self) -> str:
-        from runbase.analysis import html
-
-        return html.listing(self.rows())
+    def _columns(self) -> Mapping[str, list[Any]]:
+        return self.columns
 
 
 class Experiments(Listing[Experiment]):

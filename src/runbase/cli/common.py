@@ -311,11 +311,6 @@ def ago(moment: datetime | None) -> str:
     )
 
 
-def counted(count: int, noun: str) -> str:
-    """Return a number with its noun: ``1 run``, ``2,000 runs``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def size(count: int) -> str:
     """Format a number of bytes."""
     value = float(count)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from runbase.cli import common, plot, runs, sql
-from runbase.errors import StoreError, UsageError
+from runbase.errors import StoreError, UsageError, counted
 from runbase.settings import load
 from runbase.store.store import Runs, Store
 
@@ -86,7 +86,7 @@ def look(out: Console, store: Store, trained: Runs, seconds: float) -> None:
     """Print the runs, a curve, three queries, and what to try next."""
     points = sum(metric.count for run in trained for metric in run.metrics.values())
     out.print(
-        f"\n[bold]{len(trained)} runs, {common.counted(points, 'point')}, {seconds:.0f} seconds.[/] "
+        f"\n[bold]{len(trained)} runs, {counted(points, 'point')}, {seconds:.0f} seconds.[/] "
         f"[dim]{store.url.removeprefix('sqlite:///')}[/]\n"
     )
     runs.show(trained, mark=["val/accuracy", "val/loss", "train/loss"])

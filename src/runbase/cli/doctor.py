@@ -11,7 +11,7 @@ import typer
 
 from runbase import __version__
 from runbase.cli import common
-from runbase.errors import RunbaseError, StoreCorrupt, UsageError
+from runbase.errors import RunbaseError, StoreCorrupt, UsageError, counted
 from runbase.filesystems import file_system, on_network
 from runbase.ingest.cleanup import leftovers
 from runbase.ingest.sync import waiting
@@ -126,7 +126,7 @@ def _repair(settings: Settings, *, dry_run: bool) -> list[str]:
             done += [f"keep the old database as {path}" for path in aside[:1]]
             if taken is not None:
                 done.append(
-                    f"recover {common.counted(taken.runs, 'run')} from it, {taken.new:,} in no folder"
+                    f"recover {counted(taken.runs, 'run')} from it, {taken.new:,} in no folder"
                 )
                 done += [f"lost: {text}" for text in taken.unreadable]
     if settings.home.is_dir():

@@ -7,7 +7,7 @@ import msgspec
 import typer
 
 from runbase.cli import common
-from runbase.errors import UsageError
+from runbase.errors import UsageError, counted
 
 TAG_EXAMPLES = (
     "Examples:\n"
@@ -116,7 +116,7 @@ def fork(
         common.print_json(new)
         return
     common.say(f"{' ← '.join([new.name, *ancestors])}")
-    common.say(f"id {new.id}, {common.counted(new.runs, 'run')}")
+    common.say(f"id {new.id}, {counted(new.runs, 'run')}")
 
 
 def _overrides(changes: list[str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from runbase.cli import common
-from runbase.errors import NotFound
+from runbase.errors import NotFound, counted
 
 EXAMPLES = (
     "Examples:\n"
@@ -67,7 +67,7 @@ def _print(report: Any, url: str) -> None:
     }
     counts = ", ".join(f"{count:,} {name}" for name, count in parts.items() if count)
     common.say(
-        f"{common.counted(report.found, 'run folder')} ({counts or 'none'}), {common.counted(report.points, 'point')}, {report.seconds:.2f} s → {url}"
+        f"{counted(report.found, 'run folder')} ({counts or 'none'}), {counted(report.points, 'point')}, {report.seconds:.2f} s → {url}"
     )
     for what, number in report.left_out.items():
         common.say(f"left out: {number:,} {what}")

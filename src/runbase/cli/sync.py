@@ -7,6 +7,7 @@ import typer
 
 from runbase.artifacts.uploads import take_up
 from runbase.cli import common
+from runbase.errors import counted
 from runbase.ingest.sync import waiting
 from runbase.settings import Settings, load
 from runbase.store.rebuild import rebuildable, set_aside
@@ -62,7 +63,7 @@ def command(
         )
         return
     if uploaded:
-        common.say(f"{common.counted(uploaded, 'artifact')} uploaded")
+        common.say(f"{counted(uploaded, 'artifact')} uploaded")
     for problem in stuck[:SHOWN]:
         common.say(f"not uploaded: {problem}")
     for path in aside:
@@ -98,7 +99,7 @@ def _plan(settings: Settings, *, rebuild: bool, json: bool) -> None:
         common.say(
             f"Would rename {old}, create a new database, and recover what is in no run folder"
         )
-    common.say(f"Would ingest {common.counted(count, 'journal')} ({common.size(size)})")
+    common.say(f"Would ingest {counted(count, 'journal')} ({common.size(size)})")
 
 
 def _upload(home: Path | None, url: str | None) -> tuple[int, list[str]]:
@@ -112,28 +113,28 @@ def _upload(home: Path | None, url: str | None) -> tuple[int, list[str]]:
 
 def _print(report: Any, totals: dict[str, int], store: Store) -> None:
     common.say(
-        f"{common.counted(report.lines, 'new line')} from "
-        f"{common.counted(report.journals, 'journal')} in "
-        f"{common.counted(report.folders, 'run folder')}, {report.seconds:.2f} s"
+        f"{counted(report.lines, 'new line')} from "
+        f"{counted(report.journals, 'journal')} in "
+        f"{counted(report.folders, 'run folder')}, {report.seconds:.2f} s"
     )
     if report.lost:
-        lost = common.counted(report.lost, "run")
+        lost = counted(report.lost, "run")
         common.say(f"{lost} exited without being closed: now NODE_FAIL")
     if report.found_alive:
-        common.say(f"{common.counted(report.found_alive, 'run')} marked as lost: now alive again")
+        common.say(f"{counted(report.found_alive, 'run')} marked as lost: now alive again")
     refused = [str(problem) for problem in report.problems] + list(report.unreadable)
     for text in refused[:SHOWN]:
         common.say(f"not stored: {text}")
     if len(refused) > SHOWN:
         common.say(f"… and {len(refused) - SHOWN:,} more; all are in the table problems")
     common.say(
-        f"{store.url}: {common.counted(totals['runs'], 'run')}, {common.counted(totals['points'], 'point')}"
+        f"{store.url}: {counted(totals['runs'], 'run')}, {counted(totals['points'], 'point')}"
     )
 
 
 def _say(taken: Salvaged) -> None:
     common.say(
-        f"Recovered from it: notes, tags and links of {common.counted(taken.runs, 'run')}, {taken.new:,} of them in no folder"
+        f"Recovered from it: notes, tags and links of {counted(taken.runs, 'run')}, {taken.new:,} of them in no folder"
     )
     for text in taken.unreadable[:SHOWN]:
         common.say(f"lost: {text}")

@@ -9,7 +9,7 @@ import typer
 
 from runbase.cli import common
 from runbase.cli.scan import command as scan
-from runbase.errors import NotFound, UsageError
+from runbase.errors import NotFound, UsageError, counted
 from runbase.ingest.readers import (
     SYSTEMS,
     check_store_file,
@@ -78,7 +78,7 @@ def export(
             if json:
                 common.print_json({"path": str(path), "records": files})
             else:
-                common.say(f"Wrote {common.counted(files, 'record')} to {path}")
+                common.say(f"Wrote {counted(files, 'record')} to {path}")
             return
         count = store.export(
             path, where, experiment=experiment, what=what, format=format, progress=step
@@ -86,9 +86,7 @@ def export(
     if json:
         common.print_json({"path": str(path), "runs": count})
     else:
-        common.say(
-            f"Wrote {common.counted(count, 'run')} to {path} ({common.size(path.stat().st_size)})"
-        )
+        common.say(f"Wrote {counted(count, 'run')} to {path} ({common.size(path.stat().st_size)})")
 
 
 def import_(
@@ -189,7 +187,7 @@ def _import_from(
             return
         common.say(
             f"{report.runs:,} {'run' if report.runs == 1 else 'runs'} of {system}: {report.new:,} new, {report.updated:,} updated, "
-            f"{report.unchanged:,} unchanged; {common.counted(report.points, 'new point')} → {store.url}"
+            f"{report.unchanged:,} unchanged; {counted(report.points, 'new point')} → {store.url}"
         )
         more = {"experiments": report.experiments, **report.counts}
         if counts := ", ".join(f"{number:,} {kind}" for kind, number in more.items() if number):
@@ -261,7 +259,7 @@ def _report(done: Copied, source: str, target: str, json: bool) -> None:
         return
     common.say(f"{source} → {target}")
     common.say(
-        f"{common.counted(done.runs, 'run')} of {common.counted(done.experiments, 'experiment')}, "
-        f"{common.counted(done.points, 'point')}: {done.new:,} new, {done.fuller:,} with more points "
+        f"{counted(done.runs, 'run')} of {counted(done.experiments, 'experiment')}, "
+        f"{counted(done.points, 'point')}: {done.new:,} new, {done.fuller:,} with more points "
         "than before"
     )

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from runbase.cli import common
-from runbase.errors import UsageError
+from runbase.errors import UsageError, counted
 from runbase.store.trash import Purged
 
 RM_EXAMPLES = (
@@ -58,7 +58,7 @@ def rm(
             else:
                 names = shlex.join(targets)
                 common.say(
-                    f"Moved to the trash: {names} ({common.counted(runs, 'run')}). "
+                    f"Moved to the trash: {names} ({counted(runs, 'run')}). "
                     f"To restore: runbase restore {names}"
                 )
             return
@@ -84,7 +84,7 @@ def restore(
     if json:
         common.print_json({"restored": count})
     else:
-        common.say(f"Restored: {' '.join(targets)} ({common.counted(runs, 'run')})")
+        common.say(f"Restored: {' '.join(targets)} ({counted(runs, 'run')})")
 
 
 def gc(
@@ -142,7 +142,7 @@ def _span(option: str, text: str) -> int:
 
 def _counts(plan: Purged) -> str:
     return (
-        f"{common.counted(plan.runs, 'run')}, {common.counted(plan.experiments, 'experiment')}, {common.counted(len(plan.folders), 'folder')} "
+        f"{counted(plan.runs, 'run')}, {counted(plan.experiments, 'experiment')}, {counted(len(plan.folders), 'folder')} "
         f"with {common.size(plan.bytes)}, {len(plan.uploads):,} uploaded artifacts"
     )
 
@@ -155,7 +155,7 @@ def _report(done: Purged, dry_run: bool, json: bool) -> None:
     else:
         common.say(f"{'Would delete' if dry_run else 'Deleted'} {_counts(done)}")
         if done.files:
-            common.say(f"{common.counted(len(done.files), 'file')} without a record:")
+            common.say(f"{counted(len(done.files), 'file')} without a record:")
             for name in done.files[:SHOWN]:
                 common.say(f"  {name}")
             if len(done.files) > SHOWN:
@@ -163,7 +163,7 @@ def _report(done: Purged, dry_run: bool, json: bool) -> None:
         if done.packed:
             saved = "" if dry_run else f", {common.size(done.saved)} saved"
             common.say(
-                f"{common.counted(done.packed, 'journal')} {'to pack' if dry_run else 'packed'}{saved}"
+                f"{counted(done.packed, 'journal')} {'to pack' if dry_run else 'packed'}{saved}"
             )
         for problem in done.problems:
             common.say(f"not changed: {problem}")

@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from runbase.cli import common
-from runbase.errors import UsageError
+from runbase.errors import UsageError, counted
 from runbase.trials.claim import LEASE
 from runbase.trials.worker import Limits, Outcome, Worker
 
@@ -97,7 +97,7 @@ def command(
             count=count, wait=None if wait is None else _seconds(wait), on_outcome=on_outcome
         )
     if not json:
-        common.say(f"{common.counted(done, 'trial')} done")
+        common.say(f"{counted(done, 'trial')} done")
     if signals:
         raise typer.Exit(128 + signals[0])
 

@@ -1,6 +1,6 @@
 """Pack the journals of runs that ended some days ago, a few at a time, beside the work of the process.
 
-A packed journal takes about a quarter of its bytes, and is read like a plain one. The thread runs at a low priority, packs a
+A packed journal takes about a third of its bytes (28 to 37 % were measured), and is read like a plain one. The thread runs at a low priority, packs a
 bounded number of bytes a process, and can be interrupted at any time.
 """
 

@@ -5,7 +5,6 @@ so that it uses at most a fifth of the interpreter's time.
 """
 
 import os
-import random
 import threading
 import time
 import warnings
@@ -103,6 +102,8 @@ class RunMonitor:
         done = self.ingest(pause=self._yield_to_training)
         if self.store is not None and storage_for(self.store).crowded:
             # Many processes share a server: each takes its turn at a time of its own.
+            import random  # imported here: it would take a millisecond at the start of every run
+
             self._waits_until = time.monotonic() + random.uniform(0.5, 1.5) * CROWDED_EVERY  # noqa: S311
         if done and time.monotonic() - self._told >= TELL_EVERY:
             self.record_heartbeat()

@@ -4,6 +4,7 @@ import sys
 
 from runbase import model
 from runbase.analysis.directions import direction_of
+from runbase.errors import counted
 from runbase.model import Metric
 from runbase.status import Status
 
@@ -28,7 +29,7 @@ def lines(name: str, experiment: str, status: Status, record: model.Run | None) 
         return [head]
     points = sum(metric.count for metric in record.metrics.values())
     took = "" if record.seconds is None else f" after {_seconds(record.seconds)}"
-    head += f"{took}, {points:,} point{'' if points == 1 else 's'}"
+    head += f"{took}, {counted(points, 'point')}"
     keys = sorted(record.metrics, key=lambda key: (not ("val" in key or "test" in key), key))
     width = max((len(key) for key in keys[:MOST]), default=0)
     shown = [_line(key, record.metrics[key], width) for key in keys[:MOST]]

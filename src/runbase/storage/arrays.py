@@ -1,5 +1,6 @@
 """Encode numbers as JSON arrays, with each dialect's spelling of NaN and infinities."""
 
+import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from runbase.values import encode_json
 Scalar = int | float
 
 _encode = msgspec.json.Encoder().encode
+_floats = msgspec.json.Decoder(list[float]).decode
 
 
 def encode_numbers(
@@ -20,6 +22,15 @@ def encode_numbers(
     if None not in values and math.isfinite(total(values)):  # type: ignore[arg-type]
         return _encode(values).decode()
     return "[" + ",".join(_number(value, nan, infinity) for value in values) + "]"
+
+
+def decode_numbers(text: str) -> list[float]:
+    """Decode what `encode_numbers` encoded with its default spellings; null is NaN."""
+    try:
+        return _floats(text)
+    except (msgspec.ValidationError, msgspec.DecodeError):  # null, or 9e999 for infinity
+        values: list[float | None] = json.loads(text)
+        return [math.nan if value is None else value for value in values]
 
 
 def encode_document(value: Any) -> str:

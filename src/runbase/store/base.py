@@ -6,7 +6,7 @@ from typing import Any, Literal, cast
 
 from msgspec import UNSET
 
-from runbase.errors import Ambiguous, NotFound, UsageError
+from runbase.errors import Ambiguous, InTrash, NotFound, UsageError
 from runbase.model import Experiment, Run
 from runbase.storage.protocol import Storage
 from runbase.storage.types import Kind
@@ -60,8 +60,8 @@ class StoreBase:
                 )
             matches = exact
         if not matches:
-            texts = [str(reason) for reason in reasons]
-            raise NotFound("; ".join([t for t in texts if "is in the trash" in t] or texts))
+            trashed = [reason for reason in reasons if isinstance(reason, InTrash)]
+            raise NotFound("; ".join(str(reason) for reason in trashed or reasons))
         return matches[0]
 
     def _runs_by_id(self, ids: Sequence[str]) -> list[Run]:

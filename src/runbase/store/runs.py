@@ -124,7 +124,12 @@ class RunMethods(ExperimentMethods):
         wanted = None if columns is None else [*dict.fromkeys([*keys, *columns])]
         page = self.storage.table(query, wanted)
         if wanted is None and (more := [key for key in keys if key not in page.columns]):
-            page.columns.update(self.storage.table(query, more).columns)
+            rest = self.storage.table(query, more)
+            places = {run: place for place, run in enumerate(rest.ids)}
+            for name, values in rest.columns.items():  # runs may have come or gone in between
+                page.columns[name] = [
+                    values[places[run]] if run in places else None for run in page.ids
+                ]
         groups = grouped(page.columns, keys)
         places = ordered(groups, order_by)
         first = int(after) if after and after.isdigit() else 0

@@ -25,6 +25,7 @@ from runbase.secrets import mask_text
 from runbase.storage.address import Address
 from runbase.storage.deadlines import patience
 from runbase.storage.postgres.types import configure
+from runbase.storage.sql.quoting import identifier
 
 PATIENCE = 10.0
 """Seconds to wait for a connection; meanwhile the journal of a training run is not ingested, but the run continues."""
@@ -46,15 +47,16 @@ _FULL = (
     "no more connections",
 )
 """Parts of the message of a server, a role or a pooler whose connections are all in use."""
+# Other roles' connections count too: of those, an ordinary role sees the database and little else.
 _PLACE = """
 select pg_backend_pid(),
-       (select count(*) from pg_stat_activity where backend_type = 'client backend')::float8
+       (select count(*) from pg_stat_activity where datid is not null)::float8
          / current_setting('max_connections')::int
 """
 _SETTINGS = """
-select set_config('search_path', coalesce(%s, current_setting('search_path')), true),
-       set_config('timezone', 'UTC', true),
-       set_config('lock_timeout', %s, true)
+select set_config('search_path', coalesce(%(path)s, current_setting('search_path')), %(local)s),
+       set_config('timezone', 'UTC', %(local)s),
+       set_config('lock_timeout', %(locks)s, %(local)s)
 """
 _LOG = logging.getLogger(__name__)
 
@@ -75,10 +77,10 @@ class Connections:
         """Whether the server has few connections left."""
         self.pooled = False
         """Whether a pooler hands out a server connection for each transaction."""
-        self._settings = (
-            ", ".join('"' + name.replace('"', '""') + '"' for name in address.schema) or None,
-            str(int(timeout * 1000)),
-        )
+        self._settings = {
+            "path": ", ".join(map(identifier, address.schema)) or None,
+            "locks": str(int(timeout * 1000)),
+        }
         self._owner = Owner()
         self._guard = threading.Lock()
         self._answered: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
@@ -137,7 +139,7 @@ class Connections:
     def enter(self, connection: Connection) -> None:
         """Make the settings of a transaction that has just begun; they are made once a connection without a pooler."""
         if self.pooled:
-            connection.execute(_SETTINGS, self._settings)
+            connection.execute(_SETTINGS, {**self._settings, "local": True})
 
     def check_process(self) -> bool:
         """After a fork, leave the parent's connections alone; returns whether there was one."""
@@ -178,13 +180,14 @@ class Connections:
         configure(connection)
         ((process, share),) = connection.execute(_PLACE).fetchall()
         self.pooled = process != connection.info.backend_pid
-        if self.crowded != (share > (ROOMY if self.crowded else CROWDED)):
-            self.crowded = not self.crowded
+        crowded = share > (ROOMY if self.crowded else CROWDED)
+        if crowded != self.crowded:
+            self.crowded = crowded
             _LOG.debug("%.0f %% of the server's connections are in use", share * 100)
         if self.pooled:
             connection.prepare_threshold = None
         else:
-            connection.execute(_SETTINGS.replace("true", "false"), self._settings)
+            connection.execute(_SETTINGS, {**self._settings, "local": False})
 
     def _check(self, connection: Connection) -> None:
         """Check that the server is reachable; skipped for a connection that was used a moment ago."""

@@ -3,7 +3,7 @@
 import time as clock
 from collections.abc import Sequence
 
-from runbase.errors import Ambiguous, NotFound, suggestion
+from runbase.errors import Ambiguous, InTrash, NotFound, suggestion
 from runbase.ids import new_id
 from runbase.model import Ancestor
 from runbase.storage.sql.session import Session
@@ -46,7 +46,7 @@ def find(session: Session, word: str, *, deleted: bool = False) -> str:
             f"the id prefix {word!r} matches several experiments: {fits}; give more of it"
         )
     if trashed:
-        raise NotFound(f"experiment {word!r} is in the trash; `runbase restore {word}` restores it")
+        raise InTrash(f"experiment {word!r} is in the trash; `runbase restore {word}` restores it")
     names = dict.fromkeys(row["name"] for row in session.rows("names_of_experiments"))
     where = " in the trash" if deleted else ""
     raise NotFound(

@@ -7,11 +7,11 @@ A chart of a million points reads 14 pieces for each 1,024 points. `add` keeps o
 import math
 import struct
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
-from runbase.storage.arrays import total
+from runbase.storage.arrays import decode_numbers, total
 from runbase.storage.sql.session import Session
 
 BLOCK = 1024
@@ -27,7 +27,6 @@ ROW = 16
 
 _PACK = struct.Struct("<ddf")
 _encode = msgspec.json.Encoder().encode
-_floats = msgspec.json.Decoder(list[float | None]).decode
 _numbers = msgspec.json.Decoder(list[int | float]).decode
 
 Scalar = int | float
@@ -100,7 +99,9 @@ class _Block:
         self.group = group
         self.first: Scalar = row["first_step"]
         self.stride: Scalar | None = row["stride"]
-        self.pieces, self.nans = encode_pieces(_list(row["numbers"]))
+        self.pieces, self.nans = encode_pieces(
+            decode_numbers(held) if isinstance(held := row["numbers"], str) else held
+        )
         self.steps: list[Scalar] = []
         """The least and the greatest step of each piece, if they do not follow from the stride."""
         if self.stride is None:
@@ -193,16 +194,3 @@ def encode_pieces(values: Sequence[Scalar]) -> tuple[bytes, bytes | None]:
             mean = math.copysign(math.inf, added)
             packed.append(_PACK.pack(min(part), max(part), mean))
     return b"".join(packed), bytes(nans) if any(nans) else None
-
-
-def _list(numbers: Any) -> list[Scalar]:
-    """Return the values of a block as floats; null is NaN."""
-    if not isinstance(numbers, str):
-        return [math.nan if value is None else value for value in numbers]
-    try:
-        values = _floats(numbers)
-    except (msgspec.ValidationError, msgspec.DecodeError):  # 9e999 is infinity
-        import json
-
-        values = cast("list[float | None]", json.loads(numbers))
-    return [math.nan if value is None else value for value in values]

@@ -1,16 +1,21 @@
 """Read points: a metric's blocks as NumPy arrays."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
+
+from runbase.errors import NotFound, suggestion
 from runbase.model import Scalar, Series
-from runbase.storage.sql.envelopes import missing, numbers_of, steps_of
+from runbase.storage.arrays import decode_numbers
 from runbase.storage.sql.session import Session
 from runbase.values import plain_text, stored_key
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+_numbers = msgspec.json.Decoder(list[int | float]).decode
 
 
 def series(
@@ -95,3 +100,29 @@ def _arrays(
         times.append(numbers_of(row["times"]) * 1e-6 + row["first_time"])
         values.append(numbers_of(row["numbers"]))
     return np.concatenate(steps), np.concatenate(times), np.concatenate(values)
+
+
+def missing(session: Session, run: str, key: str, kind: str) -> NotFound:
+    """Return the error for a metric that a run has not logged."""
+    keys = [row["key"] for row in session.rows("keys_of_run", run=run, kind=kind)]
+    none = "; it has logged none" if not keys else suggestion(key, keys)
+    return NotFound(f"the run has no {kind} {key!r}{none}")
+
+
+def steps_of(row: Mapping[str, Any]) -> "NDArray[Any]":
+    """Return the steps of a group."""
+    import numpy as np
+
+    if row["steps"] is None:
+        return row["first_step"] + np.arange(cast("int", row["count"])) * row["stride"]
+    held = row["steps"]
+    return np.array(_numbers(held) if isinstance(held, str) else held)
+
+
+def numbers_of(text: Any) -> "NDArray[np.float64]":
+    """Return an array of a row, which is JSON text if the dialect has no arrays."""
+    import numpy as np
+
+    if not isinstance(text, str):
+        return text
+    return np.array(decode_numbers(text), dtype=np.float64)

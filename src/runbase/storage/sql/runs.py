@@ -5,7 +5,7 @@ import time as clock
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
-from runbase.errors import Ambiguous, NotFound, UsageError, suggestion
+from runbase.errors import Ambiguous, InTrash, NotFound, UsageError, suggestion
 from runbase.events import (
     Captured,
     Ended,
@@ -284,7 +284,7 @@ def find(
         fits = ", ".join(f"{row['id'][:16]}… ({row['name']})" for row in by_prefix[:5])
         raise Ambiguous(f"the id prefix {word!r} matches several runs: {fits}; give more of it")
     if word and session.rows("deleted_runs_of_word", word=word, low=word, high=word + "\U0010ffff"):
-        raise NotFound(f"run {word!r} is in the trash; `runbase restore {word}` restores it")
+        raise InTrash(f"run {word!r} is in the trash; `runbase restore {word}` restores it")
     names = [row["name"] for row in session.rows("names_of_runs")]
     raise NotFound(f"no run matches {word!r}{suggestion(word, names)}")
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, cast
 
@@ -10,6 +11,18 @@ import msgspec
 from runbase.values import plain_texts, without_nul
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+FROM_TEXT: dict[str, Callable[[str], Any]] = {
+    "null": lambda _: None,
+    "bool": lambda text: text == "true",
+    "int": int,
+    "float": float,
+    "time": datetime.fromisoformat,
+    "json": json.loads,
+    "text": str,
+}
+"""Type → how its column text becomes the value."""
 
 
 def typed(value: Any) -> dict[str, Any]:
@@ -45,12 +58,10 @@ def value(kind: str, number: float | None, text: str | None) -> Any:
             return int(text or 0)
         case "float":
             return float(text or "nan")
-        case "time":
-            return datetime.fromisoformat(text or "")
         case "json":
             return json.loads(text or "null")
         case _:
-            return text
+            return None if text is None else FROM_TEXT[kind](text)
 
 
 def document(value: Any) -> str:

@@ -35,7 +35,7 @@ _DOCUMENTS = ("git", "args", "env")
 
 
 def runs_of(session: Session, ids: Sequence[str]) -> list[Run]:
-    """Return the runs with these ids, in this order, in five queries."""
+    """Return the runs with these ids, in this order, in six queries."""
     with without_collection():
         return _runs_of(session, ids)
 

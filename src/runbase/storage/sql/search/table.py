@@ -1,17 +1,17 @@
 """Read chosen columns of many runs, without their records: ids by search, then one statement a family of columns."""
 
-import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from runbase.errors import FilterError
+from runbase.model import RUN_FIELDS
 from runbase.processes import without_collection
+from runbase.storage.sql import typed_values
 from runbase.storage.sql.search import fields, find
 from runbase.storage.sql.search.fetch import conditions
 from runbase.storage.sql.search.names import Names, Reference
@@ -21,37 +21,9 @@ from runbase.storage.types import Query, TablePage
 from runbase.typing import JsonObject
 from runbase.values import plain_text, stored_key
 
-FIELDS = (
-    "id",
-    "experiment",
-    "number",
-    "name",
-    "status",
-    "alive",
-    "created_at",
-    "started_at",
-    "ended_at",
-    "seconds",
-    "user",
-    "host",
-    "parent_id",
-    "notes",
-    "exit_code",
-)
-"""Columns of a table for which no columns were chosen, before those of users, parameters, metrics and tags."""
-
 Columns = dict[str, list[Any]]
 _decode = msgspec.json.Decoder(list[str | None]).decode
 _PART = re.compile(r'"((?:[^"]|"")*)"|([^."]+)')
-_TYPES: dict[str, Callable[[str], Any]] = {
-    "null": lambda _: None,
-    "bool": lambda text: text == "true",
-    "int": int,
-    "float": float,
-    "time": datetime.fromisoformat,
-    "json": json.loads,
-    "text": str,
-}
 
 
 class _Column(Struct):
@@ -165,7 +137,7 @@ def _fill_fields(
 def _everything(session: Session, names: Names, places: Mapping[str, int]) -> Columns:
     """Read all columns that any of the runs has."""
     count, ids = len(places), session.as_list([*places])
-    listed = [_Column(name, [name], None, []) for name in (*FIELDS, *names.own)]
+    listed = [_Column(name, [name], None, []) for name in (*RUN_FIELDS, *names.own)]
     _fill_fields(session, names, places, listed)
     columns: Columns = {column.name: column.values for column in listed}
     params: Columns = {}
@@ -211,7 +183,7 @@ def _read_params(
         layout = layouts.get(mark := (_hashable(names), _hashable(types)))
         if layout is None:  # most runs have the same keys with the same types
             layout = layouts[mark] = [
-                (columns.setdefault(name, [None] * count), _TYPES[kind])
+                (columns.setdefault(name, [None] * count), typed_values.FROM_TEXT[kind])
                 for name, kind in zip(_strings(names), _strings(types), strict=True)
             ]
         place = places[run]
@@ -265,7 +237,7 @@ def _attributes(session: Session, places: Mapping[str, int], columns: Sequence[_
     for run, scope, key, kind, text in rows:
         for column in by_key.get(key, ()):
             if column.of is not None and column.of.scope == scope and text is not None:
-                column.values[places[run]] = _TYPES[kind](text)
+                column.values[places[run]] = typed_values.FROM_TEXT[kind](text)
 
 
 def _artifacts(session: Session, places: Mapping[str, int], columns: Sequence[_Column]) -> None:
