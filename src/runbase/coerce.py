@@ -41,7 +41,7 @@ def as_params(values: Any) -> dict[str, Any]:
 
 def as_environment(environ: Mapping[str, str] | str) -> dict[str, str]:
     """Environment variables without what looks like a secret; for "auto", those of the allow-list."""
-    from runbase import secrets
+    from runbase.capture import secrets
 
     if isinstance(environ, str):
         return secrets.allowed()

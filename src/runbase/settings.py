@@ -11,9 +11,9 @@ from typing import Any, cast
 
 import msgspec
 
+from runbase.capture.secrets import mask_text
 from runbase.errors import UsageError, suggestion
 from runbase.filesystems import on_network
-from runbase.secrets import mask_text
 from runbase.storage.address import without_password
 
 HOME_NAME = ".runbase"

@@ -11,6 +11,8 @@ import pytest
 
 import runbase
 from runbase.journal import files, writer
+from runbase.run import background
+from tests.patience import wait_until
 from tests.read_back import stored, values
 
 
@@ -77,8 +79,9 @@ def damage(run: runbase.Run, how: str) -> None:
 def test_a_journal_that_is_damaged_while_training(
     home: Path, how: str, taken_in: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = runbase.start_run("damage", home=home, capture=False)
-    run._monitor.ended.set()  # what is taken in, and when, is said here
+    with monkeypatch.context() as patch:  # this test does the work of the background thread itself
+        patch.setattr(background, "add", lambda monitor: None)
+        run = runbase.start_run("damage", home=home, capture=False)
     beat(run)
     for step in range(10):
         run.log({"loss": float(step)})
@@ -88,7 +91,7 @@ def test_a_journal_that_is_damaged_while_training(
     damage(run, how)
     for step in range(10, 20):
         run.log({"loss": float(step)})
-    with pytest.warns(RuntimeWarning, match="goes on in"):
+    with pytest.warns(RuntimeWarning, match="continues in"):
         beat(run)
     for step in range(20, 30):
         run.log({"loss": float(step)})
@@ -98,6 +101,22 @@ def test_a_journal_that_is_damaged_while_training(
     found = values(run)
     lost = [] if taken_in or how not in ("emptied", "cut in half") else range(10)
     assert [v for v in found if v not in lost] == [float(s) for s in range(30) if s not in lost]
+    assert stored(run).status == "COMPLETED"
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_warnings_as_errors_do_not_stop_heartbeats(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "BEAT_EVERY", 0.0)
+    run = runbase.start_run("strict", home=home, capture=False)
+    run.log({"loss": 1.0})
+    wait_until((run.folder / "heartbeat").exists)
+    beaten = (run.folder / "heartbeat").stat().st_mtime
+    damage(run, "deleted")
+    wait_until(run._journal.path.exists)
+    wait_until(lambda: (run.folder / "heartbeat").stat().st_mtime > beaten)
+    run.finish()
     assert stored(run).status == "COMPLETED"
 
 

@@ -29,7 +29,7 @@ LAYERS = """
     ingest settings
     storage analysis
     journal
-    capture coerce errors events extras filesystems ids model processes secrets space status typing values
+    capture coerce errors events extras filesystems ids model processes space status typing values warn
 """
 """Packages and modules from top to bottom: an import goes down, or stays in its line. Late and type-only ones count."""
 TYPED = ["store", "run", "trials", "ingest"]
@@ -41,7 +41,7 @@ LAYER = {
     for number, line in enumerate(reversed(LAYERS.strip().splitlines()))
     for name in line.split()
 }
-VOCABULARY = ["errors", "events", "ids", "model", "secrets", "space", "status", "values"]
+VOCABULARY = ["errors", "events", "ids", "model", "space", "status", "values"]
 """Modules that import nothing but the standard library and msgspec."""
 
 

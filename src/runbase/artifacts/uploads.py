@@ -8,7 +8,6 @@ tickets one by one. `runbase sync` processes those of killed processes. Only the
 import os
 import threading
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from runbase.ingest.liveness import is_written, this_process
 from runbase.ingest.sync import run_folders
 from runbase.journal import VERSION, JournalWriter, files, opened
 from runbase.processes import Owner
+from runbase.warn import warn
 
 FOLDER = "uploads"
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
@@ -107,11 +107,9 @@ class Uploader:
     def _warn_once(self, error: Exception) -> None:
         if not self._warned:
             self._warned = True
-            warnings.warn(
-                f"runbase: artifacts cannot be uploaded yet ({error}); they are safe in "
+            warn(
+                f"artifacts cannot be uploaded yet ({error}); they are safe in "
                 f"{self._folder}, and are tried again",
-                RuntimeWarning,
-                stacklevel=2,
             )
 
 

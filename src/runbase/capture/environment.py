@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from runbase.secrets import mask_argv
+from runbase.capture.secrets import mask_argv
 
 
 def command(argv: Sequence[str] | None = None) -> dict[str, Any]:

@@ -16,8 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from runbase import secrets
-from runbase.capture import environment, git, machine, slurm
+from runbase.capture import environment, git, machine, secrets, slurm
 from runbase.errors import UsageError, suggestion
 
 PARTS = ("git", "command", "packages", "host", "slurm", "env", "output", "sampling")

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from runbase.secrets import mask_diff, mask_text
+from runbase.capture.secrets import mask_diff, mask_text
 
 LARGEST_DIFF = 2**20
 """Largest part of a diff that is kept (1 MiB), in bytes."""

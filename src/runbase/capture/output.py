@@ -13,8 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from runbase.capture.secrets import mask_file
 from runbase.processes import Owner
-from runbase.secrets import mask_file
 
 _SCRIPT = 'trap "" INT TERM HUP QUIT; exec tee -a -- "$1"'
 _active: "OutputCapture | None" = None

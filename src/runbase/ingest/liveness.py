@@ -14,10 +14,10 @@ from functools import cache
 from pathlib import Path
 from socket import gethostname
 
+from runbase.capture.secrets import mask_file
 from runbase.events import Process
 from runbase.ingest.journals import Report
 from runbase.journal import files, last_line, open_lines, opened
-from runbase.secrets import mask_file
 from runbase.status import SILENCE, Status
 from runbase.storage.protocol import Storage
 from runbase.storage.types import LiveRun

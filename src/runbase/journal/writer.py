@@ -10,7 +10,6 @@ import errno
 import os
 import threading
 import time
-import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -30,6 +29,7 @@ from runbase.journal.format import (
 )
 from runbase.journal.packed import SUFFIX
 from runbase.processes import Owner
+from runbase.warn import warn
 
 LARGEST_BACKLOG = 64 * 2**20
 """Bytes that a journal keeps in memory while the disk refuses them."""
@@ -173,7 +173,7 @@ class JournalWriter:
         except OSError as error:
             self._warn_once(error)
             return None
-        _warn(f"the journal {path} was {damage} while its run goes on; it goes on in {self.path}")
+        warn(f"the journal {path} was {damage} during the run; the run continues in {self.path}")
         return damage
 
     def _note_size(self) -> None:
@@ -263,9 +263,7 @@ class JournalWriter:
                 self._file = -1
             if self._backlog:
                 self._dropped += len(self._backlog)
-                _warn(
-                    f"{self._dropped} lines of {self.path} could not be written: the disk is full"
-                )
+                warn(f"{self._dropped} lines of {self.path} could not be written: the disk is full")
 
     def _create(self) -> Path:
         path, self._file = self._make_file()
@@ -344,9 +342,9 @@ class JournalWriter:
     def _warn_once(self, error: OSError) -> None:
         if not self._warned:
             self._warned = True
-            _warn(
-                f"cannot write {self.folder / NAME}: {error.strerror}; training goes on, up to "
-                f"{LARGEST_BACKLOG // 2**20} MiB are kept in memory and tried again"
+            warn(
+                f"cannot write {self.folder / NAME}: {error.strerror}; training continues; up to "
+                f"{LARGEST_BACKLOG // 2**20} MiB are kept in memory and written later"
             )
 
     def _forget_after_fork(self) -> None:
@@ -392,7 +390,3 @@ def _forget_all_after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_all_after_fork)
-
-
-def _warn(message: str) -> None:
-    warnings.warn(f"runbase: {message}", RuntimeWarning, stacklevel=4)

@@ -7,12 +7,12 @@ so that it uses at most a fifth of the interpreter's time.
 import os
 import threading
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runbase.errors import StoreBusy, StoreError, StoreOffline
+from runbase.warn import warn
 
 if TYPE_CHECKING:
     from runbase.capture.sampling import Sampler
@@ -220,11 +220,9 @@ class RunMonitor:
         """Warn once that the database is behind, and what to do."""
         if not self._warned:
             self._warned = True
-            warnings.warn(
-                f"runbase: this run could not be ingested into the database yet ({error}); its data is "
+            warn(
+                f"this run could not be ingested into the database yet ({error}); its data is "
                 f"in {self.journal.path}, run `runbase sync` later to ingest it",
-                RuntimeWarning,
-                stacklevel=2,
             )
 
 

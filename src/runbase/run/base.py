@@ -1,6 +1,5 @@
 """The base class of the parts of `Run`: its folder, journal and step counter."""
 
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from runbase.events import ArtifactLogged, JournalEvent, Scalar
 from runbase.journal import JournalWriter
 from runbase.run import context
 from runbase.values import to_step
+from runbase.warn import warn
 
 if TYPE_CHECKING:
     from runbase.artifacts.uploads import Uploader
@@ -65,13 +65,9 @@ class Recorder:
         except InvalidValue:
             raise
         except OSError as error:
-            warnings.warn(
-                f"runbase: a file of run {self.name} could not be written: {error}",
-                RuntimeWarning,
-                stacklevel=4,
-            )
+            warn(f"a file of run {self.name} could not be written: {error}")
             return True
         except MissingPackage as error:
-            warnings.warn(f"runbase: not logged: {error}", RuntimeWarning, stacklevel=4)
+            warn(f"not logged: {error}")
             return True
         return False

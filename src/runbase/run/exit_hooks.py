@@ -10,19 +10,19 @@ import signal
 import sys
 import threading
 import traceback
-import warnings
 from collections.abc import Mapping
 from types import FrameType, TracebackType
 from typing import Any, Protocol
 
+from runbase.capture.secrets import mask_text
 from runbase.capture.slurm import why_terminated
 from runbase.errors import UsageError, suggestion
 from runbase.journal.validation import EXIT_CODES
 from runbase.processes import Owner
-from runbase.secrets import mask_text
 from runbase.status import Phase, Status
 from runbase.typing import JsonObject
 from runbase.values import to_text
+from runbase.warn import warn
 
 USUAL: Mapping[str, Status | None] = {
     "normal": Status.COMPLETED,
@@ -203,11 +203,7 @@ def _at_exit() -> None:
         try:
             run.end_because(error, _state.exit_code)
         except Exception as wrong:  # the other runs must still be ended
-            warnings.warn(
-                f"runbase: the end of a run could not be recorded: {wrong!r}",
-                RuntimeWarning,
-                stacklevel=1,
-            )
+            warn(f"the end of a run could not be recorded: {wrong!r}", may_raise=False)
     _state.runs.clear()
 
 

@@ -2,13 +2,13 @@
 
 import threading
 import time
-import warnings
 from collections.abc import Callable
 
 from msgspec import Struct
 
 from runbase.errors import RunbaseError
 from runbase.storage.protocol import Storage
+from runbase.warn import warn
 
 IDLE = 10.0
 """Seconds without a lease after which the renewing thread ends."""
@@ -48,12 +48,10 @@ class Lease:
         with self._guard:
             if self.lost or not self.due or self.renew(storage):
                 return
-        warnings.warn(
-            f"runbase: the claim of {self.held.runner} on trial {self.held.run} is lost: the trial was "
+        warn(
+            f"the claim of {self.held.runner} on trial {self.held.run} is lost: the trial was "
             "cancelled, or its lease expired and another runner claimed it; further logs are stored, "
             "but this process can no longer end the trial",
-            RuntimeWarning,
-            stacklevel=2,
         )
 
     def renew(self, storage: Storage) -> bool:

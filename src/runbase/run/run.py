@@ -8,13 +8,13 @@ import contextvars
 import shutil
 import threading
 import time
-import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, cast
 
 from runbase.capture import output
+from runbase.capture.secrets import mask_text
 from runbase.coerce import as_params, as_tags
 from runbase.errors import RunFinished, StoreBusy, UsageError
 from runbase.events import (
@@ -33,7 +33,6 @@ from runbase.run.artifacts import ArtifactLog
 from runbase.run.media import MediaLog
 from runbase.run.options import RunSetup
 from runbase.run.params import RunParams
-from runbase.secrets import mask_text
 from runbase.status import Status
 from runbase.typing import JsonObject, StepLike
 from runbase.values import (
@@ -45,6 +44,7 @@ from runbase.values import (
     to_text,
     to_time,
 )
+from runbase.warn import warn
 
 _HINTS = {
     "track": "log({name: value}, step=…)",
@@ -339,11 +339,7 @@ class Run(MediaLog, ArtifactLog):
             if error is None:
                 raise
             # The exception of the block must propagate, so an error here is only a warning.
-            warnings.warn(
-                f"runbase: the end of run {self.name} could not be recorded: {wrong!r}",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+            warn(f"the end of run {self.name} could not be recorded: {wrong!r}", may_raise=False)
 
     def __repr__(self) -> str:
         return f"<Run {self.name} of {self.experiment}, {self.id}>"
@@ -424,11 +420,9 @@ class Run(MediaLog, ArtifactLog):
             return
         left = self._uploader.wait(max(deadline - time.monotonic(), 0.0))
         if left:
-            warnings.warn(
-                f"runbase: {left} files of run {self.name} are not uploaded yet; they are in "
+            warn(
+                f"{left} files of run {self.name} are not uploaded yet; they are in "
                 f"{self.folder}, run `runbase sync` to upload them",
-                RuntimeWarning,
-                stacklevel=2,
             )
 
     def _summarize(self) -> None:

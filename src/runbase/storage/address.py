@@ -4,8 +4,8 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsp
 
 from msgspec import Struct
 
+from runbase.capture.secrets import mask_text
 from runbase.errors import UsageError
-from runbase.secrets import mask_text
 
 SECRETS = ("password", "sslpassword", "passfile")
 

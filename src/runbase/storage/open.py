@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
+from runbase.capture.secrets import mask_text
 from runbase.errors import UsageError
-from runbase.secrets import mask_text
 from runbase.storage.address import without_password
 from runbase.storage.protocol import Storage
 

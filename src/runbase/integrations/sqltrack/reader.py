@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, cast
 
+from runbase.capture.secrets import allowed
 from runbase.ids import derived_id
 from runbase.ingest.foreign import ImportedExperiment, ImportedRun, ImportRequest
 from runbase.ingest.foreign_databases import Ask, columns, database, each, is_database, tables
-from runbase.secrets import allowed
 from runbase.status import Status
 from runbase.values import flatten
 

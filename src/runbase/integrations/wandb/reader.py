@@ -15,12 +15,12 @@ from typing import Any, cast
 
 from msgspec import Struct
 
+from runbase.capture.secrets import mask_argv
 from runbase.ids import derived_id
 from runbase.ingest.foreign import Artifact, ImportedRun, ImportRequest
 from runbase.ingest.foreign_databases import path_of
 from runbase.ingest.protobuf import fields, signed
 from runbase.integrations.wandb.rows import Rows
-from runbase.secrets import mask_argv
 from runbase.status import SILENCE, Status
 from runbase.values import flatten
 

@@ -19,9 +19,9 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from runbase.capture.secrets import mask_text
 from runbase.errors import UsageError
 from runbase.processes import Owner, never_close
-from runbase.secrets import mask_text
 from runbase.storage.address import Address
 from runbase.storage.deadlines import patience
 from runbase.storage.postgres.types import configure

@@ -21,6 +21,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from runbase.capture.secrets import mask_text
 from runbase.errors import (
     QueryError,
     QueryTimeout,
@@ -33,7 +34,6 @@ from runbase.errors import (
     UsageError,
 )
 from runbase.processes import never_close
-from runbase.secrets import mask_text
 from runbase.storage.address import Address
 from runbase.storage.deadlines import patience
 from runbase.storage.postgres.connections import Connection, Connections

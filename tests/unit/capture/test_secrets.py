@@ -10,7 +10,7 @@ import pytest
 
 import runbase
 from runbase.capture import environment
-from runbase.secrets import (
+from runbase.capture.secrets import (
     HIDDEN,
     allowed,
     drop_secrets,
