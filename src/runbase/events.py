@@ -91,9 +91,11 @@ class Tags(Event, tag="tags", frozen=True, kw_only=True):
 
 
 class Noted(Event, tag="note", frozen=True, kw_only=True):
-    """The run's notes, replaced as a whole."""
+    """The run's notes, replaced as a whole or added to."""
 
     text: str
+    append: bool = False
+    """Whether the text is a further line after the notes so far."""
 
 
 class StatusChanged(Event, tag="status", frozen=True, kw_only=True):

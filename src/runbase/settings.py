@@ -27,12 +27,23 @@ DESCRIPTIONS = {
     "tags": "tags of every run, separated by commas",
     "notes": "notes of every run",
     "capture": "what to capture: true, false, or parts separated by commas",
+    "system_metrics": "log CPU, memory, GPU, disk and network use of the machine every 15 seconds: true or false",
+    "join_ranks": "let all processes of a distributed job log into one run: true or false",
     "artifacts": "place that artifacts are uploaded to: a path or URL, such as s3://bucket/runs",
     "mode": "online, offline (files only) or disabled (nothing is kept)",
     "quiet": "print nothing at the start and the end of a run",
     "finish_timeout": "seconds that finish() waits for the database",
     "pack_after": "days after its end until a run's journals are packed; 0: never",
     "log": "what runbase reports of itself on standard error: debug, info, warning or error",
+}
+
+
+_DEFAULTS: dict[str, Any] = {
+    "mode": "online",
+    "finish_timeout": 10,
+    "pack_after": 7,
+    "system_metrics": True,
+    "join_ranks": True,
 }
 
 
@@ -156,7 +167,7 @@ def _first(name: str, layers: list[tuple[str, dict[str, Any]]]) -> Setting:
     for source, values in layers:
         if values.get(name) not in (None, ""):
             return Setting(values[name], source)
-    return Setting({"mode": "online", "finish_timeout": 10, "pack_after": 7}.get(name), "default")
+    return Setting(_DEFAULTS.get(name), "default")
 
 
 def _environment() -> dict[str, Any]:

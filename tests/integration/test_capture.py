@@ -146,11 +146,12 @@ def test_a_terminal_stays_a_terminal(home: Path, tmp_path: Path) -> None:
     assert log.read_text() == "True 99\ntwo\n"
 
 
-def test_sampling(script: Script, home: Path) -> None:
+def test_system_metrics(script: Script, home: Path) -> None:
     code = """
 import time, runbase
-from runbase.run import background
-run = runbase.start_run('s', capture=['sampling'])
+from runbase.capture import system_metrics
+system_metrics.INTERVAL = 0.1
+run = runbase.start_run('s', capture=['system'])
 while not run._monitor._samples:
     time.sleep(0.01)
 run.finish()

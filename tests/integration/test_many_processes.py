@@ -1,6 +1,8 @@
 """Many processes write to one home, and to one run."""
 
+import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,6 +93,66 @@ def test_the_ranks_of_one_run(script: Script, home: Path) -> None:
             "loss/2": 100,
         }
         assert [metric.last_step for metric in run.metrics.values()] == [99, 99, 99]
+
+
+LAUNCHER = """
+import os, subprocess, sys
+size = int(sys.argv[1])
+environ = {**os.environ, 'WORLD_SIZE': str(size), 'LOCAL_WORLD_SIZE': str(size)}
+ranks = [
+    subprocess.Popen([sys.executable, '-c', sys.argv[2]], env={**environ, 'RANK': str(n), 'LOCAL_RANK': str(n)})
+    for n in reversed(range(size))
+]
+sys.exit(max(rank.wait() for rank in ranks))
+"""
+JOINED = """
+import os, runbase
+for title in ('fit', 'test', 'fit'):
+    with runbase.start_run(title, capture=False) as run:
+        for step in range(10):
+            run.log({'loss': step + 0.5, 'rank': int(os.environ['RANK'])})
+"""
+
+
+def launch(code: str, folder: Path, **environ: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", LAUNCHER, "3", code],
+        cwd=folder,
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    return done.stderr
+
+
+def test_the_ranks_of_a_job_join_one_run(home: Path, tmp_path: Path) -> None:
+    for _ in range(2):  # a second launch is another job
+        told = launch(JOINED, tmp_path, RUNBASE_QUIET="")
+        assert "(3 processes log into this run)" in told
+        assert told.count("runbase: run") == 1
+    with runbase.open(home=home) as store:
+        runs = store.runs()
+        assert sorted(run.experiment for run in runs) == ["fit"] * 4 + ["test"] * 2
+        for run in runs:
+            assert run.status.value == "COMPLETED"
+            ranks = {key: metric.last for key, metric in run.metrics.items() if "loss" not in key}
+            assert ranks == {"rank": 0, "rank/rank1": 1, "rank/rank2": 2}
+            assert [run.metrics[f"loss{s}"].count for s in ("", "/rank1", "/rank2")] == [10] * 3
+
+
+def test_ranks_that_should_not_join(home: Path, tmp_path: Path) -> None:
+    launch(JOINED, tmp_path, RUNBASE_JOIN_RANKS="false")
+    with runbase.open(home=home) as store:
+        assert len(store.runs()) == 9
+        assert all(set(run.metrics) == {"loss", "rank"} for run in store.runs())
+
+
+def test_a_rank_whose_job_is_unknown_says_so(home: Path, script: Script) -> None:
+    _, err = script(JOINED, RANK="1", WORLD_SIZE="2").communicate(timeout=PATIENCE)
+    assert "runbase: rank 1 of 2 starts a run of its own" in err
+    assert "RUNBASE_RUN_ID" in err
 
 
 def test_a_worker_beside_a_living_run(home: Path, script: Script, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@
 | `slurm`    | job, array, step and node; array jobs are tagged `sweep:<id>`          |
 | `env`      | environment variables of an allow-list, without secrets                |
 | `output`   | standard output and error, as `output.log`                             |
-| `sampling` | CPU, memory, disk, network and GPU telemetry (off unless requested)    |
+| `system`   | use of CPU, memory, disk, network and GPUs, every 15 seconds           |
 """
 
 from collections.abc import Iterable
@@ -19,8 +19,7 @@ from typing import Any
 from runbase.capture import environment, git, machine, secrets, slurm
 from runbase.errors import UsageError, suggestion
 
-PARTS = ("git", "command", "packages", "host", "slurm", "env", "output", "sampling")
-USUAL = tuple(part for part in PARTS if part != "sampling")
+PARTS = ("git", "command", "packages", "host", "slurm", "env", "output", "system")
 
 
 def parts(capture: bool | Iterable[str]) -> tuple[str, ...]:
@@ -30,7 +29,7 @@ def parts(capture: bool | Iterable[str]) -> tuple[str, ...]:
         UsageError: a part does not exist.
     """
     if isinstance(capture, bool):
-        return USUAL if capture else ()
+        return PARTS if capture else ()
     names = (capture,) if isinstance(capture, str) else tuple(capture)
     for name in names:
         if name not in PARTS:

@@ -66,11 +66,7 @@ def note(
     """Set the notes of a run or an experiment; an empty text clears them."""
     notes = sys.stdin.read().rstrip("\n") if text == "-" else text
     with common.store(home, url) as store:
-        if append:
-            items = store.compare(target).items
-            before = items[0].record.notes if items else ""
-            notes = f"{before}\n{notes}" if before else notes
-        store.note(target, notes)
+        store.note(target, notes, append=append)
     if json:
         common.print_json({"target": target, "notes": notes})
     else:

@@ -4,6 +4,7 @@
 so that it uses at most a fifth of the interpreter's time.
 """
 
+import logging
 import os
 import threading
 import time
@@ -15,12 +16,13 @@ from runbase.errors import StoreBusy, StoreError, StoreOffline
 from runbase.warn import warn
 
 if TYPE_CHECKING:
-    from runbase.capture.sampling import Sampler
+    from runbase.capture.system_metrics import SystemMetrics
     from runbase.journal import JournalWriter
     from runbase.model import Run
     from runbase.run.lease import Lease
     from runbase.storage.protocol import Storage
 
+_LOG = logging.getLogger(__name__)
 EVERY = 1.0
 """Seconds between ingests."""
 CROWDED_EVERY = 10.0
@@ -43,7 +45,7 @@ class RunMonitor:
         journal: the journal that the run writes.
         store: the URL of the database; None to write files only.
         where: the path of the run folder relative to its home.
-        sampler: measures the machine; None if that is not captured.
+        system_metrics: samples the machine; None if that is not wanted.
     """
 
     def __init__(
@@ -52,17 +54,17 @@ class RunMonitor:
         journal: "JournalWriter",
         store: str | None,
         where: str,
-        sampler: "Sampler | None",
+        system_metrics: "SystemMetrics | None",
     ) -> None:
         self.run = run
         self.journal = journal
         self.store = store
         self.where = where
-        self.sampler = sampler
+        self.system_metrics = system_metrics
         self.lease: Lease | None = None
         self.guard = threading.Lock()
         self.ended = threading.Event()
-        self._synced = self._beaten = self._sampled = 0.0
+        self._synced = self._beaten = 0.0
         self._told = -TELL_EVERY
         self._synced_size = 0
         self._samples = 0
@@ -81,8 +83,8 @@ class RunMonitor:
         if now - self._synced >= SYNC_EVERY:
             self._synced = now
             self._sync()
-        if self.sampler is not None and now - self._sampled >= 10.0:
-            self._sample(now)
+        if self.system_metrics is not None:
+            self._sample(self.system_metrics, now)
 
     def _is_wanted(self) -> bool:
         """Return whether to restore the run if its files disappear: not if it was purged."""
@@ -208,13 +210,16 @@ class RunMonitor:
             self._synced_size = size
             self.journal.sync()
 
-    def _sample(self, now: float) -> None:
-        assert self.sampler is not None
-        figures = self.sampler.sample(now - self._sampled)
-        self._sampled = now
-        values = {key: float(value) for key, value in figures.items()}
-        self.journal.append_points("t", self._samples, dict(values))
-        self._samples += 1
+    def _sample(self, system_metrics: "SystemMetrics", now: float) -> None:
+        try:
+            values = system_metrics.sample(now)
+        except Exception as error:  # a container may hide parts of the machine
+            _LOG.info("system metrics of run %s end: %r", self.run, error)
+            self.system_metrics = None
+            return
+        if values:
+            self.journal.append_points("t", self._samples, values)
+            self._samples += 1
 
     def warn_once(self, error: Exception) -> None:
         """Warn once that the database is behind, and what to do."""

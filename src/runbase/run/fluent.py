@@ -105,9 +105,9 @@ def tag(*tags: str | Mapping[str, object], **more: object) -> None:
     required_run("tag").tag(*tags, **more)
 
 
-def note(text: str) -> None:
-    """Set the notes of the current run."""
-    required_run("note").note(text)
+def note(text: str, *, append: bool = False) -> None:
+    """Set the notes of the current run; with `append`, add a line to them."""
+    required_run("note").note(text, append=append)
 
 
 def finish(

@@ -49,6 +49,7 @@ class RunSetup(Struct, frozen=True, kw_only=True):
         discard: a temporary home that is deleted at the end; None: the run is kept.
         quiet: whether nothing is printed about the run.
         artifact_root: where artifacts are uploaded to; None: they stay in the run's folder.
+        suffix: what the names of metrics and telemetry end with, to tell the processes of a distributed job apart.
     """
 
     run_id: str
@@ -67,3 +68,4 @@ class RunSetup(Struct, frozen=True, kw_only=True):
     discard: Path | None
     quiet: bool
     artifact_root: str | None
+    suffix: str = ""

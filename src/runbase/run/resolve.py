@@ -13,15 +13,15 @@ from runbase.events import Opened, Scalar
 from runbase.ids import folder_name, name_for, new_id
 from runbase.ingest.liveness import has_begun, is_led, this_process
 from runbase.journal import VERSION, files, last_time, opened, read
-from runbase.run import background, slurm_requeue
+from runbase.run import background, ranks, slurm_requeue
 from runbase.run.context import is_active
 from runbase.run.lease import Held
 from runbase.settings import Settings
+from runbase.warn import warn
 
 if TYPE_CHECKING:
     from runbase.model import Run as Record
 
-_RANKS = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
 ATTEMPT = "RUNBASE_ATTEMPT"
 """The attempt number of the trial whose id is in RUNBASE_RUN_ID. `runbase worker` sets both."""
 _TICK = 1e-6
@@ -45,8 +45,10 @@ class Opening:
         """For a resumed run: the last time that its earlier processes wrote, by their clocks."""
         self.known: Record | None = None
         """The run as created in the database, to be started here."""
-        self.job: Path | None = None
+        self.marker: Path | None = None
         """The marker file of a Slurm job for this run."""
+        self.job: ranks.Job | None = None
+        """The distributed job whose processes log into this run by themselves."""
 
     def starts_at(self) -> float:
         """Return the start time: now, but for a resumed run later than all times of earlier processes."""
@@ -95,12 +97,17 @@ def open_run(
     requested = settings.text("run_id")
     if requested is not None and run_id is None and is_active(requested):
         requested = None  # the id in the environment is for one run, and that one is already active
-    job = None
-    if requested is None and resume is None and held is None and not rank():
-        job = slurm_requeue.mark(home, settings.text("experiment") or script_name())
-        requested = slurm_requeue.earlier(job)
+    marker, job = None, None
+    if requested is None and resume is None and held is None:
+        experiment = settings.text("experiment") or script_name()
+        job, joined = _join(settings, experiment)
+        if job is not None or not ranks.rank():
+            marker = slurm_requeue.mark(home, experiment, of_job=job is not None)
+            requested = slurm_requeue.earlier(marker) or joined
     folder = _find(home, resume, requested)
-    attached = held is None and requested is not None and (rank() > 0 or _led(folder))
+    if job is not None and not job.rank and folder is not None and slurm_requeue.completed(folder):
+        requested, folder, job = None, None, None  # another job with the same environment
+    attached = held is None and requested is not None and (ranks.rank() > 0 or _led(folder))
     attempt = int(os.environ.get(ATTEMPT, "0")) if held is None else held.attempt
     has_journals = folder is not None and bool(files(folder))
     ask_database = attempt > 0 or not has_journals
@@ -109,12 +116,29 @@ def open_run(
     )
     opening = _open_folder(home, settings, folder, requested, known)
     opening.attempt = attempt if requested is not None else 0
-    opening.attached, opening.known, opening.job = attached, known, job
+    opening.attached, opening.known = attached, known
+    opening.marker, opening.job = marker, job
     opening.resumed = folder is not None and not attached and has_begun(folder)
     if opening.resumed and folder is not None:
         opening.earlier = max(map(last_time, files(folder)), default=0.0)
     _check_experiment(settings, opening, by_argument=resume is not None)
     return opening
+
+
+def _join(settings: Settings, experiment: str) -> tuple[ranks.Job | None, str | None]:
+    """Return the distributed job of this process and the id of the run that its processes share."""
+    job = ranks.job()
+    if job is None or not settings.flag("join_ranks"):
+        return None, None
+    joined = None if job.identity is None else ranks.run_id(job.identity, experiment)
+    if joined is not None:
+        return job, joined
+    if job.identity is None and job.rank:
+        warn(
+            f"rank {job.rank} of {job.size} starts a run of its own: nothing in the environment tells its job from "
+            "others; to log into one run, set RUNBASE_RUN_ID to the same new id for all processes of the job"
+        )
+    return None, None
 
 
 def _prepare(home: Path) -> None:
@@ -160,12 +184,6 @@ def _find(home: Path, resume: str | None, run_id: str | None) -> Path | None:
 def _led(folder: Path | None) -> bool:
     """Return whether another process that is alive leads the run."""
     return folder is not None and is_led(folder)
-
-
-def rank() -> int:
-    """Return the rank of this process among those of a distributed job, from 0."""
-    ranks = (os.environ.get(name, "") for name in _RANKS)
-    return max((int(rank) for rank in ranks if rank.isdigit()), default=0)
 
 
 def _open_folder(

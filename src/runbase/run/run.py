@@ -33,6 +33,7 @@ from runbase.run.artifacts import ArtifactLog
 from runbase.run.media import MediaLog
 from runbase.run.options import RunSetup
 from runbase.run.params import RunParams
+from runbase.run.ranks import SuffixedPoints
 from runbase.status import Status
 from runbase.typing import JsonObject, StepLike
 from runbase.values import (
@@ -93,8 +94,10 @@ class Run(MediaLog, ArtifactLog):
         self.params = RunParams(self.log_params)
         self.status = Status.RUNNING
         self._journal = setup.journal
-        self._append_points = setup.journal.append_points
-        self._append_finite = setup.journal.append_finite
+        self._suffix = setup.suffix
+        points = SuffixedPoints(setup.journal, setup.suffix) if setup.suffix else setup.journal
+        self._append_points = points.append_points
+        self._append_finite = points.append_finite
         self._monitor = setup.monitor
         self._next_step = setup.next_step
         self._outcomes = setup.outcomes
@@ -178,7 +181,7 @@ class Run(MediaLog, ArtifactLog):
             plain[key] = bool(number) if kind == "bool" else number
             if kind == "time" and key not in self._times:
                 self._times.add(key)
-                self._append(Types(time=time.time(), types={key: kind}))
+                self._append(Types(time=time.time(), types={f"{key}{self._suffix}": kind}))
         return plain
 
     def log_metric(self, key: str, value: object, step: StepLike = None) -> None:
@@ -219,9 +222,14 @@ class Run(MediaLog, ArtifactLog):
         """Remove tags."""
         self._append(Tags(time=time.time(), remove=keys))
 
-    def note(self, text: str) -> None:
-        """Set the notes of the run, replacing the previous ones."""
-        self._append(Noted(time=time.time(), text=to_text(text)))
+    def note(self, text: str, *, append: bool = False) -> None:
+        """Set the notes of the run.
+
+        Args:
+            text: the notes.
+            append: add the text as a further line, instead of replacing the notes.
+        """
+        self._append(Noted(time=time.time(), text=to_text(text), append=append))
 
     def set_status(self, status: Status | str, reason: str | None = None) -> None:
         """Set a status that does not end the run, such as SUSPENDED; `finish` ends it.

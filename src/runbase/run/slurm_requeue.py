@@ -37,11 +37,19 @@ class _Last(msgspec.Struct):
 _begun: Counter[str] = Counter()
 
 
-def mark(home: Path, experiment: str) -> Path | None:
-    """Return the marker file for the run that starts now; None outside of Slurm."""
+def mark(home: Path, experiment: str, *, of_job: bool = False) -> Path | None:
+    """Return the marker file for the run that starts now; None outside of Slurm.
+
+    Args:
+        home: the folder for runs.
+        experiment: the name of the experiment.
+        of_job: whether all tasks of the job step log into this run, so that they share the marker.
+    """
     if not os.environ.get("SLURM_JOB_ID"):
         return None
     job = [os.environ.get(name, "") for name in _JOB]
+    if of_job:
+        job[-1] = "0"
     if job[2]:
         job[1] = ""  # the job id of an array task changes on requeue; the array's id does not
     identity = "\0".join([*job, experiment, *sys.argv])
@@ -59,9 +67,12 @@ def earlier(place: Path | None) -> str | None:
     except (OSError, UnicodeError):
         return None
     folder = next(iter(place.parents[1].glob(f"runs/*/{run}")), None) if run.isalnum() else None
-    if folder is None or any(_completed(path) for path in files(folder)):
-        return None
-    return run
+    return None if folder is None or completed(folder) else run
+
+
+def completed(folder: Path) -> bool:
+    """Return whether the run in a folder ended with COMPLETED."""
+    return any(_completed(path) for path in files(folder))
 
 
 def note(place: Path | None, run: str) -> None:

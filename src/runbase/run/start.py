@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 from runbase.capture import facts, output, slurm
+from runbase.capture.system_metrics import SystemMetrics
 from runbase.coerce import as_params, as_tags
-from runbase.errors import UsageError
 from runbase.events import Captured, Noted, Started, Tags
 from runbase.filesystems import on_network
 from runbase.journal import JournalWriter
-from runbase.run import background, exit_hooks, slurm_requeue
+from runbase.run import background, exit_hooks, ranks, slurm_requeue
 from runbase.run.background import RunMonitor, beat
 from runbase.run.context import OpenStore, enclosing_run
 from runbase.run.lease import Held, Lease
@@ -70,8 +70,8 @@ def start_run(
             was killed.
         parent: the run that it belongs to; False for none. Default: the run of the enclosing `with`
             block.
-        capture: True (all but sampling), False, or the parts to capture: git, command, packages,
-            host, slurm, env, output, sampling.
+        capture: True (all), False, or the parts to capture: git, command, packages,
+            host, slurm, env, output, system.
         ends: other statuses for the endings normal (default COMPLETED), exception (FAILED),
             interrupt (CANCELLED), terminate (CANCELLED, or as reported by Slurm).
         run_id: an id created elsewhere. If a run has it, that run is resumed.
@@ -127,14 +127,19 @@ def begin(options: RunOptions, held: Held | None = None) -> Run:
         settings, place, url, resume=options.resume, run_id=options.run_id, held=held
     )
     journal = JournalWriter(opening.folder, opening.first_line)
-    sampler = _sampler(wanted)
+    job = opening.job
     monitor = RunMonitor(
-        opening.run_id, journal, url, opening.folder.relative_to(place).as_posix(), sampler
+        opening.run_id,
+        journal,
+        url,
+        opening.folder.relative_to(place).as_posix(),
+        _system_metrics(settings, wanted, job),
     )
     if held is not None:
         monitor.lease = Lease(held)
     beat(opening.folder)
-    slurm_requeue.note(opening.job, opening.run_id)
+    if job is None or not job.rank:
+        slurm_requeue.note(opening.marker, opening.run_id)
     # `runbase worker` already records the output of this process if it started it.
     recorded = opening.attached and ATTEMPT in os.environ
     captured = (
@@ -155,7 +160,8 @@ def begin(options: RunOptions, held: Held | None = None) -> Run:
         parent=None if options.parent is False else _parent_id(options.parent),
         attached=opening.attached,
         discard=place if disabled else None,
-        quiet=disabled or settings.flag("quiet"),
+        quiet=disabled or settings.flag("quiet") or (job is not None and job.rank > 0),
+        suffix="" if job is None else job.suffix,
         artifact_root=None if disabled else _artifact_root(settings),
     )
     run = Run(setup)
@@ -175,8 +181,8 @@ def begin(options: RunOptions, held: Held | None = None) -> Run:
     exit_hooks.register(run)
     _capture_slowly(run, journal, wanted)
     background.add(monitor)
-    if not disabled:
-        _announce(settings, run, " resumed" if opening.resumed else "")
+    if not disabled and (job is None or not job.rank):
+        _announce(settings, run, " resumed" if opening.resumed else "", job)
     return run
 
 
@@ -284,17 +290,13 @@ def _capture_slowly(run: Run, journal: JournalWriter, wanted: tuple[str, ...]) -
     run.capturing.start()
 
 
-def _sampler(wanted: tuple[str, ...]) -> Any:
-    if "sampling" not in wanted:
+def _system_metrics(
+    settings: Settings, wanted: tuple[str, ...], job: ranks.Job | None
+) -> SystemMetrics | None:
+    """Return what samples the machine; of a distributed job, the first process on each node does."""
+    if "system" not in wanted or not settings.flag("system_metrics") or (job and job.local_rank):
         return None
-    try:
-        from runbase.capture.sampling import Sampler
-
-        return Sampler()
-    except ImportError as error:
-        raise UsageError(
-            "capture of sampling needs psutil: pip install 'runbase[system]'"
-        ) from error
+    return SystemMetrics("" if job is None else job.suffix)
 
 
 def _capture(settings: Settings) -> bool | tuple[str, ...]:
@@ -321,12 +323,13 @@ def _parent_id(parent: RunLike | bool | None) -> str | None:
     return enclosing.id if enclosing is not None else None
 
 
-def _announce(settings: Settings, run: Run, how: str) -> None:
+def _announce(settings: Settings, run: Run, how: str, job: ranks.Job | None) -> None:
     where = str(settings.home) if run.store is None else run.store.removeprefix("sqlite:///")
     if settings.flag("quiet") or where in _announced:
         return
     _announced.add(where)
-    print(f"runbase: run {run.name} of {run.experiment}{how} → {where}", file=sys.stderr)
+    shared = "" if job is None else f" ({job.size} processes log into this run)"
+    print(f"runbase: run {run.name} of {run.experiment}{how} → {where}{shared}", file=sys.stderr)
 
 
 def _user() -> str | None:

@@ -22,9 +22,23 @@ class LabelMethods(StoreBase):
         kind, key = self._target(target)
         self.storage.remove(kind, key, {"tags": list(keys)})
 
-    def note(self, target: Subject, text: str) -> None:
-        """Set the notes of a run or an experiment. An empty text clears them."""
+    def note(self, target: Subject, text: str, *, append: bool = False) -> None:
+        """Set the notes of a run or an experiment. An empty text clears them.
+
+        Args:
+            target: the run or experiment.
+            text: the notes.
+            append: add the text as a further line, instead of replacing the notes.
+        """
         kind, key = self._target(target)
+        if append:
+            records = (
+                self.storage.get_runs([key])
+                if kind == "run"
+                else self.storage.get_experiments([key])
+            )
+            before = records[0].notes if records else ""
+            text = f"{before}\n{text}" if before else text
         self.storage.update(kind, key, {"notes": text})
 
     def rename(self, target: Subject, name: str) -> None:

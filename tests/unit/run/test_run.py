@@ -116,10 +116,11 @@ def test_params_tags_notes(run: runbase.Run) -> None:
     run.untag("one")
     run.note("first")
     run.note("second")
+    run.note("third", append=True)
     record = stored(run)
     assert record.params == {"lr": 0.1, "model/layers": [1, 2], "model/act": "relu", "batch": 32}
     assert record.tags == {"two": "2", "stage": "test"}
-    assert record.notes == "second"
+    assert record.notes == "second\nthird"
 
 
 def test_telemetry(run: runbase.Run) -> None:

@@ -152,8 +152,11 @@ def tags(session: Session, run: str, event: Tags) -> None:
 
 
 def noted(session: Session, run: str, event: Noted) -> None:
-    """Set the notes of a run."""
-    session.run("note_run", run=run, text=event.text)
+    """Set the notes of a run, or add a line to them."""
+    if event.append:
+        session.run("append_note", run=run, text=event.text, newline="\n")
+    else:
+        session.run("note_run", run=run, text=event.text)
 
 
 def status_changed(session: Session, run: str, event: StatusChanged, attempt: int) -> None:

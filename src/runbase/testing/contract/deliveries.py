@@ -36,6 +36,7 @@ class DeliveryContract(OnStorage):
             Params(time=T0, values={"lr": 0.001, "layers": 3, "opt": "adam", "m": {"deep": True}}),
             Tags(time=T0, set={"baseline": None, "stage": "test"}),
             Noted(time=T0, text="first try"),
+            Noted(time=T0, text="lr was too high", append=True),
             Captured(time=T0, git={"commit": "abc"}, env={"RANK": "0"}),
             Captured(time=T0, git={"dirty": True}),
             Ended(time=T0 + 9, status=Status.COMPLETED, exit_code=0),
@@ -51,7 +52,7 @@ class DeliveryContract(OnStorage):
         assert run.seconds == 8.0
         assert run.params == {"lr": 0.001, "layers": 3, "opt": "adam", "m/deep": True}
         assert run.tags == {"baseline": None, "stage": "test"}
-        assert (run.notes, run.user, run.exit_code) == ("first try", "ada", 0)
+        assert (run.notes, run.user, run.exit_code) == ("first try\nlr was too high", "ada", 0)
         assert run.git == {"commit": "abc", "dirty": True}
         assert run.env == {"RANK": "0"}
 

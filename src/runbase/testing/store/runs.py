@@ -75,12 +75,15 @@ class RunContract(OnStore):
         store.tag(run, "good", stage="x")
         store.tag("lab", "hot")
         store.note("lab", "first")
+        store.note("lab", "second", append=True)
+        store.note(run, "only", append=True)
         store.rename(run, "better name")
         assert store.run("better name").tags == {"good": None, "stage": "x"}
         assert (store.experiment("lab").tags, store.experiment("lab").notes) == (
             {"hot": None},
-            "first",
+            "first\nsecond",
         )
+        assert store.run(run).notes == "only"
         store.untag(run, "good")
         assert store.run(run).tags == {"stage": "x"}
         store.rename(run, "lab")

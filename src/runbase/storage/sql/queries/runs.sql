@@ -63,6 +63,10 @@ select id, packages from package_sets where id = any(:ids);
 -- Replace the notes of a run.
 update runs set notes = :text where id = :run;
 
+-- name: append_note
+-- Add a line to the notes of a run.
+update runs set notes = case when notes = '' then :text else notes || :newline || :text end where id = :run;
+
 -- name: end_run
 -- Store the end of a run.
 update runs set error = :error, exit_code = :exit_code where id = :run;
