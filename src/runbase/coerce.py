@@ -3,8 +3,27 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from runbase.errors import InvalidValue
+from runbase.errors import InvalidValue, UsageError
 from runbase.values import flatten, to_parameter, to_text
+
+_DIRECTIONS = {"min": "min", "minimize": "min", "max": "max", "maximize": "max"}
+
+
+def as_direction(direction: str, of: str = "") -> str:
+    """Return `min` or `max` for a direction: min, max, minimize or maximize.
+
+    Args:
+        direction: the direction.
+        of: the metric, for the message.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    known = _DIRECTIONS.get(str(direction).lower())
+    if known is None:
+        of = f" of {of!r}" if of else ""
+        raise UsageError(f"the direction{of} is {direction!r}; use 'min' or 'max'")
+    return known
 
 
 def as_tags(tags: Any) -> dict[str, str | None]:

@@ -223,6 +223,19 @@ def until(holds: Any) -> None:
         time.sleep(0.02)
 
 
+def test_a_run_knows_its_trial(store: runbase.Store, experiment: Experiment) -> None:
+    experiment.new_trial({"x": 1})
+    code = (
+        "import runbase\n"
+        "with runbase.start_run() as run: run.log_params({'was': [run.number, run.attempt, run.runner]})\n"
+        "with runbase.start_run('other') as run: assert run.number is run.runner is None"
+    )
+    work("--runner", "node7", "--", sys.executable, "-c", code)
+    store.sync()
+    (trial,) = experiment.trials()
+    assert trial.params["was"] == [1, 1, "node7"]
+
+
 def test_a_worker_suggests_for_itself(store: runbase.Store, experiment: Experiment) -> None:
     store.update_experiment(
         experiment, objectives={"loss": "min"}, space={"x": runbase.space.Int(1, 3)}
@@ -237,6 +250,7 @@ def test_a_worker_suggests_for_itself(store: runbase.Store, experiment: Experime
         (1, 1),
         (3, 3),
     ]
-    work("--sampler", "optuna:random", "--count", "2", "--", sys.executable, "-c", code, "{x}")
+    done = work("--sampler", "optuna:random", "--count=2", "--", sys.executable, "-c", code, "{x}")
+    assert "study" not in done.stdout + done.stderr, "Optuna's own messages"
     assert len(experiment.trials()) == 5
     work("--sampler", "tpe", "--", "true", code=2)

@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from runbase.coerce import as_params, as_table, as_tags
-from runbase.errors import InvalidValue
+from runbase.coerce import as_direction, as_params, as_table, as_tags
+from runbase.errors import InvalidValue, UsageError
 
 
 @pytest.mark.parametrize(
@@ -78,3 +78,14 @@ def test_tables_in_every_form(rows: Any, columns: Any, expected: Any) -> None:
 def test_what_is_not_a_table_is_refused_with_its_key(rows: Any) -> None:
     with pytest.raises(InvalidValue, match="'results' is not a table"):
         as_table("results", rows, None)
+
+
+def test_directions() -> None:
+    assert [as_direction(word) for word in ("min", "minimize", "MAX", "maximize")] == [
+        "min",
+        "min",
+        "max",
+        "max",
+    ]
+    with pytest.raises(UsageError, match=r"direction of 'loss' is 'down'; use 'min' or 'max'"):
+        as_direction("down", "loss")

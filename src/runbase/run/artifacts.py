@@ -12,6 +12,7 @@ import msgspec
 
 from runbase.analysis.directions import lower_is_better
 from runbase.artifacts.files import copy, digest, safe_name, sources
+from runbase.coerce import as_direction
 from runbase.errors import UsageError
 from runbase.events import ArtifactLogged, ArtifactRemoved, ArtifactUsed
 from runbase.run.base import Recorder
@@ -108,8 +109,7 @@ class ArtifactLog(Recorder):
             UsageError: an option is not valid.
             RunFinished: the run has ended.
         """
-        if direction not in (None, "min", "max"):
-            raise UsageError(f"direction is {direction!r}; use 'min' or 'max'")
+        direction = None if direction is None else as_direction(direction, monitor or "")
         if keep is not None and keep < 1:
             raise UsageError(f"keep is {keep}; it must be at least 1")
         at = self._step_of(step)

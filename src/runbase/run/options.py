@@ -49,6 +49,9 @@ class RunSetup(Struct, frozen=True, kw_only=True):
         discard: a temporary home that is deleted at the end; None: the run is kept.
         quiet: whether nothing is printed about the run.
         artifact_root: where artifacts are uploaded to; None: they stay in the run's folder.
+        number: the number of a trial in its experiment; None for other runs, which get theirs with the ingest.
+        attempt: the number of the attempt at a trial, from 1; 0 for other runs.
+        runner: the name of the runner that claimed the trial.
         suffix: what the names of metrics and telemetry end with, to tell the processes of a distributed job apart.
     """
 
@@ -68,4 +71,7 @@ class RunSetup(Struct, frozen=True, kw_only=True):
     discard: Path | None
     quiet: bool
     artifact_root: str | None
+    number: int | None = None
+    attempt: int = 0
+    runner: str | None = None
     suffix: str = ""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 ATTEMPT = "RUNBASE_ATTEMPT"
 """The attempt number of the trial whose id is in RUNBASE_RUN_ID. `runbase worker` sets both."""
+RUNNER = "RUNBASE_RUNNER"
+"""The name of the worker that claimed this trial."""
 _TICK = 1e-6
 """Seconds: the resolution of times in the database."""
 _MOST_AHEAD = 86400.0

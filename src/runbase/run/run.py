@@ -86,6 +86,9 @@ class Run(MediaLog, ArtifactLog):
         folder: the folder of the run, a `Path`.
         params: the parameters, readable and settable like a dictionary.
         status: the current status.
+        number: the number of a trial in its experiment; None for other runs, which get theirs with the ingest.
+        attempt: the number of the attempt at a trial, from 1; 0 for other runs.
+        runner: the name of the runner that claimed the trial, or None.
     """
 
     def __init__(self, setup: RunSetup) -> None:
@@ -93,6 +96,7 @@ class Run(MediaLog, ArtifactLog):
         self.folder, self.store, self.parent_id = setup.folder, setup.store, setup.parent
         self.params = RunParams(self.log_params)
         self.status = Status.RUNNING
+        self.number, self.attempt, self.runner = setup.number, setup.attempt, setup.runner
         self._journal = setup.journal
         self._suffix = setup.suffix
         points = SuffixedPoints(setup.journal, setup.suffix) if setup.suffix else setup.journal

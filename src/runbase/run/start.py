@@ -21,7 +21,7 @@ from runbase.run.background import RunMonitor, beat
 from runbase.run.context import OpenStore, enclosing_run
 from runbase.run.lease import Held, Lease
 from runbase.run.options import RunOptions, RunSetup
-from runbase.run.resolve import ATTEMPT, next_step, nowhere, open_run
+from runbase.run.resolve import ATTEMPT, RUNNER, next_step, nowhere, open_run
 from runbase.run.run import Run
 from runbase.settings import Settings, load
 from runbase.status import Status
@@ -161,6 +161,9 @@ def begin(options: RunOptions, held: Held | None = None) -> Run:
         attached=opening.attached,
         discard=place if disabled else None,
         quiet=disabled or settings.flag("quiet") or (job is not None and job.rank > 0),
+        number=None if opening.known is None else opening.known.number,
+        attempt=opening.attempt,
+        runner=held.runner if held is not None else _runner(opening.attempt),
         suffix="" if job is None else job.suffix,
         artifact_root=None if disabled else _artifact_root(settings),
     )
@@ -239,6 +242,11 @@ def store_url(settings: Settings) -> str | None:
     if settings.values["store"].source == "default" and on_network(settings.home):
         return None
     return settings.store
+
+
+def _runner(attempt: int) -> str | None:
+    """Return the name of the worker that started this process for a trial."""
+    return os.environ.get(RUNNER) if attempt else None
 
 
 def _artifact_root(settings: Settings) -> str | None:

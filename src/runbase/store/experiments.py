@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from runbase.analysis.listings import Experiments
-from runbase.coerce import as_tags
+from runbase.coerce import as_direction, as_tags
 from runbase.errors import UsageError
 from runbase.model import Ancestor, Link, Objective
 from runbase.space import Parameter, check
@@ -294,12 +295,9 @@ def _objectives(objectives: Objectives) -> list[Objective]:
         checked = [Objective(metric=key, direction=value) for key, value in named.items()]
     else:
         checked = list(objectives)
-    for objective in checked:
-        if objective.direction not in ("min", "max"):
-            raise UsageError(
-                f"the direction of {objective.metric!r} is {objective.direction!r}; use 'min' or 'max'"
-            )
-    return checked
+    return [
+        msgspec.structs.replace(o, direction=as_direction(o.direction, o.metric)) for o in checked
+    ]
 
 
 def _limits(limits: Limits) -> dict[str, tuple[float | None, float | None]]:

@@ -10,7 +10,7 @@ from runbase.analysis.compare import Comparison, compare
 from runbase.analysis.directions import lower_is_better
 from runbase.analysis.grouping import grouped, ordered
 from runbase.analysis.listings import Runs, Table
-from runbase.coerce import as_tags
+from runbase.coerce import as_direction, as_tags
 from runbase.errors import NotFound, UsageError
 from runbase.model import Artifact, Experiment, Run
 from runbase.status import Status
@@ -365,9 +365,10 @@ class RunMethods(ExperimentMethods):
             if not objectives:
                 raise UsageError("no metric; pass one, or set an objective of the experiment")
             metric = objectives[0].metric
-        if direction not in (None, "min", "max"):
-            raise UsageError(f"direction is {direction!r}; use 'min' or 'max'")
-        less = direction == "min" if direction else lower_is_better(metric, objectives)
+        if direction is None:
+            less = lower_is_better(metric, objectives)
+        else:
+            less = as_direction(direction, metric) == "min"
         name = f'metrics."{metric.replace(chr(34), chr(34) * 2)}"'
         condition = f"{name} is not null" + (f" and ({where})" if where else "")
         order = f"{name} {'asc' if less else 'desc'}"

@@ -4,8 +4,10 @@ Each suggestion creates an Optuna study in memory from all recorded trials, and 
 (Optuna's ask-and-tell interface).
 """
 
+import contextvars
 import inspect
 import json
+import logging
 import math
 import time
 import warnings
@@ -51,6 +53,11 @@ class Notes(Struct, kw_only=True):
     changed: JsonObject = {}
 
 
+_suggesting: contextvars.ContextVar[bool] = contextvars.ContextVar("suggesting", default=False)
+# Each suggestion makes a study in memory, of which Optuna would print a line.
+logging.getLogger("optuna.storages._in_memory").addFilter(lambda record: not _suggesting.get())
+
+
 def suggest(
     experiment: Experiment,
     seen: Observations,
@@ -64,7 +71,11 @@ def suggest(
     space = dict(ordered(experiment.space))
     storage = optuna.storages.InMemoryStorage()
     directions = [DIRECTIONS[objective.direction] for objective in experiment.objectives]
-    number = storage.create_new_study(directions, experiment.name)
+    token = _suggesting.set(True)
+    try:
+        number = storage.create_new_study(directions, experiment.name)
+    finally:
+        _suggesting.reset(token)
     for key, value in notes.study.items():
         storage.set_study_system_attr(number, key, value)
     with warnings.catch_warnings():

@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from runbase.errors import UsageError
 from runbase.run.context import OpenStore
-from runbase.run.resolve import ATTEMPT
+from runbase.run.resolve import ATTEMPT, RUNNER
 from runbase.status import Status
 from runbase.trials.claim import LEASE, Claim
 from runbase.trials.experiment import Experiment
@@ -185,6 +185,7 @@ class Worker:
             **os.environ,
             "RUNBASE_RUN_ID": claim.id,
             ATTEMPT: str(claim.attempt),
+            RUNNER: claim.runner,
             "RUNBASE_STORE": self._store.address,
             "RUNBASE_HOME": str(run.folder.parents[2]),
             "RUNBASE_QUIET": "1",

@@ -36,6 +36,7 @@ from runbase.errors import (
 from runbase.processes import never_close
 from runbase.storage.address import Address
 from runbase.storage.deadlines import patience
+from runbase.storage.postgres import rights
 from runbase.storage.postgres.connections import Connection, Connections
 from runbase.storage.postgres.types import Session
 from runbase.storage.sql.statements import bound
@@ -86,6 +87,12 @@ class PostgresDriver:
                 )
             if self.schema is None:
                 self.schema = str(connection.execute("select current_schema()").fetchone()[0])  # type: ignore[index]
+            self._role = connection.info.user
+            if rights.is_closed(connection, self.schema):
+                raise StoreUnavailable(
+                    f"role {self._role!r} may not use schema {self.schema!r} of {self.url}; "
+                    f"{rights.how_to_read(self.schema, self._role)}"
+                )
 
     def new(self) -> bool:
         """Return whether the database does not exist yet."""
@@ -93,8 +100,19 @@ class PostgresDriver:
         with self.errors(), self._connection() as connection:
             missing = connection.execute(query, [self.schema]).fetchone() is None
         if missing and not self._create:
-            raise StoreUnavailable(f"no such store: schema {self.schema!r} not found in {self.url}")
+            raise StoreUnavailable(
+                f"no such store: schema {self.schema!r} not found in {self.url}{self.elsewhere()}"
+            )
         return missing
+
+    def elsewhere(self) -> str:
+        """Return which other schemas have tables of runbase, as the end of a message."""
+        with self.errors(), self._connection() as connection:
+            others = rights.schemas(connection)
+        if not others:
+            return ""
+        names = " and ".join(map(repr, others))
+        return f"; the database has some in schema {names}: put schema={others[0]} into the URL"
 
     @contextmanager
     def write(self, *, bulk: bool = False) -> Generator[Session]:
@@ -298,7 +316,9 @@ class PostgresDriver:
             case psycopg.errors.DataCorrupted() | psycopg.errors.IndexCorrupted():
                 return StoreCorrupt(f"{self.url} is damaged: {_said(error)}")
             case psycopg.errors.InsufficientPrivilege():
-                return StoreUnavailable(f"not allowed in {self.url}: {_said(error)}")
+                said = _said(error)
+                hint = rights.how_to_write(said, self.schema, self._role)
+                return StoreUnavailable(f"not allowed in {self.url}: {said}; {hint}")
             case psycopg.errors.ProgramLimitExceeded() | psycopg.errors.PipelineAborted():
                 return QueryError(_said(error))
             case psycopg.errors.SyntaxError() if "multiple commands" in str(error):

@@ -57,8 +57,11 @@ class SqlStorage:
         self._all_outlined = False
         driver.prepare = migrate
         if not create and (driver.new() or self._is_empty()):
+            elsewhere = driver.elsewhere()
             driver.close()
-            raise StoreUnavailable(f"no such store: {driver.url} has no tables of runbase")
+            raise StoreUnavailable(
+                f"no such store: {driver.url} has no tables of runbase{elsewhere}"
+            )
         if driver.new() or self._is_behind():
             with driver.write():
                 pass

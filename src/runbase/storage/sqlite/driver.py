@@ -207,6 +207,10 @@ class SqliteDriver:
         finally:
             connection.close()
 
+    def elsewhere(self) -> str:
+        """Return where in the database the tables may be instead: a file has one place."""
+        return ""
+
     def backup(self, path: Path, progress: Callable[[int, int], None] | None = None) -> None:
         """Write the state of the database at one moment to a file in rollback mode, which needs no other files.
 
