@@ -2,10 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# The versions that were tested; `make lock` replaces them by the newest ones.
+LOCK := requirements-dev.txt
 # The tests start many processes: without a cache of bytecode they took 12 minutes on two cores, with one 7.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-mlos test-frameworks test-pgbouncer check bench bench-peers docs clean
+.PHONY: demo test test-mlos test-frameworks test-pgbouncer check bench bench-peers docs lock clean
 
 $(VENV)/.made:
 	$(PYTHON) -c 'import sys; sys.exit("runbase needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
@@ -16,15 +18,15 @@ $(VENV)/.made:
 # uv resolves and installs several times faster; pip does it where uv is missing or finds no package.
 define install
 	@echo "installing into $(VENV): $(1)"
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -e '$(1)' 2>/dev/null || \
-	  $(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check -e '$(1)'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c $(LOCK) -e '$(1)' 2>/dev/null || \
+	  $(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check -c $(LOCK) -e '$(1)'
 endef
 
-$(VENV)/.demo: $(VENV)/.made pyproject.toml
+$(VENV)/.demo: $(VENV)/.made pyproject.toml $(LOCK)
 	$(call install,.[demo])
 	touch $@
 
-$(VENV)/.ready: $(VENV)/.made pyproject.toml
+$(VENV)/.ready: $(VENV)/.made pyproject.toml $(LOCK)
 	$(call install,.[dev])
 	touch $@ $(VENV)/.demo
 
@@ -74,6 +76,11 @@ bench-peers: $(VENV)/.ready
 docs: $(VENV)/.ready
 	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check -e '.[docs]'
 	$(BIN)/mkdocs build --strict
+
+## Replace the versions in the lock file by the newest ones that fit together.
+lock: $(VENV)/.made
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --extra demo --no-emit-package runbase \
+	  --no-annotate --no-header pyproject.toml -o $(LOCK)
 
 clean:
 	rm -rf $(VENV) .venv-mlos .venv-frameworks site dist .pytest_cache .ruff_cache

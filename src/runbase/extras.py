@@ -12,9 +12,9 @@ NAMES = {
     "pandas": "pandas",
     "PIL": "Pillow",
     "polars": "Polars",
-    "psutil": "psutil",
     "pyarrow": "PyArrow",
     "scipy": "SciPy",
+    "textual": "Textual",
     "yaml": "PyYAML",
 }
 """What people call a package, by the name that is imported."""

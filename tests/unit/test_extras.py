@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import runbase
 from runbase import extras
 from runbase.analysis import frames
+from runbase.cli import top
 from runbase.errors import MissingPackage, UsageError
 
 
@@ -73,3 +75,15 @@ def test_a_package_that_is_broken_shows_its_own_error(
         extras.load("brokenpackage", "analysis", "this")
     with pytest.raises(MissingPackage, match="this needs missing_package"):
         extras.load("missing_package", "analysis", "this")
+
+
+def test_the_live_screen_says_what_to_install(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runbase.start_run("x", home=home, capture=False).finish()
+    monkeypatch.setattr(top.common, "console", lambda: Console(force_terminal=True))
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    monkeypatch.setattr(sys, "meta_path", [Absent("textual"), *sys.meta_path])
+    for name in list(sys.modules):
+        if name.partition(".")[0] == "textual" or name.endswith("topscreen"):
+            monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(MissingPackage, match=r"Textual: pip install 'runbase\[cli\]'"):
+        top.command(home=home)

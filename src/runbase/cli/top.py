@@ -8,6 +8,7 @@ from rich.table import Table
 from runbase.cli import common
 from runbase.cli.toprows import ORDERS, cells
 from runbase.cli.watching import Row, Watch, sort_rows
+from runbase.extras import load
 
 EXAMPLES = (
     "Examples:\n"
@@ -51,6 +52,7 @@ def command(
         elif once or not out.is_terminal:
             out.print(table(sort_rows(watch.look(), sort, descending=sort == "started")))
         else:
+            load("textual", "cli", "the live screen of runbase top")
             from runbase.cli.topscreen import TopScreen
 
             TopScreen(store, watch, sort=sort, every=every).run()
