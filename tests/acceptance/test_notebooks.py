@@ -48,3 +48,16 @@ def test_notebook(path: Path, home: Path, tmp_path: Path) -> None:
 
 def test_all_three_are_there() -> None:
     assert len(NOTEBOOKS) == 3
+
+
+def test_a_run_is_not_announced_in_red(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNBASE_QUIET", "")
+    code = "import runbase\nwith runbase.start_run('nb') as run:\n    run.log({'x': 1})"
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    resources = {"metadata": {"path": tmp_path}}
+    nbclient.NotebookClient(book, timeout=PATIENCE, resources=resources).execute()
+    streams = {output["name"]: output["text"] for output in book.cells[0]["outputs"]}
+    assert set(streams) == {"stdout"}
+    assert "of nb → " in streams["stdout"]

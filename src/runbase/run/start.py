@@ -337,7 +337,10 @@ def _announce(settings: Settings, run: Run, how: str, job: ranks.Job | None) -> 
         return
     _announced.add(where)
     shared = "" if job is None else f" ({job.size} processes log into this run)"
-    print(f"runbase: run {run.name} of {run.experiment}{how} → {where}{shared}", file=sys.stderr)
+    # Notebooks show standard error on a red background, as if something had failed.
+    in_notebook = type(sys.stdout).__module__.startswith("ipykernel")
+    out = sys.stdout if in_notebook else sys.stderr
+    print(f"runbase: run {run.name} of {run.experiment}{how} → {where}{shared}", file=out)
 
 
 def _user() -> str | None:
