@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from runbase.artifacts import remote
-from runbase.errors import RunbaseError
+from runbase.errors import RunbaseError, warn
 from runbase.events import ArtifactLogged, Opened
 from runbase.filesystems import atomic_write
 from runbase.ids import new_id
@@ -23,7 +23,6 @@ from runbase.ingest.liveness import is_written, this_process
 from runbase.ingest.sync import run_folders
 from runbase.journal import VERSION, JournalWriter, files, opened
 from runbase.processes import Owner
-from runbase.warn import warn
 
 FOLDER = "uploads"
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0

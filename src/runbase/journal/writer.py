@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from zlib import adler32
 
-from runbase.errors import HomeError, RunFinished
+from runbase.errors import HomeError, RunFinished, warn
 from runbase.events import Closed, JournalEvent, Opened, Scalar
 from runbase.journal.format import (
     NAME,
@@ -29,7 +29,6 @@ from runbase.journal.format import (
 )
 from runbase.journal.packed import SUFFIX
 from runbase.processes import Owner
-from runbase.warn import warn
 
 LARGEST_BACKLOG = 64 * 2**20
 """Bytes that a journal keeps in memory while the disk refuses them."""

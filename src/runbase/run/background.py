@@ -12,8 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runbase.errors import StoreBusy, StoreError, StoreOffline
-from runbase.warn import warn
+from runbase.errors import StoreBusy, StoreError, StoreOffline, warn
 
 if TYPE_CHECKING:
     from runbase.capture.system_metrics import SystemMetrics

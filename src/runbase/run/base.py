@@ -4,12 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runbase.errors import InvalidValue, MissingPackage, RunFinished
+from runbase.errors import InvalidValue, MissingPackage, RunFinished, warn
 from runbase.events import ArtifactLogged, JournalEvent, Scalar
 from runbase.journal import JournalWriter
 from runbase.run import context
 from runbase.values import to_step
-from runbase.warn import warn
 
 if TYPE_CHECKING:
     from runbase.artifacts.uploads import Uploader

@@ -16,13 +16,12 @@ from typing import Any, Protocol
 
 from runbase.capture.secrets import mask_text
 from runbase.capture.slurm import why_terminated
-from runbase.errors import UsageError, suggestion
+from runbase.errors import UsageError, suggestion, warn
 from runbase.journal.validation import EXIT_CODES
 from runbase.processes import Owner
 from runbase.status import Phase, Status
 from runbase.typing import JsonObject
 from runbase.values import to_text
-from runbase.warn import warn
 
 USUAL: Mapping[str, Status | None] = {
     "normal": Status.COMPLETED,

@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from runbase.errors import RunbaseError
+from runbase.errors import RunbaseError, warn
 from runbase.storage.protocol import Storage
-from runbase.warn import warn
 
 IDLE = 10.0
 """Seconds without a lease after which the renewing thread ends."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from runbase.errors import HomeError, NotFound, UsageError, suggestion
+from runbase.errors import HomeError, NotFound, UsageError, suggestion, warn
 from runbase.events import Opened, Scalar
 from runbase.ids import folder_name, name_for, new_id
 from runbase.ingest.liveness import has_begun, is_led, this_process
@@ -17,7 +17,6 @@ from runbase.run import background, ranks, slurm_requeue
 from runbase.run.context import is_active
 from runbase.run.lease import Held
 from runbase.settings import Settings
-from runbase.warn import warn
 
 if TYPE_CHECKING:
     from runbase.model import Run as Record

@@ -16,7 +16,7 @@ from typing import Any, Self, cast
 from runbase.capture import output
 from runbase.capture.secrets import mask_text
 from runbase.coerce import as_params, as_tags
-from runbase.errors import RunFinished, StoreBusy, UsageError
+from runbase.errors import RunFinished, StoreBusy, UsageError, warn
 from runbase.events import (
     Ended,
     Noted,
@@ -45,7 +45,6 @@ from runbase.values import (
     to_text,
     to_time,
 )
-from runbase.warn import warn
 
 _HINTS = {
     "track": "log({name: value}, step=…)",

@@ -8,12 +8,12 @@ import warnings
 
 import pytest
 
-from runbase.warn import RunbaseWarning, warn
+from runbase.errors import RunbaseWarning, warn
 
 SCRIPT = """
 import warnings
-import runbase.warn
-runbase.warn.warn("the disk is full; free some space")
+import runbase.errors
+runbase.errors.warn("the disk is full; free some space")
 warnings.warn("something else")
 """
 
