@@ -195,6 +195,7 @@ class AsyncStore:
     import_from = _awaited(Store.import_from)
     salvage = _awaited(Store.salvage)
     keys = _awaited(Store.keys)
+    known_keys = _awaited(Store.known_keys)
     link = _awaited(Store.link)
     locate = _awaited(Store.locate)
     metrics_frame = _awaited(Store.metrics_frame)

@@ -11,6 +11,8 @@
     └── StoreError (RuntimeError)      the database
         ├── StoreBusy                  others kept it locked for too long
         ├── StoreCorrupt               the file is damaged
+        ├── NotAllowed                 a server refused: the token is missing or lacks a right
+        ├── Conflict                   somebody else changed the same object first
         ├── StoreTooNew                written by a newer runbase
         ├── StoreUnavailable           it cannot be opened or reached
         │   └── StoreOffline           its server does not answer now
@@ -105,6 +107,14 @@ class QueryTimeout(StoreError):
 
 class InTrash(NotFound):
     """What was named is in the trash; the message says how to restore it."""
+
+
+class NotAllowed(StoreError):
+    """A server refused: the token is missing, has expired, or lacks a right."""
+
+
+class Conflict(StoreError):
+    """Somebody else changed the same object first."""
 
 
 class MissingPackage(UsageError):

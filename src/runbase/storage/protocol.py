@@ -26,15 +26,14 @@ from runbase.model import (
     Ancestor,
     Artifact,
     Change,
-    Envelope,
     Experiment,
     Link,
     Run,
-    Scalar,
-    Series,
     Use,
 )
 from runbase.status import Status
+from runbase.storage.points_protocol import Points
+from runbase.storage.server_protocol import ServerStorage
 from runbase.storage.trial_protocol import TrialStorage
 from runbase.storage.types import (
     Applied,
@@ -365,59 +364,6 @@ class Copies(Protocol):
         ...
 
 
-class Points(Protocol):
-    """Metrics."""
-
-    def series(
-        self,
-        run: str,
-        key: str,
-        start: Scalar | None = None,
-        end: Scalar | None = None,
-        *,
-        every: bool = False,
-        kind: str = "metric",
-    ) -> Series:
-        """Return the points of a metric between two steps, by step; of one step the latest, or all with `every`."""
-        ...
-
-    def envelope(
-        self,
-        run: str,
-        key: str,
-        start: Scalar | None = None,
-        end: Scalar | None = None,
-        resolution: int = 1000,
-        kind: str = "metric",
-    ) -> Envelope:
-        """Return least, greatest and mean value in at most `resolution` buckets."""
-        ...
-
-    def envelopes(
-        self,
-        curves: Sequence[tuple[str, str]],
-        start: Scalar | None = None,
-        end: Scalar | None = None,
-        resolution: int = 1000,
-        kind: str = "metric",
-    ) -> list[Envelope]:
-        """Return the envelopes of many metrics, each given as (run, key), in few queries."""
-        ...
-
-    def unoutlined(self) -> list[tuple[str, int, int]]:
-        """Return the metrics that were stored before outlines existed: run, id and number of points of each."""
-        ...
-
-    def build_outline(self, run: str, series: int) -> None:
-        """Make the outline of a metric that has none, so that its charts read few points."""
-
-    def points(
-        self, runs: Sequence[str], keys: Sequence[str] | None, kind: str = "metric"
-    ) -> dict[tuple[str, str], Series]:
-        """Return all points of many metrics (None: all metrics) of many runs, by run and key, in one query."""
-        ...
-
-
 class Schema(Protocol):
     """SQL, and the schema."""
 
@@ -482,6 +428,7 @@ class Storage(
     Points,
     Schema,
     TrialStorage,
+    ServerStorage,
     Protocol,
 ):
     """A database of runs; see the module's docstring for its guarantees."""

@@ -6,8 +6,9 @@ from typing import Any, Literal, cast, overload
 from runbase.analysis.frames import Axis, Layout
 from runbase.errors import UsageError
 from runbase.model import Envelope, Scalar, Series
+from runbase.storage.points_protocol import KnownKey
 from runbase.store.base import StoreBase
-from runbase.typing import RunLike
+from runbase.typing import ExperimentLike, RunLike
 from runbase.values import Moment, to_seconds
 
 
@@ -126,6 +127,28 @@ class PointMethods(StoreBase):
             {"run": self._run_id(run), "kind": kind},
         )
         return [row[0] for row in rows]
+
+    def known_keys(
+        self,
+        kind: str = "metric",
+        text: str = "",
+        *,
+        experiment: ExperimentLike | None = None,
+        limit: int = 1000,
+    ) -> list[KnownKey]:
+        """Return the keys that runs have, those of most runs first.
+
+        Args:
+            kind: metric, param, telemetry or tag.
+            text: only keys that contain this text, in any case.
+            experiment: only keys of runs of this experiment.
+            limit: the maximum number of keys.
+
+        Returns:
+            For each key the number of runs, the type, and the least and greatest number.
+        """
+        experiment_id = None if experiment is None else self._experiment_id(experiment)
+        return self.storage.known_keys(kind, experiment_id, text, limit)
 
     def metrics_frame(
         self,

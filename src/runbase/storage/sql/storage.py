@@ -17,6 +17,7 @@ from runbase.storage.sql import (
     edits,
     envelopes,
     journals,
+    known_keys,
     liveness,
     outlines,
     points_read,
@@ -35,6 +36,7 @@ from runbase.storage.sql import links as link_verbs
 from runbase.storage.sql import load as load_verbs
 from runbase.storage.sql import runs as run_verbs
 from runbase.storage.sql import schema as schema_verbs
+from runbase.storage.sql import server as server_verbs
 from runbase.storage.sql.driver import Driver
 from runbase.storage.sql.migrate import migrate, migrations, pending
 from runbase.storage.sql.own_columns import OwnColumns
@@ -345,6 +347,21 @@ class SqlStorage:
     put_all_attributes = writes(attribute_verbs.put_all)
     samples = reads(attribute_verbs.samples)
     add_samples = writes(attribute_verbs.add_samples)
+
+    known_keys = reads(known_keys.read)
+
+    # What a server keeps for itself
+
+    add_token = writes(server_verbs.add_token)
+    tokens = reads(server_verbs.tokens)
+    find_token = writes(server_verbs.find_token)
+    revoke_token = writes(server_verbs.revoke_token)
+    add_audit = writes(server_verbs.add_audit)
+    audit = reads(server_verbs.audit)
+    put_document = writes(server_verbs.put_document)
+    document = reads(server_verbs.one_document)
+    documents = reads(server_verbs.documents)
+    remove_document = writes(server_verbs.remove_document)
 
     # SQL and the schema
 
