@@ -11,6 +11,7 @@ import pytest
 
 import runbase
 from runbase import aio
+from runbase.server.serve import serving
 from runbase.store.store import Store
 
 
@@ -77,3 +78,16 @@ class AsyncPostgres(Async):
         store = Awaiting(postgres)
         yield store
         store.end()
+
+
+class Server:
+    """A store behind an HTTP server."""
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Iterator[Store]:
+        with (
+            runbase.open(tmp_path / "served.db") as served,
+            serving(served) as url,
+            runbase.open(url) as store,
+        ):
+            yield store

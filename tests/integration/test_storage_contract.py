@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+import runbase
+from runbase.server.serve import serving
 from runbase.storage.open import open_storage
 from runbase.storage.protocol import Storage
 from runbase.testing import StorageContract
@@ -32,3 +34,12 @@ class TestPostgres(StorageContract):
         opened = open_storage(postgres)
         yield opened
         opened.close()
+
+
+class TestServer(StorageContract):
+    @pytest.fixture
+    def storage(self, tmp_path: Path) -> Iterator[Storage]:
+        with runbase.open(tmp_path / "served.db") as store, serving(store) as url:
+            opened = open_storage(url)
+            yield opened
+            opened.close()

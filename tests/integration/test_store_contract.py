@@ -8,7 +8,7 @@ from runbase import aio
 from runbase.store.store import Store
 from runbase.testing import StoreContract
 
-from .backends import AsyncPostgres, AsyncSqlite, Memory, Postgres, Sqlite
+from .backends import AsyncPostgres, AsyncSqlite, Memory, Postgres, Server, Sqlite
 
 
 class TestSqlite(Sqlite, StoreContract): ...
@@ -18,6 +18,9 @@ class TestMemory(Memory, StoreContract): ...
 
 
 class TestPostgres(Postgres, StoreContract): ...
+
+
+class TestServer(Server, StoreContract): ...
 
 
 class TestAsyncSqlite(AsyncSqlite, StoreContract): ...

@@ -9,7 +9,7 @@ from runbase.testing import TrialContract
 from runbase.trials.claim import Claim
 from runbase.trials.experiment import Experiment
 
-from .backends import AsyncPostgres, AsyncSqlite, Memory, Postgres, Sqlite
+from .backends import AsyncPostgres, AsyncSqlite, Memory, Postgres, Server, Sqlite
 
 
 class TestSqlite(Sqlite, TrialContract): ...
@@ -19,6 +19,9 @@ class TestMemory(Memory, TrialContract): ...
 
 
 class TestPostgres(Postgres, TrialContract): ...
+
+
+class TestServer(Server, TrialContract): ...
 
 
 class TestAsyncSqlite(AsyncSqlite, TrialContract): ...

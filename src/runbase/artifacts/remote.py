@@ -8,10 +8,14 @@ from typing import Any, cast
 
 from runbase.errors import StoreError, UsageError
 from runbase.settings import cache_folder
+from runbase.storage.remote import files
 
 
 def store_file(path: Path, url: str) -> None:
     """Copy a file to a URL, completely or with an error."""
+    if files.is_server(url):
+        files.upload(path, url)
+        return
     system, place = _system(url)
     system.makedirs(system._parent(place), exist_ok=True)
     system.put_file(str(path), place)
@@ -30,7 +34,9 @@ def fetch(place: str, path: Path) -> None:
 
 
 def remove(url: str) -> None:
-    """Delete the file at a URL; a file that does not exist is ignored."""
+    """Delete the file at a URL; a file that does not exist is ignored. A server deletes its files itself."""
+    if files.is_server(url):
+        return
     system, place = _system(url)
     try:
         system.rm_file(place)

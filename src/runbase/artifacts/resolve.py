@@ -6,6 +6,7 @@ The functions take a storage and a home; the classes for runs and stores both us
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from runbase.artifacts import remote
@@ -16,6 +17,10 @@ from runbase.ingest.untrusted import is_inside
 from runbase.model import Artifact, Run
 from runbase.settings import load
 from runbase.storage.protocol import Storage
+from runbase.storage.remote import files
+
+if TYPE_CHECKING:
+    from runbase.storage.remote.client import Client
 
 ArtifactLike = Artifact | str
 """A record; ``name`` for the newest version, ``name:v3`` for that version; ``RUN/path``."""
@@ -117,7 +122,13 @@ def download(
     """
     if artifact.path.endswith("/"):
         return _download_folder(storage, home, artifact, to)
-    place = locate(storage, home, artifact)
+    client: Client | None = getattr(storage, "client", None)
+    try:
+        place = locate(storage, home, artifact)
+    except NotFound:
+        if client is None or artifact.removed_at is not None:
+            raise
+        place = f"{client.server}/api/runs/{artifact.run_id}/files/{artifact.path}"
     if to is None and "://" not in place:
         _check(Path(place), artifact)
         return Path(place)
@@ -127,7 +138,10 @@ def download(
     if to is None and target.exists() and digest(target) == artifact.sha256:
         return target
     with atomic_write(target) as partial:
-        remote.fetch(place, partial)
+        if client is not None and place.startswith(f"{client.server}/"):
+            files.download(client, artifact.run_id, artifact.path, partial)
+        else:
+            remote.fetch(place, partial)
         _check(partial, artifact)
     return target
 

@@ -23,6 +23,7 @@ from runbase.ingest.liveness import is_written, this_process
 from runbase.ingest.sync import run_folders
 from runbase.journal import VERSION, JournalWriter, files, opened
 from runbase.processes import Owner
+from runbase.storage.remote.files import is_server
 
 FOLDER = "uploads"
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
@@ -56,7 +57,9 @@ class Uploader:
 
     def add(self, artifact: ArtifactLogged) -> None:
         """Add a logged file to be uploaded."""
-        self._drop(Ticket(artifact=artifact, url=f"{self._root}/{artifact.path}"))
+        # A server keeps the file at the place that it has in the run's folder.
+        place = artifact.uri if is_server(self._root) else artifact.path
+        self._drop(Ticket(artifact=artifact, url=f"{self._root}/{place}"))
 
     def remove(self, artifact: ArtifactLogged) -> None:
         """Add a file that was removed: it is not uploaded any more, or deleted at its location."""
@@ -126,7 +129,8 @@ def carry(folder: Path, path: Path, logged: Callable[[ArtifactLogged], None]) ->
         if not path.exists():  # it was removed meanwhile
             remote.remove(ticket.url)
             return
-        logged(msgspec.structs.replace(ticket.artifact, uri=ticket.url))
+        if not is_server(ticket.url):
+            logged(msgspec.structs.replace(ticket.artifact, uri=ticket.url))
     path.unlink(missing_ok=True)
 
 

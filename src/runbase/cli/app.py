@@ -27,10 +27,12 @@ from runbase.cli import (
     runs,
     scan,
     schema,
+    server,
     setup,
     show,
     sql,
     sync,
+    tokens,
     top,
     transfer,
     trash,
@@ -78,10 +80,13 @@ COMMANDS = (
     ("scan", scan.command, scan.EXAMPLES, MOVE),
     ("sync", sync.command, sync.EXAMPLES, KEEP),
     ("doctor", doctor.command, doctor.EXAMPLES, KEEP),
+    ("server", server.command, server.EXAMPLES, KEEP),
+    ("login", tokens.login, tokens.LOGIN_EXAMPLES, KEEP),
 )
 for name, function, examples, panel in COMMANDS:
     app.command(name, epilog=examples, rich_help_panel=panel)(function)
 app.add_typer(view.app, name="view", epilog=view.EXAMPLES, rich_help_panel=KEEP)
+app.add_typer(tokens.app, name="tokens", epilog=tokens.EXAMPLES, rich_help_panel=KEEP)
 
 
 def _version(wanted: bool) -> None:

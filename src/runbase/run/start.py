@@ -25,7 +25,7 @@ from runbase.run.resolve import ATTEMPT, RUNNER, next_step, nowhere, open_run
 from runbase.run.run import Run
 from runbase.settings import Settings, load
 from runbase.status import Status
-from runbase.storage.address import without_password
+from runbase.storage.address import server_of, without_password
 from runbase.typing import JsonObject, RunLike
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def begin(options: RunOptions, held: Held | None = None) -> Run:
         attempt=opening.attempt,
         runner=held.runner if held is not None else _runner(opening.attempt),
         suffix="" if job is None else job.suffix,
-        artifact_root=None if disabled else _artifact_root(settings),
+        artifact_root=None if disabled else _artifact_root(settings, url),
     )
     run = Run(setup)
     if opening.known is not None:
@@ -249,8 +249,11 @@ def _runner(attempt: int) -> str | None:
     return os.environ.get(RUNNER) if attempt else None
 
 
-def _artifact_root(settings: Settings) -> str | None:
+def _artifact_root(settings: Settings, url: str | None) -> str | None:
+    """Return where artifacts are uploaded to: the setting `artifacts`, else the server, if the store is one."""
     root = settings.text("artifacts")
+    if root is None and url is not None and url.startswith(("http://", "https://")):
+        return f"{server_of(url)}/api/files"
     return root if root is None or "://" in root else str(Path(root).expanduser().absolute())
 
 

@@ -59,3 +59,19 @@ def without_password(url: str) -> str:
     scheme = "postgresql" if scheme == "postgres" else scheme
     query = urlencode(kept, quote_via=quote, safe="/,:")
     return f"{scheme}://{netloc}{parts.path}" + (f"?{query}" if query else "")
+
+
+def server_of(url: str) -> str:
+    """Return the address of a server: without user, password, query and trailing slash.
+
+    Raises:
+        UsageError: the URL has no host.
+    """
+    parts = urlsplit(url)
+    if not parts.hostname:
+        raise UsageError(
+            f"{mask_text(url)!r} names no host; a server's URL is like https://runbase.lab.example"
+        )
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    place = host if parts.port is None else f"{host}:{parts.port}"
+    return urlunsplit((parts.scheme, place, parts.path.rstrip("/"), "", ""))

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import cast
 from urllib.parse import unquote
 
 from runbase.capture.secrets import mask_text
@@ -49,7 +50,11 @@ def open_storage(url: str, *, create: bool = True, timeout: float = 60.0) -> Sto
             ) from error
         driver = PostgresDriver(postgres_address(url), create=create, timeout=timeout)
         return SqlStorage(driver, create=create)
+    if scheme in ("http", "https"):
+        from runbase.storage.remote.storage import RemoteStorage
+
+        return cast("Storage", RemoteStorage(url, timeout))
     raise UsageError(
-        f"{mask_text(without_password(url))!r} is not a database that runbase supports; use sqlite:///path/runbase.db, a path to "
-        "a file, or postgresql://user@host/database"
+        f"{mask_text(without_password(url))!r} is not a store that runbase supports; use sqlite:///path/runbase.db, a path to "
+        "a file, postgresql://user@host/database, or the https:// address of a runbase server"
     )

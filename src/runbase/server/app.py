@@ -1,0 +1,105 @@
+"""The ASGI application of a server."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from litestar import Litestar
+from litestar.config.compression import CompressionConfig
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+from litestar.middleware import DefineMiddleware
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+
+from runbase import __version__
+from runbase.errors import RunbaseError
+from runbase.server import access, bodies, problems
+from runbase.server.audit import recorder
+from runbase.server.ingest import Ingester
+from runbase.server.live import LiveHub
+from runbase.server.options import ServerOptions
+from runbase.server.routes import ROUTES
+from runbase.store.store import Store
+
+OURS = "runbase."
+"""Where the handlers of routes are that must declare a permission; the framework adds some of its own."""
+
+
+def create_app(store: Store, options: ServerOptions | None = None) -> Litestar:
+    """Return the application that serves a store.
+
+    Args:
+        store: the store; the application does not close it.
+        options: how the server is reached. Default: on loopback, without tokens.
+
+    Raises:
+        RuntimeError: a route declares no permission.
+    """
+    options = options or ServerOptions()
+    ingester, hub = Ingester(store), LiveHub(store)
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncGenerator[None]:
+        del app
+        if options.ingest:
+            ingester.start()
+        try:
+            yield
+        finally:
+            hub.stop()
+            ingester.stop()
+
+    def provide(value: Any) -> Provide:
+        def get() -> Any:
+            return value
+
+        return Provide(get, sync_to_thread=False)
+
+    handlers: dict[int | type[Exception], Callable[..., Any]] = {
+        RunbaseError: problems.of_runbase,
+        HTTPException: problems.of_http,
+        Exception: problems.of_anything,
+    }
+    app = Litestar(
+        route_handlers=list(ROUTES),
+        dependencies={
+            "store": provide(store),
+            "options": provide(options),
+            "hub": provide(hub),
+        },
+        guards=[access.guard],
+        middleware=[
+            DefineMiddleware(
+                access.AccessMiddleware,
+                storage=store.storage,
+                options=options,
+                audit=recorder(store),
+            )
+        ],
+        exception_handlers=handlers,  # pyright: ignore[reportArgumentType]
+        compression_config=CompressionConfig(
+            backend="gzip", gzip_compress_level=1, minimum_size=2048
+        ),
+        openapi_config=OpenAPIConfig(
+            title="runbase",
+            version=__version__,
+            use_handler_docstrings=True,
+            path="/-/openapi",  # the framework's own routes; ours is /api/openapi.json
+            render_plugins=[JsonRenderPlugin()],
+        ),
+        lifespan=[lifespan],
+        request_max_body_size=bodies.LARGEST,
+        path=options.root_path or None,
+    )
+    check_permissions(app)
+    return app
+
+
+def check_permissions(app: Litestar) -> None:
+    """Raise RuntimeError if a route declares no permission."""
+    for route in app.routes:
+        for handler in getattr(route, "route_handlers", []):
+            ours = handler.fn.__module__.startswith(OURS)
+            if ours and "permission" not in handler.opt:
+                raise RuntimeError(f"the route {route.path} declares no permission")

@@ -1,0 +1,33 @@
+"""What a server is started with."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+Auth = Literal["none", "tokens"]
+
+
+class ServerOptions(Struct, frozen=True, kw_only=True):
+    """How a server listens and whom it serves.
+
+    Attributes:
+        host: the address to listen on.
+        port: the port.
+        auth: `none` (loopback only) or `tokens`.
+        hosts: further names under which clients may call the server, apart from loopback names and `host`.
+        root_path: the path of the server behind a proxy, such as `/runbase`.
+        key: a secret that a browser must present once, if other people use this machine; None: anyone on it may call.
+        query_timeout: seconds after which a query of the SQL console is cancelled.
+        most_rows: rows that a query of the SQL console may return.
+        ingest: whether the server ingests the journals of its home.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 4400
+    auth: Auth = "none"
+    hosts: tuple[str, ...] = ()
+    root_path: str = ""
+    key: str | None = None
+    query_timeout: float = 30.0
+    most_rows: int = 10_000
+    ingest: bool = True

@@ -1,0 +1,83 @@
+"""The server itself: whether it is alive, what it offers, who calls."""
+
+from typing import Any
+
+from litestar import MediaType, Request, get
+from litestar.di import NamedDependency
+from msgspec import Struct
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
+from runbase import __version__
+from runbase.server.access import Principal
+from runbase.server.live import LiveHub
+from runbase.server.threads import in_thread
+from runbase.store.store import Store
+
+
+class About(Struct, frozen=True, kw_only=True):
+    """What a server is.
+
+    Attributes:
+        version: the version of runbase.
+        dialect: `sqlite` or `postgres`.
+        features: what this server offers.
+        name: the name of the caller.
+        permissions: what the caller may do.
+        experiments: ids of the experiments that the caller may use; null: all.
+        totals: the number of experiments, runs and points.
+    """
+
+    version: str
+    dialect: str
+    features: list[str]
+    name: str
+    permissions: list[str]
+    experiments: list[str] | None
+    totals: dict[str, int]
+
+
+FEATURES = ["table", "curves", "live", "storage", "files", "sql", "documents"]
+
+
+@get("/health", opt={"permission": "public"}, media_type=MediaType.TEXT, sync_to_thread=False)
+def health() -> str:
+    """Return `OK` as soon as the server answers."""
+    return "OK"
+
+
+@get("/api/server", opt={"permission": "read"})
+@in_thread
+def about(request: "Request[Principal, Any, Any]", store: NamedDependency[Store]) -> About:
+    """Return the version and features of the server, and the permissions of the caller."""
+    caller = request.user
+    return About(
+        version=__version__,
+        dialect=store.storage.dialect,
+        features=FEATURES,
+        name=caller.name,
+        permissions=sorted(caller.permissions),
+        experiments=None if caller.experiments is None else list(caller.experiments),
+        totals=store.totals(),
+    )
+
+
+@get("/metrics", opt={"permission": "read"}, media_type="text/plain; version=0.0.4")
+@in_thread
+def metrics(store: NamedDependency[Store], hub: NamedDependency[LiveHub]) -> str:
+    """Return figures of the server and the store in Prometheus' text format."""
+    registry = CollectorRegistry(auto_describe=True)
+    for name, value in store.totals().items():
+        Gauge(f"runbase_{name}", f"Number of {name} in the store.", registry=registry).set(value)
+    Gauge("runbase_live_clients", "Open streams of changes.", registry=registry).set(hub.clients)
+    return generate_latest(registry).decode()
+
+
+@get(
+    "/api/openapi.json", opt={"permission": "public"}, include_in_schema=False, sync_to_thread=False
+)
+def openapi(request: "Request[Any, Any, Any]") -> dict[str, Any]:
+    """Return the description of this API (OpenAPI 3.1)."""
+    return request.app.openapi_schema.to_schema()
+
+
+ROUTES: tuple[Any, ...] = (health, about, metrics, openapi)

@@ -1,0 +1,173 @@
+"""Curves, points and telemetry of runs, and the stream of changes."""
+
+from collections.abc import AsyncGenerator
+from typing import Annotated, Any, Literal
+
+import msgspec
+from anyio.to_thread import run_sync
+from litestar import Request, Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.response import ServerSentEvent
+from litestar.types import SSEData
+from msgspec import Struct
+
+from runbase.errors import RunbaseError, UsageError
+from runbase.server import curves
+from runbase.server.access import Principal
+from runbase.server.live import LiveHub
+from runbase.server.scope import run_for, visible
+from runbase.server.threads import in_thread
+from runbase.store.store import Store
+
+Caller = Request[Principal, Any, Any]
+
+
+class CurvesRequest(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"from_": "from"}
+):
+    """Which curves, and how wide.
+
+    Attributes:
+        series: pairs of a run's id and the name of a metric.
+        where: instead of `series`: the runs, by a filter; then `key` names the metric.
+        limit: with `where`, the maximum number of runs.
+        from_: the first step; null: the first of all curves.
+        to: the last step.
+        columns: pixel columns.
+    """
+
+    series: list[tuple[str, str]] | None = None
+    where: str | None = None
+    experiment: str | None = None
+    key: str | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=curves.MOST_CURVES)] = 100
+    from_: float | None = None
+    to: float | None = None
+    columns: Annotated[int, msgspec.Meta(ge=1, le=curves.MOST_COLUMNS)] = 1000
+
+
+class PointsAnswer(Struct, frozen=True):
+    """Points of a metric: steps, times (seconds since the epoch) and values; values that are no numbers are null."""
+
+    key: str
+    steps: list[float]
+    times: list[float]
+    values: list[float | None]
+
+
+@post(
+    "/api/curves",
+    opt={"permission": "read"},
+    status_code=200,
+    media_type=curves.MEDIA_TYPE,
+)
+@in_thread
+def curve_bodies(
+    request: Caller, store: NamedDependency[Store], data: JSONBody[CurvesRequest]
+) -> Response[bytes]:
+    """Return curves in binary form: per pixel column the least and greatest value, or exact points."""
+    if data.series is not None:
+        series = data.series
+        if len(series) > curves.MOST_CURVES:
+            raise UsageError(f"{len(series)} curves; ask for {curves.MOST_CURVES} at most")
+        if request.user.experiments is not None:
+            for run in {run for run, _ in series}:
+                run_for(store, request.user, run)
+    elif data.key is not None:
+        name = f'metrics."{data.key.replace(chr(34), chr(34) * 2)}" is not null'
+        where = visible(request.user, f"({data.where}) and {name}" if data.where else name)
+        found = store.table(where, columns=["id"], limit=data.limit, experiment=data.experiment)
+        series = [(run, data.key) for run in found.ids]
+    else:
+        raise UsageError("pass series, or key with where")
+    body = curves.encode(store.storage, series, data.columns, data.from_, data.to)
+    return Response(body, media_type=curves.MEDIA_TYPE)
+
+
+def _numbers(values: Any) -> list[float | None]:
+    return [
+        None if value != value or value in (float("inf"), -float("inf")) else value
+        for value in values.tolist()
+    ]
+
+
+@get("/api/runs/{run:str}/points", opt={"permission": "read"})
+@in_thread
+def points(
+    request: Caller,
+    store: NamedDependency[Store],
+    run: FromPath[str],
+    key: FromQuery[str],
+    kind: FromQuery[Literal["metric", "telemetry"]] = "metric",
+    start: FromQuery[float | None] = None,
+    end: FromQuery[float | None] = None,
+) -> PointsAnswer:
+    """Return all points of a metric or of telemetry."""
+    found = run_for(store, request.user, run)
+    if kind == "telemetry":
+        series = store.telemetry(found, key)
+    else:
+        series = store.metrics(found, key, start, end)
+    return PointsAnswer(
+        series.key, series.steps.tolist(), series.times.tolist(), _numbers(series.values)
+    )
+
+
+class LiveRuns(Struct, frozen=True):
+    """Runs that changed: their ids, the columns that were asked for, and which of the changed ids no longer match."""
+
+    ids: list[str]
+    columns: dict[str, list[Any]]
+    gone: list[str]
+
+
+@get("/api/live", opt={"permission": "read"})
+async def live(
+    request: Caller,
+    store: NamedDependency[Store],
+    hub: NamedDependency[LiveHub],
+    where: FromQuery[str | None] = None,
+    experiment: FromQuery[str | None] = None,
+    columns: Annotated[
+        str, QueryParameter(description="names of columns, separated by commas")
+    ] = "name,status",
+) -> ServerSentEvent:
+    """Stream what changes: `runs` events, `experiments` events, and `reset` if everything must be read again.
+
+    Each event has an id; a client that reconnects with `Last-Event-ID` gets what it missed.
+    """
+    condition = visible(request.user, where)
+    names = [name.strip() for name in columns.split(",") if name.strip()]
+    since = request.headers.get("last-event-id")
+
+    def rows(changed: list[str]) -> LiveRuns:
+        listed = ", ".join("'" + run.replace("'", "''") + "'" for run in changed)
+        here = f"id in ({listed})" + (f" and ({condition})" if condition else "")
+        found = store.table(here, columns=names, experiment=experiment)
+        return LiveRuns(found.ids, found.columns, [run for run in changed if run not in found.ids])
+
+    async def events() -> AsyncGenerator[SSEData]:
+        async for changes in hub.listen(since):
+            if changes is None:
+                yield {"comment": "nothing changed", "data": ""}
+                continue
+            if changes.reset and since is not None:
+                yield {"event": "reset", "id": changes.cursor, "data": ""}
+            if changes.runs:
+                try:
+                    found = await run_sync(rows, changes.runs)
+                except RunbaseError as error:
+                    yield {"event": "error", "data": str(error)}
+                    return
+                if found.ids or found.gone:
+                    body = msgspec.json.encode(found).decode()
+                    yield {"event": "runs", "id": changes.cursor, "data": body}
+            if changes.experiments and request.user.experiments is None:
+                body = msgspec.json.encode(changes.experiments).decode()
+                yield {"event": "experiments", "id": changes.cursor, "data": body}
+
+    return ServerSentEvent(events())
+
+
+ROUTES: tuple[Any, ...] = (curve_bodies, points, live)

@@ -1,0 +1,108 @@
+"""Run the application with uvicorn: in the foreground for the command line, in a thread for programs and tests."""
+
+import logging
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+from runbase.errors import UsageError
+from runbase.extras import load
+from runbase.server.access import LOOPBACK
+from runbase.server.app import create_app
+from runbase.server.options import ServerOptions
+from runbase.store.store import Store
+
+GRACE = 10
+"""Seconds that requests have to end after SIGTERM."""
+
+
+def check(options: ServerOptions) -> None:
+    """Refuse to serve other machines without tokens.
+
+    Raises:
+        UsageError: the address is not a loopback one, and everybody could call.
+    """
+    if options.auth == "none" and options.host not in LOOPBACK:
+        raise UsageError(
+            f"--host {options.host} opens the server to other machines, where anybody could read and delete everything; "
+            "add --auth tokens, and make a token with `runbase tokens add NAME`"
+        )
+
+
+def _server(
+    store: Store,
+    options: ServerOptions,
+    *,
+    certificate: tuple[str, str] | None = None,
+    proxies: str = "",
+) -> Any:
+    check(options)
+    uvicorn = load("uvicorn", "server", "runbase server")
+    config = uvicorn.Config(
+        create_app(store, options),
+        host=options.host,
+        port=options.port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE,
+        lifespan="on",
+        ssl_certfile=certificate[0] if certificate else None,
+        ssl_keyfile=certificate[1] if certificate else None,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=proxies or None,
+    )
+    return uvicorn.Server(config)
+
+
+def serve(
+    store: Store,
+    options: ServerOptions,
+    *,
+    certificate: tuple[str, str] | None = None,
+    proxies: str = "",
+) -> None:
+    """Serve a store until SIGINT or SIGTERM.
+
+    Args:
+        store: the store.
+        options: how the server is reached.
+        certificate: files of a TLS certificate and its key.
+        proxies: addresses of proxies whose X-Forwarded headers are believed, with commas.
+
+    Raises:
+        UsageError: the server would be open to other machines, or the port is taken.
+    """
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    server = _server(store, options, certificate=certificate, proxies=proxies)
+    server.run()
+    if not server.started:
+        raise UsageError(f"cannot listen on {options.host}:{options.port}; is the port taken?")
+
+
+@contextmanager
+def serving(store: Store, options: ServerOptions | None = None) -> Generator[str]:
+    """Serve a store in a thread during a `with` block.
+
+    Args:
+        store: the store.
+        options: how the server is reached; port 0 takes a free one. Default: a free port on loopback.
+
+    Yields:
+        The URL of the server.
+    """
+    server = _server(store, options or ServerOptions(port=0))
+    thread = threading.Thread(target=server.run, name="runbase-http", daemon=True)
+    thread.start()
+    while not server.started:
+        if not thread.is_alive():
+            raise UsageError("the server did not start; is the port taken?")
+        time.sleep(0.005)
+    address = server.servers[0].sockets[0].getsockname()
+    try:
+        yield f"http://{address[0]}:{address[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=2 * GRACE)

@@ -1,0 +1,115 @@
+"""Send files of runs to a server and fetch them from it, in pieces that continue after an interruption."""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from runbase.errors import StoreError
+
+if TYPE_CHECKING:
+    from runbase.storage.remote.client import Client
+
+PIECE = 4 * 2**20
+"""Bytes of a piece."""
+UPLOADS = "/api/files/"
+_CONFLICT, _MISSING = 409, 404
+
+
+@cache
+def _client(server: str) -> "Client":
+    from runbase.storage.remote.client import (
+        Client,  # it imports urllib3, which local stores do not need
+    )
+
+    return Client(server)
+
+
+def is_server(url: str) -> bool:
+    """Return whether a URL is a place on a runbase server."""
+    return url.startswith(("http://", "https://"))
+
+
+def _split(url: str) -> "tuple[Client, str]":
+    server, separator, path = url.partition(UPLOADS)
+    return _client(server), quote(f"{separator}{path}")
+
+
+def upload(path: Path, url: str) -> None:
+    """Send a file, from where an earlier attempt stopped.
+
+    Args:
+        path: the file.
+        url: its place: `SERVER/api/files/EXPERIMENT/RUN/PATH`.
+
+    Raises:
+        StoreOffline: the server cannot be reached; what it has is kept.
+        StoreError: the file changed meanwhile.
+    """
+    client, place = _split(url)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        size = path.stat().st_size
+        known = client.request("HEAD", place)
+        offset = int(known.headers.get("Upload-Offset", "0"))
+        if known.headers.get("Upload-Complete") == "?1":
+            offset = 0  # another version of the file
+        offset = min(offset, size)
+        while True:
+            file.seek(offset)
+            piece = file.read(PIECE)
+            headers = {"Upload-Offset": str(offset)}
+            if offset + len(piece) >= size:
+                headers["Upload-Sha256"] = digest
+            answer = client.request("PUT", place, piece, headers, allowed=(_CONFLICT,))
+            if answer.status == _CONFLICT:
+                offset = int(answer.headers["Upload-Offset"])
+                continue
+            offset += len(piece)
+            if "Upload-Sha256" in headers:
+                return
+            if not piece:
+                raise StoreError(f"{path} became shorter while it was uploaded")
+
+
+def append(path: Path, url: str, offset: int) -> int:
+    """Send what a growing file, such as a log, has from an offset on; return the new offset.
+
+    Raises:
+        StoreOffline: the server cannot be reached.
+    """
+    client, place = _split(url)
+    with path.open("rb") as file:
+        while True:
+            file.seek(offset)
+            piece = file.read(PIECE)
+            if not piece:
+                return offset
+            headers = {"Upload-Offset": str(offset), "Upload-Append": "?1"}
+            answer = client.request("PUT", place, piece, headers, allowed=(_CONFLICT,))
+            if answer.status == _CONFLICT:
+                offset = int(answer.headers["Upload-Offset"])
+            else:
+                offset += len(piece)
+
+
+def download(client: "Client", run: str, name: str, target: Path) -> None:
+    """Fetch a file of a run.
+
+    Args:
+        client: requests to the server.
+        run: the id of the run.
+        name: the path of the file within the run.
+        target: the file to write.
+    """
+    place = quote(f"/api/runs/{run}/files/{name}")
+    offset, size = 0, 1
+    with target.open("wb") as file:
+        while offset < size:
+            headers = {"Range": f"bytes={offset}-{offset + PIECE - 1}"}
+            answer = client.request("GET", place, headers=headers)
+            file.write(answer.data)
+            offset += len(answer.data)
+            total = answer.headers.get("Content-Range", "").rpartition("/")[2]
+            size = int(total) if total.isdecimal() else offset

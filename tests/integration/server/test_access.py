@@ -1,0 +1,176 @@
+"""Who may do what: other web sites, other machines, tokens, experiments."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from runbase.errors import UsageError
+from runbase.server.app import create_app
+from runbase.server.options import ServerOptions
+from runbase.server.serve import check, serving
+from runbase.store.store import Store
+
+from .conftest import Http
+
+Guarded = Callable[..., Http]
+
+
+def test_a_server_is_not_open_to_other_machines(store: Store) -> None:
+    with pytest.raises(UsageError, match="--auth tokens"):
+        check(ServerOptions(host="0.0.0.0"))
+    with (
+        pytest.raises(UsageError, match=r"0\.0\.0\.0"),
+        serving(store, ServerOptions(host="0.0.0.0")),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Host": "localhost:4400"}, 200),
+        ({"Host": "127.0.0.1"}, 200),
+        ({"Host": "[::1]:4400"}, 200),
+        ({"Host": "evil.example"}, 421),
+        ({"Host": "localhost.evil.example"}, 421),
+        ({"Host": "127.0.0.1.evil.example:4400"}, 421),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://127.0.0.1:9999"}, 200),
+        ({"Sec_Fetch_Site": "cross-site"}, 403),
+        ({"Sec_Fetch_Site": "same-site"}, 403),
+        ({"Sec_Fetch_Site": "same-origin"}, 200),
+    ],
+)
+def test_other_web_sites_are_refused(http: Http, headers: dict[str, str], status: int) -> None:
+    assert http.send("POST", "/api/table", {}, **headers).status == status
+
+
+def test_every_route_declares_a_permission(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    from litestar import get
+
+    from runbase.server import app as app_module
+    from runbase.server.app import check_permissions
+
+    app = create_app(store)
+
+    @get("/api/forgotten", sync_to_thread=False)
+    def forgotten() -> None: ...
+
+    app.register(forgotten)
+    check_permissions(app)  # not one of the package
+    monkeypatch.setattr(app_module, "OURS", __name__)
+    with pytest.raises(RuntimeError, match="/api/forgotten declares no permission"):
+        check_permissions(app)
+
+
+READ = [
+    ("GET", "/api/runs", None),
+    ("POST", "/api/table", {}),
+    ("GET", "/api/keys", None),
+    ("POST", "/api/sql", {"query": "select 1"}),
+    ("GET", "/api/experiments", None),
+    ("GET", "/metrics", None),
+]
+WRITE = [
+    ("PATCH", "/api/runs/run-1", {"notes": "x"}),
+    ("POST", "/api/bulk", {"action": "tag", "where": "true", "tags": {"x": None}}),
+    ("POST", "/api/documents", {"kind": "view", "name": "v", "body": 1}),
+    ("DELETE", "/api/runs/run-2", None),
+    ("POST", "/api/experiments", {"name": "y"}),
+]
+ADMIN = [
+    ("GET", "/api/tokens", None),
+    ("POST", "/api/tokens", {"name": "z"}),
+    ("GET", "/api/audit", None),
+]
+
+
+def allowed(http: Http, requests: list[tuple[str, str, Any]]) -> list[bool]:
+    statuses = [http.send(*request).status for request in requests]
+    assert all(status < 300 or status in (401, 403) for status in statuses), statuses
+    return [status < 300 for status in statuses]
+
+
+def test_each_permission_allows_what_it_says(guarded: Guarded) -> None:
+    nobody, log, read, write, admin = (
+        guarded(),
+        guarded("log"),
+        guarded("read"),
+        guarded("write"),
+        guarded("admin"),
+    )
+    assert nobody.send("GET", "/health").status == 200
+    assert nobody.send("GET", "/api/runs").status == 401
+    for client, reads, writes, admins in (
+        (nobody, False, False, False),
+        (log, False, False, False),
+        (read, True, False, False),
+        (write, True, True, False),
+        (admin, True, True, True),
+    ):
+        assert set(allowed(client, READ)) == {reads}
+        assert set(allowed(client, ADMIN)) == {admins}
+        if not writes:
+            assert set(allowed(client, WRITE)) == {False}
+    assert set(allowed(write, WRITE)) == {True}
+
+
+def test_wrong_expired_and_revoked_tokens(guarded: Guarded, store: Store, monkeypatch: Any) -> None:
+    from runbase.server import access
+
+    monkeypatch.setattr(access, "_KEEP", 0.0)
+    good = guarded("read")
+    assert good.send("GET", "/api/runs").status == 200
+    assert Http(good.url, "rb_wrong").send("GET", "/api/runs").status == 401
+    short = guarded("read", days=1e-9)
+    assert short.send("GET", "/api/runs").status == 401
+    assert store.storage.revoke_token("read") == 2
+    assert good.send("GET", "/api/runs").status == 401
+
+
+def test_a_token_for_one_experiment_sees_nothing_else(guarded: Guarded, store: Store) -> None:
+    client = guarded("write", experiments=["digits"])
+    assert {run["name"] for run in client.json("GET", "/api/runs")["runs"]} == {
+        "run-0",
+        "run-1",
+        "run-2",
+    }
+    assert client.json(
+        "POST", "/api/table", {"columns": ["name"], "where": "name = 'secret' or true"}
+    )["columns"]["name"] == ["run-2", "run-1", "run-0"]
+    assert [e["name"] for e in client.json("GET", "/api/experiments")["experiments"]] == ["digits"]
+    secret = store.run("secret").id
+    for method, path, body in (
+        ("GET", f"/api/runs/{secret}", None),
+        ("GET", f"/api/runs/{secret}/points?key=val/loss", None),
+        ("GET", f"/api/runs/{secret}/files/model.bin", None),
+        ("PATCH", f"/api/runs/{secret}", {"notes": "x"}),
+        ("DELETE", f"/api/runs/{secret}", None),
+        ("POST", "/api/sql", {"query": "select * from runs"}),
+        ("POST", "/api/curves", {"series": [[secret, "val/loss"]]}),
+        ("POST", "/api/compare", {"runs": [secret]}),
+        ("POST", "/api/bulk", {"action": "tag", "ids": [secret], "tags": {"x": None}}),
+        ("POST", "/api/experiments", {"name": "mine"}),
+        ("GET", "/api/keys", None),
+        ("GET", "/api/keys?experiment=other", None),
+    ):
+        assert client.send(method, path, body).status in (400, 403, 404), path
+    assert client.json("POST", "/api/bulk", {"action": "delete", "where": "true"}) == {"count": 3}
+    assert [run.name for run in store.runs()] == ["secret"]
+
+
+def test_changes_are_recorded_with_who_made_them(guarded: Guarded, store: Store) -> None:
+    writer, reader = guarded("write"), guarded("read")
+    writer.json("PATCH", "/api/runs/run-1", {"notes": "x"})
+    reader.json("GET", "/api/runs")
+    reader.send("PATCH", "/api/runs/run-1", {"notes": "y"})
+    from tests.patience import wait_until
+
+    wait_until(lambda: len(store.storage.audit()) >= 2, seconds=60)
+    found = {(entry.who, entry.action, entry.status) for entry in store.storage.audit()}
+    assert ("write", "PATCH /api/runs/run-1", 200) in found
+    assert ("read", "PATCH /api/runs/run-1", 403) in found
+    assert not any("GET" in action for _, action, _ in found)
