@@ -3,7 +3,10 @@
 A test fails while they are behind.
 """
 
+import re
+import textwrap
 from pathlib import Path
+from typing import Any
 
 import typer
 from typer.cli import get_docs_for_click
@@ -18,13 +21,24 @@ REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 
 def cli() -> str:
     """Every command with its arguments and options."""
-    command = typer.main.get_command(app)
+    command: Any = typer.main.get_command(app)
     text = get_docs_for_click(obj=command, ctx=typer.Context(command), name="runbase")
     text = text.replace("# `runbase`", "# Command line", 1)
+    for name, each in command.commands.items():  # typer shortens the summaries
+        summary = str(each.help).strip().splitlines()[0]
+        text = re.sub(rf"^\* `{name}`: .*$", f"* `{name}`: {summary}", text, flags=re.MULTILINE)
+    text = text.replace("```console\n$ ", "```text\n")
+    text = re.sub(r"^Example: (.+)$", r"Example:\n\n    \1", text, flags=re.MULTILINE)
+    text = re.sub(r"^Examples?:\n\n((?: {4}.+\n?)+)", _fenced, text, flags=re.MULTILINE)
     return (
         text.strip()
         + "\n\nEvery listing takes `--json`. Exit codes: 0 done, 1 failed, 2 wrong usage.\n"
     )
+
+
+def _fenced(examples: re.Match[str]) -> str:
+    body = textwrap.dedent(examples[1]).strip()
+    return f"{examples[0].splitlines()[0]}\n\n```bash\n{body}\n```\n"
 
 
 def settings() -> str:

@@ -1,8 +1,6 @@
-"""The documentation says what the code does: its code runs, its SQL answers, its links lead somewhere."""
+"""The documentation says what the code does: its commands and its code run, its SQL answers, its links lead somewhere."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +10,111 @@ from tools.reference import schema, settings
 
 import runbase
 from runbase.cli.app import app
+from tests.pages import PageError, Reader, blocks_of, check_commands, path_with_programs
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+GENERATED = {"docs/reference/cli.md", "docs/reference/schema.md"}
+"""Pages whose blocks are examples and definitions from the code; the options in them are checked."""
+WITH_RUNS = re.compile(r"README\.md|docs/(how-to|explanation)/.*")
+"""Pages whose reader has a script and two runs already; readers of the others begin with nothing."""
+
+TRAIN = '''"""Train nothing, and log it: stands for the script of the reader."""
+
+import sys
+
+import runbase
+
+arguments = dict(a.lstrip("-").split("=") for a in sys.argv[1:] if a.startswith("--") and "=" in a)
+with runbase.start_run("mnist", params=arguments) as run:
+    for step in range(3):
+        run.log({"loss": 1 / (step + 1), "train/loss": 1 / (step + 1)}, step=step)
+'''
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
 
 
 def blocks(page: str, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    return [block.text for block in blocks_of(ROOT / page) if block.language == language]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def furnish(folder: Path) -> None:
+    """A script, a model, some data, and two runs with the names that the pages use."""
+    (folder / "train.py").write_text(TRAIN)
+    (folder / "model.pt").write_bytes(b"weights")
+    (folder / "data").mkdir()
+    (folder / "data" / "part.txt").write_text("text")
+    for name, lr in (("brisk-heron-42", 0.001), ("calm-otter-7", 0.01)):
+        with runbase.start_run(
+            "mnist", name=name, params={"lr": lr, "width": 64}, tags=["baseline"]
+        ) as run:
+            for step in range(20):
+                loss = lr / (step + 1)
+                values = {"train/loss": loss, "val/loss": loss, "val/acc": 1 - loss, "loss": loss}
+                run.log(values, step=step)
+            run.log_checkpoint(folder / "model.pt", step=19, metrics={"val/loss": loss})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), f"{page} links to {target}"
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if name_of(p) not in GENERATED], ids=name_of)
+def test_a_reader_can_follow(
+    page: Path,
+    home: Path,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = blocks_of(page)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", path_with_programs())
+    if WITH_RUNS.fullmatch(name_of(page)):
+        furnish(tmp_path)
+    server = {}
+    if any("postgresql://ada@" in block.text for block in found if block.mark != "not run"):
+        url = request.getfixturevalue("postgres")
+        server = {
+            "postgresql://ada@db.lab/research?schema=runs": url,
+            "postgresql://ada@db.lab/research": url,
+        }
+    Reader(tmp_path, {}, server).follow(found)
+
+
+@pytest.mark.parametrize("page", sorted(GENERATED))
+def test_generated_examples_name_options_that_exist(page: str) -> None:
+    found = blocks_of(ROOT / page)
+    assert found
+    for block in found:
+        if block.language == "bash":
+            check_commands(block)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("```bash\nrunbase runs --sorted x\n```", "no option '--sorted'"),
+        ("```bash\nrunbase list\n```", "no command 'list'"),
+        ("```bash\n$ runbase runs\n```", "has a prompt"),
+        ("```bash\nfalse\n```", "ended with 1"),
+        ("```console\n$ ls\n```", "which nothing runs"),
+        ("```\nls\n```", "of no language"),
+        ("<!-- not run -->\n```bash\nls\n```", "needs a reason"),
+        ("<!-- not run: it fails -->\n```bash\nrunbase list\n```", "no command 'list'"),
+        ("<!-- runs until stopped -->\n```bash\ntrue\n```", "ended by itself"),
+    ],
+)
+def test_a_page_that_is_wrong_is_found(text: str, message: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"# A page\n\n{text}\n")
+    with pytest.raises(PageError, match=re.escape(message)):
+        Reader(tmp_path).follow(blocks_of(page))
 
 
 def test_generated_pages_are_current() -> None:
@@ -62,50 +151,6 @@ def test_every_method_of_the_store_and_of_runs_is_documented() -> None:
         for name in set(dir(owner)) - {"close", "end_because", "url", "home", "address"}:
             if not name.startswith("_"):
                 assert re.search(rf"\b{name}\b", text), f"{owner.__name__}.{name} is not documented"
-
-
-def test_the_tutorial_works(home: Path, tmp_path: Path) -> None:
-    train, read = blocks("docs/tutorial/first-run.md", "python")
-    (tmp_path / "train.py").write_text(train)
-    done = subprocess.run(
-        [sys.executable, "train.py"], capture_output=True, text=True, check=True, cwd=tmp_path
-    )
-    assert done.stdout == "done\n"
-    names: dict[str, Any] = {"runbase": runbase}
-    exec(read, names)  # our own page
-    assert len(names["loss"].values) == 1000
-    assert len(names["chart"]) == 200
-    for command in re.findall(
-        r"^\$ (runbase (?:plot|sql|runs).*?)(?:\s+#.*)?$",
-        (ROOT / "docs/tutorial/first-run.md").read_text(),
-        re.MULTILINE,
-    ):
-        line = command.replace("runbase", f"{sys.executable} -m runbase", 1)
-        subprocess.run(["sh", "-c", line], check=True, capture_output=True, cwd=tmp_path)
-
-
-def test_the_readmes_lines_work(home: Path, tmp_path: Path) -> None:
-    (code,) = blocks("README.md", "python")
-    (tmp_path / "model.pt").write_bytes(b"weights")
-    names: dict[str, Any] = {"batches": range(5), "loss": 0.25}
-    exec(code, names)  # our own page
-    assert names["best"][0].tags == {"baseline": None}
-
-
-HOW_TOS = sorted(
-    p.name for p in (ROOT / "docs/how-to").glob("*.md") if "```python" in p.read_text()
-)
-
-
-@pytest.mark.parametrize("page", HOW_TOS)
-def test_how_tos_run(page: str, home: Path, tmp_path: Path) -> None:
-    (tmp_path / "model.pt").write_bytes(b"weights")
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "part.txt").write_text("text")
-    runbase.start_run("docs", name="brisk-heron-42").finish()
-    names: dict[str, Any] = {"__name__": "page"}
-    for block in blocks(f"docs/how-to/{page}", "python"):
-        exec(block, names)  # our own page
 
 
 def test_own_schema_applies(home: Path, tmp_path: Path, postgres: str) -> None:
