@@ -74,6 +74,7 @@ def test_a_reader_can_follow(
 ) -> None:
     found = blocks_of(page)
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ".cache"))
     monkeypatch.setenv("PATH", path_with_programs())
     if WITH_RUNS.fullmatch(name_of(page)):
         furnish(tmp_path)
