@@ -3,9 +3,9 @@
     store = await runbase.aio.open("postgresql://…")
     best = await store.runs("metrics.loss < 0.1")
 
-Each call runs whole in a thread of the store's own, so the event loop never waits for the database.
-What is returned is plain data and needs no awaiting. A call whose task is cancelled goes on to its end in
-its thread: a change is made whole or not at all. `log` of a run never blocks and has no twin here.
+Each call runs in a thread of the store, so that the event loop never waits for the database. Results are plain
+data and need no awaiting. If the task of a call is cancelled, the call continues to its end in its thread: a change
+is made completely or not at all. `log` of a run never blocks and has no awaitable form.
 """
 
 import asyncio
@@ -144,7 +144,11 @@ def _for_asyncio(store: "AsyncStore", found: Any) -> Any:
 
 
 class AsyncStore:
-    """`runbase.Store`, awaitable. `sync_store` is the store itself."""
+    """`runbase.Store` with awaitable methods.
+
+    Attributes:
+        sync_store: the `runbase.Store`.
+    """
 
     def __init__(self, store: Store) -> None:
         self.sync_store = store
@@ -152,12 +156,12 @@ class AsyncStore:
 
     @property
     def url(self) -> str:
-        """Where it is, without a password."""
+        """The URL of the database, without a password."""
         return self.sync_store.url
 
     @property
     def home(self) -> Path | None:
-        """The home that its runs are in, if any."""
+        """The folder with the runs, or None."""
         return self.sync_store.home
 
     add_telemetry = _awaited(Store.add_telemetry)
@@ -241,7 +245,14 @@ class AsyncStore:
     async def iter_runs(
         self, where: str | None = None, *, order_by: str | None = None, page: int = 500, **more: Any
     ) -> AsyncIterator[Run]:
-        """Every run that satisfies a filter, fetched a page at a time."""
+        """Iterate over all runs that match a filter; they are read in pages.
+
+        Args:
+            where: a filter, as for `Store.runs`.
+            order_by: sort keys.
+            page: the number of runs in a page.
+            more: other arguments of `Store.runs`.
+        """
         cursor = None
         while True:
             found: Runs = await self.runs(
@@ -258,12 +269,12 @@ class AsyncStore:
         return self.sync_store.folder(run)
 
     async def close(self) -> None:
-        """Close the connections; the store cannot be used after that."""
+        """Close the connections. The store cannot be used afterwards."""
         await self.in_thread(self.sync_store.close)
         self._threads.shutdown(wait=False)
 
     async def in_thread(self, call: Callable[[], R]) -> R:
-        """Run something of your own in one of the store's threads."""
+        """Call a function in a thread of the store, and return its result."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     async def __aenter__(self) -> Self:

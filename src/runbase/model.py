@@ -32,7 +32,13 @@ class Shown:
 
 
 class Objective(Struct, frozen=True, kw_only=True):
-    """A metric to make small or great: `direction` is min or max, `weight` its share of several."""
+    """A metric to minimize or maximize.
+
+    Attributes:
+        metric: the name of the metric.
+        direction: ``"min"`` or ``"max"``.
+        weight: its weight in the sum of several objectives.
+    """
 
     metric: str
     direction: str = "min"
@@ -40,7 +46,13 @@ class Objective(Struct, frozen=True, kw_only=True):
 
 
 class Link(Struct, frozen=True, kw_only=True):
-    """A link from one run or experiment to another; `kind` names the relation."""
+    """A link from one run or experiment to another.
+
+    Attributes:
+        from_id: the id of the object that the link starts from.
+        kind: the name of the relation.
+        to_id: the id of the object that it points to.
+    """
 
     from_id: str
     kind: str
@@ -48,7 +60,7 @@ class Link(Struct, frozen=True, kw_only=True):
 
 
 class Ancestor(Struct, frozen=True, kw_only=True):
-    """One step of a line of descent; `distance` 1 is a parent or a child."""
+    """An ancestor or a descendant of an experiment; `distance` 1 is a parent or a child."""
 
     distance: int
     id: str
@@ -56,7 +68,7 @@ class Ancestor(Struct, frozen=True, kw_only=True):
 
 
 class Use(Struct, frozen=True, kw_only=True):
-    """A run read an artifact of another run (`owner_id`)."""
+    """A run (`run_id`) used an artifact (`path`) of another run (`owner_id`)."""
 
     run_id: str
     owner_id: str
@@ -65,7 +77,30 @@ class Use(Struct, frozen=True, kw_only=True):
 
 
 class Experiment(Shown, Struct, frozen=True, kw_only=True):
-    """A named group of runs. `columns` are those that you added to its table."""
+    """A named group of runs.
+
+    Attributes:
+        id: 32 hexadecimal characters.
+        name: the display name.
+        description: what it is about.
+        base_model: the model that it starts from.
+        method: how it trains or searches.
+        status: a text of your choice.
+        parent_id: the experiment that it was forked from.
+        config: settings that its runs share.
+        created_at: when it was created, in UTC.
+        updated_at: when it, or one of its runs, was last changed.
+        runs: the number of its runs.
+        notes: free text.
+        tags: tag → value, None for a plain tag.
+        metrics: summary metrics of the experiment itself.
+        objectives: what its trials minimize or maximize.
+        limits: metric → (low, high), the range in which a trial is feasible.
+        space: parameter → its possible values.
+        checkpoint: the path or URL of its best checkpoint.
+        deleted_at: since when it is in the trash.
+        columns: the columns that you added to the table of experiments.
+    """
 
     id: str
     name: str
@@ -78,16 +113,12 @@ class Experiment(Shown, Struct, frozen=True, kw_only=True):
     created_at: datetime
     updated_at: datetime
     runs: int
-    """How many runs it has."""
     notes: str = ""
     tags: dict[str, str | None] = {}
     metrics: dict[str, Any] = {}
-    """Its own headline figures."""
     objectives: list[Objective] = []
     limits: dict[str, tuple[float | None, float | None]] = {}
-    """Metric → what it must be, from and to, for a trial to be feasible."""
     space: dict[str, Parameter] = {}
-    """What its parameters may be."""
     checkpoint: str | None = None
     deleted_at: datetime | None = None
     columns: dict[str, Any] = {}
@@ -97,13 +128,29 @@ class Experiment(Shown, Struct, frozen=True, kw_only=True):
 
 
 class Metric(Struct, frozen=True, kw_only=True):
-    """What is known of one metric of one run without looking at its points.
+    """A summary of one metric of one run, which is stored with the run.
 
-    NaN counts in `count` and `nans` and in nothing else. `last` belongs to the greatest step and,
-    of several points there, to the latest. `mean` is over the points that are numbers.
+    NaN counts in `count` and `nans` only. The first, last, lowest and highest value are None if all
+    values are NaN.
 
     In arithmetic, comparisons with numbers, `round` and format strings, a metric is its last value:
     ``f"{run.metrics['loss']:.3f}"``, ``1 - run.metrics["acc"]``.
+
+    Attributes:
+        key: the name of the metric.
+        type: int, float, bool or time.
+        count: the number of points.
+        nans: the number of NaN values.
+        first: the value at the lowest step.
+        first_step: that step.
+        last: the value at the greatest step; of several values there, the latest.
+        last_step: that step.
+        last_time: when it was logged.
+        min: the lowest value.
+        min_step: its step.
+        max: the highest value.
+        max_step: its step.
+        mean: the mean of all values.
     """
 
     key: str
@@ -186,7 +233,23 @@ class Metric(Struct, frozen=True, kw_only=True):
 
 
 class Artifact(Struct, frozen=True, kw_only=True):
-    """A file that belongs to a run. `size` is in bytes."""
+    """A file or folder of a run.
+
+    Attributes:
+        path: its path in the run.
+        kind: such as checkpoint, model, dataset, image.
+        uri: where the bytes are: a path in the run's folder, or a URL.
+        size: the size in bytes.
+        sha256: the SHA-256 of the bytes.
+        mime: the media type.
+        step: the step that it belongs to.
+        metadata: name → value, as passed when it was logged.
+        created_at: when it was logged.
+        run_id: the id of the run.
+        name: the name that its versions share.
+        version: the number of its version.
+        removed_at: when its bytes were removed.
+    """
 
     path: str
     kind: str
@@ -201,21 +264,74 @@ class Artifact(Struct, frozen=True, kw_only=True):
     name: str | None = None
     version: int | None = None
     removed_at: datetime | None = None
-    """When its bytes were removed."""
 
 
 class Change(Struct, frozen=True, kw_only=True):
-    """One step of a run's status history."""
+    """An entry of the status history of a run.
+
+    Attributes:
+        status: the new status.
+        time: when the status changed.
+        reason: why, for people.
+        attempt: the number of the attempt, for a trial.
+    """
 
     status: Status
     time: datetime
     reason: str | None
     attempt: int = 0
-    """Of a trial: which attempt at it."""
 
 
 class Run(Shown, Struct, frozen=True, kw_only=True):
-    """One execution, as it stood when it was read. Times are aware, in UTC."""
+    """One execution, as it was when it was read. Times are aware, in UTC.
+
+    Attributes:
+        id: 32 hexadecimal characters, or the id passed to `start_run`.
+        experiment: the name of the experiment.
+        experiment_id: its id.
+        number: the number of the run in the experiment, from 1.
+        name: the display name.
+        status: the status.
+        created_at: when it was created.
+        started_at: when it started; for a resumed run, when it first started.
+        ended_at: when it ended.
+        updated_at: when it was last changed.
+        seen_at: the last heartbeat.
+        parent_id: the id of the run that it belongs to.
+        user: who started it.
+        host: the machine that it runs on.
+        pid: the id of its process.
+        folder: its folder, relative to the home, or absolute.
+        notes: free text.
+        params: parameter → value.
+        tags: tag → value, None for a plain tag.
+        metrics: key → summary of the metric.
+        git: commit, branch, remote and whether there are uncommitted changes.
+        args: the script, the command line and its options.
+        env: environment variables on the allow-list.
+        system: hardware, packages and the Slurm job.
+        error: type, message and traceback of the exception that ended it.
+        exit_code: the exit code of its process.
+        alive: whether it was active when it was read, and its last heartbeat was at most three minutes old.
+        dead_seconds: for a resumed run, how long it had no process.
+        checkpoint: the path of the artifact that is its checkpoint.
+        source_status: the name of the status in the tool that it was imported from.
+        deleted_at: since when it is in the trash.
+        missing_at: since when scans do not find its folder.
+        queued_at: since when it is a trial; None for other runs.
+        due_at: the earliest time at which the trial can be claimed.
+        priority: the priority of the trial; the highest is claimed first.
+        attempt: the number of the attempt at the trial, from 1.
+        retries: the number of retries if the runner of the trial is lost.
+        runner: the runner that claimed the trial, or the only one that can.
+        lease_until: when the claim expires.
+        columns: the columns that you added to the table of runs.
+        attributes: scope → key → value, which tools and importers store. Only if a single run was read.
+        links: links from and to other runs. Only if a single run was read.
+        uses: artifacts of other runs that it used. Only if a single run was read.
+        artifacts: its artifacts. Only if a single run was read.
+        history: its status history. Only if a single run was read.
+    """
 
     id: str
     experiment: str
@@ -244,29 +360,20 @@ class Run(Shown, Struct, frozen=True, kw_only=True):
     error: dict[str, Any] | None
     exit_code: int | None
     alive: bool = False
-    """Whether it was active when it was read, with a heartbeat within the three minutes before."""
     dead_seconds: float = 0.0
-    """Of a resumed run: for how long no process of it was there."""
     checkpoint: str | None = None
     source_status: str | None = None
-    """The state's word in the system that it was imported from."""
     deleted_at: datetime | None = None
     missing_at: datetime | None = None
-    """Since when its folder was not found by a scan."""
     queued_at: datetime | None = None
-    """Since when it is a trial: it waits, or waited, in its experiment's queue."""
     due_at: datetime | None = None
     priority: int = 0
     attempt: int = 0
-    """Which attempt at a trial this is, from 1."""
     retries: int = 0
     runner: str | None = None
-    """Who claimed it, or is to."""
     lease_until: datetime | None = None
     columns: dict[str, Any] = {}
-    """Columns that you added to the table of runs."""
     attributes: dict[str, dict[str, Any]] = {}
-    """What tools and importers keep about it: scope → key → value. Read with a single run only."""
     links: list[Link] = []
     uses: list[Use] = []
     artifacts: list[Artifact] = field(default_factory=list[Artifact])
@@ -274,12 +381,12 @@ class Run(Shown, Struct, frozen=True, kw_only=True):
 
     @property
     def seconds(self) -> float | None:
-        """For how long it ran, or has run so far, in seconds; without the time before it was resumed."""
+        """How long it ran, or has run so far, in seconds, without the time in which it had no process."""
         return None if self.elapsed is None else max(self.elapsed - self.dead_seconds, 0.0)
 
     @property
     def elapsed(self) -> float | None:
-        """Seconds from its beginning to its end, or until now."""
+        """Seconds from the start to the end, or until now."""
         if self.started_at is None:
             return None
         end = self.ended_at or self.seen_at or self.updated_at
@@ -287,7 +394,7 @@ class Run(Shown, Struct, frozen=True, kw_only=True):
 
     @property
     def ended(self) -> bool:
-        """Whether it is over."""
+        """Whether it has ended."""
         return self.status.phase is Phase.ENDED
 
     def __repr__(self) -> str:
@@ -318,10 +425,13 @@ RUN_FIELDS = (
 
 
 class Series(Shown):
-    """The points of one metric of one run, as three NumPy arrays of equal length.
+    """The points of one metric of one run, as NumPy arrays of shape (points,).
 
-    `steps` is int64, or float64 where a step is fractional; `times` is float64, seconds since the
-    epoch (UTC); `values` is float64.
+    Attributes:
+        key: the name of the metric.
+        steps: int64, or float64 if a step is fractional.
+        times: float64, in seconds since the epoch (UTC).
+        values: float64.
     """
 
     __slots__ = ("key", "steps", "times", "values")
@@ -343,11 +453,20 @@ class Series(Shown):
 
 
 class Envelope(Shown):
-    """A metric summarised for drawing: per bucket the least, greatest and mean value.
+    """A metric summarized for a chart: the minimum, maximum and mean of each bucket of steps.
 
-    Arrays of equal length: `first_steps`, `last_steps`, `min`, `max`, `mean` (float64) and `counts`
-    (int64). Every point lies in exactly one bucket, so no outlier is ever hidden; buckets without
-    points do not appear. NaN does not count; a bucket of nothing but NaN has NaN in all three.
+    The attributes are NumPy arrays of shape (buckets,). Each point is in exactly one bucket, so no
+    outlier is hidden. Buckets without points are left out. NaN values are ignored; a bucket that
+    contains only NaN values has NaN as minimum, maximum and mean.
+
+    Attributes:
+        key: the name of the metric.
+        first_steps: the first step of each bucket.
+        last_steps: the last step of each bucket.
+        min: the lowest value, float64.
+        max: the highest value, float64.
+        mean: the mean of the values, float64.
+        counts: the number of points, int64.
     """
 
     __slots__ = ("counts", "first_steps", "key", "last_steps", "max", "mean", "min")

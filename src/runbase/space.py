@@ -18,7 +18,17 @@ from runbase.errors import UsageError
 
 
 class Int(Struct, frozen=True, tag="int", omit_defaults=True):
-    """A whole number from `low` to `high`, both included; `log`: its logarithm is what matters."""
+    """An integer parameter.
+
+    Attributes:
+        low: the lowest value.
+        high: the highest value, included.
+        step: the distance between values.
+        log: whether to sample the logarithm uniformly.
+        default: the default value.
+        special: values outside the range with a meaning of their own, such as -1.
+        when: other parameter → its values for which this parameter exists.
+    """
 
     low: int
     high: int
@@ -26,13 +36,21 @@ class Int(Struct, frozen=True, tag="int", omit_defaults=True):
     log: bool = False
     default: int | None = None
     special: list[int] = []
-    """Values beside the range that mean something of their own, such as -1."""
     when: dict[str, list[Any]] = {}
-    """Other parameter → the values at which this one is there at all."""
 
 
 class Float(Struct, frozen=True, tag="float", omit_defaults=True):
-    """A number from `low` to `high`; with `step`, multiples of it above `low`."""
+    """A floating-point parameter.
+
+    Attributes:
+        low: the lowest value.
+        high: the highest value, included.
+        step: the distance between values, from `low` on. Default: any value in the range.
+        log: whether to sample the logarithm uniformly.
+        default: the default value.
+        special: values outside the range with a meaning of their own, such as -1.
+        when: other parameter → its values for which this parameter exists.
+    """
 
     low: float
     high: float
@@ -44,7 +62,13 @@ class Float(Struct, frozen=True, tag="float", omit_defaults=True):
 
 
 class Categorical(Struct, frozen=True, tag="categorical", omit_defaults=True):
-    """One of some values, which have no order."""
+    """A parameter that is one of several values without an order.
+
+    Attributes:
+        choices: the values.
+        default: the default value.
+        when: other parameter → its values for which this parameter exists.
+    """
 
     choices: list[Any]
     default: Any = None

@@ -11,7 +11,7 @@ SILENCE = 180.0
 
 
 class Phase(StrEnum):
-    """How far a run is: not begun, under way, or over."""
+    """The phase of a run: waiting (not started), active, or ended."""
 
     WAITING = "waiting"
     ACTIVE = "active"
@@ -49,14 +49,14 @@ class Status(StrEnum):
 
     @property
     def phase(self) -> Phase:
-        """The phase that this state belongs to."""
+        """The phase of this status."""
         if self in WAITING:
             return Phase.WAITING
         return Phase.ACTIVE if self in ACTIVE else Phase.ENDED
 
     @classmethod
     def parse(cls, word: "str | Status") -> "Status":
-        """The state a word names, in any case; ValueError lists the states otherwise."""
+        """Return the status with a name, in upper or lower case; a ValueError lists the names."""
         try:
             return cls(word.upper())
         except ValueError:

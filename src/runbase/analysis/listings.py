@@ -9,10 +9,10 @@ T = TypeVar("T")
 
 
 class Frames:
-    """What converts to data frames: a listing of records, or a table of columns."""
+    """Objects that convert to data frames: listings of records, and tables of columns."""
 
     def rows(self) -> list[dict[str, Any]]:
-        """One dictionary per row."""
+        """Return one dictionary per row."""
         raise NotImplementedError
 
     def _columns(self) -> Mapping[str, list[Any]]:
@@ -21,19 +21,19 @@ class Frames:
         return frames.columns_of(self.rows())
 
     def to_pandas(self) -> Any:
-        """A pandas DataFrame, one row a record, with flat columns such as `params.*` and `metrics.*`."""
+        """Return a pandas DataFrame with one row per record, and columns such as `params.*` and `metrics.*`."""
         from runbase.analysis import frames
 
         return frames.to_pandas(self._columns())
 
     def to_polars(self) -> Any:
-        """The same as a Polars DataFrame; columns of several types become text."""
+        """Return a Polars DataFrame with the same columns; columns of several types become text."""
         from runbase.analysis import frames
 
         return frames.to_polars(self._columns())
 
     def to_arrow(self) -> Any:
-        """The same as an Arrow table; columns of several types become text."""
+        """Return an Arrow table with the same columns; columns of several types become text."""
         from runbase.analysis import frames
 
         return frames.to_arrow(self._columns())
@@ -45,7 +45,11 @@ class Frames:
 
 
 class Listing(Frames, list[T]):
-    """A list of records; `cursor` gives the next page, and is None on the last."""
+    """A list of records.
+
+    Attributes:
+        cursor: the argument `after` of the next page; None on the last page.
+    """
 
     def __init__(self, items: Iterable[T] = (), cursor: str | None = None) -> None:
         super().__init__(items)
@@ -53,10 +57,14 @@ class Listing(Frames, list[T]):
 
 
 class Runs(Listing[Run]):
-    """Runs, as a query returned them."""
+    """A list of run records, which `Store.runs` returns.
+
+    Attributes:
+        cursor: the argument `after` of the next page; None on the last page.
+    """
 
     def rows(self) -> list[dict[str, Any]]:
-        """One flat dictionary per run: fields, own columns, `params.*`, `metrics.*` (last), `tags.*`."""
+        """Return one flat dictionary per run: fields, own columns, `params.*`, `metrics.*` (last), `tags.*`."""
         from runbase.analysis.frames import run_row
 
         return [run_row(run) for run in self]
@@ -90,7 +98,7 @@ class Table(Frames):
         return f"<Table of {len(self):,} rows × {len(self.columns):,} columns: {names}>"
 
     def rows(self) -> list[dict[str, Any]]:
-        """One dictionary per row."""
+        """Return one dictionary per row."""
         names = list(self.columns)
         return [
             dict(zip(names, row, strict=True)) for row in zip(*self.columns.values(), strict=True)
@@ -101,10 +109,14 @@ class Table(Frames):
 
 
 class Experiments(Listing[Experiment]):
-    """Experiments, as a query returned them."""
+    """A list of experiments, which `Store.experiments` returns.
+
+    Attributes:
+        cursor: the argument `after` of the next page; None on the last page.
+    """
 
     def rows(self) -> list[dict[str, Any]]:
-        """One flat dictionary per experiment: fields, own columns, `config.*`, `metrics.*`, `tags.*`."""
+        """Return one flat dictionary per experiment: fields, own columns, `config.*`, `metrics.*`, `tags.*`."""
         from runbase.analysis.frames import experiment_row
 
         return [experiment_row(experiment) for experiment in self]

@@ -35,6 +35,7 @@ def log(
 
 
 log_metrics = log
+"""Another name of `log`."""
 
 
 def log_metric(key: str, value: object, step: StepLike = None) -> None:
@@ -80,6 +81,7 @@ def log_image(key: str, image: object, step: StepLike = None) -> None:
 
 
 log_figure = log_image
+"""Another name of `log_image`."""
 
 
 def log_artifact(

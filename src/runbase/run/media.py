@@ -87,6 +87,7 @@ class MediaLog(Recorder):
         self._keep(key, "image", step, ".png", lambda path: save_image(key, image, path))
 
     log_figure = log_image
+    """Another name of `log_image`."""
 
     def log_audio(
         self, key: str, audio: object, step: StepLike = None, *, sample_rate: int | None = None

@@ -192,6 +192,7 @@ class Run(MediaLog, ArtifactLog):
         self.log({key: value}, step)
 
     log_metrics = log
+    """Another name of `log`."""
 
     # Parameters, tags, notes, status, telemetry.
 

@@ -168,7 +168,7 @@ class PointMethods(StoreBase):
             keys: the metrics. Default: all.
             layout: ``long`` (a row per point), ``wide`` (a row per run and step, a column per metric)
                 or ``runs`` (a row per step, a column per run; for one metric).
-            axis: the index: ``step``, ``time`` (seconds since the epoch) or ``relative`` (seconds
+            axis: the column that orders the points: ``step``, ``time`` (seconds since the epoch) or ``relative`` (seconds
                 since the first point of the run).
             resample: the width of bins on the axis, in its unit; the values of a bin are aggregated.
             aggregate: how to aggregate: mean, min, max, median, first or last.
