@@ -7,7 +7,7 @@ LOCK := requirements-dev.txt
 # The tests start many processes: without a cache of bytecode they took 12 minutes on two cores, with one 7.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-mlos test-frameworks test-pgbouncer check bench bench-peers docs lock clean
+.PHONY: demo test test-mlos test-frameworks test-pgbouncer check bench bench-peers docs pictures lock clean
 
 $(VENV)/.made:
 	$(PYTHON) -c 'import sys; sys.exit("runbase needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
@@ -74,8 +74,12 @@ bench-peers: $(VENV)/.ready
 
 ## The documentation as a web site in site/.
 docs: $(VENV)/.ready
-	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check -e '.[docs]'
-	$(BIN)/mkdocs build --strict
+	$(call install,.[docs])
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+## Draw the pictures of the documentation from real commands; the one of a notebook needs Chromium.
+pictures: $(VENV)/.ready
+	$(BIN)/python tools/pictures.py
 
 ## Replace the versions in the lock file by the newest ones that fit together.
 lock: $(VENV)/.made
