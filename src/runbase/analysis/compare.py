@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from runbase import extras
 from runbase.analysis.directions import best_of, direction_of, lower_is_better
+from runbase.errors import counted
 from runbase.model import Experiment, Objective, Run
 from runbase.values import flatten
 
@@ -49,6 +50,10 @@ class Comparison(Struct, frozen=True, kw_only=True):
             for n, item in enumerate(self.items)
         ]
         return pd.DataFrame(rows)
+
+    def __repr__(self) -> str:
+        names = ", ".join(item.name for item in self.items)
+        return f"<Comparison of {names}: {counted(len(self.differing), 'parameter')} differ>"
 
     def diff(self) -> dict[str, list[Any]]:
         """The parameters and configuration that differ: key → values in the order of the items."""

@@ -48,27 +48,39 @@ def command(
             draw(metric, curves, log)
 
 
+COLOURS = ("blue", "red", "green", "magenta", "cyan", "yellow")
+MARKS = ("•", "x", "+", "o", "*", "#")
+"""What tells curves apart on a terminal, and in a file."""
+
+
 def draw(metric: str, curves: list[tuple[Run, Envelope]], log: bool = False) -> None:
     """Draw curves in the terminal."""
     import plotext
 
     screen: Any = plotext
+    legend: list[str] = []
     screen.clear_figure()
     screen.theme("clear")
     out = common.console()
     screen.plot_size(min(out.width, 110), 22)
-    for run, curve in curves:
+    coloured = out.is_terminal and not out.no_color
+    marks = ["braille"] * len(COLOURS) if coloured or len(curves) == 1 else MARKS
+    for number, (run, curve) in enumerate(curves):
         middle = ((curve.first_steps + curve.last_steps) / 2).tolist()
         points = [(x, y) for x, y in zip(middle, curve.mean.tolist(), strict=True) if y == y]
         if log:
             points = [(x, y) for x, y in points if y > 0]
         xs, ys = [x for x, _ in points], [y for _, y in points]
-        screen.plot(xs, ys, label=run.name, marker="braille")
+        colour, mark = COLOURS[number % len(COLOURS)], marks[number % len(marks)]
+        screen.plot(xs, ys, marker=mark, color=colour)
+        shown = "━━" if mark == "braille" else mark * 2
+        legend.append(f"[{colour}]{shown}[/] {common.escape(run.name)}")
     if log:
         screen.yscale("log")
     screen.title(metric)
     screen.xlabel("step")
-    print(screen.build() if out.is_terminal else screen.uncolorize(screen.build()))
+    print(screen.build() if coloured else screen.uncolorize(screen.build()))
+    out.print("  ".join(legend))
 
 
 def write(path: Path, metric: str, curves: list[tuple[Run, Envelope]], log: bool = False) -> None:

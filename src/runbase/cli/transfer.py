@@ -187,10 +187,12 @@ def _import_from(
             return
         common.say(
             f"{report.runs:,} {'run' if report.runs == 1 else 'runs'} of {system}: {report.new:,} new, {report.updated:,} updated, "
-            f"{report.unchanged:,} unchanged; {counted(report.points, 'new point')} → {store.url}"
+            f"{report.unchanged:,} unchanged; {counted(report.points, 'new point')} → {store.url.removeprefix('sqlite:///')}"
         )
         more = {"experiments": report.experiments, **report.counts}
-        if counts := ", ".join(f"{number:,} {kind}" for kind, number in more.items() if number):
+        if counts := ", ".join(
+            counted(number, kind.removesuffix("s")) for kind, number in more.items() if number
+        ):
             common.say(f"also new: {counts}")
         for what, number in report.left_out.items():
             common.say(f"left out: {number:,} {what}" if number > 1 else f"left out: {what}")

@@ -58,8 +58,13 @@ class BackupMethods(StoreBase):
         suffix = "dump" if self.storage.dialect == "postgres" else "db"
         path = Path(target).expanduser().absolute()
         folder = path.is_dir()
-        if keep is not None and (keep < 1 or not folder):
-            raise UsageError(f"keep is {keep}; it must be at least 1, and the target a folder")
+        if keep is not None and keep < 1:
+            raise UsageError(f"keep is {keep}; it must be at least 1")
+        if keep is not None and not folder:
+            what = "is a file" if path.exists() else "does not exist"
+            raise UsageError(
+                f"keep needs a folder for the backups, and {path} {what}; make it with mkdir"
+            )
         if folder:
             path = _free(path, suffix)
         elif path.exists():

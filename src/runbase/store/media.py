@@ -1,6 +1,7 @@
 """Media methods of a store: list, read, display and export texts, images, tables and other media."""
 
 import csv
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import msgspec
 
 from runbase import extras
-from runbase.errors import NotFound, suggestion
+from runbase.errors import NotFound, counted, suggestion
 from runbase.storage.types import Query
 from runbase.store.artifacts import ArtifactMethods
 from runbase.typing import ExperimentLike, JsonObject, RunLike
@@ -24,6 +25,10 @@ class Records(list[JsonObject]):
     def __init__(self, items: list[JsonObject], read: Callable[[JsonObject], Any]) -> None:
         super().__init__(items)
         self._read = read
+
+    def __repr__(self) -> str:
+        keys = ", ".join(dict.fromkeys(str(item["key"]) for item in self[:100]))
+        return f"<Records: {counted(len(self), 'record')} of {keys}>" if self else "<Records: none>"
 
     def _repr_html_(self) -> str:
         from runbase.analysis.html import records
@@ -78,7 +83,7 @@ class RecordMethods(ArtifactMethods):
 
     def export_records(
         self,
-        folder: Path,
+        folder: "str | os.PathLike[str]",
         where: str | None = None,
         *,
         experiment: ExperimentLike | None = None,
@@ -104,7 +109,7 @@ class RecordMethods(ArtifactMethods):
         for number, run in enumerate(runs):
             for record in self.records(run.id):
                 name = f"{record['key']}.{record['step']}"
-                self._write(record, folder / f"{run.name}-{run.id[-6:]}" / name)
+                self._write(record, Path(folder) / f"{run.name}-{run.id[-6:]}" / name)
                 count += 1
             if progress is not None:
                 progress(number + 1, len(runs))

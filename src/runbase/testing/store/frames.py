@@ -103,6 +103,16 @@ class FrameContract(OnStore):
             assert store.run(one).tags == {"t": None, "there": None}
             assert store.run(one).notes == "changed there"
 
+    def test_a_frame_of_telemetry_has_all_of_it(self, store: Any) -> None:
+        journal = Journal(self.storage(store))
+        values, steps = (
+            [1.0, 2.0, 3.0],
+            [0, 0, 0],
+        )  # as log_telemetry writes it: at times, without steps
+        journal.write(points(values, key="cpu", steps=steps, kind="telemetry"))
+        frame = store.telemetry_frame(journal.run)
+        assert frame["value"].tolist() == values
+
     def test_a_copy_of_a_run_that_goes_on(self, store: Any, tmp_path: Path) -> None:
         journal = Journal(self.storage(store))
         journal.write(Started(time=T0), points([1.0]))
