@@ -47,6 +47,23 @@ def flatten(
             yield name, value
 
 
+def split_names(text: str) -> list[str]:
+    """The parts of a list of names or sort keys: split at commas outside of quotes and parentheses."""
+    parts, quote, depth = [""], "", 0
+    for letter in text:
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "\"'":
+            quote = letter
+        elif letter in "()":
+            depth += 1 if letter == "(" else -1
+        if letter == "," and not quote and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts if part.strip()]
+
+
 def plain_text(text: str) -> str:
     """Text that every database can hold: NUL as U+2400 (␀), lone surrogates as backslash escapes."""
     if "\0" in text:

@@ -10,6 +10,7 @@ import pytest
 from runbase.errors import FilterError
 from runbase.events import Captured, Ended, Noted, Params, Started, Tags
 from runbase.status import Status
+from runbase.storage.types import Query
 from runbase.store.store import Store
 from runbase.testing.contract import T0, Journal, points
 from tests.integration import backends
@@ -124,6 +125,40 @@ class TableContract:
             columns=["params.lr", "metrics.loss", "metrics.loss.min", "params.model/layers"]
         )
         assert repr(list(table.columns.values())) == repr(list(full.columns.values()))
+
+    @pytest.mark.parametrize(
+        ("alone", "full"),
+        [
+            ("val/acc", 'metrics."val/acc"'),
+            ("val/acc.min desc", 'metrics."val/acc".min desc'),
+            ("metrics.val/acc DESC, lr", 'metrics."val/acc" desc, params.lr'),
+            ("model/layers, loss desc", 'params."model/layers", metrics.loss desc'),
+            ("took desc", "seconds desc"),
+        ],
+    )
+    def test_a_sort_key_is_named_as_a_column_is(self, filled: Store, alone: str, full: str) -> None:
+        expected = [run.id for run in filled.runs(order_by=full)]
+        assert [run.id for run in filled.runs(order_by=alone)] == expected
+        assert filled.table(columns=["name"], order_by=alone).ids == expected
+
+    def test_arithmetic_stays_arithmetic(self, filled: Store) -> None:
+        for text in ("seconds/60 desc", "metrics.loss - metrics.loss.min", "-metrics.loss / 2"):
+            assert len(filled.runs(order_by=text)) == 12
+
+    def test_an_unknown_name_is_an_error_with_the_nearest_keys(self, filled: Store) -> None:
+        for name in ("val/ac", "val.ac"):
+            wanted = rf"({name}' is unknown|named '{name}').*did you mean 'metrics\.\"val/acc\"'"
+            with pytest.raises(FilterError, match=wanted):
+                filled.runs(order_by=name)
+            with pytest.raises(FilterError, match=wanted):
+                filled.table(columns=[name])
+
+    def test_keys_of_columns_that_no_run_has_are_named(self, filled: Store) -> None:
+        columns = ["name", "params.lr", 'metrics."val/ac"', "tags.stag", "git.x", "loss"]
+        assert filled.storage.unknown_keys(Query(), columns) == [
+            "no run has a metric 'val/ac'; did you mean 'val/acc'?",
+            "no run has a tag 'stag'; did you mean 'stage'?",
+        ]
 
     def test_an_unknown_column_is_an_error_with_a_suggestion(self, filled: Store) -> None:
         with pytest.raises(FilterError, match=r"statsu.*did you mean 'status'"):

@@ -7,6 +7,7 @@ from typing import Any, cast
 import msgspec
 
 from runbase.errors import FilterError, suggestion
+from runbase.values import split_names
 
 Columns = dict[str, list[Any]]
 COUNT = "count"
@@ -77,7 +78,7 @@ def ordered(columns: Columns, order_by: str | None) -> list[int]:
     """
     size = len(columns[COUNT])
     places = list(range(size))
-    for part in reversed(_parts(order_by or "")):
+    for part in reversed(split_names(order_by or "")):
         name, descending = part, False
         for word in (" desc", " asc"):
             if part.lower().endswith(word):
@@ -92,18 +93,6 @@ def ordered(columns: Columns, order_by: str | None) -> list[int]:
         there.sort(key=lambda place: _sortable(values[place]), reverse=descending)
         places = there + [place for place in places if values[place] is None]
     return places
-
-
-def _parts(text: str) -> list[str]:
-    """Split sort keys at commas outside of quotes."""
-    parts, quoted = [""], False
-    for letter in text:
-        quoted ^= letter == '"'
-        if letter == "," and not quoted:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    return [part.strip() for part in parts if part.strip()]
 
 
 def _sortable(value: Any) -> tuple[int, Any]:

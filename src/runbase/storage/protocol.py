@@ -186,8 +186,8 @@ class Runs(Protocol):
         """Count the runs that match a query's filter."""
         ...
 
-    def unknown_keys(self, query: Query) -> list[str]:
-        """Return a message for each parameter, metric and tag of a query that no run has."""
+    def unknown_keys(self, query: Query, columns: Sequence[str] = ()) -> list[str]:
+        """Return a message for each parameter, metric and tag of a query, or of columns, that no run has."""
         ...
 
     def find_run(self, word: str, experiment: str | None = None, *, deleted: bool = False) -> str:

@@ -5,6 +5,7 @@ SQL's. Only node types of an allow-list are compiled, and every value is bound, 
 a kind (number, text, time). Kinds that cannot be compared are refused, so that both dialects agree.
 """
 
+import re
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -28,10 +29,13 @@ from runbase.storage.sql.search.expressions import (
 )
 from runbase.storage.sql.search.names import Constant, Expression, Names, pointer
 from runbase.storage.sql.statements import for_dialect
+from runbase.values import split_names
 
 _LONGEST_SHOWN = 500
 """Longest part of a filter that a message repeats, in characters."""
 _NOW = ("now", "current_timestamp")
+_KEY = re.compile(r"[A-Za-z_][\w./-]*")
+_DIRECTION = re.compile(r"\s+(asc|desc)\s*$", re.IGNORECASE)
 
 
 class Compiler:
@@ -64,6 +68,9 @@ class Compiler:
             return self._order(text)
 
     def _order(self, text: str) -> list[SortKey]:
+        # A key may stand alone and without quotes: val/loss desc
+        text = ", ".join(self._in_full(part) for part in split_names(text)) or text
+        self._text = text if len(text) <= _LONGEST_SHOWN else self._text
         tree = self._parse(f"select 1 order by {text}", len("select 1 order by "))
         order = tree.args.get("order")
         if order is None or tree.args.get("limit") is not None:
@@ -75,6 +82,18 @@ class Compiler:
                 node, descending = item.this, bool(item.args.get("desc"))
             keys += [SortKey(sql, kind, descending) for sql, kind in self._sorted_by(node)]
         return keys
+
+    def _in_full(self, part: str) -> str:
+        """Return one sort key with the name of an existing key in full; any other expression unchanged."""
+        found = _DIRECTION.search(part)
+        name, direction = (part[: found.start()], part[found.start() :]) if found else (part, "")
+        full = self.names.quoted(name)
+        first, slash, _ = name.partition("/")
+        if full is None and slash and _KEY.fullmatch(name):  # not a division of columns
+            path = first.split(".")
+            if self.names.column(path) is None and self.names.reference(path) is None:
+                raise self.names.unknown([name], self._text)
+        return f"{full or name}{direction}"
 
     # Conditions
 

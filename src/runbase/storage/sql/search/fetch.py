@@ -131,10 +131,10 @@ def count_runs(session: Session, query: Query) -> int:
     return find.count(session, fields.RUNS, conditions(query, "run"), own)
 
 
-def unknown_keys(session: Session, query: Query) -> list[str]:
-    """Return a message for each key in a query for runs that no run has."""
+def unknown_keys(session: Session, query: Query, columns: Sequence[str] = ()) -> list[str]:
+    """Return a message for each key in a query for runs, or in names of columns, that no run has."""
     own = session.own.of(session, "runs")
-    return find.unknown_keys(session, fields.RUNS, conditions(query, "run"), own)
+    return find.unknown_keys(session, fields.RUNS, conditions(query, "run"), own, columns)
 
 
 def whole_run(session: Session, run: str) -> Run | None:

@@ -6,7 +6,7 @@ Only ids and sort keys are read here, so that the database does not sort whole r
 import base64
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from runbase.errors import UsageError, suggestion
 from runbase.storage.sql.search.fields import Column, Subject
-from runbase.storage.sql.search.names import Names
+from runbase.storage.sql.search.names import Names, parts_of
 from runbase.storage.sql.session import Session
 from runbase.storage.sql.statements import for_dialect
 from runbase.values import plain_text, stored_key
@@ -68,12 +68,21 @@ def count(
 
 
 def unknown_keys(
-    session: Session, subject: Subject, query: Query, own: Mapping[str, Column] | None = None
+    session: Session,
+    subject: Subject,
+    query: Query,
+    own: Mapping[str, Column] | None = None,
+    columns: Sequence[str] = (),
 ) -> list[str]:
-    """Return a message for each parameter, metric and tag of a query that no run has, with the nearest names."""
+    """Return a message for each parameter, metric and tag of a query, or of names of columns, that no run has."""
     names = _Composed(session, subject, query, own or {}).names
+    keys = names.keys() if names is not None else []
+    names = names or names_in(session, subject, own or {})
+    paths = [parts_of(column) for column in columns]
+    found = [names.reference(path) for path in paths if names.column(path) is None]
+    keys += [(each.word, each.key) for each in found if each is not None and not each.scope]
     messages: list[str] = []
-    for word, key in names.keys() if names is not None else ():
+    for word, key in keys:
         if subject.families[word].has and not has(session, subject, word, key):
             hint = suggestion(key, known(session, subject, word))
             what = {"params": "parameter"}.get(word, word.removesuffix("s"))

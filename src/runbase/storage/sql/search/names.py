@@ -3,7 +3,9 @@
 Filters, sort keys and columns of tables share them. Nothing here imports the SQL parser.
 """
 
+import re
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from msgspec import Struct
@@ -12,6 +14,11 @@ from runbase.errors import FilterError, suggestion
 from runbase.storage.sql.search.fields import Column, Family, Subject
 from runbase.storage.sql.statements import for_dialect
 from runbase.values import plain_text, stored_key
+
+_PART = re.compile(r'"((?:[^"]|"")*)"|([^."]+)')
+_PLAIN = re.compile(r"[A-Za-z_]\w*")
+_ALONE = ("params", "metrics", "tags")
+"""Families whose keys may stand alone as columns and sort keys."""
 
 
 class Constant(Struct, frozen=True):
@@ -91,6 +98,36 @@ class Names:
         key = ".".join(path if figure is None else path[:-1])
         return Reference(word, family, scope, key, figure)
 
+    def alone(self, path: list[str]) -> list[str] | None:
+        """Return the path of an existing parameter, metric or tag whose key stands alone, such as val/loss.min."""
+        key, shorter = ".".join(path), ".".join(path[:-1])
+        for word in _ALONE:
+            family = self.subject.families.get(word)
+            if family is not None and self.has(word, key):
+                return [word, key]
+            if family is not None and path[-1] in family.figures and self.has(word, shorter):
+                return [word, shorter, path[-1]]
+        return None
+
+    def quoted(self, text: str) -> str | None:
+        """Return the name of an existing key as the filter language writes it; None for anything else."""
+        try:
+            path = parts_of(text)
+        except FilterError:
+            return None
+        if self.column(path) is not None:
+            return None
+        found = self.reference(path)
+        if found is None:
+            alone = self.alone(path)
+            found = None if alone is None else self.reference(alone)
+        elif found.scope or not self.has(found.word, found.key):
+            return None
+        if found is None:
+            return None
+        figure = "" if found.figure is None else f".{found.figure}"
+        return f"{found.word}.{in_quotes(found.key)}{figure}"
+
     def expression(self, path: list[str]) -> Expression | None:
         """Return the SQL of a column or of a key; None if the path names neither."""
         column = self.column(path)
@@ -134,17 +171,54 @@ class Names:
         names, families = [*self.subject.columns, *self.own], list(self.subject.families)
         found = text.find(path[0])
         place = pointer(text, found + 1 if found >= 0 else 1)
-        if len(path) > 1 and self.word(path) not in self.subject.families:
-            hint = suggestion(path[0], [*families, "experiment"])
-            more = f'; quote keys with dots or slashes: params."{".".join(path)}"'
-            return FilterError(f"{path[0]!r} is unknown{hint}{more}{place}")
         name = ".".join(path)
-        hint = suggestion(name, [*names, *(f"{family}.…" for family in families)])
+        keys = self._keys()
+        if len(path) > 1 and self.word(path) not in self.subject.families:
+            close = get_close_matches(name, keys, n=3, cutoff=0.7)
+            hint = suggestion(path[0], [*families, "experiment"])
+            more = f'; quote keys with dots or slashes: params."{name}"'
+            hint = _listed([keys[key] for key in close]) if close else f"{hint}{more}"
+            return FilterError(f"{name if close else path[0]!r} is unknown{hint}{place}")
         for family in families:
             if self.has(family, name):
-                quoted = name if name.isidentifier() else f'"{name}"'
-                hint = f"; did you mean {family}.{quoted}?"
+                hint = f"; did you mean {family}.{in_quotes(name)}?"
+                return FilterError(f"no column is named {name!r}{hint}{place}")
+        shown = {**keys, **{key: key for key in (*names, *(f"{word}.…" for word in families))}}
+        close = get_close_matches(name, shown, n=3, cutoff=0.5)
+        hint = _listed([shown[key] for key in close]) if close else suggestion(name, names)
         return FilterError(f"no column is named {name!r}{hint}{place}")
+
+    def _keys(self) -> dict[str, str]:
+        """Return the existing parameters, metrics and tags: key → its name in the filter language."""
+        return {
+            key: f"{word}.{in_quotes(key)}"
+            for word in reversed(_ALONE)
+            if word in self.subject.families
+            for key in self.known(word)
+        }
+
+
+def parts_of(text: str) -> list[str]:
+    """Return the parts of a dotted name; quotes protect dots: metrics."val.acc".min has three parts."""
+    parts, place = list[str](), 0
+    while found := _PART.match(text, place):
+        parts.append(found[2] or found[1].replace('""', '"'))
+        place = found.end()
+        if place == len(text):
+            return parts
+        if text[place] != ".":
+            break
+        place += 1
+    raise FilterError(f'{text!r} is not the name of a column; quote a key with dots: params."a.b"')
+
+
+def in_quotes(key: str) -> str:
+    """Return a key as the filter language writes it: in double quotes unless it is a plain word."""
+    return key if _PLAIN.fullmatch(key) else '"' + key.replace('"', '""') + '"'
+
+
+def _listed(names: list[str]) -> str:
+    return "; did you mean " + " or ".join(repr(name) for name in names) + "?"
 
 
 def pointer(text: str, column: int) -> str:

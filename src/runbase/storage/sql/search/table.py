@@ -8,13 +8,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from runbase.errors import FilterError
 from runbase.model import RUN_FIELDS
 from runbase.processes import without_collection
 from runbase.storage.sql import typed_values
 from runbase.storage.sql.search import fields, find
 from runbase.storage.sql.search.fetch import conditions
-from runbase.storage.sql.search.names import Names, Reference
+from runbase.storage.sql.search.names import Names, Reference, parts_of
 from runbase.storage.sql.session import Session
 from runbase.storage.sql.statements import for_dialect
 from runbase.storage.types import Query, TablePage
@@ -23,7 +22,6 @@ from runbase.values import plain_text, stored_key
 
 Columns = dict[str, list[Any]]
 _decode = msgspec.json.Decoder(list[str | None]).decode
-_PART = re.compile(r'"((?:[^"]|"")*)"|([^."]+)')
 
 
 class _Column(Struct):
@@ -70,32 +68,15 @@ def _read(
     return TablePage(page.ids, {column.name: column.values for column in listed}, page.cursor)
 
 
-def path_of(text: str) -> list[str]:
-    """Return the parts of a dotted name; quotes protect dots: metrics."val.acc".min has three parts."""
-    parts, place = list[str](), 0
-    while found := _PART.match(text, place):
-        parts.append(found[2] or found[1].replace('""', '"'))
-        place = found.end()
-        if place == len(text):
-            return parts
-        if text[place] != ".":
-            break
-        place += 1
-    raise FilterError(f'{text!r} is not the name of a column; quote a key with dots: params."a.b"')
-
-
 def _resolve(names: Names, text: str) -> tuple[str, list[str]]:
     """Return a column's text and path; the name of a parameter or a metric may stand alone."""
-    path = path_of(text)
+    path = parts_of(text)
     if names.column(path) is not None or names.reference(path) is not None:
         return text, path
-    for family in ("params", "metrics", "tags"):
-        key, shorter = ".".join(path), ".".join(path[:-1])
-        if names.has(family, key):
-            return text, [family, key]
-        if path[-1] in names.subject.families[family].figures and names.has(family, shorter):
-            return text, [family, shorter, path[-1]]
-    raise names.unknown(path, text)
+    found = names.alone(path)
+    if found is None:
+        raise names.unknown(path, text)
+    return text, found
 
 
 def _family(names: Names, path: list[str]) -> Reference | None:
