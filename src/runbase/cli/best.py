@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from runbase.cli import common
+from runbase.cli import common, completing
 from runbase.errors import UsageError
 
 EXAMPLES = (
@@ -21,7 +21,7 @@ def command(
         str | None,
         typer.Argument(
             help="Only runs of this experiment. Default: all runs.",
-            autocompletion=common.complete_experiments,
+            autocompletion=completing.experiments,
         ),
     ] = None,
     where: Annotated[str | None, typer.Argument(help="Only runs that match this filter.")] = None,

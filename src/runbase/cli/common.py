@@ -1,8 +1,8 @@
 """Shared code of the commands: options, opening the store, and output as text or JSON."""
 
-import re
 import sys
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,10 +12,11 @@ from urllib.parse import unquote
 import msgspec
 import typer
 from rich.console import Console
-from rich.markup import escape as rich_escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from runbase.cli import completing
+from runbase.cli.tables import escape, visible
 from runbase.errors import NotFound, StoreUnavailable
 from runbase.model import Run, Scalar
 from runbase.settings import load
@@ -37,65 +38,48 @@ Url = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def complete_runs(incomplete: str) -> list[str]:
-    """Return names of runs for shell completion; none if there is no store."""
-    return _names("select name from runs where deleted_at is null order by id desc", incomplete)
-
-
-def complete_experiments(incomplete: str) -> list[str]:
-    """Return names of experiments for shell completion."""
-    query = "select name from experiments where deleted_at is null order by id desc"
-    return _names(query, incomplete)
-
-
-def complete_targets(incomplete: str) -> list[str]:
-    """Return names of experiments and runs for shell completion."""
-    return [*complete_experiments(incomplete), *complete_runs(incomplete)]
-
-
 RunName = Annotated[
     str,
     typer.Argument(
         metavar="RUN",
         help="A run: its id, a prefix of the id, or its name.",
-        autocompletion=complete_runs,
+        autocompletion=completing.runs,
     ),
 ]
 ExperimentName = Annotated[
     str,
     typer.Argument(
         help="An experiment: its name, its id, or a prefix of the id.",
-        autocompletion=complete_experiments,
+        autocompletion=completing.experiments,
+    ),
+]
+OfExperiment = Annotated[
+    str | None,
+    typer.Option(
+        "--experiment",
+        "-e",
+        help="Only runs of this experiment.",
+        autocompletion=completing.experiments,
     ),
 ]
 Target = Annotated[
     str,
     typer.Argument(
         help="A run or an experiment, by id, prefix or name.",
-        autocompletion=complete_targets,
+        autocompletion=completing.targets,
     ),
 ]
 Targets = Annotated[
     list[str],
     typer.Argument(
         help="Runs and experiments, by id, prefix or name.",
-        autocompletion=complete_targets,
+        autocompletion=completing.targets,
     ),
 ]
 
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
+UNSEEN = 0.5
+"""Seconds for which a command works before it shows a progress bar."""
 COLOURS = {Phase.WAITING: "yellow", Phase.ACTIVE: "cyan", Phase.ENDED: "red"}
-
-
-def visible(text: str) -> str:
-    """Return text with control characters escaped, so that no stored text can control the terminal."""
-    return _CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
-
-
-def escape(text: str) -> str:
-    """Return text that Rich prints literally, with control characters escaped."""
-    return rich_escape(visible(text))
 
 
 def say(text: object = "", *, end: str = "\n", file: Any = None, flush: bool = False) -> None:
@@ -217,16 +201,23 @@ def hint(opened: Store, where: str | None, order_by: str | None = None) -> None:
 
 @contextmanager
 def progress(text: str) -> Generator[Callable[[int, int], None]]:
-    """Show a progress bar on a terminal; yield a function to call with the amount done and the total."""
+    """Show a progress bar on a terminal if the work takes long; yield a function to call with the amount done and the total."""
     columns = (TextColumn(text), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     quiet = Console(stderr=True)
-    with Progress(*columns, console=quiet, transient=True, disable=not quiet.is_terminal) as bar:
-        task = bar.add_task("", total=None)
+    bar = Progress(*columns, console=quiet, transient=True, disable=not quiet.is_terminal)
+    task = bar.add_task("", total=None)
+    began = time.monotonic()
 
-        def step(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
+    def step(done: int, total: int) -> None:
+        if time.monotonic() - began > UNSEEN:
+            bar.start()
+        bar.update(task, completed=done, total=total)
 
+    try:
         yield step
+    finally:
+        if bar.live.is_started:
+            bar.stop()
 
 
 def print_json(value: Any) -> None:
@@ -255,10 +246,16 @@ def status_text(status: Status) -> str:
     return f"[{colour}]{status.value}[/]"
 
 
-def state_text(run: Run) -> str:
+def coloured(status: str) -> str:
+    """Return the word of a status, of a run or an experiment, as Rich markup."""
+    known = status in Status.__members__.values()
+    return status_text(Status(status)) if known else escape(status)
+
+
+def state_text(run: Run, separator: str = " ") -> str:
     """Return the status of a run in its colour, with a mark if its heartbeat is overdue."""
     silent = run.status.phase is Phase.ACTIVE and not run.alive
-    return status_text(run.status) + (" [dim]silent[/]" if silent else "")
+    return status_text(run.status) + (f"{separator}[dim]silent[/]" if silent else "")
 
 
 def number(value: Scalar | None) -> str:
@@ -266,16 +263,6 @@ def number(value: Scalar | None) -> str:
     if value is None:
         return "–"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def headline(runs: Iterable[Run], most: int = 4) -> list[str]:
-    """Choose the metrics to show: validation metrics first, then those that most runs have."""
-    counts: dict[str, int] = {}
-    for run in runs:
-        for key in run.metrics:
-            counts[key] = counts.get(key, 0) + 1
-    ranked = sorted(counts, key=lambda k: (-("val" in k or "test" in k), -counts[k], k))
-    return ranked[:most]
 
 
 def metric_value(run: Run, key: str, figure: str = "last") -> float | None:
@@ -298,17 +285,16 @@ def duration(seconds: float | None) -> str:
 
 
 def ago(moment: datetime | None) -> str:
-    """Format how long ago a time was."""
+    """Format how long ago a time was, in its largest unit: just now, 9s ago, 21m ago, 5h ago, 3d ago."""
     if moment is None:
         return "–"
-    seconds = (datetime.now(UTC) - moment).total_seconds()
-    return (
-        "just now"
-        if seconds < 5
-        else f"{duration(seconds).split('.')[0].rstrip('s')}s ago"
-        if seconds < 60
-        else f"{duration(seconds)} ago"
-    )
+    seconds = int((datetime.now(UTC) - moment).total_seconds())
+    if seconds < 5:
+        return "just now"
+    for unit, length, most in (("s", 1, 60), ("m", 60, 60), ("h", 3600, 48)):
+        if seconds < most * length:
+            return f"{seconds // length}{unit} ago"
+    return f"{seconds // 86400}d ago"
 
 
 def size(count: int) -> str:
@@ -321,9 +307,9 @@ def size(count: int) -> str:
     return f"{value:.1f} TiB"
 
 
-def tags_text(tags: Mapping[str, str | None]) -> str:
+def tags_text(tags: Mapping[str, str | None], separator: str = ", ") -> str:
     """Format tags: baseline, stage=prod."""
-    return ", ".join(key if value is None else f"{key}={value}" for key, value in tags.items())
+    return separator.join(key if value is None else f"{key}={value}" for key, value in tags.items())
 
 
 def when(moment: Any) -> str:
@@ -331,15 +317,6 @@ def when(moment: Any) -> str:
     if isinstance(moment, datetime):
         return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
     return str(moment)[:19].replace("T", " ")
-
-
-def _names(query: str, incomplete: str) -> list[str]:
-    try:
-        with store(None, None, sync=False) as opened:
-            names = [str(row[0]) for row in opened.sql(query, timeout=1.0)]
-    except Exception:  # completion must never print a traceback
-        return []
-    return [name for name in names if name.startswith(incomplete)][:100]
 
 
 def _spelled(value: Any) -> Any:

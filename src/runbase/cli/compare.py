@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from runbase.analysis.compare import Comparison
-from runbase.cli import common
+from runbase.cli import common, completing, tables
 
 EXAMPLES = (
     "Examples:\n"
@@ -21,7 +21,7 @@ def command(
         list[str],
         typer.Argument(
             help="Runs and experiments, by id, prefix or name.",
-            autocompletion=common.complete_targets,
+            autocompletion=completing.targets,
         ),
     ],
     everything: Annotated[
@@ -61,17 +61,17 @@ def command(
 def _print(comparison: Comparison, everything: bool) -> None:
     if not comparison.items:
         return
-    names = [common.escape(item.name) for item in comparison.items]
+    names = [tables.escape(item.name) for item in comparison.items]
     table = common.table(["", *names], numbers=names)
     table.add_row("kind", *[item.kind for item in comparison.items])
-    table.add_row("status", *[common.escape(item.status) for item in comparison.items])
+    table.add_row("status", *[tables.escape(item.status) for item in comparison.items])
     keys = list(comparison.params) if everything else comparison.differing
     if keys:
         table.add_row()
         table.add_row("[bold]Parameters[/]")
     for key in keys:
         table.add_row(
-            f"  {common.escape(key)}", *[common.escape(_shown(v)) for v in comparison.params[key]]
+            f"  {tables.escape(key)}", *[tables.escape(_shown(v)) for v in comparison.params[key]]
         )
     if comparison.metrics:
         table.add_row()
@@ -82,7 +82,7 @@ def _print(comparison: Comparison, everything: bool) -> None:
             f"[bold green]{common.number(value)} ★[/]" if n in best else f"{common.number(value)}  "
             for n, value in enumerate(values)
         ]
-        table.add_row(f"  {common.escape(key)}", *cells)
+        table.add_row(f"  {tables.escape(key)}", *cells)
     common.console().print(table)
     same = len(comparison.params) - len(comparison.differing)
     if same and not everything:

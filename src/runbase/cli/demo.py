@@ -89,7 +89,7 @@ def look(out: Console, store: Store, trained: Runs, seconds: float) -> None:
         f"\n[bold]{len(trained)} runs, {counted(points, 'point')}, {seconds:.0f} seconds.[/] "
         f"[dim]{store.url.removeprefix('sqlite:///')}[/]\n"
     )
-    runs.show(trained, mark=["val/accuracy", "val/loss", "train/loss"])
+    runs.show(trained)
     out.print()
     best = store.runs(
         "tags.demo is not null",
@@ -111,7 +111,7 @@ def look(out: Console, store: Store, trained: Runs, seconds: float) -> None:
         "\n[bold]Next steps:[/]\n"
         f"  {program} show {best[0].name}\n"
         f"  {program} plot val/accuracy\n"
-        f"  {program} runs 'params.lr < 0.001' --sort 'metrics.\"val/loss\" asc'\n"
+        f"  {program} runs 'params.lr < 0.001' --sort val/loss\n"
         f'  sqlite3 {shown} "{FIRST_QUERY}"',
         soft_wrap=True,
     )

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from runbase import __version__
-from runbase.cli import common
+from runbase.cli import common, tables
 from runbase.errors import RunbaseError, StoreCorrupt, UsageError, counted
 from runbase.filesystems import file_system, on_network
 from runbase.ingest.cleanup import leftovers
@@ -100,7 +100,7 @@ def _print_sizes(settings: Settings, *, json: bool) -> None:
             counts = [row.runs, row.points] if title == "Experiments" else [row.points]
             sizes = (row.database, row.journals, row.artifacts, row.total)
             cells = [*(f"{count:,}" for count in counts), *map(common.size, sizes)]
-            table.add_row(f"  {common.escape(row.name)}", *cells)
+            table.add_row(f"  {tables.escape(row.name)}", *cells)
         out.print(f"[bold]{title}[/]", table, "")
     table = common.table(["  table", "bytes"], numbers=["bytes"])
     for name, size in list(found.tables.items())[:SHOWN]:
@@ -260,18 +260,18 @@ def _print(
     out = common.console()
     for name, value in facts.items():
         shown = common.size(value) if name == "free_bytes" else value
-        out.print(f"  {name.replace('_', ' '):<16} {common.escape(str(shown))}")
+        out.print(f"  {name.replace('_', ' '):<16} {tables.escape(str(shown))}")
     out.print("\n[bold]Settings[/]")
     table = common.table(["  setting", "value", "from", "description"])
     for name, setting in settings.values.items():
-        value = "–" if setting.value is None else common.escape(settings.shown(name) or "")
+        value = "–" if setting.value is None else tables.escape(settings.shown(name) or "")
         table.add_row(
-            f"  {name}", value, common.escape(setting.source), f"[dim]{DESCRIPTIONS[name]}[/]"
+            f"  {name}", value, tables.escape(setting.source), f"[dim]{DESCRIPTIONS[name]}[/]"
         )
     out.print(table)
     for note in notes:
-        out.print(f"\n[yellow]note[/]  {common.escape(note)}")
+        out.print(f"\n[yellow]note[/]  {tables.escape(note)}")
     for problem in problems:
-        out.print(f"\n[red]problem[/]  {common.escape(problem)}")
+        out.print(f"\n[red]problem[/]  {tables.escape(problem)}")
     if not problems:
         out.print("\n[green]All is well.[/]")

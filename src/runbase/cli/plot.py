@@ -22,9 +22,7 @@ def command(
     runs: Annotated[
         list[str] | None, typer.Argument(help="Runs by id, prefix or name. Default: the newest.")
     ] = None,
-    experiment: Annotated[
-        str | None, typer.Option("--experiment", "-e", help="Only runs of this experiment.")
-    ] = None,
+    experiment: common.OfExperiment = None,
     limit: Annotated[int, typer.Option("--limit", "-n", help="Maximum number of runs.")] = 8,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write a .png or .svg file instead.")

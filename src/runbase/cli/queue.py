@@ -7,7 +7,7 @@ import typer
 from rich.live import Live
 from rich.table import Table
 
-from runbase.cli import common
+from runbase.cli import common, completing
 from runbase.store.store import Store
 
 EXAMPLES = (
@@ -34,7 +34,7 @@ order by started_at desc
 def command(
     experiment: Annotated[
         str | None,
-        typer.Argument(help="Only this experiment.", autocompletion=common.complete_experiments),
+        typer.Argument(help="Only this experiment.", autocompletion=completing.experiments),
     ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", "-w", help="Update the tables continuously.")

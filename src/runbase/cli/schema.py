@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from runbase.cli import common
+from runbase.cli import common, tables
 from runbase.errors import NotFound, suggestion
 
 EXAMPLES = (
@@ -23,10 +23,10 @@ def command(
         if name is None and not json:
             common.say(store.schema(), end="")
             return
-        tables = store.tables()
-    selected = [table for table in tables if name in (None, table["name"])]
+        known = store.tables()
+    selected = [table for table in known if name in (None, table["name"])]
     if not selected:
-        names = [table["name"] for table in tables]
+        names = [table["name"] for table in known]
         raise NotFound(f"table or view {name!r} not found{suggestion(name or '', names)}")
     if json:
         common.print_json(selected)
@@ -38,5 +38,5 @@ def command(
         )
         shown = common.table(["  column", "type", "description"])
         for column in table["columns"]:
-            shown.add_row(f"  {column['name']}", column["type"], common.escape(column["comment"]))
+            shown.add_row(f"  {column['name']}", column["type"], tables.escape(column["comment"]))
         common.console().print(shown)

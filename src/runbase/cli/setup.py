@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from runbase.cli import common
+from runbase.cli import common, tables
 from runbase.store.store import open as open_store
 
 EXAMPLES = (
@@ -51,7 +51,7 @@ def command(
         for row in ledger:
             applied = common.when(row["applied"])
             table.add_row(
-                common.escape(row["name"]), row["owner"], applied, str(row["sha256"])[:12]
+                tables.escape(row["name"]), row["owner"], applied, str(row["sha256"])[:12]
             )
         common.console().print(table)
     if not steps and not status:

@@ -8,7 +8,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from runbase.cli import common
+from runbase.cli import common, tables
 from runbase.events import Problem
 from runbase.model import Run
 
@@ -47,7 +47,7 @@ def print_run(out: Console, run: Run, folder: Path | None, output: list[str]) ->
     if output:
         out.print("\n[bold]Output[/]")
         for line in output:
-            out.print(f"  [dim]{common.escape(line)}[/]")
+            out.print(f"  [dim]{tables.escape(line)}[/]")
 
 
 def print_problems(out: Console, problems: Sequence[Problem]) -> None:
@@ -55,15 +55,15 @@ def print_problems(out: Console, problems: Sequence[Problem]) -> None:
     if problems:
         out.print("\n[bold red]Could not be stored[/]")
         for problem in problems[:SHOWN]:
-            out.print(f"  {common.escape(str(problem))}")
+            out.print(f"  {tables.escape(str(problem))}")
         if len(problems) > SHOWN:
             out.print("  … and more; see the table problems")
 
 
 def _print_head(out: Console, run: Run, folder: Path | None) -> None:
     out.print(
-        f"[bold]{common.escape(run.name)}[/]  {common.state_text(run)}  "
-        f"[dim]{common.escape(run.experiment)} #{run.number} · {run.id}[/]"
+        f"[bold]{tables.escape(run.name)}[/]  {common.state_text(run)}  "
+        f"[dim]{tables.escape(run.experiment)} #{run.number} · {run.id}[/]"
     )
     facts = {
         "started": f"{run.started_at:%Y-%m-%d %H:%M:%S} UTC ({common.ago(run.started_at)})"
@@ -81,19 +81,19 @@ def _print_head(out: Console, run: Run, folder: Path | None) -> None:
     }
     for name, value in facts.items():
         if value:
-            out.print(f"  [dim]{name:<8}[/] {common.escape(value)}")
+            out.print(f"  [dim]{name:<8}[/] {tables.escape(value)}")
 
 
 def _print_error(out: Console, run: Run) -> None:
     if run.error:
         out.print(
-            f"\n[bold red]{common.escape(run.error['type'])}[/]: {common.escape(run.error['message'])}"
+            f"\n[bold red]{tables.escape(run.error['type'])}[/]: {tables.escape(run.error['message'])}"
         )
         for line in str(run.error.get("traceback", "")).rstrip().splitlines()[-6:-1]:
-            out.print(f"  [dim]{common.escape(line)}[/]")
+            out.print(f"  [dim]{tables.escape(line)}[/]")
     elif run.status.value == "NODE_FAIL" and run.history:
         out.print(
-            f"\n[red]Lost[/]: {common.escape(run.history[-1].reason or '')}; last seen {run.ended_at}"
+            f"\n[red]Lost[/]: {tables.escape(run.history[-1].reason or '')}; last seen {run.ended_at}"
         )
 
 
@@ -102,7 +102,7 @@ def _print_body(out: Console, run: Run) -> None:
         out.print("\n[bold]Parameters[/]")
         width = max(map(len, run.params))
         for key, value in run.params.items():
-            out.print(f"  {common.escape(key):<{width}}  {common.escape(str(value))}")
+            out.print(f"  {tables.escape(key):<{width}}  {tables.escape(str(value))}")
     if run.metrics:
         out.print("\n[bold]Metrics[/]")
         out.print(_metrics(run))
@@ -112,15 +112,15 @@ def _print_body(out: Console, run: Run) -> None:
         for item in run.artifacts:
             digest = (item.sha256 or "")[:12]
             table.add_row(
-                f"  {common.escape(item.path)}", item.kind, common.size(item.size), digest
+                f"  {tables.escape(item.path)}", item.kind, common.size(item.size), digest
             )
         out.print(table)
     for scope, values in run.attributes.items():
         if scope.startswith("_"):  # internal data of a tool
             continue
-        out.print(f"\n[bold]Attributes[/] [dim]of {common.escape(scope)}[/]")
+        out.print(f"\n[bold]Attributes[/] [dim]of {tables.escape(scope)}[/]")
         for key, value in values.items():
-            out.print(f"  {common.escape(key)}  {common.escape(_short(value))}")
+            out.print(f"  {tables.escape(key)}  {tables.escape(_short(value))}")
     if len(run.history) > 1:
         steps = [f"{h.time:%H:%M:%S} {h.status.value}" for h in run.history]
         out.print(f"\n[bold]History[/]  {' → '.join(steps)}")
@@ -132,7 +132,7 @@ def _metrics(run: Run) -> Any:
     for key, m in run.metrics.items():
         numbers = (m.count, m.last, m.last_step, m.min, m.min_step, m.max, m.max_step, m.mean)
         nans = f" [yellow]({m.nans} NaN)[/]" if m.nans else ""
-        table.add_row(f"  {common.escape(key)}{nans}", *map(common.number, numbers))
+        table.add_row(f"  {tables.escape(key)}{nans}", *map(common.number, numbers))
     return table
 
 

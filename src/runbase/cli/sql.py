@@ -2,12 +2,14 @@
 
 import csv
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from runbase.cli import common
+from runbase.cli import common, tables
+from runbase.cli.tables import Column
 from runbase.errors import UsageError
 
 EXAMPLES = (
@@ -51,20 +53,22 @@ def command(
         show(rows.columns, rows)
 
 
-def show(columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
+def show(names: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print rows as a table."""
-    numeric = [
-        name
-        for i, name in enumerate(columns)
-        if rows and all(isinstance(row[i], int | float | None) for row in rows)
-    ]
-    table = common.table([common.escape(name) for name in columns], numbers=numeric)
-    for row in rows:
+    tables.show(common.console(), columns(names, rows))
+
+
+def columns(names: Sequence[str], rows: Sequence[Sequence[object]]) -> list[Column]:
+    """Return rows as the columns of a table; numbers are right-aligned."""
+    found: list[Column] = []
+    for place, name in enumerate(names):
+        values = [row[place] for row in rows]
+        numeric = bool(values) and all(isinstance(value, int | float | None) for value in values)
         cells = [
             common.number(value)
             if isinstance(value, int | float | None)
-            else common.escape(str(value))
-            for value in row
+            else tables.cell(str(value))
+            for value in values
         ]
-        table.add_row(*cells)
-    common.console().print(table)
+        found.append(Column(name, cells, right=numeric))
+    return found

@@ -23,9 +23,7 @@ def command(
     where: Annotated[
         str | None, typer.Argument(help="Only runs that match this filter; see `runbase runs`.")
     ] = None,
-    experiment: Annotated[
-        str | None, typer.Option("--experiment", "-e", help="Only runs of this experiment.")
-    ] = None,
+    experiment: common.OfExperiment = None,
     metrics: Annotated[
         str | None, typer.Option("--metrics", "-m", help="Metrics to show, separated by commas.")
     ] = None,

@@ -1,6 +1,6 @@
 """The cells of a row of `runbase top`, for printing and for its screen."""
 
-from runbase.cli import common
+from runbase.cli import common, tables
 from runbase.cli.watching import Row
 
 ORDERS = ("started", "experiment", "age", "progress", "step")
@@ -17,8 +17,8 @@ def cells(row: Row) -> list[str]:
         for figure in row.figures
     ]
     return [
-        f"[bold]{common.escape(row.run.name)}[/]",
-        common.escape(row.run.experiment),
+        f"[bold]{tables.escape(row.run.name)}[/]",
+        tables.escape(row.run.experiment),
         f"[{colour}]{MARKS[row.state]} {row.state}[/]",
         progress_text(row),
         "–" if row.step is None else f"{row.step:,}",

@@ -13,7 +13,7 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import DataTable, Footer, Input, Static
 
-from runbase.cli import common
+from runbase.cli import tables
 from runbase.cli.show import print_run, tail
 from runbase.cli.toprows import ORDERS, cells
 from runbase.cli.watching import Row, Watch, sort_rows
@@ -162,12 +162,12 @@ class TopScreen(App[None]):
         arrow = "↓" if self.descending else "↑"
         parts.append(f"by {self.sorted_by} {arrow}")
         if self._watch.where:
-            parts.append(f"where {common.escape(self._watch.where)}")
+            parts.append(f"where {tables.escape(self._watch.where)}")
         if self._paused:
             parts.append("[reverse] paused [/]")
         parts.append(f"[dim]{took * 1000:.0f} ms[/]")
         if self._error:
-            parts = [f"[red]{common.escape(self._error)}[/]"]
+            parts = [f"[red]{tables.escape(self._error)}[/]"]
         self.query_one("#head", Static).update("  ·  ".join(parts))
 
     def _chosen(self) -> str | None:

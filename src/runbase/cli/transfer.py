@@ -54,9 +54,7 @@ def export(
         ),
     ],
     where: Annotated[str | None, typer.Argument(help="A filter; see `runbase runs`.")] = None,
-    experiment: Annotated[
-        str | None, typer.Option("--experiment", "-e", help="Only runs of this experiment.")
-    ] = None,
+    experiment: common.OfExperiment = None,
     what: Annotated[
         str,
         typer.Option(
@@ -208,9 +206,7 @@ def copy(
     ],
     target: Annotated[str, typer.Argument(help="The same; created if it does not exist.")],
     where: Annotated[str | None, typer.Argument(help="A filter; see `runbase runs`.")] = None,
-    experiment: Annotated[
-        str | None, typer.Option("--experiment", "-e", help="Only runs of this experiment.")
-    ] = None,
+    experiment: common.OfExperiment = None,
     json: common.Json = False,
 ) -> None:
     """Copy runs from one store into another, for example from a laptop to the store of a team.

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from runbase.cli import common
+from runbase.cli import common, tables
 
 EXAMPLES = (
     "Examples:\n\n    runbase view create curves -m train/loss,val/acc\n    runbase view list"
@@ -55,9 +55,9 @@ def list_(home: common.Home = None, url: common.Url = None, json: common.Json = 
     for name, columns in views.items():
         for number, (column, metric) in enumerate(columns.items()):
             table.add_row(
-                common.escape(name) if number == 0 else "",
-                common.escape(column),
-                common.escape(metric),
+                tables.escape(name) if number == 0 else "",
+                tables.escape(column),
+                tables.escape(metric),
             )
     common.console().print(table)
 

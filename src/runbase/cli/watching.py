@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from runbase.cli.common import headline
+from runbase.analysis import headline
 from runbase.model import Run
 from runbase.status import ACTIVE, Phase, Status
 from runbase.store.store import Store
@@ -84,7 +84,7 @@ class Watch:
         )
         where = under_way if not self.where else f"{under_way} and ({self.where})"
         runs = self._runs(where)
-        keys = self._metrics or headline(runs, 2)
+        keys = self._metrics or headline.metrics(runs)[:2]
         now = datetime.now(UTC)
         rows = [self._row(run, keys, now) for run in runs]
         seen = {run.id for run in runs}

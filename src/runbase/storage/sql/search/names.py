@@ -179,6 +179,10 @@ class Names:
             more = f'; quote keys with dots or slashes: params."{name}"'
             hint = _listed([keys[key] for key in close]) if close else f"{hint}{more}"
             return FilterError(f"{name if close else path[0]!r} is unknown{hint}{place}")
+        for key, full in keys.items():
+            if "/" in key and key in text and f'"{key}"' not in text:  # read as a division
+                hint = f"; did you mean {full!r}? A key with slashes needs quotes"
+                return FilterError(f"no column is named {name!r}{hint}{place}")
         for family in families:
             if self.has(family, name):
                 hint = f"; did you mean {family}.{in_quotes(name)}?"
