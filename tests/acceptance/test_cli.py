@@ -52,7 +52,7 @@ def test_show(cli: Cli, three: list[str]) -> None:
     text = cli("show", "second")
     for piece in ("FAILED", "ValueError: out of data [bold]", "a note", "demo", "model.bin", "5 B"):
         assert piece in text
-    assert re.search(r"train/loss +50 +0\.02 +49 +0\.02 +49 +1 +0", text)
+    assert re.search(r"train/loss +50 +0\.02 +49 +0\.02 +49 +0\.02 +49 +1 +0", text)
     assert "the last line" in text
     assert "epoch 1" not in text
     record = cli("show", three[0], "--json")

@@ -65,9 +65,10 @@ def direction_of(key: str, objectives: Iterable[Objective] = ()) -> Direction | 
         if objective.metric == key:
             return "min" if objective.direction == "min" else "max"
     words = key.lower().replace("-", "_").replace("/", "_").replace(".", "_").split("_")
-    if _LESS & set(words) or words[-1] in _LESS_AT_THE_END:
+    named = {*words, *(word.rstrip("0123456789@") for word in words)}  # acc5, recall@10
+    if _LESS & named or words[-1] in _LESS_AT_THE_END:
         return "min"
-    return "max" if _MORE & set(words) else None
+    return "max" if _MORE & named else None
 
 
 def lower_is_better(key: str, objectives: Iterable[Objective] = ()) -> bool:

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from runbase.cli import common, completing
+from runbase.analysis.directions import lower_is_better
+from runbase.cli import common, completing, show
 from runbase.errors import UsageError
 
 EXAMPLES = (
@@ -14,6 +15,7 @@ EXAMPLES = (
     "\n    runbase best mnist -m val/loss"
     "\n    runbase best -m val/acc 'params.lr < 0.01' --checkpoint"
 )
+_OPERATORS = ("is", "in", "like", "ilike", "between", "and", "or")
 
 
 def command(
@@ -48,7 +50,7 @@ def command(
     if least and most:
         raise UsageError("--min and --max exclude each other; pass one of them")
     direction = "min" if least else "max" if most else None
-    if experiment is not None and where is None and _is_filter(experiment):
+    if experiment is not None and where is None and is_filter(experiment):
         experiment, where = None, experiment
     with common.store(home, url) as store:
         run = store.best(experiment, metric, direction, where=where)
@@ -56,15 +58,19 @@ def command(
             artifact = store.best_checkpoint(run.experiment, metric, direction, where=where)
             common.say(store.locate(artifact))
             return
-        folder = store.folder(run)
-    if json:
-        document: dict[str, Any] = msgspec.to_builtins(run, enc_hook=str)
-        common.print_json({**document, "seconds": run.seconds})
-        return
-    from runbase.cli import show
+        if json:
+            document: dict[str, Any] = msgspec.to_builtins(run, enc_hook=str)
+            common.print_json({**document, "seconds": run.seconds})
+            return
+        objectives = store.experiment(run.experiment_id).objectives
+        key = metric or objectives[0].metric
+        lowest = direction == "min" if direction else lower_is_better(key, objectives)
+        value = common.number(common.metric_value(run, key))
+        which = "lowest" if lowest else "highest"
+        common.say(f"The {which} {key}: {value}\n")
+        show.print_run(common.console(), store, run)
 
-    show.print_run(common.console(), run, folder, [])
 
-
-def _is_filter(word: str) -> bool:
-    return any(sign in word for sign in "<>=") or " is " in word
+def is_filter(word: str) -> bool:
+    """Return whether a word on the command line is a filter and not a name."""
+    return any(sign in word for sign in "<>=") or any(f" {sign} " in word for sign in _OPERATORS)

@@ -1,5 +1,6 @@
 """`runbase show`: print the details of one run."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,46 +9,68 @@ import msgspec
 import typer
 from rich.console import Console
 
-from runbase.cli import common, tables
+from runbase.cli import common, details, tables
+from runbase.cli.tracebacks import folded
 from runbase.events import Problem
 from runbase.model import Run
+from runbase.store.store import Store
 
 SHOWN = 10
 """The maximum number of problems shown."""
-EXAMPLES = "Examples:\n\n    runbase show brisk-heron-42\n    runbase show 01a1fb --json"
+EXAMPLES = (
+    "Examples:\n"
+    "\n    runbase show brisk-heron-42"
+    "\n    runbase show brisk-heron-42 --all"
+    "\n    runbase show 01a1fb --json"
+)
 
 
 def command(
     run: common.RunName,
     lines: Annotated[int, typer.Option("--lines", help="Number of last lines of output.")] = 10,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", "-a", help="Show the whole traceback and all children and files."),
+    ] = False,
     home: common.Home = None,
     url: common.Url = None,
     json: common.Json = False,
 ) -> None:
-    """Show a run: parameters, metrics, artifacts, status, and its last lines of output."""
+    """Show a run: parameters, metrics, media, artifacts, related runs, status, and its last output.
+
+    Of a traceback, the frames of your own code are shown; --all shows those of libraries as well.
+    """
     with common.store(home, url) as store:
         record = store.run(run)
-        folder = store.folder(record)
-        output = tail(folder / "output.log", lines) if folder else []
-        problems = store.problems(record, limit=SHOWN + 1)
         if json:
             document: dict[str, Any] = msgspec.to_builtins(record, enc_hook=str)
+            output = last_output(store, record, lines)
+            problems = store.problems(record, limit=SHOWN + 1)
             rest = {"seconds": record.seconds, "output": output, "problems": problems}
             common.print_json({**document, **rest})
             return
-        print_run(common.console(), record, folder, output)
-        print_problems(common.console(), problems)
+        print_run(common.console(), store, record, lines=lines, everything=everything)
 
 
-def print_run(out: Console, run: Run, folder: Path | None, output: list[str]) -> None:
+def print_run(
+    out: Console, store: Store, run: Run, *, lines: int = 0, everything: bool = False
+) -> None:
     """Print a run and the last lines of its output."""
-    _print_head(out, run, folder)
-    _print_error(out, run)
-    _print_body(out, run)
+    _print_head(out, store, run)
+    _print_error(out, run, everything)
+    details.print_params(out, run)
+    details.print_metrics(out, store, run)
+    details.print_files(out, store, run, everything)
+    details.print_relations(out, store, run, everything)
+    details.print_attributes(out, run)
+    output = last_output(store, run, lines) if lines > 0 else []
     if output:
         out.print("\n[bold]Output[/]")
-        for line in output:
-            out.print(f"  [dim]{tables.escape(line)}[/]")
+        width = tables.terminal_width(out)
+        for row in output:
+            for part in tables.wrapped(row, None if width is None else width - 2):
+                out.print(f"  [dim]{tables.escape(part)}[/]", soft_wrap=True)
+    print_problems(out, store.problems(run, limit=SHOWN + 1))
 
 
 def print_problems(out: Console, problems: Sequence[Problem]) -> None:
@@ -60,80 +83,57 @@ def print_problems(out: Console, problems: Sequence[Problem]) -> None:
             out.print("  … and more; see the table problems")
 
 
-def _print_head(out: Console, run: Run, folder: Path | None) -> None:
+def last_output(store: Store, run: Run, lines: int) -> list[str]:
+    """Return the last lines of a run's output; none if its folder is not on this machine."""
+    folder = store.folder(run)
+    return tail(folder / "output.log", lines) if folder else []
+
+
+def _print_head(out: Console, store: Store, run: Run) -> None:
     out.print(
         f"[bold]{tables.escape(run.name)}[/]  {common.state_text(run)}  "
-        f"[dim]{tables.escape(run.experiment)} #{run.number} · {run.id}[/]"
+        f"[dim]{tables.escape(run.experiment)} #{run.number}[/]",
+        soft_wrap=True,
     )
+    started = run.started_at
+    cwd = run.args.get("cwd")
     facts = {
-        "started": f"{run.started_at:%Y-%m-%d %H:%M:%S} UTC ({common.ago(run.started_at)})"
-        if run.started_at
-        else "–",
+        "id": run.id,
+        "started": f"{started:%Y-%m-%d %H:%M:%S} UTC ({common.ago(started)})" if started else "–",
         "took": _took(run),
-        "by": f"{run.user or '?'} on {run.host}, process {run.pid or '?'}" if run.host else "",
-        "folder": str(folder or run.folder or "–"),
+        "history": _history(run),
         "tags": common.tags_text(run.tags),
         "notes": run.notes,
-        "git": _git(run.git),
-        "command": " ".join(run.args.get("argv", [])),
+        "parent": details.name_of(store, run.parent_id) if run.parent_id else "",
+        "command": _command(run.args.get("argv", [])),
+        "where": _where(run, cwd),
+        "machine": _machine(run.system),
         "slurm": _slurm(run.system.get("slurm") or {}),
-        "parent": run.parent_id or "",
+        "git": _git(run.git),
+        "folder": _folder(store.folder(run) or run.folder),
+        "exit code": str(run.exit_code) if run.exit_code else "",
     }
-    for name, value in facts.items():
-        if value:
-            out.print(f"  [dim]{name:<8}[/] {tables.escape(value)}")
+    details.print_facts(out, facts)
 
 
-def _print_error(out: Console, run: Run) -> None:
+def _print_error(out: Console, run: Run, everything: bool) -> None:
+    width = tables.terminal_width(out)
     if run.error:
-        out.print(
-            f"\n[bold red]{tables.escape(run.error['type'])}[/]: {tables.escape(run.error['message'])}"
-        )
-        for line in str(run.error.get("traceback", "")).rstrip().splitlines()[-6:-1]:
-            out.print(f"  [dim]{tables.escape(line)}[/]")
+        text = str(run.error.get("traceback", ""))
+        out.print("\n[bold]Error[/]")
+        whole = text.rstrip().splitlines()[:-1]
+        for row in whole if everything else folded(text, run.args.get("cwd")):
+            shown = row if everything else tables.cut(row, None if width is None else width - 2)
+            out.print(f"  [dim]{tables.escape(shown)}[/]", soft_wrap=True)
+        kind, message = str(run.error.get("type", "error")), str(run.error.get("message", ""))
+        first, *rest = tables.wrapped(f"{kind}: {message}", None if width is None else width - 2)
+        name, colon, begin = first.partition(":")
+        out.print(f"  [bold red]{tables.escape(name)}[/]{colon}{tables.escape(begin)}")
+        for row in rest:
+            out.print(f"  {tables.escape(row)}", soft_wrap=True)
     elif run.status.value == "NODE_FAIL" and run.history:
-        out.print(
-            f"\n[red]Lost[/]: {tables.escape(run.history[-1].reason or '')}; last seen {run.ended_at}"
-        )
-
-
-def _print_body(out: Console, run: Run) -> None:
-    if run.params:
-        out.print("\n[bold]Parameters[/]")
-        width = max(map(len, run.params))
-        for key, value in run.params.items():
-            out.print(f"  {tables.escape(key):<{width}}  {tables.escape(str(value))}")
-    if run.metrics:
-        out.print("\n[bold]Metrics[/]")
-        out.print(_metrics(run))
-    if run.artifacts:
-        out.print("\n[bold]Artifacts[/]")
-        table = common.table(["  path", "kind", "size", "sha256"], numbers=["size"])
-        for item in run.artifacts:
-            digest = (item.sha256 or "")[:12]
-            table.add_row(
-                f"  {tables.escape(item.path)}", item.kind, common.size(item.size), digest
-            )
-        out.print(table)
-    for scope, values in run.attributes.items():
-        if scope.startswith("_"):  # internal data of a tool
-            continue
-        out.print(f"\n[bold]Attributes[/] [dim]of {tables.escape(scope)}[/]")
-        for key, value in values.items():
-            out.print(f"  {tables.escape(key)}  {tables.escape(_short(value))}")
-    if len(run.history) > 1:
-        steps = [f"{h.time:%H:%M:%S} {h.status.value}" for h in run.history]
-        out.print(f"\n[bold]History[/]  {' → '.join(steps)}")
-
-
-def _metrics(run: Run) -> Any:
-    columns = ["  metric", "points", "last", "at step", "min", "at", "max", "at ", "mean"]
-    table = common.table(columns, numbers=columns[1:])
-    for key, m in run.metrics.items():
-        numbers = (m.count, m.last, m.last_step, m.min, m.min_step, m.max, m.max_step, m.mean)
-        nans = f" [yellow]({m.nans} NaN)[/]" if m.nans else ""
-        table.add_row(f"  {tables.escape(key)}{nans}", *map(common.number, numbers))
-    return table
+        reason = tables.escape(run.history[-1].reason or "")
+        out.print(f"\n[red]Lost[/]: {reason}; last seen {common.when(run.ended_at)}")
 
 
 def _took(run: Run) -> str:
@@ -143,11 +143,46 @@ def _took(run: Run) -> str:
     return f"{took} (resumed; {common.duration(run.elapsed)} from start to end)"
 
 
+def _history(run: Run) -> str:
+    """Return the states of a run with their times, if there are several."""
+    days = {f"{change.time:%Y-%m-%d}" for change in run.history}
+    form = "%H:%M:%S" if len(days) == 1 else "%Y-%m-%d %H:%M"
+    states = [f"{change.time.strftime(form)} {change.status.value}" for change in run.history]
+    return " → ".join(states) if len(states) > 1 else ""
+
+
+def _command(argv: Sequence[object]) -> str:
+    return shlex.join(str(word) for word in argv)
+
+
+def _where(run: Run, cwd: object) -> str:
+    if not run.host:
+        return str(cwd or "")
+    folder = f", in {cwd}" if cwd else ""
+    return f"{run.user or '?'} on {run.host}, process {run.pid or '?'}{folder}"
+
+
+def _machine(system: dict[str, Any]) -> str:
+    """Return the hardware and the Python version of a run in one line."""
+    gpus: list[dict[str, Any]] = system.get("gpus") or []
+    names = [str(gpu.get("name", "GPU")) for gpu in gpus]
+    counts = {name: names.count(name) for name in names}
+    memory = system.get("memory")
+    parts = [
+        *(f"{count} × {name}" for name, count in counts.items()),
+        f"{system['cpus']} CPUs" if system.get("cpus") else "",
+        f"{common.size(memory)} of memory" if isinstance(memory, int) else "",
+        f"Python {system['python']}" if system.get("python") else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
 def _git(git: dict[str, Any]) -> str:
     if not git.get("commit"):
         return ""
     dirty = " with uncommitted changes" if git.get("dirty") else ""
-    return f"{git['commit'][:10]} on {git.get('branch') or 'no branch'}{dirty}"
+    remote = f", {git['remote']}" if git.get("remote") else ""
+    return f"{git['commit'][:10]} on {git.get('branch') or 'no branch'}{dirty}{remote}"
 
 
 def _slurm(job: dict[str, Any]) -> str:
@@ -159,14 +194,26 @@ def _slurm(job: dict[str, Any]) -> str:
         if job.get("array_job_id")
         else ""
     )
-    places = {"partition": "partition", "nodes": "on", "tasks": "tasks", "restarts": "restarts"}
+    places = {
+        "job_name": "name",
+        "partition": "partition",
+        "nodes": "on",
+        "tasks": "tasks",
+        "restarts": "restarts",
+        "cluster": "cluster",
+        "submit_dir": "submitted in",
+    }
     more = [f"{word} {job[key]}" for key, word in places.items() if job.get(key)]
     return ", ".join([f"job {job['job_id']}{task}", *more])
 
 
-def _short(value: Any, longest: int = 200) -> str:
-    text = str(value)
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+def _folder(folder: Path | str | None) -> str:
+    """Return a folder, relative to the working folder if it is below it."""
+    if folder is None:
+        return ""
+    path = Path(folder)
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def tail(path: Path, lines: int) -> list[str]:

@@ -14,7 +14,7 @@ from textual.screen import ModalScreen
 from textual.widgets import DataTable, Footer, Input, Static
 
 from runbase.cli import tables
-from runbase.cli.show import print_run, tail
+from runbase.cli.show import print_run
 from runbase.cli.toprows import ORDERS, cells
 from runbase.cli.watching import Row, Watch, sort_rows
 from runbase.errors import RunbaseError
@@ -52,9 +52,7 @@ class RunPage(ModalScreen[None]):
     @work(thread=True)
     def _read(self) -> None:
         try:
-            record = self._store.run(self._run)
-            folder = self._store.folder(record)
-            text = page_text(record, folder, tail(folder / "output.log", LINES) if folder else [])
+            text = page_text(self._store, self._store.run(self._run))
         except RunbaseError as error:
             text = Text(str(error), style="red")
         cast("App[None]", self.app).call_from_thread(self._show, text)  # pyright: ignore[reportUnknownMemberType]
@@ -248,7 +246,7 @@ class TopScreen(App[None]):
         self.action_open()
 
 
-def page_text(record: Run, folder: Any, output: list[str]) -> Text:
+def page_text(store: Store, run: Run) -> Text:
     """Return the page of a run, as printed by `runbase show`."""
     out = Console(
         record=True,
@@ -258,5 +256,5 @@ def page_text(record: Run, folder: Any, output: list[str]) -> Text:
         color_system="standard",
         file=StringIO(),
     )
-    print_run(out, record, folder, output)
+    print_run(out, store, run, lines=LINES)
     return Text.from_ansi(out.export_text(styles=True))
