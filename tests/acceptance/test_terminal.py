@@ -161,7 +161,7 @@ def test_query_and_experiments_fit(terminal: Cli, lab: Path, width: int) -> None
 
 def test_no_colour_on_request(terminal: Cli, lab: Path) -> None:
     colour = re.compile(r"\x1b\[(?:\d+;)*(?:3|4|9)\d")
-    for words in (["runs"], ["show", NAME + "8"]):
+    for words in (["runs"], ["show", NAME + "8"], ["compare", "vit"]):
         line = [*words, "--home", str(lab)]
         assert colour.search(terminal(100, *line, colours=True))
         assert not colour.search(terminal(100, *line, colours=True, NO_COLOR="1"))

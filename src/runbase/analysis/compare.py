@@ -29,7 +29,8 @@ class Comparison(Struct, frozen=True, kw_only=True):
 
     `params` and `metrics` map a key to the values of `items`, in their order, None where one lacks it;
     `best` maps a metric to the places of its best value; `differing` names the parameters that are
-    not the same everywhere; `missing` names what was asked for and is not there.
+    not the same everywhere; `missing` names what was asked for and is not there; `objectives` are
+    those of the experiments.
     """
 
     items: list[Column]
@@ -38,6 +39,7 @@ class Comparison(Struct, frozen=True, kw_only=True):
     metrics: dict[str, list[float | None]]
     best: dict[str, list[int]]
     missing: list[str]
+    objectives: list[Objective] = []
 
     def to_pandas(self) -> Any:
         """A row an item, with columns `params.*` (those that differ) and `metrics.*`."""
@@ -85,13 +87,15 @@ def compare(
     found: Sequence[Run | Experiment],
     figures: Mapping[str, Mapping[str, tuple[float | None, float | None]]],
     missing: Sequence[str],
+    objectives: Sequence[Objective] = (),
 ) -> Comparison:
     """Side by side, in the order given.
 
     `figures` holds, for each experiment's id, the least and greatest last value of each metric of its
-    runs.
+    runs; `objectives` are those of the experiments of the runs.
     """
-    objectives = [o for item in found if isinstance(item, Experiment) for o in item.objectives]
+    own = [o for item in found if isinstance(item, Experiment) for o in item.objectives]
+    objectives = [*own, *objectives]
     items = [
         _of_run(item)
         if isinstance(item, Run)
@@ -112,6 +116,7 @@ def compare(
         metrics=metrics,
         best=best,
         missing=list(missing),
+        objectives=list(objectives),
     )
 
 

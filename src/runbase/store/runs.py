@@ -439,4 +439,7 @@ class RunMethods(ExperimentMethods):
         figures = self.storage.figures_of_experiments(experiment_ids) if experiment_ids else {}
         items = [records[key] for _, key in subjects if key in records]
         missing += [key for _, key in subjects if key not in records]
-        return compare(items, figures, missing)
+        parents = list({item.experiment_id: 0 for item in items if isinstance(item, Run)})
+        experiments = self.storage.get_experiments(parents) if parents else []
+        objectives = [objective for each in experiments for objective in each.objectives]
+        return compare(items, figures, missing, objectives)
