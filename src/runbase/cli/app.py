@@ -41,47 +41,52 @@ from runbase.cli import (
 )
 from runbase.errors import RunbaseError, UsageError
 
+EXAMPLES = (
+    "Examples:\n\n    runbase demo\n    runbase runs --help\n    runbase --install-completion"
+)
 app = typer.Typer(
     name="runbase",
     help="Track experiments, runs and metrics in your own SQL database.",
+    epilog=EXAMPLES,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-LOOK, CHANGE, MOVE, KEEP = "Look", "Change", "Move", "Keep"
+START, SEE, CHANGE = "Start here", "See results", "Change records"
+TRIALS, MOVE, KEEP = "Run trials", "Import and export", "Set up and maintain"
 COMMANDS = (
-    ("init", init.command, init.EXAMPLES, KEEP),
-    ("demo", demo.command, demo.EXAMPLES, LOOK),
-    ("runs", runs.command, runs.EXAMPLES, LOOK),
-    ("experiments", experiments.command, experiments.EXAMPLES, LOOK),
-    ("show", show.command, show.EXAMPLES, LOOK),
-    ("compare", compare.command, compare.EXAMPLES, LOOK),
-    ("best", best.command, best.EXAMPLES, LOOK),
-    ("plot", plot.command, plot.EXAMPLES, LOOK),
-    ("query", query.command, query.EXAMPLES, LOOK),
-    ("sql", sql.command, sql.EXAMPLES, LOOK),
-    ("queue", queue.command, queue.EXAMPLES, LOOK),
-    ("top", top.command, top.EXAMPLES, LOOK),
-    ("worker", worker.command, worker.EXAMPLES, CHANGE),
+    ("init", init.command, init.EXAMPLES, START),
+    ("demo", demo.command, demo.EXAMPLES, START),
+    ("runs", runs.command, runs.EXAMPLES, SEE),
+    ("experiments", experiments.command, experiments.EXAMPLES, SEE),
+    ("show", show.command, show.EXAMPLES, SEE),
+    ("compare", compare.command, compare.EXAMPLES, SEE),
+    ("best", best.command, best.EXAMPLES, SEE),
+    ("plot", plot.command, plot.EXAMPLES, SEE),
+    ("query", query.command, query.EXAMPLES, SEE),
+    ("sql", sql.command, sql.EXAMPLES, SEE),
+    ("top", top.command, top.EXAMPLES, SEE),
     ("tag", labels.tag, labels.TAG_EXAMPLES, CHANGE),
     ("note", labels.note, labels.NOTE_EXAMPLES, CHANGE),
     ("rename", labels.rename, labels.RENAME_EXAMPLES, CHANGE),
     ("fork", labels.fork, labels.FORK_EXAMPLES, CHANGE),
     ("rm", trash.rm, trash.RM_EXAMPLES, CHANGE),
     ("restore", trash.restore, trash.RESTORE_EXAMPLES, CHANGE),
-    ("backup", backup.command, backup.EXAMPLES, KEEP),
-    ("gc", trash.gc, trash.GC_EXAMPLES, CHANGE),
+    ("queue", queue.command, queue.EXAMPLES, TRIALS),
+    ("worker", worker.command, worker.EXAMPLES, TRIALS),
     ("export", transfer.export, transfer.EXPORT_EXAMPLES, MOVE),
     ("import", transfer.import_, transfer.IMPORT_EXAMPLES, MOVE),
     ("copy", transfer.copy, transfer.COPY_EXAMPLES, MOVE),
-    ("schema", schema.command, schema.EXAMPLES, KEEP),
-    ("setup", setup.command, setup.EXAMPLES, KEEP),
     ("scan", scan.command, scan.EXAMPLES, MOVE),
     ("sync", sync.command, sync.EXAMPLES, KEEP),
     ("doctor", doctor.command, doctor.EXAMPLES, KEEP),
     ("server", server.command, server.EXAMPLES, KEEP),
     ("login", tokens.login, tokens.LOGIN_EXAMPLES, KEEP),
+    ("backup", backup.command, backup.EXAMPLES, KEEP),
+    ("gc", trash.gc, trash.GC_EXAMPLES, KEEP),
+    ("schema", schema.command, schema.EXAMPLES, KEEP),
+    ("setup", setup.command, setup.EXAMPLES, KEEP),
 )
 for name, function, examples, panel in COMMANDS:
     app.command(name, epilog=examples, rich_help_panel=panel)(function)

@@ -19,7 +19,7 @@ from runbase.errors import StoreError, UsageError, counted
 from runbase.settings import load
 from runbase.store.store import Runs, Store
 
-EXAMPLES = "Example: runbase demo"
+EXAMPLES = "Examples:\n\n    runbase demo\n    runbase demo --epochs 3 --home /tmp/demo"
 
 TRIALS = [{"hidden": hidden, "lr": lr} for hidden in (16, 64, 128) for lr in (0.0003, 0.003)]
 QUERIES = {

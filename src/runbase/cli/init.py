@@ -8,7 +8,7 @@ import typer
 from runbase.cli import common
 from runbase.store.store import open as open_store
 
-EXAMPLES = "Example: runbase init"
+EXAMPLES = "Examples:\n\n    runbase init\n    runbase init ~/projects/mnist"
 
 
 def command(

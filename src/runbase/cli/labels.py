@@ -20,7 +20,11 @@ NOTE_EXAMPLES = (
     '\n    runbase note brisk-heron-42 "warm-up was too short"'
     "\n    runbase note mnist - < notes.md"
 )
-RENAME_EXAMPLES = "Example: runbase rename brisk-heron-42 resnet-lr3"
+RENAME_EXAMPLES = (
+    "Examples:\n"
+    "\n    runbase rename brisk-heron-42 resnet-lr3"
+    "\n    runbase rename mnist mnist-baseline"
+)
 FORK_EXAMPLES = (
     "Examples:\n"
     "\n    runbase fork mnist mnist-wide --set width=256 --set optimizer.lr=0.01"

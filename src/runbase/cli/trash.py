@@ -17,13 +17,15 @@ RM_EXAMPLES = (
     "\n    runbase rm old-experiment --purge --dry-run"
     "\n    runbase rm old-experiment --purge --yes"
 )
-RESTORE_EXAMPLES = "Example: runbase restore brisk-heron-42"
+RESTORE_EXAMPLES = (
+    "Examples:\n\n    runbase restore brisk-heron-42\n    runbase restore old-experiment"
+)
 GC_EXAMPLES = (
     "Examples:\n"
     "\n    runbase gc"
     "\n    runbase gc --older-than 7d --dry-run"
     "\n    runbase gc --files --journals 30d"
-    "\n    runbase gc \"ended_at < now() - interval '90 days' and tags.keep is null\" --dry-run"
+    "\n    runbase gc \"ended_at < ago('90 days') and tags.keep is null\" --dry-run"
 )
 
 SHOWN = 20

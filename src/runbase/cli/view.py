@@ -10,8 +10,9 @@ EXAMPLES = (
     "Examples:\n\n    runbase view create curves -m train/loss,val/acc\n    runbase view list"
 )
 CREATE_EXAMPLES = (
-    "Example: runbase view create curves -m train/loss,val/acc, then "
-    "runbase sql 'select * from curves'"
+    "Examples:\n"
+    "\n    runbase view create curves -m train/loss,val/acc"
+    "\n    runbase sql 'select * from curves'"
 )
 
 app = typer.Typer(
@@ -25,7 +26,11 @@ def create(
     name: Annotated[str, typer.Argument(help="The name of the view in SQL.")],
     metrics: Annotated[
         str,
-        typer.Option("--metrics", "-m", help="The metrics of its columns, separated by commas."),
+        typer.Option(
+            "--metrics",
+            "-m",
+            help="The metrics of its columns, separated by commas.",
+        ),
     ],
     home: common.Home = None,
     url: common.Url = None,
@@ -40,7 +45,7 @@ def create(
     common.say(f"{name}(run_id, step, {', '.join(columns)})")
 
 
-@app.command("list", epilog="Example: runbase view list")
+@app.command("list", epilog="Examples:\n\n    runbase view list\n    runbase view list --json")
 def list_(home: common.Home = None, url: common.Url = None, json: common.Json = False) -> None:
     """List the views, with the metric of each column."""
     with common.store(home, url) as store:
@@ -62,7 +67,7 @@ def list_(home: common.Home = None, url: common.Url = None, json: common.Json = 
     common.console().print(table)
 
 
-@app.command(epilog="Example: runbase view drop curves")
+@app.command(epilog="Examples:\n\n    runbase view drop curves")
 def drop(
     name: Annotated[str, typer.Argument(help="The name of the view.")],
     home: common.Home = None,

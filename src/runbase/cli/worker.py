@@ -16,7 +16,8 @@ from runbase.trials.worker import Limits, Outcome, Worker
 EXAMPLES = (
     "Examples:\n"
     "\n    runbase worker tuning -- python train.py {params}"
-    "\n    runbase worker tuning --sampler optuna:tpe --count 100 --time-limit 30m -- ./bench.sh --threads {threads} --config {file}"
+    "\n    runbase worker tuning --sampler optuna:tpe -n 100 -- python train.py {params}"
+    "\n    runbase worker tuning --time-limit 30m -- ./bench.sh --config {file}"
 )
 _TIMES = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
