@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 import re
 import subprocess
 import sys
@@ -158,25 +157,69 @@ def test_pipes_and_no_colour(cli: Cli, three: list[str]) -> None:
     assert done.stderr == ""
 
 
-def test_completion(three: list[str]) -> None:
-    def completed(words: str) -> list[str]:
-        done = subprocess.run(
-            [str(Path(sys.executable).parent / "runbase")],
-            env={
-                **os.environ,
-                "_RUNBASE_COMPLETE": "complete_bash",
-                "COMP_WORDS": words,
-                "COMP_CWORD": str(len(words.split()) - 1),
-            },
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return done.stdout.split()
+BASH = """
+eval "$({program} --show-completion bash)"
+complete() {{ COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _runbase_completion {program}; echo "${{COMPREPLY[*]}}"; }}
+complete {words}
+"""
 
-    assert completed("runbase show se") == ["second"]
-    assert completed("runbase fork d") == ["digits"]
-    assert set(completed("runbase re")) == {"rename", "restore"}
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("runbase show se", "second"),
+        ("runbase fork d", "digits"),
+        ("runbase re", "rename restore"),
+        ("runbase runs -e o", "other"),
+        ("runbase compare d", "digits"),
+        ("runbase plot tr", "train/loss"),
+        ("runbase best -m v", "val/acc"),
+        ("runbase runs -c lr,val", "lr,val/acc"),
+        ("runbase runs --sort op", "opt"),
+        ("runbase query -c tags.", "tags.demo"),
+        ("runbase view create wide -m val/acc,t", "val/acc,train/loss"),
+        ("runbase show nothing", ""),
+    ],
+)
+def test_completion_in_bash(three: list[str], words: str, expected: str) -> None:
+    program = str(Path(sys.executable).parent / "runbase")
+    script = BASH.format(program=program, words=words)
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert (done.stdout.strip().split("\n"), done.stderr) == ([" ".join(expected.split())], "")
+
+
+def test_completion_without_a_store_is_silent(tmp_path: Path, three: list[str]) -> None:
+    program = str(Path(sys.executable).parent / "runbase")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "runbase.toml").write_text("home = 3 =\n")
+    (tmp_path / "junk").mkdir()
+    (tmp_path / "junk" / ".runbase").mkdir()
+    (tmp_path / "junk" / ".runbase" / "runbase.db").write_text("no database" * 1000)
+    for folder in ("broken", "junk"):
+        for words in ("runbase show x", "runbase runs -c x", "runbase plot x"):
+            script = BASH.format(program=program, words=words)
+            done = subprocess.run(
+                ["bash", "-c", script],
+                capture_output=True,
+                text=True,
+                check=True,
+                cwd=tmp_path / folder,
+            )
+            assert (done.stdout.strip(), done.stderr) == ("", "")
+    script = BASH.format(program=program, words="runbase show --home empty/.runbase s")
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert (done.stdout.strip(), done.stderr) == ("", "")
+    assert list((tmp_path / "empty").iterdir()) == []
+
+
+def test_completion_for_a_shell_by_name(cli: Cli, tmp_path: Path) -> None:
+    assert cli("--show-completion", "zsh").startswith("#compdef runbase\n")
+    assert "complete --command runbase" in cli("--show-completion", "fish")
+    assert "complete -o default" in cli("--show-completion", "bash")
+    said = cli("--install-completion", "bash", HOME=str(tmp_path))
+    assert said.startswith("Installed completion for bash in ")
+    assert "runbase.sh" in (tmp_path / ".bashrc").read_text()
 
 
 def test_every_command_has_examples(cli: Cli) -> None:

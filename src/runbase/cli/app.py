@@ -3,10 +3,12 @@
 Exit codes: 0 success, 1 failure, 2 wrong usage.
 """
 
+import importlib
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -44,6 +46,7 @@ from runbase.errors import RunbaseError, UsageError
 EXAMPLES = (
     "Examples:\n\n    runbase demo\n    runbase runs --help\n    runbase --install-completion"
 )
+SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
 app = typer.Typer(
     name="runbase",
     help="Track experiments, runs and metrics in your own SQL database.",
@@ -109,12 +112,34 @@ def options(
     """Track experiments, runs and metrics in your own SQL database."""
 
 
+def _completion(arguments: Sequence[str]) -> bool:
+    """Print or install the completion for a shell that is named after the option; Typer guesses the shell.
+
+    Returns:
+        Whether the arguments were those of this request.
+    """
+    if len(arguments) != 2 or arguments[1] not in SHELLS:
+        return False
+    option, shell = arguments
+    scripts: Any = importlib.import_module("typer.completion")
+    names = {"prog_name": "runbase", "complete_var": "_RUNBASE_COMPLETE", "shell": shell}
+    if option == "--show-completion":
+        print(scripts.get_completion_script(**names))
+    elif option == "--install-completion":
+        _, path = scripts.install(**names)
+        common.say(f"Installed completion for {shell} in {path}; it works in new terminals")
+    else:
+        return False
+    return True
+
+
 def main() -> None:
     """Run the command line; print errors of runbase as one line, without a traceback."""
     with suppress(AttributeError, ValueError):  # a test may have replaced the stream
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        app()
+        if not _completion(sys.argv[1:]):
+            app()
     except RunbaseError as error:
         common.say(f"runbase: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UsageError) else 1)

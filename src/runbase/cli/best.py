@@ -30,7 +30,10 @@ def command(
     metric: Annotated[
         str | None,
         typer.Option(
-            "--metric", "-m", help="The metric. Default: the first objective of the experiment."
+            "--metric",
+            "-m",
+            help="The metric. Default: the first objective of the experiment.",
+            autocompletion=completing.metrics,
         ),
     ] = None,
     least: Annotated[bool, typer.Option("--min", help="Lower is better.")] = False,

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from runbase.cli import common
+from runbase.cli import common, completing
 from runbase.errors import UsageError
 from runbase.model import Envelope, Run
 
@@ -18,9 +18,16 @@ EXAMPLES = (
 
 
 def command(
-    metric: Annotated[str, typer.Argument(help="The metric, such as train/loss.")],
+    metric: Annotated[
+        str,
+        typer.Argument(help="The metric, such as train/loss.", autocompletion=completing.metrics),
+    ],
     runs: Annotated[
-        list[str] | None, typer.Argument(help="Runs by id, prefix or name. Default: the newest.")
+        list[str] | None,
+        typer.Argument(
+            help="Runs by id, prefix or name. Default: the newest.",
+            autocompletion=completing.runs,
+        ),
     ] = None,
     experiment: common.OfExperiment = None,
     limit: Annotated[int, typer.Option("--limit", "-n", help="Maximum number of runs.")] = 8,

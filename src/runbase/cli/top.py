@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from runbase.cli import common
+from runbase.cli import common, completing
 from runbase.cli.toprows import ORDERS, cells
 from runbase.cli.watching import Row, Watch, sort_rows
 from runbase.extras import load
@@ -25,7 +25,13 @@ def command(
     ] = None,
     experiment: common.OfExperiment = None,
     metrics: Annotated[
-        str | None, typer.Option("--metrics", "-m", help="Metrics to show, separated by commas.")
+        str | None,
+        typer.Option(
+            "--metrics",
+            "-m",
+            help="Metrics to show, separated by commas.",
+            autocompletion=completing.metric_lists,
+        ),
     ] = None,
     sort: Annotated[
         str, typer.Option("--sort", "-s", help=f"Sort by {', '.join(ORDERS)}, or a metric.")

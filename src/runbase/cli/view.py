@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from runbase.cli import common, tables
+from runbase.cli import common, completing, tables
 
 EXAMPLES = (
     "Examples:\n\n    runbase view create curves -m train/loss,val/acc\n    runbase view list"
@@ -30,6 +30,7 @@ def create(
             "--metrics",
             "-m",
             help="The metrics of its columns, separated by commas.",
+            autocompletion=completing.metric_lists,
         ),
     ],
     home: common.Home = None,
