@@ -262,6 +262,8 @@ def number(value: Scalar | None) -> str:
     """Format a number with six significant digits."""
     if value is None:
         return "–"
+    if value != value:
+        return "NaN"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.markup import escape as rich_escape
 from rich.text import Text
@@ -85,7 +85,7 @@ def wrapped(text: str, width: int | None) -> list[str]:
             found.append(row)
             continue
         current = ""
-        for part in _PLACES.findall(row):
+        for part in filter(None, _PLACES.findall(row)):
             if current and cell_len(f"{current}{part}".rstrip()) > width:
                 found.append(current.rstrip())
                 current = part.lstrip()
@@ -98,7 +98,9 @@ def wrapped(text: str, width: int | None) -> list[str]:
 def cut(text: str, width: int | None) -> str:
     """Return text on one line, with … for the end of what is wider than `width`."""
     text = line(text)
-    return text if width is None or len(text) <= width else f"{text[: width - 1]}…"
+    if width is None or cell_len(text) <= width:
+        return text
+    return f"{set_cell_size(text, width - 1).rstrip()}…"
 
 
 def width_of(markup: str) -> int:

@@ -51,3 +51,10 @@ def test_text_is_broken_at_blanks_and_in_paths() -> None:
     assert tables.wrapped("a-very-long-word here", 8) == ["a-very-long-word", "here"]
     assert tables.wrapped("one two\nthree", None) == ["one two", "three"]
     assert tables.wrapped("", 8) == [""]
+    assert tables.wrapped("01a21de82b8e7ec5", 8) == ["01a21de82b8e7ec5"]
+
+
+def test_a_line_is_cut_by_what_is_seen() -> None:
+    assert tables.cut("abcdefgh", 5) == "abcd…"
+    assert tables.cut("日本語日本語", 6) == "日本…"
+    assert tables.cut("a\nb", None) == "a\\nb"
