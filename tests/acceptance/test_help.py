@@ -72,6 +72,7 @@ def test_the_groups_are_those_of_tasks() -> None:
         "Run trials",
         "Import and export",
         "Set up and maintain",
+        "Serve a team",
     ]
 
 

@@ -57,7 +57,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 START, SEE, CHANGE = "Start here", "See results", "Change records"
-TRIALS, MOVE, KEEP = "Run trials", "Import and export", "Set up and maintain"
+TRIALS, MOVE, SERVE = "Run trials", "Import and export", "Serve a team"
+KEEP = "Set up and maintain"
 COMMANDS = (
     ("init", init.command, init.EXAMPLES, START),
     ("demo", demo.command, demo.EXAMPLES, START),
@@ -84,8 +85,8 @@ COMMANDS = (
     ("scan", scan.command, scan.EXAMPLES, MOVE),
     ("sync", sync.command, sync.EXAMPLES, KEEP),
     ("doctor", doctor.command, doctor.EXAMPLES, KEEP),
-    ("server", server.command, server.EXAMPLES, KEEP),
-    ("login", tokens.login, tokens.LOGIN_EXAMPLES, KEEP),
+    ("server", server.command, server.EXAMPLES, SERVE),
+    ("login", tokens.login, tokens.LOGIN_EXAMPLES, SERVE),
     ("backup", backup.command, backup.EXAMPLES, KEEP),
     ("gc", trash.gc, trash.GC_EXAMPLES, KEEP),
     ("schema", schema.command, schema.EXAMPLES, KEEP),
@@ -94,7 +95,7 @@ COMMANDS = (
 for name, function, examples, panel in COMMANDS:
     app.command(name, epilog=examples, rich_help_panel=panel)(function)
 app.add_typer(view.app, name="view", epilog=view.EXAMPLES, rich_help_panel=KEEP)
-app.add_typer(tokens.app, name="tokens", epilog=tokens.EXAMPLES, rich_help_panel=KEEP)
+app.add_typer(tokens.app, name="tokens", epilog=tokens.EXAMPLES, rich_help_panel=SERVE)
 
 
 def _version(wanted: bool) -> None:

@@ -13,9 +13,9 @@ from runbase.extras import load
 EXAMPLES = (
     "Examples:\n"
     "\n    runbase server"
-    "\n    runbase tokens add ada && runbase server --auth tokens --host 0.0.0.0"
-    "\n    runbase server --auth tokens --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem"
-    "\n    runbase server --store postgresql://runbase@db.lab/research --auth tokens --host 0.0.0.0"
+    "\n    runbase server --auth tokens --host 0.0.0.0"
+    "\n    runbase server --auth tokens --tls-cert cert.pem --tls-key key.pem"
+    "\n    runbase server --store postgresql://runbase@db.lab/research"
 )
 
 

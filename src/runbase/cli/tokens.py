@@ -20,7 +20,7 @@ LOGIN_EXAMPLES = "Examples:\n\n    runbase login https://runbase.lab.example"
 app = typer.Typer(help="Manage the tokens that clients of a server present.", no_args_is_help=True)
 
 
-@app.command(epilog="Example: runbase tokens add ada --permission write")
+@app.command(epilog="Examples:\n\n    runbase tokens add ada --permission write")
 def add(
     name: Annotated[str, typer.Argument(help="Whom or what the token is for.")],
     permission: Annotated[
@@ -62,7 +62,7 @@ def add(
     )
 
 
-@app.command("list", epilog="Example: runbase tokens list")
+@app.command("list", epilog="Examples:\n\n    runbase tokens list")
 def list_(home: common.Home = None, url: common.Url = None, json: common.Json = False) -> None:
     """List the tokens, without the tokens themselves."""
     with common.store(home, url) as store:
@@ -93,7 +93,7 @@ def list_(home: common.Home = None, url: common.Url = None, json: common.Json = 
     common.console().print(table)
 
 
-@app.command(epilog="Example: runbase tokens revoke ada")
+@app.command(epilog="Examples:\n\n    runbase tokens revoke ada")
 def revoke(
     token: Annotated[str, typer.Argument(help="The name or the id of the token.")],
     home: common.Home = None,
