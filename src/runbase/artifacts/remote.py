@@ -8,12 +8,13 @@ from typing import Any, cast
 
 from runbase.errors import StoreError, UsageError
 from runbase.settings import cache_folder
+from runbase.storage.address import is_server
 from runbase.storage.remote import files
 
 
 def store_file(path: Path, url: str) -> None:
     """Copy a file to a URL, completely or with an error."""
-    if files.is_server(url):
+    if is_server(url):
         files.upload(path, url)
         return
     system, place = _system(url)
@@ -35,7 +36,7 @@ def fetch(place: str, path: Path) -> None:
 
 def remove(url: str) -> None:
     """Delete the file at a URL; a file that does not exist is ignored. A server deletes its files itself."""
-    if files.is_server(url):
+    if is_server(url):
         return
     system, place = _system(url)
     try:

@@ -23,7 +23,7 @@ from runbase.ingest.liveness import is_written, this_process
 from runbase.ingest.sync import run_folders
 from runbase.journal import VERSION, JournalWriter, files, opened
 from runbase.processes import Owner
-from runbase.storage.remote.files import is_server
+from runbase.storage.address import is_server
 
 FOLDER = "uploads"
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0

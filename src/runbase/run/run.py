@@ -18,6 +18,7 @@ from runbase.capture.secrets import mask_text
 from runbase.coerce import as_params, as_tags
 from runbase.errors import RunFinished, StoreBusy, UsageError, warn
 from runbase.events import (
+    ArtifactLogged,
     Ended,
     Noted,
     Params,
@@ -35,6 +36,7 @@ from runbase.run.options import RunSetup
 from runbase.run.params import RunParams
 from runbase.run.ranks import SuffixedPoints
 from runbase.status import Status
+from runbase.storage.address import is_server
 from runbase.typing import JsonObject, StepLike
 from runbase.values import (
     LARGEST_INTEGER,
@@ -416,6 +418,8 @@ class Run(MediaLog, ArtifactLog):
         if self._captured is not None:
             with suppress(Exception):
                 output.stop(self._captured)
+        if not self._attached:
+            self._upload_own_files()
         self._finish_uploads(deadline)
         self.status = status
         if self._attached and status is Status.COMPLETED:
@@ -426,6 +430,15 @@ class Run(MediaLog, ArtifactLog):
         except (ValueError, TypeError, RecursionError):  # an error that cannot be written as JSON
             details = None if error is None else {**_UNKNOWN_ERROR, "type": str(error.get("type"))}
             self._journal.close(Ended(time=now, status=status, error=details, exit_code=None))
+
+    def _upload_own_files(self) -> None:
+        """Queue the captured output, which is masked by now, and the diff for a server."""
+        if self._artifact_root is None or not is_server(self._artifact_root):
+            return
+        for name in ("output.log", "git.diff"):
+            with suppress(OSError):
+                size = (self.folder / name).stat().st_size
+                self._uploads().add(ArtifactLogged(path=name, kind="file", uri=name, size=size))
 
     def _finish_uploads(self, deadline: float) -> None:
         if self._uploader is None:

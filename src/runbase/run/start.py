@@ -25,7 +25,7 @@ from runbase.run.resolve import ATTEMPT, RUNNER, next_step, nowhere, open_run
 from runbase.run.run import Run
 from runbase.settings import Settings, load
 from runbase.status import Status
-from runbase.storage.address import server_of, without_password
+from runbase.storage.address import is_server, server_of, without_password
 from runbase.typing import JsonObject, RunLike
 
 if TYPE_CHECKING:
@@ -252,7 +252,7 @@ def _runner(attempt: int) -> str | None:
 def _artifact_root(settings: Settings, url: str | None) -> str | None:
     """Return where artifacts are uploaded to: the setting `artifacts`, else the server, if the store is one."""
     root = settings.text("artifacts")
-    if root is None and url is not None and url.startswith(("http://", "https://")):
+    if root is None and url is not None and is_server(url):
         return f"{server_of(url)}/api/files"
     return root if root is None or "://" in root else str(Path(root).expanduser().absolute())
 

@@ -79,7 +79,13 @@ def create_app(store: Store, options: ServerOptions | None = None) -> Litestar:
         ],
         exception_handlers=handlers,  # pyright: ignore[reportArgumentType]
         compression_config=CompressionConfig(
-            backend="gzip", gzip_compress_level=1, minimum_size=2048
+            backend="gzip",
+            gzip_compress_level=1,
+            minimum_size=2048,
+            exclude=[
+                "/api/live",
+                "/files/",
+            ],  # a stream would wait in the compressor; files have ranges
         ),
         openapi_config=OpenAPIConfig(
             title="runbase",
@@ -92,6 +98,7 @@ def create_app(store: Store, options: ServerOptions | None = None) -> Litestar:
         request_max_body_size=bodies.LARGEST,
         path=options.root_path or None,
     )
+    app.state.hub = hub
     check_permissions(app)
     return app
 

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator
 
-from runbase.errors import RunbaseError
+from runbase.errors import RunbaseError, UsageError
 from runbase.storage.types import Changes
 from runbase.store.store import Store
 
@@ -44,7 +44,7 @@ class LiveHub:
         self._stopped = True
         with self._guard:
             for loop, queue in self._waiting:
-                loop.call_soon_threadsafe(queue.put_nowait, Changes([], [], "", reset=True))
+                loop.call_soon_threadsafe(_put, queue, Changes([], [], ""))
 
     async def listen(self, since: str | None) -> AsyncGenerator[Changes | None]:
         """Yield changes since a cursor as they happen, and None when nothing happened for a while.
@@ -54,30 +54,38 @@ class LiveHub:
         """
         queue: asyncio.Queue[Changes] = asyncio.Queue(MOST_WAITING)
         place = (asyncio.get_running_loop(), queue)
-        missed = await asyncio.to_thread(self._store.changes, since)
-        self._add(place)
+        with self._guard:  # before the first look, so that no change falls in between
+            self._waiting.append(place)
         try:
+            missed = await asyncio.to_thread(self._since, since)
+            self._follow_from(missed.cursor)
             yield missed
             while not self._stopped:
                 try:
-                    yield await asyncio.wait_for(queue.get(), KEEP_ALIVE)
+                    changes = await asyncio.wait_for(queue.get(), KEEP_ALIVE)
                 except TimeoutError:
-                    yield None
+                    changes = None
+                if not self._stopped:
+                    yield changes
         finally:
             with self._guard:
                 self._waiting.remove(place)
 
-    def _add(self, place: Waiting) -> None:
+    def _since(self, cursor: str | None) -> Changes:
+        try:
+            return self._store.changes(cursor)
+        except UsageError:  # a cursor of another database, or of an older version
+            return self._store.changes(None)
+
+    def _follow_from(self, cursor: str) -> None:
         with self._guard:
-            self._waiting.append(place)
             if self._thread is None:
                 self._thread = threading.Thread(
-                    target=self._follow, name="runbase-live", daemon=True
+                    target=self._follow, args=(cursor,), name="runbase-live", daemon=True
                 )
                 self._thread.start()
 
-    def _follow(self) -> None:
-        cursor: str | None = None
+    def _follow(self, cursor: str) -> None:
         while not self._stopped:
             with self._guard:
                 if not self._waiting:
@@ -89,8 +97,8 @@ class LiveHub:
                 _LOG.warning("changes could not be read: %s", error)
                 time.sleep(WAIT)
                 continue
-            known, cursor = cursor, changes.cursor
-            if changes and known is not None:
+            cursor = changes.cursor
+            if changes:
                 with self._guard:
                     for loop, queue in self._waiting:
                         loop.call_soon_threadsafe(_put, queue, changes)

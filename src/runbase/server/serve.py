@@ -40,8 +40,9 @@ def _server(
 ) -> Any:
     check(options)
     uvicorn = load("uvicorn", "server", "runbase server")
+    app = create_app(store, options)
     config = uvicorn.Config(
-        create_app(store, options),
+        app,
         host=options.host,
         port=options.port,
         log_level="warning",
@@ -54,7 +55,13 @@ def _server(
         proxy_headers=bool(proxies),
         forwarded_allow_ips=proxies or None,
     )
-    return uvicorn.Server(config)
+
+    class Server(uvicorn.Server):  # type: ignore[misc, name-defined]
+        async def shutdown(self, sockets: Any = None) -> None:
+            app.state.hub.stop()  # streams of changes would otherwise be waited for
+            await super().shutdown(sockets)  # pyright: ignore[reportUnknownMemberType]
+
+    return Server(config)
 
 
 def serve(

@@ -61,6 +61,11 @@ def without_password(url: str) -> str:
     return f"{scheme}://{netloc}{parts.path}" + (f"?{query}" if query else "")
 
 
+def is_server(url: str) -> bool:
+    """Return whether a URL is one of a runbase server, or of a place on it."""
+    return url.startswith(("http://", "https://"))
+
+
 def server_of(url: str) -> str:
     """Return the address of a server: without user, password, query and trailing slash.
 

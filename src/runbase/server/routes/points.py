@@ -135,7 +135,7 @@ async def live(
 ) -> ServerSentEvent:
     """Stream what changes: `runs` events, `experiments` events, and `reset` if everything must be read again.
 
-    Each event has an id; a client that reconnects with `Last-Event-ID` gets what it missed.
+    `ready` comes first: what changes after it is streamed. Each event has an id; a client that reconnects with `Last-Event-ID` gets what it missed.
     """
     condition = visible(request.user, where)
     names = [name.strip() for name in columns.split(",") if name.strip()]
@@ -148,7 +148,11 @@ async def live(
         return LiveRuns(found.ids, found.columns, [run for run in changed if run not in found.ids])
 
     async def events() -> AsyncGenerator[SSEData]:
+        started = False
         async for changes in hub.listen(since):
+            if changes is not None and not started:
+                started = True
+                yield {"event": "ready", "id": changes.cursor, "data": ""}
             if changes is None:
                 yield {"comment": "nothing changed", "data": ""}
                 continue

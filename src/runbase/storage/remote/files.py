@@ -26,11 +26,6 @@ def _client(server: str) -> "Client":
     return Client(server)
 
 
-def is_server(url: str) -> bool:
-    """Return whether a URL is a place on a runbase server."""
-    return url.startswith(("http://", "https://"))
-
-
 def _split(url: str) -> "tuple[Client, str]":
     server, separator, path = url.partition(UPLOADS)
     return _client(server), quote(f"{separator}{path}")

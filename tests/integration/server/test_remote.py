@@ -1,0 +1,210 @@
+"""Scripts log to a server: what arrives, and what happens while it is away or dies."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import urllib3
+
+import runbase
+from runbase.errors import NotAllowed, StoreOffline
+from runbase.run import background
+from runbase.server.options import ServerOptions
+from runbase.server.routes.tokens import NewToken, make
+from runbase.server.serve import serving
+from tests.conftest import close_storages
+from tests.patience import PATIENCE, wait_until
+
+Script = Callable[..., "subprocess.Popen[str]"]
+TRAIN = """
+import sys, time, pathlib, runbase
+number, steps = sys.argv[1], int(sys.argv[2])
+with runbase.start_run('far', name=f'run-{number}', capture=False) as run:
+    for step in range(steps):
+        run.log({'loss': 1 / (step + 1), 'acc': step})
+        if step % 100 == 0: time.sleep(0.02)
+"""
+
+
+class Away:
+    """A server in a process of its own, which can be killed and started again."""
+
+    def __init__(self, home: Path, port: int) -> None:
+        self.home, self.url, self._port = home, f"http://127.0.0.1:{port}", port
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        environ = {name: v for name, v in os.environ.items() if name != "RUNBASE_STORE"}
+        command = [sys.executable, "-m", "runbase", "server", "--port", str(self._port)]
+        self._process = subprocess.Popen(
+            [*command, "--home", str(self.home)], env=environ, stdout=subprocess.DEVNULL
+        )
+        wait_until(self._answers, seconds=120)
+
+    def _answers(self) -> bool:
+        with suppress(urllib3.exceptions.HTTPError):
+            answer = urllib3.request("GET", f"{self.url}/health", retries=False, timeout=2)
+            return answer.status == 200
+        return False
+
+    def kill(self, how: int = signal.SIGKILL) -> None:
+        assert self._process is not None
+        self._process.send_signal(how)
+        self._process.wait(timeout=60)
+
+
+@pytest.fixture
+def away(tmp_path: Path) -> Iterator[Away]:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = Away(tmp_path / "server" / ".runbase", port)
+    yield server
+    with suppress(Exception):
+        server.kill()
+
+
+def test_everything_of_a_run_arrives(tmp_path: Path, home: Path, script: Script) -> None:
+    code = """
+import numpy as np, pathlib, runbase
+pathlib.Path('model.bin').write_bytes(bytes(range(256)) * 40_000)
+with runbase.start_run('far', params={'lr': 0.1}, tags=['x'], capture=['output']) as run:
+    run.log({'loss': 0.5})
+    run.log_image('sample', np.zeros((8, 8, 3), dtype=np.uint8))
+    run.log_artifact('model.bin')
+    print('said on the way')
+"""
+    served = tmp_path / "server" / ".runbase"
+    with runbase.open(home=served) as there, serving(there) as url:
+        assert script(code, RUNBASE_STORE=url).wait(timeout=PATIENCE) == 0
+        with runbase.open(url) as store:
+            (run,) = store.runs()
+            assert (run.params, run.tags, run.status.value) == (
+                {"lr": 0.1},
+                {"x": None},
+                "COMPLETED",
+            )
+            assert run.metrics["loss"].last == 0.5
+            model = store.download(store.artifact(f"{run.id}/model.bin"), tmp_path / "copy.bin")
+            assert model.read_bytes() == bytes(range(256)) * 40_000
+            (image,) = store.records(run, "sample")
+            assert store.read_record(image).size == (8, 8)
+        assert "said on the way" in (there.home / run.folder / "output.log").read_text()  # type: ignore[operator]
+
+
+def test_writers_while_the_server_is_killed(away: Away, script: Script, home: Path) -> None:
+    away.start()
+    writers = [script(TRAIN, str(n), "4000", RUNBASE_STORE=away.url) for n in range(6)]
+    for _ in range(3):
+        time.sleep(0.7)
+        away.kill()
+        time.sleep(0.3)
+        away.start()
+    for writer in writers:
+        assert writer.wait(timeout=PATIENCE) == 0
+    close_storages()
+    with runbase.open(away.url, home=home) as store:  # sends what is left in the local journals
+        store.sync()
+        runs = store.runs(order_by="name")
+        assert [run.name for run in runs] == [f"run-{n}" for n in range(6)]
+        for run in runs:
+            assert run.status.value == "COMPLETED"
+            for key in ("loss", "acc"):
+                assert store.metrics(run.id, key, every=True).steps.tolist() == list(range(4000))
+        assert store.problems() == []
+
+
+def test_training_does_not_wait_for_a_server_that_is_away(away: Away, home: Path) -> None:
+    with pytest.warns(RuntimeWarning, match="cannot reach"):
+        run = runbase.start_run("alone", store=away.url, home=home, capture=False)
+        began = time.perf_counter()
+        for step in range(10_000):
+            run.log({"loss": float(step)})
+        took = time.perf_counter() - began
+        run.finish()
+    assert took < 5
+    with pytest.raises(StoreOffline, match="cannot reach"):
+        runbase.open(away.url)
+    away.start()
+    background._storages.clear()
+    with runbase.open(away.url, home=home) as store:
+        assert store.run(run.id).metrics["loss"].count == 10_000
+
+
+def test_a_server_that_ends_lets_requests_finish(away: Away) -> None:
+    away.start()
+    with runbase.open(away.url) as store:
+        store.create_experiment("kept")
+    away.kill(signal.SIGTERM)
+    away.start()
+    with runbase.open(away.url) as store:
+        assert [experiment.name for experiment in store.experiments()] == ["kept"]
+
+
+def test_tokens_of_clients(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        runbase.open(tmp_path / "served.db") as there,
+        serving(there, ServerOptions(port=0, auth="tokens")) as url,
+    ):
+        with pytest.raises(NotAllowed, match="a token is needed"):
+            runbase.open(url)
+        with pytest.warns(RuntimeWarning, match="a token is needed"):
+            runbase.start_run("x", store=url, home=home, capture=False).finish()
+        close_storages()
+        monkeypatch.setenv(
+            "RUNBASE_TOKEN", make(there, NewToken(name="job", permissions=["log"])).token
+        )
+        with runbase.start_run("x", store=url, home=home, capture=False) as run:
+            run.log({"loss": 1.0})
+        assert there.run(run.id).metrics["loss"].last == 1.0
+        with (
+            runbase.open(url, sync=False) as store,
+            pytest.raises(NotAllowed, match="no read permission"),
+        ):
+            store.runs()
+        close_storages()
+
+
+def test_login_keeps_the_token(
+    tmp_path: Path, home: Path, script: Script, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from typer.testing import CliRunner
+
+    from runbase.cli.app import app
+    from runbase.storage.remote.client import credentials_file
+
+    with (
+        runbase.open(tmp_path / "served.db") as there,
+        serving(there, ServerOptions(port=0, auth="tokens")) as url,
+    ):
+        token = make(there, NewToken(name="ada")).token
+        refused = CliRunner().invoke(app, ["login", url, "--token", "rb_wrong"])
+        assert isinstance(refused.exception, NotAllowed)
+        done = CliRunner().invoke(app, ["login", url, "--token", token])
+        assert f"Logged in to {url} as ada (log, read, write" in done.output
+        assert token not in done.output
+        assert credentials_file().stat().st_mode & 0o777 == 0o600
+        with runbase.open(url) as store:
+            assert store.runs() == []
+            assert token not in repr(store)
+
+
+def test_numbers_and_arrays_are_exact(tmp_path: Path) -> None:
+    with runbase.open(tmp_path / "served.db") as there, serving(there) as url:
+        values = np.array([0.1, np.nan, np.inf, -np.inf, 5e-324, 1.7976931348623157e308])
+        with runbase.start_run("exact", store=url, home=tmp_path / "h", capture=False) as run:
+            for value in values:
+                run.log({"x": float(value)})
+        with runbase.open(url) as store:
+            found = store.metrics(run.id, "x")
+            np.testing.assert_array_equal(found.values, values)
+            assert found.steps.dtype == np.int64
