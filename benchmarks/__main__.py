@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from benchmarks import growth, peers
+from benchmarks import growth, peers, server
 
 OURS = [
     "log_limit",
@@ -192,11 +192,19 @@ def main() -> None:
     parser.add_argument(
         "--small", action="store_true", help="with --growth: without the largest sizes"
     )
+    parser.add_argument(
+        "--server",
+        action="store_true",
+        help="measure the server beside its budgets, and nothing else",
+    )
     parser.add_argument("--rounds", type=int, default=3, help="how often (medians are shown)")
     parser.add_argument("--markdown", action="store_true", help="print the table for the docs")
     options = parser.parse_args()
     if options.growth:
         growth.report(small=options.small)
+        return
+    if options.server:
+        server.report()
         return
     rows = [*STORE_ROWS, *(LARGE_ROWS if options.large else ())]
     measures = [] if options.no_store else list(dict.fromkeys(row[2][0] for row in rows))

@@ -187,25 +187,30 @@ def of_keys(store: runbase.Store, sizes: tuple[int, ...]) -> Iterator[Row]:
     yield "keys of one run, a call each", "ms", figures, BUDGETS["keys of one run, a call each"]
 
 
+def long_curve(store: runbase.Store, size: int) -> tuple[str, float]:
+    """Store a metric with a number of points in a run of its own; returns the run, and the CPU seconds that it took."""
+    journal, run = new_id(), new_id()
+    head = beginning(run, journal, "points")
+    piece = min(size, 50_000)
+    values = [math.sin(n) * n for n in range(piece)]
+    taken = 0.0
+    for part, start in enumerate(range(0, size, piece)):
+        steps = list(range(start, start + piece))
+        times = [1.7e9 + step for step in steps]
+        event = Points(keys=("loss",), steps=steps, times=times, columns=[values])
+        events = [head, event] if part == 0 else [event]
+        delivery = Delivery(run=run, events=events, journal=journal, start=part, offset=part + 1)
+        began = time.process_time()
+        store.storage.apply([delivery])
+        taken += time.process_time() - began
+    return run, taken
+
+
 def of_points(store: runbase.Store, sizes: tuple[int, ...]) -> Iterator[Row]:
     """Charts of one metric: the whole range, and a zoom to a tenth."""
     whole, zoomed, stored = dict[int, float](), dict[int, float](), dict[int, float]()
-    values = [math.sin(n) * n for n in range(50_000)]
     for size in sizes:
-        journal, run = new_id(), new_id()
-        head = beginning(run, journal, "points")
-        taken = 0.0
-        for part, start in enumerate(range(0, size, len(values))):
-            steps = list(range(start, start + len(values)))
-            times = [1.7e9 + step for step in steps]
-            event = Points(keys=("loss",), steps=steps, times=times, columns=[values])
-            events = [head, event] if part == 0 else [event]
-            delivery = Delivery(
-                run=run, events=events, journal=journal, start=part, offset=part + 1
-            )
-            began = time.process_time()
-            store.storage.apply([delivery])
-            taken += time.process_time() - began
+        run, taken = long_curve(store, size)
         tidy(store)
         stored[size] = taken / size * 1e6
         chart = partial(store.storage.envelope, run, "loss")

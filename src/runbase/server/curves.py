@@ -1,7 +1,8 @@
 """Curves in binary form: per pixel column the least and greatest value, or exact points where there are few.
 
 The body is `RBC1`, the length of a JSON header as u32, the header, zeros up to a multiple of 8 bytes, and then for each curve
-either `min` and `max` as f32[columns] (form `grid`; NaN: no point in the column) or `x` and `y` as f64[n] (form `points`).
+either `min` and `max` as f32[columns] (form `grid`; NaN: no point in the column) or `x` and `y` as f64[n] (form `points`). Regular
+steps, `first + stride * i`, are in the header instead of `x`.
 All numbers are little endian. Each point lies in a column that is drawn, so no outlier is hidden.
 """
 
@@ -31,6 +32,8 @@ class CurveHeader(Struct, frozen=True):
         shown: the length of each of its two arrays.
         nans: how many of the points are NaN.
         last: the last step in the range, or null.
+        first: of points with regular steps: the first step; then there is no array `x`.
+        stride: the distance of two steps.
     """
 
     run: str
@@ -40,6 +43,8 @@ class CurveHeader(Struct, frozen=True):
     shown: int
     nans: int
     last: float | None
+    first: float | None = None
+    stride: float | None = None
 
 
 class CurvesHeader(Struct, frozen=True, rename={"from_": "from"}):
@@ -83,8 +88,10 @@ def encode(
             x = envelope.first_steps if points is None else points.steps
             y = envelope.min if points is None else points.values
             nans = int(np.isnan(y).sum())
-            headers.append(CurveHeader(run, key, "points", count, len(x), nans, last))
-            arrays += [_packed(x, "<f8"), _packed(y, "<f8")]
+            regular = _regular(x)
+            headers.append(CurveHeader(run, key, "points", count, len(x), nans, last, *regular))
+            arrays += [_packed(x, "<f8")] if regular[0] is None else []
+            arrays.append(_packed(y, "<f8"))
         else:
             minimum, maximum = grid(envelope, low, high, columns)
             nans = int(envelope.counts[np.isnan(envelope.min)].sum())
@@ -93,6 +100,16 @@ def encode(
     header = msgspec.json.encode(CurvesHeader("step", low, high, columns, headers))
     head = MAGIC + len(header).to_bytes(4, "little") + header
     return b"".join([head, bytes(-len(head) % 8), *arrays])
+
+
+def _regular(steps: Any) -> tuple[float | None, float | None]:
+    """Return the first step and the stride if all steps have the same distance, else None twice."""
+    if len(steps) < 3:
+        return None, None
+    stride = steps[1] - steps[0]
+    return (
+        (float(steps[0]), float(stride)) if bool((np.diff(steps) == stride).all()) else (None, None)
+    )
 
 
 def _is_merged(envelope: Envelope) -> bool:

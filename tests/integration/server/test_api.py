@@ -147,7 +147,9 @@ def curves(body: bytes) -> tuple[dict[str, Any], list[tuple[np.ndarray, np.ndarr
     for curve in header["curves"]:
         kind = np.dtype("<f4" if curve["form"] == "grid" else "<f8")
         both = []
-        for _ in range(2):
+        if curve["first"] is not None:
+            both.append(curve["first"] + curve["stride"] * np.arange(curve["shown"]))
+        while len(both) < 2:
             size = curve["shown"] * kind.itemsize
             both.append(np.frombuffer(body[place : place + size], kind))
             place += (size + 7) // 8 * 8
