@@ -68,6 +68,7 @@ def command(
     load("litestar", "server", "runbase server")
     from runbase.server import serve
     from runbase.server.app import create_app
+    from runbase.server.describe import describe
     from runbase.server.options import ServerOptions
 
     if auth not in ("none", "tokens"):
@@ -85,9 +86,7 @@ def command(
     serve.check(options)
     with common.store_to_fill(home, url) as store:
         if print_openapi:
-            print(
-                json_module.dumps(create_app(store, options).openapi_schema.to_schema(), indent=2)
-            )
+            print(json_module.dumps(describe(create_app(store, options)), indent=2))
             return
         scheme = "http" if tls_cert is None else "https"
         common.say(

@@ -108,7 +108,7 @@ class RunMethods(ExperimentMethods):
             NotFound: the experiment does not exist.
         """
         experiment_id = None if experiment is None else self._experiment_id(experiment)
-        if group_by is None:
+        if not group_by:
             query = Query(
                 where=where,
                 order_by=order_by,

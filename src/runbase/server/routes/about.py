@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from runbase import __version__
 from runbase.server.access import Principal
+from runbase.server.describe import describe
 from runbase.server.live import LiveHub
 from runbase.server.threads import in_thread
 from runbase.store.store import Store
@@ -77,7 +78,7 @@ def metrics(store: NamedDependency[Store], hub: NamedDependency[LiveHub]) -> str
 )
 def openapi(request: "Request[Any, Any, Any]") -> dict[str, Any]:
     """Return the description of this API (OpenAPI 3.1)."""
-    return request.app.openapi_schema.to_schema()
+    return describe(request.app)
 
 
 ROUTES: tuple[Any, ...] = (health, about, metrics, openapi)
