@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from typing import Any
 
 from litestar import Litestar
@@ -20,6 +21,7 @@ from runbase.server.ingest import Ingester
 from runbase.server.live import LiveHub
 from runbase.server.options import ServerOptions
 from runbase.server.routes import ROUTES
+from runbase.server.routes.agents import Agents
 from runbase.store.store import Store
 
 OURS = "runbase."
@@ -39,6 +41,8 @@ def create_app(store: Store, options: ServerOptions | None = None) -> Litestar:
     options = options or ServerOptions()
     ingester, hub = Ingester(store), LiveHub(store)
 
+    agents = Agents(store) if find_spec("mcp") is not None else None
+
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncGenerator[None]:
         del app
@@ -49,6 +53,8 @@ def create_app(store: Store, options: ServerOptions | None = None) -> Litestar:
         finally:
             hub.stop()
             ingester.stop()
+            if agents is not None:
+                await agents.stop()
 
     def provide(value: Any) -> Provide:
         def get() -> Any:
@@ -62,7 +68,7 @@ def create_app(store: Store, options: ServerOptions | None = None) -> Litestar:
         Exception: problems.of_anything,
     }
     app = Litestar(
-        route_handlers=list(ROUTES),
+        route_handlers=[*ROUTES, *([agents.route()] if agents is not None else [])],
         dependencies={
             "store": provide(store),
             "options": provide(options),
