@@ -70,3 +70,16 @@ def test_lines_of_csv_end_as_those_of_other_programs(home: Path) -> None:
         shown = run(home, *words).stdout_bytes
         assert b"\r" not in shown
         assert shown.count(b"\n") == 3
+
+
+def test_a_home_that_is_missing_is_named_with_what_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = tmp_path / "nowhere"
+    given = CliRunner().invoke(app, ["runs", "--home", str(missing)]).exception
+    assert f"no home for runs at {missing}, which --home names" in str(given)
+    monkeypatch.setenv("RUNBASE_HOME", str(missing))
+    set_ = CliRunner().invoke(app, ["runs"]).exception
+    assert f"no home for runs at {missing}, which RUNBASE_HOME names" in str(set_)
+    monkeypatch.delenv("RUNBASE_HOME")
+    assert "no .runbase folder in" in str(CliRunner().invoke(app, ["runs"]).exception)

@@ -99,11 +99,13 @@ def store(home: Path | None, url: str | None, *, sync: bool = True) -> Store:
     """Open the store of a command and ingest new journal entries, with a progress bar."""
     settings = load(home=home, store=url)
     if not settings.home.is_dir() and settings.values["store"].source == "default":
+        source = settings.values["home"].source
+        named = {"argument": "--home", "environment": "RUNBASE_HOME"}.get(source, source)
         raise NotFound(
             f"no .runbase folder in {Path.cwd()} or above; start a run, create a home with "
             "`runbase init`, or pass one with --home"
-            if home is None
-            else f"no home for runs at {home}; create one with `runbase init`"
+            if source == "default"
+            else f"no home for runs at {settings.home}, which {named} names; create one with `runbase init`"
         )
     # The database of an existing home may be created; other databases must exist.
     own = settings.values["store"].source == "default"
