@@ -1,14 +1,15 @@
 """`runbase sync`: ingest journals into the database."""
 
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from runbase.artifacts.uploads import take_up
+from runbase.artifacts.uploads import FOLDER, take_up
 from runbase.cli import common
-from runbase.errors import counted
-from runbase.ingest.sync import waiting
+from runbase.errors import StoreBusy, StoreOffline, UsageError, counted
+from runbase.ingest.sync import run_folders, waiting
 from runbase.settings import Settings, load
 from runbase.store.rebuild import rebuildable, set_aside
 from runbase.store.store import Store
@@ -18,11 +19,14 @@ from runbase.store.transfer import Salvaged
 EXAMPLES = (
     "Examples:\n"
     "\n    runbase sync"
+    "\n    runbase sync --watch --store https://runbase.lab.example"
     "\n    runbase sync --rebuild --dry-run"
     "\n    runbase sync --rebuild"
 )
 
 SHOWN = 20
+EVERY = 1.0
+"""Seconds between two looks with --watch."""
 
 
 def command(
@@ -33,12 +37,24 @@ def command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")
     ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Continue, and ingest what is new every second.")
+    ] = False,
     home: common.Home = None,
     url: common.Url = None,
     json: common.Json = False,
 ) -> None:
-    """Ingest new journal entries into the database, and mark runs whose process exited."""
+    """Ingest new journal entries into the database, and mark runs whose process exited.
+
+    With --watch and a server as the store, this sends the runs of all jobs of a machine that log to files only
+    (RUNBASE_STORE=none).
+    """
     settings = load(home=home, store=url)
+    if watch:
+        if rebuild or dry_run or json:
+            raise UsageError("--watch goes with --home and --store only")
+        _watch(settings)
+        return
     if dry_run:
         _plan(settings, rebuild=rebuild, json=json)
         return
@@ -71,6 +87,39 @@ def command(
     if taken is not None:
         _say(taken)
     _print(report, totals, store)
+
+
+def _watch(settings: Settings) -> None:
+    """Ingest what is new every second, until Ctrl-C; a database that is away is tried again."""
+    common.say(
+        f"Sending the runs of {settings.home} to {settings.shown('store')}; Ctrl-C ends it",
+        flush=True,
+    )
+    away = ""
+    while True:
+        try:
+            take_up(settings.home)
+            with open_store(settings.store, home=settings.home, sync=False) as store:
+                while True:
+                    report = store.sync()
+                    if away:
+                        common.say("The store answers again", flush=True)
+                        away = ""
+                    if report.lines:
+                        common.say(
+                            f"{report.lines:,} new lines of {counted(report.journals, 'journal')}",
+                            flush=True,
+                        )
+                    for problem in report.problems[:SHOWN]:
+                        common.say(f"not stored: {problem}", flush=True)
+                    if any((folder / FOLDER).is_dir() for folder in run_folders(settings.home)):
+                        take_up(settings.home)
+                    time.sleep(max(EVERY, min(4 * report.seconds, 30.0)))
+        except (StoreOffline, StoreBusy) as error:
+            if not away:
+                away = str(error)
+                common.say(f"{error}; trying again", flush=True)
+            time.sleep(2 * EVERY)
 
 
 def _outline(store: Store) -> int:

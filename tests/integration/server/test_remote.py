@@ -198,6 +198,36 @@ def test_login_keeps_the_token(
             assert token not in repr(store)
 
 
+def test_one_process_sends_the_runs_of_a_machine(
+    away: Away, home: Path, script: Script, tmp_path: Path
+) -> None:
+    away.start()
+    command = [sys.executable, "-m", "runbase", "sync", "--watch", "--home", str(home)]
+    sender = subprocess.Popen([*command, "--store", away.url], stdout=subprocess.PIPE, text=True)
+    try:
+        jobs = [script(TRAIN, str(n), "2000", RUNBASE_STORE="none") for n in range(3)]
+        away.kill()
+        for job in jobs:
+            assert job.wait(timeout=PATIENCE) == 0
+        away.start()
+
+        def complete() -> bool:
+            with (
+                suppress(StoreOffline),
+                runbase.open(away.url, home=tmp_path / "x", sync=False) as store,
+            ):
+                runs = store.runs("status = 'COMPLETED'")
+                return [run.metrics["loss"].count for run in runs] == [2000] * 3
+            return False
+
+        wait_until(complete, seconds=120)
+    finally:
+        sender.send_signal(signal.SIGINT)
+        said, _ = sender.communicate(timeout=60)
+    assert "Sending the runs of" in said
+    assert sender.returncode == 130
+
+
 def test_numbers_and_arrays_are_exact(tmp_path: Path) -> None:
     with runbase.open(tmp_path / "served.db") as there, serving(there) as url:
         values = np.array([0.1, np.nan, np.inf, -np.inf, 5e-324, 1.7976931348623157e308])
