@@ -43,7 +43,7 @@ def add(
     json: common.Json = False,
 ) -> None:
     """Make a token. It is printed once and not stored."""
-    from runbase.server.routes.tokens import NewToken, make
+    from runbase.server.tokens import NewToken, make
 
     with common.store_to_fill(home, url) as store:
         made = make(

@@ -2,11 +2,9 @@
 
 import base64
 import binascii
-import hashlib
 import hmac
-import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, Literal, cast
 from urllib.parse import urlsplit
@@ -17,20 +15,14 @@ from litestar.handlers.base import BaseRouteHandler
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from msgspec import Struct
 
-from runbase.errors import NotAllowed, UsageError
+from runbase.errors import NotAllowed
 from runbase.server import problems
 from runbase.server.options import ServerOptions
+from runbase.server.tokens import PERMISSIONS, hashed, permissions_of
 from runbase.storage.protocol import Storage
 
-Permission = Literal["public", "read", "log", "write", "admin"]
-PERMISSIONS = ("read", "log", "write", "admin")
-IMPLIED = {
-    "admin": PERMISSIONS,
-    "write": ("read", "log", "write"),
-    "read": ("read",),
-    "log": ("log",),
-}
-PREFIX = "rb_"
+Permission = Literal["public", "any", "read", "log", "write", "admin"]
+"""What a route needs: `any` is a valid token, whatever it may do."""
 COOKIE = "runbase"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _KEEP = 10.0
@@ -67,27 +59,6 @@ class Principal(Struct, frozen=True):
 LOCAL = Principal("local", frozenset(PERMISSIONS))
 
 
-def permissions_of(names: Iterable[str]) -> frozenset[str]:
-    """Return the permissions that some permissions imply. Raises UsageError if one does not exist."""
-    found: set[str] = set()
-    for name in names:
-        if name not in IMPLIED:
-            raise UsageError(f"no permission {name!r}; use {', '.join(PERMISSIONS)}")
-        found.update(IMPLIED[name])
-    return frozenset(found)
-
-
-def new_token() -> tuple[str, str]:
-    """Return a new token, and its hash, which is stored."""
-    token = PREFIX + secrets.token_urlsafe(32)
-    return token, hashed(token)
-
-
-def hashed(token: str) -> str:
-    """Return the hash of a token."""
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
 def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """Refuse a request whose sender lacks the permission of the route, for at least one experiment."""
     permission: str = handler.opt.get("permission", "read")
@@ -96,10 +67,14 @@ def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHand
     scope: Any = connection.scope
     principal = cast("Principal | None", scope.get("user"))
     if principal is None:
+        given = connection.headers.get("authorization")
         raise NotAuthorizedException(
-            "a token is needed: Authorization: Bearer rb_…", headers={"WWW-Authenticate": "Bearer"}
+            "the token was not accepted: it is wrong, revoked or expired"
+            if given
+            else "a token is needed: set RUNBASE_TOKEN, or call `runbase login`; in HTTP, Authorization: Bearer rb_…",
+            headers={"WWW-Authenticate": "Bearer"},
         )
-    if permission not in principal.permissions:
+    if permission != "any" and permission not in principal.permissions:
         raise PermissionDeniedException(f"{principal.name} has no {permission} permission")
 
 

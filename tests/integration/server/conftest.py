@@ -70,12 +70,15 @@ def http(store: Store) -> Iterator[Http]:
 @pytest.fixture
 def guarded(store: Store) -> Iterator[Callable[..., Http]]:
     """The server with tokens: call it with the arguments of a new token to get a client."""
-    from runbase.server.routes.tokens import NewToken, make
+    from runbase.server.tokens import NewToken, make
 
     with serving(store, ServerOptions(port=0, auth="tokens")) as url:
 
         def client(*permissions: str, **options: Any) -> Http:
-            new = NewToken(name="-".join(permissions), permissions=list(permissions), **options)
+            name = "-".join(permissions)
+            same = sum(token.name.split(" ")[0] == name for token in store.storage.tokens())
+            name += f" {same}" if same else ""
+            new = NewToken(name=name, permissions=list(permissions), **options)
             return Http(url, make(store, new).token if permissions else None)
 
         yield client

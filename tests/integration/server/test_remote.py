@@ -14,11 +14,11 @@ import pytest
 import urllib3
 
 import runbase
-from runbase.errors import NotAllowed, StoreOffline
+from runbase.errors import NotAllowed, StoreOffline, UsageError
 from runbase.run import background
 from runbase.server.options import ServerOptions
-from runbase.server.routes.tokens import NewToken, make
 from runbase.server.serve import serving
+from runbase.server.tokens import NewToken, make
 from tests.conftest import close_storages
 from tests.patience import PATIENCE, wait_until
 
@@ -172,6 +172,49 @@ def test_tokens_of_clients(tmp_path: Path, home: Path, monkeypatch: pytest.Monke
         ):
             store.runs()
         close_storages()
+
+
+def test_what_tokens_allow_in_python(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        runbase.open(tmp_path / "served.db") as there,
+        serving(there, ServerOptions(port=0, auth="tokens")) as url,
+    ):
+        mine = there.create_experiment("mine")
+        there.create_run("mine", name="waits")
+        other = there.create_run("other", name="secret")
+
+        def use(**options: object) -> None:
+            close_storages()
+            token = make(there, NewToken(name=str(options), **options))  # type: ignore[arg-type]
+            monkeypatch.setenv("RUNBASE_TOKEN", token.token)
+
+        use(permissions=["read"])
+        with runbase.open(url, sync=False) as store:
+            assert [run.name for run in store.runs()] == ["secret", "waits"]
+            with pytest.raises(NotAllowed, match="no write permission"):
+                store.tag(other, "x")
+            with pytest.raises(UsageError, match="beside its database"):
+                store.storage.tokens()
+        use(permissions=["log"], experiments=[mine.id])
+        with runbase.start_run("mine", store=url, home=home, capture=False) as run:
+            run.log({"loss": 1.0})
+        assert there.run(run.id).metrics["loss"].last == 1.0
+        with pytest.warns(RuntimeWarning, match="for other experiments"):
+            runbase.start_run("other", store=url, home=home, capture=False).finish()
+        assert there.count(experiment="other") == 1
+        with runbase.open(url, sync=False) as store:
+            with pytest.raises(NotAllowed, match="need a token for the whole store"):
+                store.runs()
+            with pytest.raises(NotAllowed, match="for other experiments"):
+                store.storage.get_runs([other.id])
+        close_storages()
+
+
+def test_commands_make_tokens_without_the_framework() -> None:
+    code = "import sys, runbase.server.tokens; sys.exit('litestar' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_login_keeps_the_token(

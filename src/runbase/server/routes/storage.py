@@ -7,12 +7,17 @@ from litestar import Request, Response, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
-from runbase.errors import NotAllowed, UsageError
+from runbase.errors import NotAllowed, NotFound, UsageError
+from runbase.events import Opened
 from runbase.server.access import Principal
 from runbase.server.bodies import read
+from runbase.storage.protocol import Storage
 from runbase.storage.remote import wire
 from runbase.storage.types import Delivery
 from runbase.store.store import Store
+
+LOGGING = frozenset({"apply", "offsets", "heartbeat", "purged", "get_runs"})
+"""What a run needs to log."""
 
 
 def permission_of(name: str, kwargs: dict[str, Any]) -> str:
@@ -23,7 +28,7 @@ def permission_of(name: str, kwargs: dict[str, Any]) -> str:
 
 
 @post(
-    "/api/storage/{name:str}", opt={"permission": "log"}, status_code=200, include_in_schema=False
+    "/api/storage/{name:str}", opt={"permission": "any"}, status_code=200, include_in_schema=False
 )
 async def call(
     name: FromPath[str], request: "Request[Principal, Any, Any]", store: NamedDependency[Store]
@@ -36,7 +41,7 @@ async def call(
     if not kind.startswith((wire.MEDIA_TYPE, wire.JSON_TYPE)):
         raise UsageError(f"the body must be {wire.MEDIA_TYPE}")
     args, kwargs = wire.decode_arguments(name, await read(request), kind)
-    _check(request.user, name, args, kwargs)
+    await run_sync(_check, request.user, storage, name, args, kwargs)
 
     def work() -> tuple[bytes, str]:
         return wire.encode_result(getattr(storage, name)(*args, **kwargs))
@@ -45,21 +50,46 @@ async def call(
     return Response(body, media_type=kind)
 
 
-def _check(principal: Principal, name: str, args: list[Any], kwargs: dict[str, Any]) -> None:
+def _check(
+    principal: Principal, storage: Storage, name: str, args: list[Any], kwargs: dict[str, Any]
+) -> None:
     """Raise NotAllowed if a caller may not make this call.
 
-    A token that only logs may deliver journals and ask how much of them is stored; everything else needs a permission for
-    the whole store, because a method of the storage can reach any experiment.
+    A token that may log delivers journals, asks how much of them is stored, and keeps its runs alive, also if it is for some
+    experiments only. Everything else needs a token for the whole store, because a method of the storage can reach any run.
     """
-    if name in ("apply", "offsets", "heartbeat", "purged", "get_runs") and principal.may("log"):
-        deliveries: list[Delivery] = args[0] if name == "apply" else []
-        if principal.may("write") or all(d.experiment is None for d in deliveries):
+    if "log" in principal.permissions and name in LOGGING:
+        if principal.experiments is None:
             return
+        runs = [d.run for d in args[0]] if name == "apply" else args[0] if name != "offsets" else []
+        new = _new_experiments(args[0]) if name == "apply" else {}
+        known = {run.id: run.experiment_id for run in storage.get_runs(runs)}
+        for run in runs:
+            place = known.get(run) or _id_of(storage, new.get(run))
+            if place not in principal.experiments and not (name != "apply" and run not in known):
+                raise NotAllowed(
+                    f"the token {principal.name!r} is for other experiments than that of run {run}"
+                )
+        return
     if principal.experiments is not None:
         raise NotAllowed(
-            f"the token {principal.name!r} is for some experiments only; remote storage needs one for the whole store"
+            f"the token {principal.name!r} is for some experiments only: it logs runs and uses the HTTP API; "
+            "the Python store and the commands need a token for the whole store"
         )
     principal.require(permission_of(name, kwargs))
+
+
+def _new_experiments(deliveries: list[Delivery]) -> dict[str, str]:
+    """Return the names of the experiments of runs whose first event is delivered."""
+    firsts = (event for d in deliveries for event in d.events if isinstance(event, Opened))
+    return {event.run: event.experiment for event in firsts}
+
+
+def _id_of(storage: Storage, name: str | None) -> str | None:
+    try:
+        return None if name is None else storage.find_experiment(name)
+    except NotFound:
+        return None
 
 
 ROUTES: tuple[Any, ...] = (call,)

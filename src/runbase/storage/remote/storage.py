@@ -12,6 +12,7 @@ from runbase.errors import UsageError
 from runbase.storage.protocol import Storage
 from runbase.storage.remote import wire
 from runbase.storage.remote.client import Client
+from runbase.storage.server_protocol import ServerStorage
 from runbase.storage.sql.trial_writer import DirectTrialWriter
 from runbase.storage.trial_protocol import TrialWriter
 
@@ -81,6 +82,20 @@ def _remote(name: str) -> Callable[..., Any]:
     return call
 
 
+def _of_the_server(name: str) -> Callable[..., Any]:
+    def refuse(self: RemoteStorage, /, *args: Any, **kwargs: Any) -> Any:
+        del args, kwargs
+        raise UsageError(
+            f"{self.url} keeps its tokens and documents itself: call this beside its database, with --store or --home"
+        )
+
+    refuse.__name__ = name
+    return refuse
+
+
+for _name in vars(ServerStorage):
+    if not _name.startswith("_"):
+        setattr(RemoteStorage, _name, _of_the_server(_name))
 for _name, _function in inspect.getmembers(Storage, inspect.isfunction):
     if not _name.startswith("_") and _name not in wire.LOCAL:
         setattr(RemoteStorage, _name, _remote(_name))

@@ -1,0 +1,83 @@
+"""Tokens and permissions, without the framework: commands make tokens, too."""
+
+import hashlib
+import secrets
+import time
+from collections.abc import Iterable
+from typing import Annotated
+
+import msgspec
+from msgspec import Struct
+
+from runbase.errors import UsageError
+from runbase.store.store import Store
+
+PERMISSIONS = ("read", "log", "write", "admin")
+IMPLIED = {
+    "admin": PERMISSIONS,
+    "write": ("read", "log", "write"),
+    "read": ("read",),
+    "log": ("log",),
+}
+PREFIX = "rb_"
+DAY = 86400.0
+
+
+class NewToken(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A token to be made. `permissions`: some of read, log, write, admin; `days`: until it expires."""
+
+    name: str
+    permissions: list[str] = msgspec.field(default_factory=lambda: ["write"])
+    experiments: list[str] | None = None
+    days: Annotated[float, msgspec.Meta(gt=0)] | None = None
+
+
+class MadeToken(Struct, frozen=True):
+    """A new token, which is shown this once."""
+
+    id: str
+    token: str
+
+
+def permissions_of(names: Iterable[str]) -> frozenset[str]:
+    """Return the permissions that some permissions imply. Raises UsageError if one does not exist."""
+    found: set[str] = set()
+    for name in names:
+        if name not in IMPLIED:
+            raise UsageError(f"no permission {name!r}; use {', '.join(PERMISSIONS)}")
+        found.update(IMPLIED[name])
+    return frozenset(found)
+
+
+def new_token() -> tuple[str, str]:
+    """Return a new token, and its hash, which is stored."""
+    token = PREFIX + secrets.token_urlsafe(32)
+    return token, hashed(token)
+
+
+def hashed(token: str) -> str:
+    """Return the hash of a token."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def make(store: Store, data: NewToken) -> MadeToken:
+    """Make a token for clients of a server.
+
+    Raises:
+        UsageError: a permission does not exist, or a valid token has this name.
+        NotFound: an experiment does not exist.
+    """
+    permissions_of(data.permissions)
+    if any(
+        token.name == data.name and token.revoked_at is None for token in store.storage.tokens()
+    ):
+        raise UsageError(f"there is a token {data.name!r}; choose another name, or revoke it first")
+    experiments = (
+        None
+        if data.experiments is None
+        else [store.experiment(word).id for word in data.experiments]
+    )
+    token, digest = new_token()
+    expires = None if data.days is None else time.time() + data.days * DAY
+    made = store.storage.add_token(data.name, digest, data.permissions, experiments, expires)
+    return MadeToken(made, token)
