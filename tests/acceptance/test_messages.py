@@ -1,12 +1,15 @@
 """Messages of commands that people meet in their first hour."""
 
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 import runbase
+from runbase.cli import top
 from runbase.cli.app import app
 from runbase.errors import NotFound
 
@@ -83,3 +86,35 @@ def test_a_home_that_is_missing_is_named_with_what_names_it(
     assert f"no home for runs at {missing}, which RUNBASE_HOME names" in str(set_)
     monkeypatch.delenv("RUNBASE_HOME")
     assert "no .runbase folder in" in str(CliRunner().invoke(app, ["runs"]).exception)
+
+
+def test_a_query_may_begin_with_a_comment(home: Path) -> None:
+    assert "2" in run(home, "sql", "-- how many\nselect count(*) from runs").stdout
+
+
+def test_a_rebuild_says_what_it_did_not_recover(home: Path, tmp_path: Path) -> None:
+    script = tmp_path / "001_cost.sql"
+    script.write_text("create table costs (run_id text, euros real);")
+    assert run(home, "setup", str(script)).exit_code == 0
+    assert run(home, "view", "create", "curves", "-m", "loss").exit_code == 0
+    told = run(home, "sync", "--rebuild").output
+    assert "Not recovered, because it is your own: script 001_cost.sql, view curves" in told
+
+
+def test_the_active_runs_fit_80_columns(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    active = runbase.start_run(
+        "a-long-experiment", name="amber-buzzard-00", home=home, capture=False
+    )
+    active.log(dict.fromkeys(("train/loss", "val/loss", "val/accuracy", "lr"), 0.123456789))
+    active.flush()
+    monkeypatch.setattr(
+        top.common, "console", lambda: Console(width=80, record=True, file=StringIO())
+    )
+    out = top.common.console()
+    monkeypatch.setattr(top.common, "console", lambda: out)
+    top.command(home=home, once=True)
+    active.finish()
+    lines = out.export_text().splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert any("amber-buzzard-00" in line for line in lines)
+    assert any("more column" in line for line in lines)

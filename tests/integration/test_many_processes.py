@@ -169,3 +169,14 @@ def test_a_worker_beside_a_living_run(home: Path, script: Script, tmp_path: Path
     with runbase.open(home=home) as store:
         assert set(store.run("shared-1").metrics) == {"w", "x"}
         assert store.run("shared-1").status.value == "COMPLETED"
+
+
+def test_ranks_with_an_id_of_their_own_keep_their_curves_apart(home: Path, script: Script) -> None:
+    code = (
+        "import runbase\nwith runbase.start_run('x', capture=False) as run: run.log({'loss': 1.0})"
+    )
+    for rank in ("0", "1"):
+        job = script(code, RUNBASE_RUN_ID="job-17", RANK=rank, WORLD_SIZE="2", LOCAL_RANK=rank)
+        assert job.wait(timeout=PATIENCE) == 0
+    with runbase.open(home=home) as store:
+        assert set(store.run("job-17").metrics) == {"loss", "loss/rank1"}

@@ -55,7 +55,8 @@ class Comparison(Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         names = ", ".join(item.name for item in self.items)
-        return f"<Comparison of {names}: {counted(len(self.differing), 'parameter')} differ>"
+        verb = "differs" if len(self.differing) == 1 else "differ"
+        return f"<Comparison of {names}: {counted(len(self.differing), 'parameter')} {verb}>"
 
     def diff(self) -> dict[str, list[Any]]:
         """The parameters and configuration that differ: key → values in the order of the items."""

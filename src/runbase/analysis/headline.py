@@ -12,6 +12,10 @@ _NEARLY = 0.8
 """Share of the runs with the most frequent metric from which a metric counts as equally frequent."""
 
 
+_OTHER_RANK = re.compile(r"/rank\d+$")
+"""Metrics of the other processes of a distributed job."""
+
+
 def metrics(
     runs: Sequence[Run], objectives: Iterable[Objective] = (), named: Collection[str] = ()
 ) -> list[str]:
@@ -44,6 +48,7 @@ def metrics(
         return (
             wanted.index(key) if key in wanted else len(wanted),
             key not in named,
+            _OTHER_RANK.search(key) is not None,
             0 if frequent else -counts[key] + most,
             not _is_validation(key),
             direction_of(key) is None,

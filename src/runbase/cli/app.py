@@ -95,7 +95,9 @@ COMMANDS = (
     ("setup", setup.command, setup.EXAMPLES, KEEP),
 )
 for name, function, examples, panel in COMMANDS:
-    app.command(name, epilog=examples, rich_help_panel=panel)(function)
+    # A query may begin with a comment: `-- all runs`.
+    settings = {"ignore_unknown_options": True} if name == "sql" else None
+    app.command(name, epilog=examples, rich_help_panel=panel, context_settings=settings)(function)
 app.add_typer(view.app, name="view", epilog=view.EXAMPLES, rich_help_panel=KEEP)
 app.add_typer(tokens.app, name="tokens", epilog=tokens.EXAMPLES, rich_help_panel=SERVE)
 

@@ -1,5 +1,6 @@
 """`runbase sync`: ingest journals into the database."""
 
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,7 +9,7 @@ import typer
 
 from runbase.artifacts.uploads import FOLDER, take_up
 from runbase.cli import common
-from runbase.errors import StoreBusy, StoreOffline, UsageError, counted
+from runbase.errors import RunbaseError, StoreBusy, StoreOffline, UsageError, counted
 from runbase.ingest.sync import run_folders, waiting
 from runbase.settings import Settings, load
 from runbase.store.rebuild import rebuildable, set_aside
@@ -58,6 +59,7 @@ def command(
     if dry_run:
         _plan(settings, rebuild=rebuild, json=json)
         return
+    lost = _own_parts(settings) if rebuild else []
     aside = set_aside(settings.store, settings.home) if rebuild else []
     uploaded, stuck = _upload(home, url)
     with open_store(url, home=home, sync=False) as store:
@@ -72,6 +74,7 @@ def command(
                 "totals": totals,
                 "set_aside": [str(p) for p in aside],
                 "taken_over": taken,
+                "not_recovered": lost,
                 "uploaded": uploaded,
                 "not_uploaded": stuck,
                 "outlined": outlined,
@@ -86,7 +89,34 @@ def command(
         common.say(f"The old database is now {path}")
     if taken is not None:
         _say(taken)
+    _say_missing(lost)
     _print(report, totals, store)
+
+
+def _own_parts(settings: Settings) -> list[str]:
+    """Return what users added to the schema of a database, which no run folder has."""
+    try:
+        with open_store(settings.store, home=settings.home, sync=False, create=False) as store:
+            scripts = [
+                row["name"]
+                for row in store.setup_status()
+                if row.get("owner") not in (None, "runbase")
+            ]
+            return [
+                *(f"script {name}" for name in scripts),
+                *(f"view {name}" for name in store.views()),
+            ]
+    except RunbaseError:
+        return []
+
+
+def _say_missing(lost: list[str]) -> None:
+    if lost:
+        common.say(
+            f"Not recovered, because it is your own: {', '.join(lost)}. Run `runbase setup` with your scripts and "
+            "`runbase view create` again; the old database still has the rows.",
+            file=sys.stderr,
+        )
 
 
 def _watch(settings: Settings) -> None:

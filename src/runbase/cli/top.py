@@ -3,9 +3,10 @@
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.console import Console
 
-from runbase.cli import common, completing
+from runbase.cli import common, completing, tables
+from runbase.cli.tables import Column
 from runbase.cli.toprows import ORDERS, cells
 from runbase.cli.watching import Row, Watch, sort_rows
 from runbase.extras import load
@@ -54,7 +55,7 @@ def command(
         if json:
             common.print_json([as_data(row) for row in sort_rows(watch.look(), sort)])
         elif once or not out.is_terminal:
-            out.print(table(sort_rows(watch.look(), sort, descending=sort == "started")))
+            show(out, sort_rows(watch.look(), sort, descending=sort == "started"))
         else:
             load("textual", "cli", "the live screen of runbase top")
             from runbase.cli.topscreen import TopScreen
@@ -62,17 +63,22 @@ def command(
             TopScreen(store, watch, sort=sort, every=every).run()
 
 
-def table(rows: list[Row]) -> Any:
-    """Return rows as a printable table."""
+def show(out: Console, rows: list[Row]) -> None:
+    """Print rows as a table whose columns fit the terminal."""
     if not rows:
-        return "No active runs."
+        out.print("No active runs.")
+        return
     names = [figure.key for figure in rows[0].figures]
-    printed: Table = common.table(
-        ["run", "experiment", "state", "progress", "step", *names, "last point", "took"]
-    )
-    for row in rows:
-        printed.add_row(*cells(row))
-    return printed
+    titles = ["run", "experiment", "state", "progress", "step", *names, "last point", "took"]
+    ranks = [0, 6, 0, 3, 2, *range(7, 7 + len(names)), 4, 5]
+    if names:
+        ranks[5] = 1  # the first metric
+    cells_of_columns = zip(*(cells(row) for row in rows), strict=True)
+    columns = [
+        Column(title, list(column), right=title in ("step", *names), rank=rank)
+        for title, column, rank in zip(titles, cells_of_columns, ranks, strict=True)
+    ]
+    tables.show(out, columns, hint="choose with --metrics")
 
 
 def as_data(row: Row) -> dict[str, Any]:

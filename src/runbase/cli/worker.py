@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+from collections import Counter
 from typing import Annotated, Any
 
 import msgspec
@@ -93,12 +94,19 @@ def command(
         signals: list[int] = []
         for sign in (signal.SIGINT, signal.SIGTERM):
             signal.signal(sign, lambda number, _: (signals.append(number), worker.stop()))
-        on_outcome = _as_json if json else _print
+        statuses: Counter[str] = Counter()
+
+        def on_outcome(outcome: Outcome) -> None:
+            statuses["released" if outcome.status is None else outcome.status.value] += 1
+            (_as_json if json else _print)(outcome)
+
         done = worker.run(
             count=count, wait=None if wait is None else _seconds(wait), on_outcome=on_outcome
         )
     if not json:
-        common.say(f"{counted(done, 'trial')} done")
+        bad = {status: number for status, number in statuses.items() if status != "COMPLETED"}
+        more = ", ".join(f"{number:,} {status}" for status, number in bad.items())
+        common.say(f"{counted(done, 'trial')} done{': ' + more if more else ''}")
     if signals:
         raise typer.Exit(128 + signals[0])
 

@@ -98,15 +98,24 @@ def open_run(
     requested = settings.text("run_id")
     if requested is not None and run_id is None and is_active(requested):
         requested = None  # the id in the environment is for one run, and that one is already active
-    marker, job = None, None
+    marker, job, joined = None, None, None
     if requested is None and resume is None and held is None:
         experiment = settings.text("experiment") or script_name()
         job, joined = _join(settings, experiment)
         if job is not None or not ranks.rank():
             marker = slurm_requeue.mark(home, experiment, of_job=job is not None)
             requested = slurm_requeue.earlier(marker) or joined
+    elif requested is not None and held is None and settings.flag("join_ranks"):
+        job = ranks.job()
+    given = job is not None and joined is None
     folder = _find(home, resume, requested)
-    if job is not None and not job.rank and folder is not None and slurm_requeue.completed(folder):
+    if (
+        not given
+        and job is not None
+        and not job.rank
+        and folder is not None
+        and slurm_requeue.completed(folder)
+    ):
         requested, folder, job = None, None, None  # another job with the same environment
     attached = held is None and requested is not None and (ranks.rank() > 0 or _led(folder))
     attempt = int(os.environ.get(ATTEMPT, "0")) if held is None else held.attempt

@@ -80,6 +80,9 @@ def suggest(
         storage.set_study_system_attr(number, key, value)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        warnings.simplefilter(
+            "ignore", FutureWarning
+        )  # what Optuna will change is not the user's to mend
         count = len(seen) + len(waiting)
         study = optuna.load_study(
             study_name=experiment.name,

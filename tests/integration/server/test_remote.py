@@ -281,3 +281,15 @@ def test_numbers_and_arrays_are_exact(tmp_path: Path) -> None:
             found = store.metrics(run.id, "x")
             np.testing.assert_array_equal(found.values, values)
             assert found.steps.dtype == np.int64
+
+
+def test_the_doctor_of_a_client(tmp_path: Path, home: Path) -> None:
+    from typer.testing import CliRunner
+
+    from runbase.cli.app import app
+
+    home.mkdir()
+    with runbase.open(tmp_path / "served.db") as there, serving(there) as url:
+        done = CliRunner().invoke(app, ["doctor", "--store", url, "--home", str(home)])
+        assert done.exit_code == 0, done.output
+        assert "All is well" in done.output
