@@ -54,7 +54,8 @@ defaults. `runbase doctor` prints each setting and where it came from.
 |---|---|---|
 {rows}
 
-`RUNBASE_CAPTURE_ENV` names further environment variables to record, with commas.
+`RUNBASE_CAPTURE_ENV` names further environment variables to record, with commas. `RUNBASE_TOKEN` is the token of a
+[server](../how-to/server.md), if the store is one; `runbase login` keeps it in a file instead.
 
 ```toml
 # runbase.toml

@@ -20,7 +20,7 @@ HOME_NAME = ".runbase"
 DATABASE_NAME = "runbase.db"
 DESCRIPTIONS = {
     "home": "folder with run folders and, by default, the database",
-    "store": "database URL, or none: runs write files only",
+    "store": "database URL, address of a server (https://...), or none: runs write files only",
     "experiment": "experiment of runs that name none",
     "run_name": "name of the next run",
     "run_id": "id of the run that the next start_run resumes or creates",

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from runbase.artifacts import remote
-from runbase.errors import RunbaseError, warn
+from runbase.errors import NotAllowed, RunbaseError, warn
 from runbase.events import ArtifactLogged, Opened
 from runbase.filesystems import atomic_write
 from runbase.ids import new_id
@@ -51,6 +51,7 @@ class Uploader:
         self._guard = threading.Lock()
         self._changed = threading.Condition(self._guard)
         self._busy = False
+        self._refused = False
         self._closed = False
         self._warned = False
         self._owner = Owner()
@@ -73,7 +74,7 @@ class Uploader:
         """Wait until all files are uploaded, at most so many seconds; returns how many are not. No tickets are accepted after."""
         deadline = time.monotonic() + seconds
         with self._changed:
-            while self._busy and (left := deadline - time.monotonic()) > 0:
+            while self._busy and not self._refused and (left := deadline - time.monotonic()) > 0:
                 self._changed.wait(left)
             self._closed = True
         return len(tickets(self._folder))
@@ -103,6 +104,10 @@ class Uploader:
                 pause = FIRST_PAUSE
             except Exception as error:  # no error of a network may reach the training
                 self._warn_once(error)
+                if isinstance(error, NotAllowed):  # waiting cannot help
+                    with self._changed:
+                        self._refused = True
+                        self._changed.notify_all()
                 time.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
 

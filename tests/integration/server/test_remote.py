@@ -293,3 +293,21 @@ def test_the_doctor_of_a_client(tmp_path: Path, home: Path) -> None:
         done = CliRunner().invoke(app, ["doctor", "--store", url, "--home", str(home)])
         assert done.exit_code == 0, done.output
         assert "All is well" in done.output
+
+
+def test_a_refused_upload_does_not_delay_the_end(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model.bin").write_bytes(b"x")
+    monkeypatch.setenv("RUNBASE_FINISH_TIMEOUT", "300")
+    with (
+        runbase.open(tmp_path / "served.db") as there,
+        serving(there, ServerOptions(port=0, auth="tokens")) as url,
+    ):
+        began = time.monotonic()
+        with pytest.warns(RuntimeWarning, match="a token is needed"):
+            run = runbase.start_run("x", store=url, home=home, capture=False)
+            run.log_artifact(tmp_path / "model.bin")
+            run.finish()
+        assert time.monotonic() - began < 200
+        close_storages()
