@@ -52,6 +52,13 @@ def command(
     tls_key: Annotated[
         Path | None, typer.Option("--tls-key", help="File of the certificate's key.")
     ] = None,
+    mlflow: Annotated[
+        bool,
+        typer.Option(
+            "--mlflow/--no-mlflow",
+            help="Whether MLflow clients may log to this server and read from it.",
+        ),
+    ] = True,
     print_openapi: Annotated[
         bool,
         typer.Option(
@@ -82,6 +89,7 @@ def command(
         # Behind its own address a server may have any name, so callers with a token are not asked for it.
         hosts=tuple(host_name) if host_name else ("*",) if auth == "tokens" else (),
         root_path=root_path,
+        mlflow=mlflow,
     )
     serve.check(options)
     with common.store_to_fill(home, url) as store:

@@ -15,6 +15,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 
 from runbase import __version__
 from runbase.errors import RunbaseError
+from runbase.integrations.mlflow.rest.routes import routes as mlflow_routes
 from runbase.server import access, bodies, problems
 from runbase.server.audit import recorder
 from runbase.server.ingest import Ingester
@@ -68,7 +69,11 @@ def create_app(store: Store, options: ServerOptions | None = None) -> Litestar:
         Exception: problems.of_anything,
     }
     app = Litestar(
-        route_handlers=[*ROUTES, *([agents.route()] if agents is not None else [])],
+        route_handlers=[
+            *ROUTES,
+            *([agents.route()] if agents is not None else []),
+            *(mlflow_routes(store) if options.mlflow else ()),
+        ],
         dependencies={
             "store": provide(store),
             "options": provide(options),

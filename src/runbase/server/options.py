@@ -20,6 +20,7 @@ class ServerOptions(Struct, frozen=True, kw_only=True):
         query_timeout: seconds after which a query of the SQL console is cancelled.
         most_rows: rows that a query of the SQL console may return.
         ingest: whether the server ingests the journals of its home.
+        mlflow: whether MLflow's clients may use the server as their tracking server.
     """
 
     host: str = "127.0.0.1"
@@ -31,3 +32,4 @@ class ServerOptions(Struct, frozen=True, kw_only=True):
     query_timeout: float = 30.0
     most_rows: int = 10_000
     ingest: bool = True
+    mlflow: bool = True

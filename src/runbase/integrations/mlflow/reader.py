@@ -35,15 +35,15 @@ from runbase.ingest.untrusted import is_inside, load_yaml
 from runbase.status import Status
 
 NAME = "mlflow"
-_STATUSES = {
+STATUSES = {
     "RUNNING": Status.RUNNING,
     "SCHEDULED": Status.PENDING,
     "FINISHED": Status.COMPLETED,
     "FAILED": Status.FAILED,
     "KILLED": Status.CANCELLED,
 }
-_CODES = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}
-_NO_TAGS = (
+CODES = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}
+NO_TAGS = (
     "mlflow.loggedArtifacts",
     "mlflow.loggedImages",
     "mlflow.loggedPrompts",
@@ -51,6 +51,12 @@ _NO_TAGS = (
     "mlflow.log-model.history",
 )
 """Tags that MLflow uses for its own web page; they are imported as attributes."""
+GIT_TAGS = {
+    "commit": "mlflow.source.git.commit",
+    "branch": "mlflow.source.git.branch",
+    "remote": "mlflow.source.git.repoURL",
+}
+"""Key of a run's `git` → the tag of MLflow with the same meaning."""
 _IMAGE = re.compile(
     r"images/(?P<key>.+)(?P<mark>[%+])step[%+](?P<step>-?\d+)[%+]timestamp[%+](?P<time>\d+)[%+][^/]+\.png"
 )
@@ -200,7 +206,7 @@ def _of_files(folder: Path, info: Mapping[str, Any], experiment: str) -> Importe
     return foreign(
         info,
         experiment,
-        word=_CODES.get(info.get("status", 1), "RUNNING"),
+        word=CODES.get(info.get("status", 1), "RUNNING"),
         params={key: path.read_text() for path, key in _files(folder / "params")},
         tags={key: path.read_text() for path, key in _files(folder / "tags")},
         metrics=metrics,
@@ -355,19 +361,13 @@ def foreign(
     key = str(info.get("run_id") or info["run_uuid"])
     own_tags = dict(tags)
     git = {
-        ours: value
-        for ours, theirs in (
-            ("commit", "mlflow.source.git.commit"),
-            ("branch", "mlflow.source.git.branch"),
-            ("remote", "mlflow.source.git.repoURL"),
-        )
-        if (value := own_tags.pop(theirs, None))
+        ours: value for ours, theirs in GIT_TAGS.items() if (value := own_tags.pop(theirs, None))
     }
     script = own_tags.pop("mlflow.source.name", None)
     label = own_tags.pop("mlflow.runName", None)
     end = info.get("end_time")
     attributes: dict[str, Any] = {
-        tag.removeprefix("mlflow."): own_tags.pop(tag) for tag in _NO_TAGS if tag in own_tags
+        tag.removeprefix("mlflow."): own_tags.pop(tag) for tag in NO_TAGS if tag in own_tags
     }
     if datasets:
         attributes["datasets"] = [*map(dict, datasets)]
@@ -375,7 +375,7 @@ def foreign(
         id=key,
         name=str(info.get("run_name") or label or key[:8]),
         experiment=experiment,
-        status=_STATUSES.get(word, Status.RUNNING),
+        status=STATUSES.get(word, Status.RUNNING),
         source_status=word,
         started=(info.get("start_time") or 0) / 1000,
         ended=None if end is None else end / 1000,

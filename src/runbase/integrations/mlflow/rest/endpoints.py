@@ -1,0 +1,57 @@
+"""Which function answers which path below `/api/2.0/mlflow`, and which permission it needs."""
+
+from collections.abc import Callable
+from typing import Literal
+
+from msgspec import Struct
+
+from runbase.integrations.mlflow.rest import deliveries, experiments, runs, search
+from runbase.integrations.mlflow.rest.calls import Call, Json
+
+
+class Endpoint(Struct, frozen=True):
+    """A path with a method.
+
+    Attributes:
+        method: the HTTP method.
+        path: the path below the base; `{name}` is a variable part.
+        answer: the function that answers.
+        permission: what the caller must be allowed to do with at least one experiment.
+    """
+
+    method: Literal["GET", "POST", "PATCH", "DELETE"]
+    path: str
+    answer: Callable[[Call], Json]
+    permission: Literal["read", "log", "write"]
+
+
+TRACKING: tuple[Endpoint, ...] = (
+    Endpoint("POST", "experiments/create", experiments.create, "log"),
+    Endpoint("GET", "experiments/get", experiments.get, "read"),
+    Endpoint("GET", "experiments/get-by-name", experiments.get_by_name, "read"),
+    Endpoint("POST", "experiments/search", experiments.search, "read"),
+    Endpoint("GET", "experiments/search", experiments.search, "read"),
+    Endpoint("POST", "experiments/update", experiments.update, "write"),
+    Endpoint("POST", "experiments/delete", experiments.delete, "write"),
+    Endpoint("POST", "experiments/restore", experiments.restore, "write"),
+    Endpoint("POST", "experiments/set-experiment-tag", experiments.set_tag, "log"),
+    Endpoint("POST", "experiments/delete-experiment-tag", experiments.delete_tag, "log"),
+    Endpoint("POST", "runs/create", runs.create, "log"),
+    Endpoint("POST", "runs/update", runs.update, "log"),
+    Endpoint("GET", "runs/get", runs.get, "read"),
+    Endpoint("POST", "runs/delete", runs.delete, "write"),
+    Endpoint("POST", "runs/restore", runs.restore, "write"),
+    Endpoint("POST", "runs/search", search.search, "read"),
+    Endpoint("POST", "runs/log-metric", deliveries.log_metric, "log"),
+    Endpoint("POST", "runs/log-parameter", deliveries.log_parameter, "log"),
+    Endpoint("POST", "runs/log-batch", deliveries.log_batch, "log"),
+    Endpoint("POST", "runs/set-tag", runs.set_tag, "log"),
+    Endpoint("POST", "runs/delete-tag", runs.delete_tag, "log"),
+    Endpoint("POST", "runs/log-inputs", runs.log_inputs, "log"),
+    Endpoint("POST", "runs/log-model", runs.log_model, "log"),
+    Endpoint("POST", "runs/outputs", runs.outputs, "log"),
+    Endpoint("GET", "metrics/get-history", search.history, "read"),
+    Endpoint("GET", "metrics/get-history-bulk", search.history_bulk, "read"),
+    Endpoint("GET", "metrics/get-history-bulk-interval", search.history_interval, "read"),
+)
+ENDPOINTS: tuple[Endpoint, ...] = TRACKING
