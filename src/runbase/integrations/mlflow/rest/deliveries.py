@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from runbase.events import JournalEvent, Opened, Params, Points, Process
+from runbase.integrations.mlflow.rest import models
 from runbase.integrations.mlflow.rest.calls import Call, Fields
 from runbase.integrations.mlflow.rest.errors import MlflowError, invalid, not_found
 from runbase.integrations.mlflow.rest.experiments import milliseconds
@@ -252,6 +253,7 @@ def log_metric(call: Call) -> dict[str, object]:
     """Store one value of a metric."""
     key = call.fields.either("run_id", "run_uuid")
     log(call, key, points=[point_of(call.fields)])
+    models.log_metrics(call, key, [call.fields])
     return {}
 
 
@@ -287,6 +289,7 @@ def log_batch(call: Call) -> dict[str, object]:
         )
     tags = {item.key("key", what="Tag key"): item.values_text("value") for item in lists["tags"]}
     log(call, key, points=points, params=params, tags=tags)
+    models.log_metrics(call, key, lists["metrics"])
     return {}
 
 

@@ -5,7 +5,14 @@ from typing import Literal
 
 from msgspec import Struct
 
-from runbase.integrations.mlflow.rest import deliveries, experiments, runs, search
+from runbase.integrations.mlflow.rest import (
+    artifacts,
+    deliveries,
+    experiments,
+    models,
+    runs,
+    search,
+)
 from runbase.integrations.mlflow.rest.calls import Call, Json
 
 
@@ -53,5 +60,20 @@ TRACKING: tuple[Endpoint, ...] = (
     Endpoint("GET", "metrics/get-history", search.history, "read"),
     Endpoint("GET", "metrics/get-history-bulk", search.history_bulk, "read"),
     Endpoint("GET", "metrics/get-history-bulk-interval", search.history_interval, "read"),
+    Endpoint("GET", "artifacts/list", artifacts.list_of_run, "read"),
 )
-ENDPOINTS: tuple[Endpoint, ...] = TRACKING
+_MODEL = "logged-models/{model_id:str}"
+MODELS: tuple[Endpoint, ...] = (
+    Endpoint("POST", "logged-models", models.create, "log"),
+    Endpoint("POST", "logged-models/search", models.search, "read"),
+    Endpoint("GET", _MODEL, models.get, "read"),
+    Endpoint("PATCH", _MODEL, models.finalize, "log"),
+    Endpoint("DELETE", _MODEL, models.delete, "write"),
+    Endpoint("PATCH", f"{_MODEL}/tags", models.set_tags, "log"),
+    Endpoint("DELETE", f"{_MODEL}/tags/{{tag_key:str}}", models.delete_tag, "log"),
+    Endpoint("POST", f"{_MODEL}/params", models.log_params, "log"),
+    Endpoint("GET", f"{_MODEL}/artifacts/directories", artifacts.list_of_model, "read"),
+)
+ENDPOINTS: tuple[Endpoint, ...] = (*TRACKING, *MODELS)
+FILE_ENDPOINTS: tuple[Endpoint, ...] = (Endpoint("GET", "", artifacts.list_of_proxy, "read"),)
+"""Those below `/api/2.0/mlflow-artifacts/artifacts`."""

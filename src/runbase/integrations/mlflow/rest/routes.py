@@ -3,6 +3,7 @@
 import functools
 import json
 import logging
+from collections.abc import Callable
 from typing import Any, cast
 
 from anyio.to_thread import run_sync
@@ -12,8 +13,10 @@ from litestar.handlers import HTTPRouteHandler
 
 from runbase import __version__
 from runbase.errors import RunbaseError
+from runbase.integrations.mlflow.rest.artifact_routes import BASES as FILES
+from runbase.integrations.mlflow.rest.artifact_routes import artifact_routes
 from runbase.integrations.mlflow.rest.calls import Call, Caller, Fields, Json
-from runbase.integrations.mlflow.rest.endpoints import ENDPOINTS, Endpoint
+from runbase.integrations.mlflow.rest.endpoints import ENDPOINTS, FILE_ENDPOINTS, Endpoint
 from runbase.integrations.mlflow.rest.errors import STATUSES, MlflowError, code_of, invalid
 from runbase.integrations.mlflow.rest.numbers import Numbers
 from runbase.store.store import Store
@@ -36,11 +39,27 @@ AnyRequest = Request[Any, Any, Any]
 def routes(store: Store) -> list[Any]:
     """Return the routes that serve a store to MLflow's clients."""
     numbers = Numbers(store.storage)
-    handlers = [_handler(store, numbers, endpoint) for endpoint in ENDPOINTS]
+
+    def call_of(request: AnyRequest, fields: Json | None = None) -> Call:
+        return Call(
+            store,
+            numbers,
+            cast("Caller", request.user),
+            Fields(_query(request) if fields is None else fields),
+            request.client.host if request.client else "",
+            {name: str(value) for name, value in request.path_params.items()},
+        )
+
+    handlers = [_handler(call_of, endpoint) for endpoint in (*ENDPOINTS, *FILE_ENDPOINTS)]
     return [
         Router(
             path="/",
-            route_handlers=[*handlers, *_about(), *_unknown()],
+            route_handlers=[
+                *handlers,
+                *artifact_routes(call_of, lambda: answer({})),
+                *_about(),
+                *_unknown(),
+            ],
             include_in_schema=False,
             exception_handlers={
                 MlflowError: of_mlflow,
@@ -52,22 +71,15 @@ def routes(store: Store) -> list[Any]:
     ]
 
 
-def _handler(store: Store, numbers: Numbers, endpoint: Endpoint) -> HTTPRouteHandler:
+def _handler(call_of: Callable[..., Call], endpoint: Endpoint) -> HTTPRouteHandler:
     """Return the route of an endpoint."""
-    paths = [f"{base}/{endpoint.path}" for base in BASES]
+    bases = FILES if endpoint in FILE_ENDPOINTS else BASES
+    paths = [f"{base}/{endpoint.path}".rstrip("/") for base in bases]
     method = HttpMethod(endpoint.method)
 
     @route(paths, http_method=method, opt={"permission": endpoint.permission}, status_code=200)
     async def handler(request: AnyRequest) -> Response[bytes]:
-        fields = Fields(await _values(request))
-        call = Call(
-            store,
-            numbers,
-            cast("Caller", request.user),
-            fields,
-            request.client.host if request.client else "",
-            {name: str(value) for name, value in request.path_params.items()},
-        )
+        call = call_of(request, await _values(request))
         return await run_sync(functools.partial(_answer, endpoint, call))
 
     return handler
@@ -90,6 +102,11 @@ async def _values(request: AnyRequest) -> Json:
         if not isinstance(values, dict):
             raise invalid("the body of the request is not a JSON object")
         return cast("Json", values)
+    return _query(request)
+
+
+def _query(request: AnyRequest) -> Json:
+    """Return the fields of the query of a request."""
     query = request.query_params
     several = {name: cast("list[str]", query.getall(name)) for name in query}
     return {name: found if len(found) > 1 else found[0] for name, found in several.items()}
