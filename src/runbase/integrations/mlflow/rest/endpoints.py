@@ -10,6 +10,7 @@ from runbase.integrations.mlflow.rest import (
     deliveries,
     experiments,
     models,
+    registry,
     runs,
     search,
 )
@@ -74,6 +75,45 @@ MODELS: tuple[Endpoint, ...] = (
     Endpoint("POST", f"{_MODEL}/params", models.log_params, "log"),
     Endpoint("GET", f"{_MODEL}/artifacts/directories", artifacts.list_of_model, "read"),
 )
-ENDPOINTS: tuple[Endpoint, ...] = (*TRACKING, *MODELS)
+REGISTRY: tuple[Endpoint, ...] = (
+    Endpoint("POST", "registered-models/create", registry.create, "log"),
+    Endpoint("GET", "registered-models/get", registry.get, "read"),
+    Endpoint("GET", "registered-models/search", registry.search, "read"),
+    Endpoint("POST", "registered-models/rename", registry.rename, "write"),
+    Endpoint("PATCH", "registered-models/update", registry.update, "log"),
+    Endpoint("DELETE", "registered-models/delete", registry.delete, "write"),
+    Endpoint("POST", "registered-models/set-tag", registry.set_tag, "log"),
+    Endpoint("DELETE", "registered-models/delete-tag", registry.delete_tag, "log"),
+    Endpoint("POST", "registered-models/alias", registry.set_alias, "log"),
+    Endpoint("DELETE", "registered-models/alias", registry.delete_alias, "log"),
+    Endpoint("GET", "registered-models/alias", registry.by_alias, "read"),
+    Endpoint("GET", "registered-models/get-latest-versions", registry.latest_versions, "read"),
+    Endpoint("POST", "registered-models/get-latest-versions", registry.latest_versions, "read"),
+    Endpoint("POST", "model-versions/create", registry.create_version, "log"),
+    Endpoint("GET", "model-versions/get", registry.get_version, "read"),
+    Endpoint("GET", "model-versions/search", registry.search_versions, "read"),
+    Endpoint("GET", "model-versions/get-download-uri", registry.download_uri, "read"),
+    Endpoint("PATCH", "model-versions/update", registry.update_version, "log"),
+    Endpoint("POST", "model-versions/transition-stage", registry.transition, "log"),
+    Endpoint("DELETE", "model-versions/delete", registry.delete_version, "write"),
+    Endpoint("POST", "model-versions/set-tag", registry.set_version_tag, "log"),
+    Endpoint("DELETE", "model-versions/delete-tag", registry.delete_version_tag, "log"),
+)
+
+
+def _no_traces(call: Call) -> Json:
+    """Return no traces: the server stores none."""
+    del call
+    return {"traces": []}
+
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    *TRACKING,
+    *MODELS,
+    *REGISTRY,
+    Endpoint("GET", "traces", _no_traces, "read"),
+)
+NEWER_ENDPOINTS: tuple[Endpoint, ...] = (Endpoint("POST", "traces/search", _no_traces, "read"),)
+"""Those below `/api/3.0/mlflow`."""
 FILE_ENDPOINTS: tuple[Endpoint, ...] = (Endpoint("GET", "", artifacts.list_of_proxy, "read"),)
 """Those below `/api/2.0/mlflow-artifacts/artifacts`."""

@@ -3,7 +3,7 @@
 import functools
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from anyio.to_thread import run_sync
@@ -16,13 +16,19 @@ from runbase.errors import RunbaseError
 from runbase.integrations.mlflow.rest.artifact_routes import BASES as FILES
 from runbase.integrations.mlflow.rest.artifact_routes import artifact_routes
 from runbase.integrations.mlflow.rest.calls import Call, Caller, Fields, Json
-from runbase.integrations.mlflow.rest.endpoints import ENDPOINTS, FILE_ENDPOINTS, Endpoint
+from runbase.integrations.mlflow.rest.endpoints import (
+    ENDPOINTS,
+    FILE_ENDPOINTS,
+    NEWER_ENDPOINTS,
+    Endpoint,
+)
 from runbase.integrations.mlflow.rest.errors import STATUSES, MlflowError, code_of, invalid
 from runbase.integrations.mlflow.rest.numbers import Numbers
 from runbase.store.store import Store
 
 _LOG = logging.getLogger(__name__)
 BASES = ("/api/2.0/mlflow", "/ajax-api/2.0/mlflow")
+NEWER_BASES = ("/api/3.0/mlflow", "/ajax-api/3.0/mlflow")
 SERVER_INFO: Json = {
     "store_type": "SqlStore",
     "workspaces_enabled": False,
@@ -50,7 +56,8 @@ def routes(store: Store) -> list[Any]:
             {name: str(value) for name, value in request.path_params.items()},
         )
 
-    handlers = [_handler(call_of, endpoint) for endpoint in (*ENDPOINTS, *FILE_ENDPOINTS)]
+    groups = ((BASES, ENDPOINTS), (NEWER_BASES, NEWER_ENDPOINTS), (FILES, FILE_ENDPOINTS))
+    handlers = [_handler(call_of, bases, each) for bases, group in groups for each in group]
     return [
         Router(
             path="/",
@@ -71,9 +78,10 @@ def routes(store: Store) -> list[Any]:
     ]
 
 
-def _handler(call_of: Callable[..., Call], endpoint: Endpoint) -> HTTPRouteHandler:
+def _handler(
+    call_of: Callable[..., Call], bases: Sequence[str], endpoint: Endpoint
+) -> HTTPRouteHandler:
     """Return the route of an endpoint."""
-    bases = FILES if endpoint in FILE_ENDPOINTS else BASES
     paths = [f"{base}/{endpoint.path}".rstrip("/") for base in bases]
     method = HttpMethod(endpoint.method)
 
@@ -94,7 +102,7 @@ async def _values(request: AnyRequest) -> Json:
     if request.method != "GET":
         body = await request.body()
         if not body.strip():
-            return {}
+            return _query(request)
         try:
             values: Any = json.loads(body)
         except (ValueError, RecursionError) as error:
@@ -138,7 +146,7 @@ def _about() -> list[HTTPRouteHandler]:
 
 def _unknown() -> list[HTTPRouteHandler]:
     """Return the routes that answer all other paths of MLflow's API."""
-    paths = [
+    paths = ["/v1/traces"] + [
         f"/{api}/{version}/{rest}"
         for api in ("api", "ajax-api")
         for version in ("2.0", "3.0")
