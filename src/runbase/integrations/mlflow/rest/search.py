@@ -42,13 +42,14 @@ def search(call: Call) -> Json:
     where = _where(call, experiments, clauses, view)
     by_uri = [clause for clause in clauses if clause.entity.key == "artifact_uri"]
     if view == "ALL" or by_uri or any(key.entity.key == "artifact_uri" for key in keys):
-        return _search_here(call, where, by_uri, keys, view, most)
+        return _search_here(call, experiments, where, by_uri, keys, view, most)
     listed = call.store.storage.runs(
         Query(
             where=where,
             order_by=run_filters.order(keys),
             limit=most,
             after=call.fields.text("page_token") or None,
+            experiment=_only(experiments),
             deleted=view == "DELETED_ONLY",
         )
     )
@@ -56,21 +57,27 @@ def search(call: Call) -> Json:
     return {"runs": runs.shown(call, listed), **more}
 
 
-def _where(call: Call, experiments: Sequence[str], clauses: Sequence[Clause], view: str) -> str:
-    parts = [f"experiment_id in ({', '.join(map(run_filters.quoted, experiments))})"]
+def _where(
+    call: Call, experiments: Sequence[str], clauses: Sequence[Clause], view: str
+) -> str | None:
+    """Return the condition of a search. That the runs belong to the only experiment is not part of it."""
+    several = ", ".join(map(run_filters.quoted, experiments))
+    parts = [] if _only(experiments) else [f"experiment_id in ({several})"]
     about_datasets = [clause for clause in clauses if clause.entity.kind == "dataset"]
     parts += [
         run_filters.condition(clause)
         for clause in clauses
         if clause.entity.kind != "dataset" and clause.entity.key != "artifact_uri"
     ]
-    where = " and ".join(parts)
+    where = " and ".join(parts) or None
     if not about_datasets:
         return where
     ids = [
         run
         for deleted in _deleted(view)
-        for run in call.store.storage.table(Query(where=where, deleted=deleted), ["id"]).ids
+        for run in call.store.storage.table(
+            Query(where=where, experiment=_only(experiments), deleted=deleted), ["id"]
+        ).ids
     ]
     attributes = call.store.storage.attributes("run", ids, SCOPE)
     matching = [
@@ -83,18 +90,31 @@ def _where(call: Call, experiments: Sequence[str], clauses: Sequence[Clause], vi
     return f"id in ({', '.join(map(run_filters.quoted, matching))})"
 
 
+def _only(experiments: Sequence[str]) -> str | None:
+    """Return the experiment if there is one only, which the database finds by an index."""
+    return experiments[0] if len(experiments) == 1 else None
+
+
 def _deleted(view: str) -> tuple[bool, ...]:
     return {"ACTIVE_ONLY": (False,), "DELETED_ONLY": (True,)}.get(view, (False, True))
 
 
 def _search_here(
-    call: Call, where: str, by_uri: Sequence[Clause], keys: Sequence[Key], view: str, most: int
+    call: Call,
+    experiments: Sequence[str],
+    where: str | None,
+    by_uri: Sequence[Clause],
+    keys: Sequence[Key],
+    view: str,
+    most: int,
 ) -> Json:
     """Search in the trash and outside of it, or by the URI of artifacts: filter and sort all runs here."""
     found = [
         run
         for deleted in _deleted(view)
-        for run in call.store.storage.runs(Query(where=where, deleted=deleted))
+        for run in call.store.storage.runs(
+            Query(where=where, experiment=_only(experiments), deleted=deleted)
+        )
     ]
     places = call.numbers.of(run.experiment_id for run in found)
     attributes = call.store.storage.attributes("run", [run.id for run in found], SCOPE)
