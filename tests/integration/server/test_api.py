@@ -76,6 +76,7 @@ def test_a_filter_that_is_wrong_says_where(http: Http) -> None:
         ("GET", "/api/nothing", None, 404),
         ("GET", "/api/runs/nobody", None, 404),
         ("GET", "/api/runs?limit=0", None, 400),
+        ("GET", "/api/audit?limit=-1807227459277570164391936", None, 400),
         ("GET", "/api/runs?after=rubbish", None, 400),
         ("POST", "/api/table", {"columms": []}, 400),
         ("POST", "/api/table", [1], 400),

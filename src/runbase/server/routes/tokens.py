@@ -4,11 +4,11 @@ from typing import Any
 
 from litestar import Request, delete, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, JSONBody
+from litestar.params import FromPath, JSONBody
 
 from runbase.errors import NotFound
 from runbase.server.access import Principal
-from runbase.server.routes.runs import Count
+from runbase.server.routes.runs import Count, Limit
 from runbase.server.threads import in_thread
 from runbase.server.tokens import MadeToken, NewToken, make
 from runbase.storage.server_protocol import Audited, Token
@@ -46,9 +46,9 @@ def revoke_token(request: Caller, store: NamedDependency[Store], token: FromPath
 
 @get("/api/audit", opt={"permission": "admin"})
 @in_thread
-def audit(store: NamedDependency[Store], limit: FromQuery[int] = 100) -> list[Audited]:
+def audit(store: NamedDependency[Store], limit: Limit = 100) -> list[Audited]:
     """Return the latest requests that changed something, newest first."""
-    return store.storage.audit(min(limit, 1000))
+    return store.storage.audit(limit)
 
 
 ROUTES: tuple[Any, ...] = (tokens, add_token, revoke_token, audit)
