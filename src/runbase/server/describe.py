@@ -15,6 +15,7 @@ _ERRORS = {
     "409": "Somebody else changed the object first, or a name is ambiguous.",
     "413": "The body is too large.",
     "422": "A value cannot be stored.",
+    "429": "The caller does too much at once; try again after `Retry-After` seconds.",
     "503": "The database is busy; try again after `Retry-After` seconds.",
     "504": "The query took too long.",
 }

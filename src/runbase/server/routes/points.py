@@ -13,7 +13,7 @@ from litestar.types import SSEData
 from msgspec import Struct
 
 from runbase.errors import RunbaseError, UsageError
-from runbase.server import curves
+from runbase.server import curves, limits
 from runbase.server.access import Principal
 from runbase.server.live import LiveHub
 from runbase.server.scope import run_for, visible
@@ -147,7 +147,7 @@ async def live(
         found = store.table(here, columns=names, experiment=experiment)
         return LiveRuns(found.ids, found.columns, [run for run in changed if run not in found.ids])
 
-    async def events() -> AsyncGenerator[SSEData]:
+    async def followed() -> AsyncGenerator[SSEData]:
         started = False
         async for changes in hub.listen(since):
             if changes is not None and not started:
@@ -171,6 +171,12 @@ async def live(
                 body = msgspec.json.encode(changes.experiments).decode()
                 yield {"event": "experiments", "id": changes.cursor, "data": body}
 
+    async def events() -> AsyncGenerator[SSEData]:
+        with limits.streams.taken(request.user.name):
+            async for event in followed():
+                yield event
+
+    limits.streams.check(request.user.name)
     return ServerSentEvent(events())
 
 

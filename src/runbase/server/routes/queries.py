@@ -8,6 +8,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import Struct
 
 from runbase.errors import NotAllowed, NotFound
+from runbase.server import limits
 from runbase.server.access import Principal
 from runbase.server.options import ServerOptions
 from runbase.server.routes.runs import Count
@@ -49,7 +50,8 @@ def sql(
     lowered = data.query.lower()
     if any(table in lowered for table in SECRET_TABLES) or "_to_xml" in lowered:
         raise NotAllowed(f"queries do not read {' and '.join(SECRET_TABLES)}")
-    found = store.sql(data.query, data.params, timeout=options.query_timeout)
+    with limits.queries.taken(request.user.name):
+        found = store.sql(data.query, data.params, timeout=options.query_timeout)
     rows = [[_plain(value) for value in row] for row in found[: options.most_rows]]
     return SqlAnswer(list(found.columns), rows, len(found) > options.most_rows)
 
