@@ -9,7 +9,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import runbase
-from runbase.cli import top
+from runbase.cli import sql, top
 from runbase.cli.app import app
 from runbase.errors import NotFound
 
@@ -118,3 +118,15 @@ def test_the_active_runs_fit_80_columns(home: Path, monkeypatch: pytest.MonkeyPa
     assert all(len(line) <= 80 for line in lines)
     assert any("amber-buzzard-00" in line for line in lines)
     assert any("more column" in line for line in lines)
+
+
+def test_a_wide_query_fits_80_columns(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = Console(width=80, record=True, file=StringIO())
+    with monkeypatch.context() as patch:
+        patch.setattr(sql.common, "console", lambda: out)
+        sql.command("select *, 'x' || hex(zeroblob(200)) as long from runs", home=home)
+    lines = out.export_text().splitlines()
+    assert len(lines) == 4
+    assert all(len(line) <= 80 for line in lines)
+    assert lines[-1].endswith("more columns, select fewer columns, or use --csv or --json")
+    assert "x00000" in run(home, "sql", "select 'x' || hex(zeroblob(200)) as long").stdout

@@ -18,6 +18,9 @@ EXAMPLES = (
     "\n    runbase sql -f report.sql --csv > report.csv"
 )
 
+LONGEST = 40
+"""Characters of a text in a cell on a terminal: ids are whole."""
+
 
 def command(
     query: Annotated[str | None, typer.Argument(help="A SQL query; - reads it from stdin.")] = None,
@@ -54,12 +57,23 @@ def command(
 
 
 def show(names: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows as a table."""
-    tables.show(common.console(), columns(names, rows))
+    """Print rows as a table; on a terminal, long texts are cut and the last columns left out if they do not fit."""
+    out = common.console()
+    longest = None if tables.terminal_width(out) is None else LONGEST
+    found = columns(names, rows, longest)
+    tables.show(out, found, hint="select fewer columns, or use --csv or --json")
 
 
-def columns(names: Sequence[str], rows: Sequence[Sequence[object]]) -> list[Column]:
-    """Return rows as the columns of a table; numbers are right-aligned."""
+def columns(
+    names: Sequence[str], rows: Sequence[Sequence[object]], longest: int | None = None
+) -> list[Column]:
+    """Return rows as the columns of a table; numbers are right-aligned.
+
+    Args:
+        names: the names of the columns.
+        rows: the rows.
+        longest: characters of a text; of longer ones, the middle is left out. Default: no limit.
+    """
     found: list[Column] = []
     for place, name in enumerate(names):
         values = [row[place] for row in rows]
@@ -67,8 +81,8 @@ def columns(names: Sequence[str], rows: Sequence[Sequence[object]]) -> list[Colu
         cells = [
             common.number(value)
             if isinstance(value, int | float | None)
-            else tables.cell(str(value))
+            else tables.cell(str(value), longest)
             for value in values
         ]
-        found.append(Column(name, cells, right=numeric))
+        found.append(Column(name, cells, right=numeric, rank=place))
     return found
