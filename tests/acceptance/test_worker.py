@@ -223,6 +223,15 @@ def until(holds: Any) -> None:
         time.sleep(0.02)
 
 
+def test_an_unknown_placeholder_is_told(store: runbase.Store, experiment: Experiment) -> None:
+    experiment.new_trial({"x": 1})
+    done = work("--", "echo", "{nope}", "{x}")
+    assert (
+        "contains {nope}, which is passed on as it is: the parameters of the trial are x"
+        in done.stderr
+    )
+
+
 def test_a_run_knows_its_trial(store: runbase.Store, experiment: Experiment) -> None:
     experiment.new_trial({"x": 1})
     code = (

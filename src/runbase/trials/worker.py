@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from runbase.errors import UsageError
+from runbase.errors import UsageError, warn
 from runbase.run.context import OpenStore
 from runbase.run.resolve import ATTEMPT, RUNNER
 from runbase.status import Status
@@ -91,6 +91,7 @@ class Worker:
     ) -> None:
         if not command:
             raise UsageError("no command to run; pass it after --")
+        self._warned = False
         self._store, self._experiment, self._command = store, experiment, list(command)
         self._runner, self._lease = runner, lease
         self._limits = limits or Limits()
@@ -178,6 +179,20 @@ class Worker:
             run.finish(status, why, exit_code=code)
         return self._outcome(claim, status, code, began)
 
+    def _warn_of_unknown(self, params: Mapping[str, object]) -> None:
+        """Warn once of placeholders that are no parameters: they are passed on, because a command may contain braces."""
+        words = {match[1] for argument in self._command for match in _PLACE.finditer(argument)}
+        names = {
+            word for word in words if re.fullmatch(r"[\w./-]+", word)
+        }  # braces of JSON are no placeholders
+        unknown = sorted(names - {"params", "file", *params})
+        if unknown and not self._warned:
+            self._warned = True
+            warn(
+                f"the command contains {', '.join(f'{{{word}}}' for word in unknown)}, which is passed on as it is: "
+                f"the parameters of the trial are {', '.join(sorted(params)) or 'none'}"
+            )
+
     def _start(self, claim: Claim, run: "Run") -> "subprocess.Popen[bytes]":
         params = claim.params
         (run.folder / _FILE).write_text(json.dumps(params))
@@ -192,6 +207,7 @@ class Worker:
             "RUNBASE_PARAMS": json.dumps(params),
             **{_variable(key): _text(value) for key, value in params.items()},
         }
+        self._warn_of_unknown(params)
         command = fill(self._command, params, run.folder / _FILE)
         with (run.folder / _OUTPUT).open("ab") as output:
             process = subprocess.Popen(
