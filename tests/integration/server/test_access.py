@@ -171,7 +171,7 @@ def test_changes_are_recorded_with_who_made_them(guarded: Guarded, store: Store)
     reader.send("PATCH", "/api/runs/run-1", {"notes": "y"})
     from tests.patience import wait_until
 
-    wait_until(lambda: len(store.storage.audit()) >= 2, seconds=60)
+    wait_until(lambda: len(store.storage.audit()) >= 2, seconds=300)
     found = {(entry.who, entry.action, entry.status) for entry in store.storage.audit()}
     assert ("write", "PATCH /api/runs/run-1", 200) in found
     assert ("read", "PATCH /api/runs/run-1", 403) in found

@@ -46,7 +46,7 @@ class Away:
         self._process = subprocess.Popen(
             [*command, "--home", str(self.home)], env=environ, stdout=subprocess.DEVNULL
         )
-        wait_until(self._answers, seconds=120)
+        wait_until(self._answers, seconds=300)
 
     def _answers(self) -> bool:
         with suppress(urllib3.exceptions.HTTPError):
@@ -57,7 +57,7 @@ class Away:
     def kill(self, how: int = signal.SIGKILL) -> None:
         assert self._process is not None
         self._process.send_signal(how)
-        self._process.wait(timeout=60)
+        self._process.wait(timeout=300)
 
 
 @pytest.fixture
@@ -263,10 +263,10 @@ def test_one_process_sends_the_runs_of_a_machine(
                 return [run.metrics["loss"].count for run in runs] == [2000] * 3
             return False
 
-        wait_until(complete, seconds=120)
+        wait_until(complete, seconds=300)
     finally:
         sender.send_signal(signal.SIGINT)
-        said, _ = sender.communicate(timeout=60)
+        said, _ = sender.communicate(timeout=300)
     assert "Sending the runs of" in said
     assert sender.returncode == 130
 
