@@ -120,6 +120,8 @@ def login(
     from runbase.storage.remote.client import Client, save_token
 
     server = server_of(url)
+    if token is None and not sys.stdin.isatty():
+        token = sys.stdin.readline().strip()
     given = token or typer.prompt("Token", hide_input=True)
     client = Client(f"{server.partition('://')[0]}://token:{given}@{server.partition('://')[2]}")
     began = time.monotonic()

@@ -2,13 +2,13 @@
 
 import base64
 import binascii
-import hmac
 import time
 from collections.abc import Awaitable, Callable
-from http.cookies import CookieError, SimpleCookie
+from datetime import UTC, datetime
 from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
+from anyio.to_thread import run_sync
 from litestar.connection import ASGIConnection
 from litestar.exceptions import NotAuthorizedException, PermissionDeniedException
 from litestar.handlers.base import BaseRouteHandler
@@ -20,13 +20,15 @@ from runbase.server import problems
 from runbase.server.options import ServerOptions
 from runbase.server.tokens import PERMISSIONS, hashed, permissions_of
 from runbase.storage.protocol import Storage
+from runbase.storage.server_protocol import Token
 
 Permission = Literal["public", "any", "read", "log", "write", "admin"]
 """What a route needs: `any` is a valid token, whatever it may do."""
-COOKIE = "runbase"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _KEEP = 10.0
 """Seconds for which a token that was found is not looked up again; a revoked one is refused after that."""
+_USED_EVERY = 60.0
+"""Seconds between two updates of a token's last use."""
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -113,7 +115,7 @@ class AccessMiddleware:
         }
         refusal = self._refusal(scope["method"], headers)
         if refusal is not None:
-            await problems.send(refusal, scope, receive, send)
+            await problems.send(refusal, send)
             return
         scope["user"] = await self._principal(scope, headers)
 
@@ -141,9 +143,18 @@ class AccessMiddleware:
             return 403, "requests without an origin are refused"
         return None
 
+    def _found_token(self, digest: str) -> Token | None:
+        """Return the valid token with a hash; about once a minute, record that it was used."""
+        found = self._storage.find_token(digest)
+        if found is not None:
+            last = found.used_at
+            if last is None or (datetime.now(UTC) - last).total_seconds() > _USED_EVERY:
+                self._storage.touch_token(found.id)
+        return found
+
     async def _principal(self, scope: Scope, headers: dict[str, str]) -> Principal | None:
         if self._options.auth == "none":
-            return LOCAL if self._has_key(headers) else None
+            return LOCAL
         token = _token(headers)
         if token is None:
             return None
@@ -151,9 +162,7 @@ class AccessMiddleware:
         at, known = self._found.get(digest, (-_KEEP, None))
         if time.monotonic() - at < _KEEP:
             return known
-        from anyio.to_thread import run_sync
-
-        found = await run_sync(self._storage.find_token, digest)
+        found = await run_sync(self._found_token, digest)
         principal = None
         if found is not None:
             experiments = None if found.experiments is None else tuple(found.experiments)
@@ -162,18 +171,6 @@ class AccessMiddleware:
             self._found.clear()
         self._found[digest] = time.monotonic(), principal
         return principal
-
-    def _has_key(self, headers: dict[str, str]) -> bool:
-        """Return whether the request has the key of a server that other people on the machine could call."""
-        if self._options.key is None:
-            return True
-        cookie: SimpleCookie = SimpleCookie()
-        try:
-            cookie.load(headers.get("cookie", ""))
-        except CookieError:
-            return False
-        given = cookie[COOKIE].value if COOKIE in cookie else _token(headers) or ""
-        return hmac.compare_digest(given, self._options.key)
 
 
 def _name(host: str) -> str:

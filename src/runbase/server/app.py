@@ -107,7 +107,6 @@ def create_app(store: Store, options: ServerOptions | None = None) -> Litestar:
         ),
         lifespan=[lifespan],
         request_max_body_size=bodies.LARGEST,
-        path=options.root_path or None,
     )
     app.state.hub = hub
     check_permissions(app)

@@ -3,6 +3,8 @@
 Each answer is compact JSON of at most `MOST` characters, about 2,000 tokens; longer lists end with a cursor for the next call.
 """
 
+import functools
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +17,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from runbase import __version__
 from runbase.errors import RunbaseError
 from runbase.model import Run
+from runbase.server import console
 from runbase.store.store import Store
 
 MOST = 8000
@@ -42,9 +45,6 @@ def create_mcp(store: Store, *, write: bool = False) -> "MCPServer[Any]":
 
 def _of(store: Store, function: Callable[..., Any]) -> Callable[..., str]:
     """Return a tool: a function of the store, without the store among its arguments."""
-    import functools
-    import inspect
-
     signature = inspect.signature(function)
     shown = signature.replace(
         parameters=[p for p in signature.parameters.values() if p.name != "store"],
@@ -196,6 +196,7 @@ def keys(
 
 def sql(store: Store, query: str) -> dict[str, Any]:
     """Run one SQL query that only reads, for at most 30 seconds; at most 100 rows. `schema` shows the tables."""
+    console.check(query)
     found = store.sql(query, timeout=30)
     rows = [
         [value if isinstance(value, int | float | str | None) else str(value) for value in row]
@@ -206,7 +207,7 @@ def sql(store: Store, query: str) -> dict[str, Any]:
 
 def schema(store: Store, table: str | None = None) -> Any:
     """List the tables and views with their meaning; with `table`, its columns."""
-    tables = store.tables()
+    tables = [t for t in store.tables() if t["name"] not in console.PRIVATE_TABLES]
     if table is None:
         return [[t["name"], t["comment"]] for t in tables]
     return next((t for t in tables if t["name"] == table), f"there is no table {table!r}")

@@ -15,8 +15,7 @@ class ServerOptions(Struct, frozen=True, kw_only=True):
         port: the port.
         auth: `none` (loopback only) or `tokens`.
         hosts: further names under which clients may call the server, apart from loopback names and `host`.
-        root_path: the path of the server behind a proxy, such as `/runbase`.
-        key: a secret that a browser must present once, if other people use this machine; None: anyone on it may call.
+        root_path: the path of the server behind a proxy, such as `/runbase`; the proxy may remove it, or not.
         query_timeout: seconds after which a query of the SQL console is cancelled.
         most_rows: rows that a query of the SQL console may return.
         ingest: whether the server ingests the journals of its home.
@@ -28,7 +27,6 @@ class ServerOptions(Struct, frozen=True, kw_only=True):
     auth: Auth = "none"
     hosts: tuple[str, ...] = ()
     root_path: str = ""
-    key: str | None = None
     query_timeout: float = 30.0
     most_rows: int = 10_000
     ingest: bool = True

@@ -6,7 +6,7 @@ from typing import Any, cast
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
-from litestar.types import Receive, Scope, Send
+from litestar.types import Send
 
 from runbase.errors import (
     Ambiguous,
@@ -68,7 +68,6 @@ class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
         status: the HTTP status.
         detail: what is wrong, where, and what to do.
         error: the name of the error in `runbase.errors`.
-        where: for a filter, the text and the place of the error: `{text, start, end}`.
     """
 
     title: str
@@ -76,7 +75,6 @@ class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
     detail: str
     type: str = "about:blank"
     error: str = ""
-    where: dict[str, Any] | None = None
 
 
 def answer(
@@ -121,9 +119,8 @@ def of_anything(request: "Request[Any, Any, Any]", error: Exception) -> Response
     return answer(500, "the server failed; its log says why")
 
 
-async def send(refusal: tuple[int, str], scope: Scope, receive: Receive, send: Send) -> None:
+async def send(refusal: tuple[int, str], send: Send) -> None:
     """Send the answer for an error from outside of the framework."""
-    del scope, receive
     status, detail = refusal
     body = msgspec.json.encode(
         Problem(title=_TITLES.get(status, "Error"), status=status, detail=detail)

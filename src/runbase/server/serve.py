@@ -31,6 +31,26 @@ def check(options: ServerOptions) -> None:
         )
 
 
+def below(app: Any, prefix: str) -> Any:
+    """Return an ASGI application that answers below a path, whether a proxy removes the path or not."""
+    if not prefix:
+        return app
+    start = f"/{prefix.strip('/')}"
+
+    async def without_prefix(scope: Any, receive: Any, send: Any) -> None:
+        path: str = scope.get("path", "")
+        if path.startswith(f"{start}/"):
+            raw: bytes = scope["raw_path"]
+            scope = {
+                **scope,
+                "path": path[len(start) :],
+                "raw_path": raw.removeprefix(start.encode()),
+            }
+        await app(scope, receive, send)
+
+    return without_prefix
+
+
 def _server(
     store: Store,
     options: ServerOptions,
@@ -42,7 +62,7 @@ def _server(
     uvicorn = load("uvicorn", "server", "runbase server")
     app = create_app(store, options)
     config = uvicorn.Config(
-        app,
+        below(app, options.root_path),
         host=options.host,
         port=options.port,
         log_level="warning",

@@ -69,7 +69,11 @@ class ServerStorage(Protocol):
         ...
 
     def find_token(self, sha256: str) -> Token | None:
-        """Return the valid token with this hash, and record that it was used."""
+        """Return the valid token with this hash."""
+        ...
+
+    def touch_token(self, token: str) -> None:
+        """Record that the token with this id was used now."""
         ...
 
     def revoke_token(self, word: str) -> int:

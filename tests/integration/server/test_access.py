@@ -1,15 +1,19 @@
 """Who may do what: other web sites, other machines, tokens, experiments."""
 
+import sqlite3
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from runbase.errors import UsageError
+import runbase
+from runbase.errors import NotAllowed, UsageError
 from runbase.server.app import create_app
 from runbase.server.options import ServerOptions
 from runbase.server.serve import check, serving
 from runbase.store.store import Store
+from tests.patience import wait_until
 
 from .conftest import Http
 
@@ -169,10 +173,55 @@ def test_changes_are_recorded_with_who_made_them(guarded: Guarded, store: Store)
     writer.json("PATCH", "/api/runs/run-1", {"notes": "x"})
     reader.json("GET", "/api/runs")
     reader.send("PATCH", "/api/runs/run-1", {"notes": "y"})
-    from tests.patience import wait_until
-
     wait_until(lambda: len(store.storage.audit()) >= 2, seconds=300)
     found = {(entry.who, entry.action, entry.status) for entry in store.storage.audit()}
     assert ("write", "PATCH /api/runs/run-1", 200) in found
     assert ("read", "PATCH /api/runs/run-1", 403) in found
     assert not any("GET" in action for _, action, _ in found)
+
+
+@pytest.mark.parametrize(
+    "prefix", ["/runbase", ""], ids=["kept by the proxy", "removed by the proxy"]
+)
+def test_a_server_below_a_path(store: Store, prefix: str) -> None:
+    with serving(store, ServerOptions(port=0, root_path="/runbase")) as url:
+        http = Http(url + prefix)
+        assert http.send("GET", "/health").data == b"OK"
+        assert "/api/table" in http.json("GET", "/api/openapi.json")["paths"]
+        with runbase.open(url + prefix) as remote:
+            remote.tag(remote.run("run-1"), "seen")
+        assert store.run("run-1").tags == {"seen": None}
+        wait_until(lambda: bool(store.storage.audit()))  # written after the answer
+        assert [entry.action for entry in store.storage.audit()] == ["POST /api/storage/add"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select * from server_tokens",
+        "select * from SERVER_AUDIT",
+        "select query_to_xml('select 1', true, true, '')",
+        'select * from U&"server\\005ftokens"',
+    ],
+)
+def test_no_way_of_asking_reads_the_servers_own_tables(
+    guarded: Guarded, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    client = guarded("read")
+    assert client.send("POST", "/api/sql", {"query": query}).status == 403
+    monkeypatch.setenv("RUNBASE_TOKEN", client.token or "")
+    with (
+        runbase.open(client.url, sync=False) as remote,
+        pytest.raises(NotAllowed, match="do not read server_tokens"),
+    ):
+        remote.sql(query)
+
+
+def test_a_wrong_token_writes_nothing(guarded: Guarded, store: Store) -> None:
+    client = guarded("read")
+    with sqlite3.connect(str(store.home) + "/runbase.db", isolation_level=None) as other:
+        other.execute("begin immediate")  # a writer that takes its time
+        began = time.monotonic()
+        assert Http(client.url, "rb_wrong").send("GET", "/api/runs").status == 401
+        other.execute("rollback")
+    assert time.monotonic() - began < 10

@@ -81,30 +81,26 @@ async def upload(
     """Append a piece to an upload.
 
     `Upload-Offset` is where the piece begins. With `Upload-Sha256`, it is the last one: the file gets its name if it has this
-    hash. With `Upload-Append: ?1`, the piece is appended to the file itself, such as a log that grows. If the offset is not
-    the number of bytes that the server has, the answer is 409 with the right one.
+    hash. If the offset is more than the number of bytes that the server has, the answer is 409 with that number.
     """
     body = await read(request)
     begin = request.headers.get(OFFSET, "0")
     if not begin.isdecimal():
         raise UsageError("Upload-Offset is not a number")
-    grows = request.headers.get("upload-append") == "?1"
     digest = request.headers.get(DIGEST)
 
     def work() -> tuple[int, int]:
         target, run = _path(store, path)
         _may(request, store, run)
-        return _append(target, body, int(begin), grows=grows, digest=digest)
+        return _append(target, body, int(begin), digest)
 
     status, size = await run_sync(work)
     return Response(None, status_code=status, headers={"Upload-Offset": str(size)})
 
 
-def _append(
-    target: Path, body: bytes, begin: int, *, grows: bool, digest: str | None
-) -> tuple[int, int]:
+def _append(target: Path, body: bytes, begin: int, digest: str | None) -> tuple[int, int]:
     """Append to a file at an offset; return the status of the answer and the size."""
-    place = target if grows else target.with_name(f"{target.name}.part")
+    place = target.with_name(f"{target.name}.part")
     place.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(place, os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -115,12 +111,11 @@ def _append(
         view = memoryview(body)
         while view:
             view = view[os.write(handle, view) :]
-        if not grows:
-            os.ftruncate(handle, begin + len(body))
-        size = os.fstat(handle).st_size
+        size = begin + len(body)
+        os.ftruncate(handle, size)
     finally:
         os.close(handle)
-    if digest is not None and not grows:
+    if digest is not None:
         with place.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != digest.lower():

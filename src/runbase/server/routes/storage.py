@@ -9,6 +9,7 @@ from litestar.params import FromPath
 
 from runbase.errors import NotAllowed, NotFound, UsageError
 from runbase.events import Opened
+from runbase.server import console
 from runbase.server.access import Principal
 from runbase.server.bodies import read
 from runbase.storage.protocol import Storage
@@ -61,15 +62,7 @@ def _check(
     if "log" in principal.permissions and name in LOGGING:
         if principal.experiments is None:
             return
-        runs = [d.run for d in args[0]] if name == "apply" else args[0] if name != "offsets" else []
-        new = _new_experiments(args[0]) if name == "apply" else {}
-        known = {run.id: run.experiment_id for run in storage.get_runs(runs)}
-        for run in runs:
-            place = known.get(run) or _id_of(storage, new.get(run))
-            if place not in principal.experiments and not (name != "apply" and run not in known):
-                raise NotAllowed(
-                    f"the token {principal.name!r} is for other experiments than that of run {run}"
-                )
+        _check_runs(principal, storage, name, args[0])
         return
     if principal.experiments is not None:
         raise NotAllowed(
@@ -77,6 +70,26 @@ def _check(
             "the Python store and the commands need a token for the whole store"
         )
     principal.require(permission_of(name, kwargs))
+    if name == "sql" and "admin" not in principal.permissions:
+        console.check(args[0])
+
+
+def _check_runs(principal: Principal, storage: Storage, name: str, targets: list[Any]) -> None:
+    """Raise NotAllowed unless the runs of a call are of experiments that the caller may use."""
+    if name == "offsets":
+        return  # ids of journals, which nobody guesses
+    runs = [delivery.run for delivery in targets] if name == "apply" else targets
+    places = {run.id: run.experiment_id for run in storage.get_runs(runs)}
+    if name == "apply":
+        for run, experiment in _new_experiments(targets).items():
+            places.setdefault(run, _id_of(storage, experiment) or "")
+    for run, place in places.items():
+        if place not in (principal.experiments or ()):
+            raise NotAllowed(
+                f"the token {principal.name!r} is for other experiments than that of run {run}"
+            )
+    if name == "apply" and (unknown := set(runs) - set(places)):
+        raise NotAllowed(f"a delivery of run {min(unknown)} does not say which experiment it is of")
 
 
 def _new_experiments(deliveries: list[Delivery]) -> dict[str, str]:

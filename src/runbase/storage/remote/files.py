@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 PIECE = 4 * 2**20
 """Bytes of a piece."""
 UPLOADS = "/api/files/"
-_CONFLICT, _MISSING = 409, 404
+_CONFLICT = 409
 
 
 @cache
@@ -66,27 +66,6 @@ def upload(path: Path, url: str) -> None:
                 return
             if not piece:
                 raise StoreError(f"{path} became shorter while it was uploaded")
-
-
-def append(path: Path, url: str, offset: int) -> int:
-    """Send what a growing file, such as a log, has from an offset on; return the new offset.
-
-    Raises:
-        StoreOffline: the server cannot be reached.
-    """
-    client, place = _split(url)
-    with path.open("rb") as file:
-        while True:
-            file.seek(offset)
-            piece = file.read(PIECE)
-            if not piece:
-                return offset
-            headers = {"Upload-Offset": str(offset), "Upload-Append": "?1"}
-            answer = client.request("PUT", place, piece, headers, allowed=(_CONFLICT,))
-            if answer.status == _CONFLICT:
-                offset = int(answer.headers["Upload-Offset"])
-            else:
-                offset += len(piece)
 
 
 def download(client: "Client", run: str, name: str, target: Path) -> None:

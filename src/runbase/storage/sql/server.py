@@ -10,9 +10,6 @@ from runbase.ids import new_id
 from runbase.storage.server_protocol import Audited, Document, Token
 from runbase.storage.sql.session import Session
 
-_USED_EVERY = 60.0
-"""Seconds between two updates of a token's last use."""
-
 
 def add_token(
     session: Session,
@@ -43,16 +40,14 @@ def tokens(session: Session) -> list[Token]:
 
 
 def find_token(session: Session, sha256: str) -> Token | None:
-    """Return the valid token with this hash, and record that it was used."""
-    now = clock.time()
-    row = session.row("token_by_hash", sha256=sha256, now=session.time(now))
-    if row is None:
-        return None
-    token = _token(session, row)
-    last = token.used_at
-    if last is None or (datetime.now(UTC) - last).total_seconds() > _USED_EVERY:
-        session.run("touch_token", id=token.id, now=session.time(now))
-    return token
+    """Return the valid token with this hash."""
+    row = session.row("token_by_hash", sha256=sha256, now=session.time(clock.time()))
+    return None if row is None else _token(session, row)
+
+
+def touch_token(session: Session, token: str) -> None:
+    """Record that a token was used now."""
+    session.run("touch_token", id=token, now=session.time(clock.time()))
 
 
 def _token(session: Session, row: Any) -> Token:

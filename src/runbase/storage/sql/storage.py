@@ -354,7 +354,8 @@ class SqlStorage:
 
     add_token = writes(server_verbs.add_token)
     tokens = reads(server_verbs.tokens)
-    find_token = writes(server_verbs.find_token)
+    find_token = reads(server_verbs.find_token)
+    touch_token = writes(server_verbs.touch_token)
     revoke_token = writes(server_verbs.revoke_token)
     add_audit = writes(server_verbs.add_audit)
     audit = reads(server_verbs.audit)
