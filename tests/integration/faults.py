@@ -43,19 +43,23 @@ def train(store: str | None, home: Path, told: Connection, said: Path) -> None:
 
 
 SOURCES = {"s": "signal", "a": "task0", "b": "task1", "f": "fork", "t": "thread"}
-"""Who logs, by the letter that stands for one call of it that returned, and the metric that it logs."""
+"""Who logs, by the letter that stands for it, and the metric that it logs."""
 
 
 def train_everywhere(store: str | None, home: Path, told: Connection, said: Path) -> None:
-    """Log from a signal handler, tasks, a thread and a forked child, for ever."""
+    """Log numbers from a signal handler, tasks, a thread and a forked child, for ever.
+
+    Each number that `log` returned from is a word in a file: the letter of its source, and the number.
+    """
     background.EVERY = 0.001
     run = runbase.start_run("everywhere", store=store, home=home, capture=False)
     counters = {letter: count() for letter in SOURCES}
     file = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def log(letter: str) -> None:
-        run.log({SOURCES[letter]: float(next(counters[letter]))})
-        os.write(file, letter.encode())
+        number = next(counters[letter])
+        run.log({SOURCES[letter]: float(number)})
+        os.write(file, f"{letter}{number} ".encode())
 
     parent = os.getpid()
     if os.fork() == 0:
