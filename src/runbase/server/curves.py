@@ -2,7 +2,7 @@
 
 The body is `RBC1`, the length of a JSON header as u32, the header, zeros up to a multiple of 8 bytes, and then for each curve
 either `min` and `max` as f32[columns] (form `grid`; NaN: no point in the column) or `x` and `y` as f64[n] (form `points`). Regular
-steps, `first + stride * i`, are in the header instead of `x`.
+x values, `first + stride * i`, are in the header instead of `x`.
 All numbers are little endian. Each point lies in a column that is drawn, so no outlier is hidden.
 """
 
@@ -13,17 +13,23 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from runbase.model import Envelope, Scalar
+from runbase.model import Envelope, Scalar, Series
+from runbase.server.axes import STEPS, Axis, axes_of, moved, range_of_steps
 from runbase.storage.protocol import Storage
 
 MEDIA_TYPE = "application/vnd.runbase.curves"
 MAGIC = b"RBC1"
 MOST_CURVES = 500
 MOST_COLUMNS = 2000
+MOST_MARKS = 100
+MOST_EXACT = 1_000_000
+"""Points of all curves that are read one by one where x is not the step."""
+BLOCK = 1024
+"""Points between two known times of an axis."""
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 
-class CurveHeader(Struct, frozen=True):
+class CurveHeader(Struct, frozen=True, kw_only=True):
     """What a curve of the body is.
 
     Attributes:
@@ -31,9 +37,10 @@ class CurveHeader(Struct, frozen=True):
         count: the number of points in the range, NaN included.
         shown: the length of each of its two arrays.
         nans: how many of the points are NaN.
-        last: the last step in the range, or null.
-        first: of points with regular steps: the first step; then there is no array `x`.
-        stride: the distance of two steps.
+        nan_at: where they are: at most 100 x values, which are exact for points.
+        last: the last x value in the range, or null.
+        first: of points with regular x values: the first one; then there is no array `x`.
+        stride: the distance of two x values.
     """
 
     run: str
@@ -42,6 +49,7 @@ class CurveHeader(Struct, frozen=True):
     count: int
     shown: int
     nans: int
+    nan_at: list[float]
     last: float | None
     first: float | None = None
     stride: float | None = None
@@ -63,6 +71,7 @@ def encode(
     columns: int,
     start: Scalar | None = None,
     end: Scalar | None = None,
+    x: str = "step",
 ) -> bytes:
     """Return curves as the body of an answer.
 
@@ -70,36 +79,93 @@ def encode(
         storage: the storage.
         series: for each curve its run's id and the name of the metric.
         columns: the number of pixel columns.
-        start: the first step. Default: the first of all curves.
-        end: the last step.
+        start: the first x value. Default: the first of all curves.
+        end: the last x value.
+        x: the axis, as in `axes.axes_of`.
     """
-    envelopes = storage.envelopes(list(series), start, end, columns) if series else []
-    lows = [float(e.first_steps[0]) for e in envelopes if len(e)]
-    highs = [float(e.last_steps[-1]) for e in envelopes if len(e)]
+    if not series:
+        return _body(CurvesHeader(x, 0.0, 1.0, columns, []), [])
+    axes = axes_of(storage, series, x)
+    first, last = range_of_steps(axes, start, end)
+    few = max(2 * columns + 4 * BLOCK, MOST_EXACT // len(series))
+    found: list[Envelope] = []
+    for (run, key), axis, envelope in zip(
+        series, axes, storage.envelopes(list(series), first, last, columns), strict=True
+    ):
+        if axis is STEPS and not (_is_merged(envelope) and envelope.counts.sum() <= 2 * columns):
+            found.append(envelope)
+        elif int(envelope.counts.sum()) > few:
+            found.append(_within(moved(envelope, axis), start, end))
+        else:
+            points = storage.series(run, key, first, last)
+            found.append(_within(_placed(key, points, axis, x), start, end))
+    lows = [float(e.first_steps[0]) for e in found if len(e)]
+    highs = [float(e.last_steps.max()) for e in found if len(e)]
     low = float(start) if start is not None else min(lows, default=0.0)
     high = float(end) if end is not None else max(highs, default=1.0)
     headers: list[CurveHeader] = []
     arrays: list[bytes] = []
-    for (run, key), envelope in zip(series, envelopes, strict=True):
+    for (run, key), envelope in zip(series, found, strict=True):
         count = int(envelope.counts.sum())
-        last = float(envelope.last_steps[-1]) if len(envelope) else None
-        if count <= 2 * columns:
-            points = storage.series(run, key, start, end) if _is_merged(envelope) else None
-            x = envelope.first_steps if points is None else points.steps
-            y = envelope.min if points is None else points.values
-            nans = int(np.isnan(y).sum())
-            regular = _regular(x)
-            headers.append(CurveHeader(run, key, "points", count, len(x), nans, last, *regular))
-            arrays += [_packed(x, "<f8")] if regular[0] is None else []
-            arrays.append(_packed(y, "<f8"))
+        points_form = count <= 2 * columns and not _is_merged(envelope)
+        first_x = stride = None
+        if points_form:
+            first_x, stride = _regular(envelope.first_steps)
+            arrays += [_packed(envelope.first_steps, "<f8")] if first_x is None else []
+            arrays.append(_packed(envelope.min, "<f8"))
         else:
-            minimum, maximum = grid(envelope, low, high, columns)
-            nans = int(envelope.counts[np.isnan(envelope.min)].sum())
-            headers.append(CurveHeader(run, key, "grid", count, columns, nans, last))
-            arrays += [_packed(minimum, "<f4"), _packed(maximum, "<f4")]
-    header = msgspec.json.encode(CurvesHeader("step", low, high, columns, headers))
-    head = MAGIC + len(header).to_bytes(4, "little") + header
+            arrays += [_packed(each, "<f4") for each in grid(envelope, low, high, columns)]
+        headers.append(
+            CurveHeader(
+                run=run,
+                key=key,
+                form="points" if points_form else "grid",
+                count=count,
+                shown=count if points_form else columns,
+                nans=int(envelope.nans.sum()),
+                nan_at=_some(envelope.first_steps[envelope.nans > 0]),
+                last=float(envelope.last_steps.max()) if len(envelope) else None,
+                first=first_x,
+                stride=stride,
+            )
+        )
+    return _body(CurvesHeader(x, low, high, columns, headers), arrays)
+
+
+def _body(header: CurvesHeader, arrays: Sequence[bytes]) -> bytes:
+    encoded = msgspec.json.encode(header)
+    head = MAGIC + len(encoded).to_bytes(4, "little") + encoded
     return b"".join([head, bytes(-len(head) % 8), *arrays])
+
+
+def _placed(key: str, points: Series, axis: Axis, x: str) -> Envelope:
+    """Return points as buckets of one point, by x. Times are exact here: the axis only interpolates them."""
+    if x in ("time", "relative"):
+        places = points.times - axis.start
+    else:
+        places = axis.place(np.asarray(points.steps, dtype=np.float64))
+    order: Any = np.argsort(places, kind="stable")  # NaN comes last
+    order = order[: int(np.count_nonzero(~np.isnan(places)))]
+    xs, ys = places[order], points.values[order]
+    ones = np.ones(len(xs), dtype=np.int64)
+    return Envelope(key, xs, xs, ys, ys, ys, ones, np.isnan(ys).astype(np.int64))
+
+
+def _within(envelope: Envelope, start: Scalar | None, end: Scalar | None) -> Envelope:
+    """Return the buckets that lie at least partly in a range."""
+    kept: Any = np.ones(len(envelope), dtype=bool)
+    if start is not None:
+        kept &= envelope.last_steps >= start
+    if end is not None:
+        kept &= envelope.first_steps <= end
+    return envelope if kept.all() else envelope.take(kept)
+
+
+def _some(places: Floats) -> list[float]:
+    """Return up to MOST_MARKS of some places, spread over all of them."""
+    if len(places) > MOST_MARKS:
+        places = places[np.linspace(0, len(places) - 1, MOST_MARKS).astype(np.int64)]
+    return [float(place) for place in places]
 
 
 def _regular(steps: Any) -> tuple[float | None, float | None]:

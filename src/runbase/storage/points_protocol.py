@@ -64,6 +64,15 @@ class Points(Protocol):
         """Return the envelopes of many metrics, each given as (run, key), in few queries."""
         ...
 
+    def clocks(
+        self, curves: Sequence[tuple[str, str]], kind: str = "metric"
+    ) -> list[tuple[list[float], list[float]]]:
+        """Return steps and times of metrics, each given as (run, key): one pair for each 1,024 points, and the last.
+
+        Both increase; a time between two steps follows by linear interpolation.
+        """
+        ...
+
     def unoutlined(self) -> list[tuple[str, int, int]]:
         """Return the metrics that were stored before outlines existed: run, id and number of points of each."""
         ...

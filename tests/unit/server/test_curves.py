@@ -23,6 +23,7 @@ def envelope(steps: list[int], values: list[float], size: int) -> Envelope:
         np.array(highs),
         np.array(lows),
         np.array([len(s) for s, _ in parts]),
+        np.array([sum(map(math.isnan, v)) for _, v in parts]),
     )
 
 

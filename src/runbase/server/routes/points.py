@@ -32,8 +32,9 @@ class CurvesRequest(
         series: pairs of a run's id and the name of a metric.
         where: instead of `series`: the runs, by a filter; then `key` names the metric.
         limit: with `where`, the maximum number of runs.
-        from_: the first step; null: the first of all curves.
-        to: the last step.
+        x: `step`, `time` (seconds since the epoch), `relative` (seconds since the start of the run) or `metric:KEY`.
+        from_: the first x value; null: the first of all curves.
+        to: the last x value.
         columns: pixel columns.
     """
 
@@ -42,6 +43,7 @@ class CurvesRequest(
     experiment: str | None = None
     key: str | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=curves.MOST_CURVES)] = 100
+    x: str = "step"
     from_: float | None = None
     to: float | None = None
     columns: Annotated[int, msgspec.Meta(ge=1, le=curves.MOST_COLUMNS)] = 1000
@@ -81,7 +83,7 @@ def curve_bodies(
         series = [(run, data.key) for run in found.ids]
     else:
         raise UsageError("pass series, or key with where")
-    body = curves.encode(store.storage, series, data.columns, data.from_, data.to)
+    body = curves.encode(store.storage, series, data.columns, data.from_, data.to, data.x)
     return Response(body, media_type=curves.MEDIA_TYPE)
 
 

@@ -44,6 +44,7 @@ READS = frozenset(
         "attributes",
         "changes",
         "check",
+        "clocks",
         "configs",
         "count_on",
         "count_runs",
@@ -227,7 +228,7 @@ def _encode_more(value: Any) -> Any:
         return [value.key, value.steps, value.times, value.values]
     if isinstance(value, Envelope):
         bounds = (value.first_steps, value.last_steps)
-        return [value.key, *bounds, value.min, value.max, value.mean, value.counts]
+        return [value.key, *bounds, value.min, value.max, value.mean, value.counts, value.nans]
     if isinstance(value, Mapping):
         return dict(cast("Mapping[Any, Any]", value))
     if isinstance(value, Iterable):

@@ -5,6 +5,7 @@ that are not full, and from the points of pieces that are partly outside the ran
 """
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -76,6 +77,27 @@ def read(
         else envelope_of_points(curve.key, *_points(session, curve.series, start, end), resolution)
         for curve in found
     ]
+
+
+def clocks(
+    session: Session, curves: Sequence[tuple[str, str]], kind: str = "metric"
+) -> list[tuple[list[float], list[float]]]:
+    """Return steps and times of metrics: those of the first call of each group, and the last."""
+
+    found = _find(session, curves, kind)
+    series = session.as_list([*{curve.series for curve in found}])
+    known: dict[int, list[tuple[float, float]]] = {}
+    for row in session.rows("clocks_of_series", series=series):
+        known.setdefault(row["series_id"], []).append((row["lowest_step"], row["first_time"]))
+    for row in session.rows("ends_of_series", series=series):
+        known[row["series_id"]].append((row["last_step"], row["last_time"]))
+    return [_clock(known.get(curve.series, [])) for curve in found]
+
+
+def _clock(pairs: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    """Return steps and times of pairs. A time is at least the one before: clocks of machines differ."""
+    steps = [float(step) for step, _ in pairs]
+    return steps, list(accumulate((float(time) for _, time in pairs), max))
 
 
 def unoutlined(

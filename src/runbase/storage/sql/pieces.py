@@ -164,6 +164,7 @@ def envelope_of_pieces(key: str, pieces: Pieces, resolution: int) -> Envelope:
         greatest,
         mean,
         np.add.reduceat(pieces.counts, starts),
+        np.add.reduceat(pieces.nans, starts),
     )
 
 
@@ -174,8 +175,8 @@ def envelope_of_points(
 
     count = len(steps)
     if not count:
-        none = np.empty(0)
-        return Envelope(key, none, none, none, none, none, np.empty(0, dtype=np.int64))
+        none, no_counts = np.empty(0), np.empty(0, dtype=np.int64)
+        return Envelope(key, none, none, none, none, none, no_counts, no_counts)
     if count > 1 and not bool((steps[1:] > steps[:-1]).all()):
         order = np.argsort(steps, kind="stable")
         steps, values = steps[order], values[order]
@@ -197,4 +198,5 @@ def envelope_of_points(
         greatest,
         np.clip(mean, least, greatest),  # a sum is rounded
         ends - starts + 1,
+        ends - starts + 1 - numbers,
     )

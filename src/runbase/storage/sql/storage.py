@@ -217,6 +217,7 @@ class SqlStorage:
 
     series = reads(points_read.series)
     _envelopes = reads(envelopes.read)
+    clocks = reads(envelopes.clocks)
     _unoutlined_of = reads(envelopes.unoutlined)
     unoutlined = reads(outlines.unoutlined)
     build_outline = writes(outlines.build_missing)

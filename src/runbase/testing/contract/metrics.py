@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from runbase.errors import NotFound
 from runbase.ids import new_id
 from runbase.storage.protocol import Storage
 from runbase.testing.contract.base import OnStorage
@@ -132,6 +133,7 @@ class MetricContract(OnStorage):
             weights = envelope.counts - (envelope.first_steps <= 30_001) * (
                 envelope.last_steps >= 30_001
             )
+            assert (envelope.counts - weights == envelope.nans).all()
             mean = np.nansum(envelope.mean * weights) / weights.sum()
             assert mean == pytest.approx(np.nanmean(values))
         part = storage.envelope(journal.run, "loss", 10_000, 20_000, resolution=10)
@@ -150,3 +152,17 @@ class MetricContract(OnStorage):
         assert part.max.max() == 60.0
         mean = (part.mean * part.counts).sum() / 10_001
         assert mean == pytest.approx(values[5_000:15_001].mean())
+
+    def test_clocks_turn_steps_into_times(self, storage: Storage) -> None:
+        journal = Journal(storage)
+        for start in (0, 3000):
+            journal.write(points([float(n) for n in range(3000)], first=start))
+        series = storage.series(journal.run, "loss")
+        ((steps, times),) = storage.clocks([(journal.run, "loss")])
+        assert (steps[0], steps[-1]) == (0, 5999)
+        assert len(steps) >= 6000 / 1024
+        assert sorted(times) == times
+        found = np.interp(series.steps, steps, times)
+        np.testing.assert_allclose(found[[0, -1]], series.times[[0, -1]], rtol=0, atol=1e-5)
+        with pytest.raises(NotFound):
+            storage.clocks([(journal.run, "missing")])

@@ -106,6 +106,18 @@ where b.series_id = :series
   and (cast(:stop as numeric) is null or g.lowest_step <= :stop)
 order by g.seq;
 
+-- name: clocks_of_series
+-- When the first call of each group of some metrics was logged: what turns steps into times.
+select b.series_id, g.lowest_step, g.first_time
+from blocks b join groups g on g.id = b.group_id
+where b.series_id = any(:series)
+order by b.series_id, g.lowest_step;
+
+-- name: ends_of_series
+-- The last step of some metrics, and when it was logged.
+select id as series_id, last_step, last_time from series
+where id = any(:series) and last_step is not null;
+
 -- name: series_of_keys
 -- The series of metrics of several runs.
 select run_id, coalesce(long_key, key) as key, id, count from series

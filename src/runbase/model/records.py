@@ -1,34 +1,15 @@
-"""The records that a store hands out: frozen, plain, without a way back to the database."""
+"""Records of runs, experiments and what belongs to them."""
 
-from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, SupportsFloat
+from typing import Any, SupportsFloat
 
 from msgspec import Struct, field
 
 from runbase.errors import counted
+from runbase.model.points import Scalar
+from runbase.model.shown import Shown
 from runbase.space import Parameter
 from runbase.status import Phase, Status
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-Scalar = int | float
-
-
-class Shown:
-    """An object with a view in notebooks, which `runbase.analysis.views` makes."""
-
-    __slots__ = ()
-    views: ClassVar[dict[str, Callable[[Any], str]]] = {}
-    """Name of the class → a function that returns HTML."""
-
-    def _repr_html_(self) -> str | None:
-        for kind in type(self).__mro__:
-            if kind.__name__ in Shown.views:
-                return Shown.views[kind.__name__](self)
-        return None
 
 
 class Objective(Struct, frozen=True, kw_only=True):
@@ -422,71 +403,3 @@ RUN_FIELDS = (
     "exit_code",
 )
 """Columns of frames and tables for which none were chosen, before those of users, parameters, metrics and tags."""
-
-
-class Series(Shown):
-    """The points of one metric of one run, as NumPy arrays of shape (points,).
-
-    Attributes:
-        key: the name of the metric.
-        steps: int64, or float64 if a step is fractional.
-        times: float64, in seconds since the epoch (UTC).
-        values: float64.
-    """
-
-    __slots__ = ("key", "steps", "times", "values")
-
-    def __init__(
-        self,
-        key: str,
-        steps: "NDArray[np.int64] | NDArray[np.float64]",
-        times: "NDArray[np.float64]",
-        values: "NDArray[np.float64]",
-    ) -> None:
-        self.key, self.steps, self.times, self.values = key, steps, times, values
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __repr__(self) -> str:
-        return f"<Series {self.key}: {len(self)} points>"
-
-
-class Envelope(Shown):
-    """A metric summarized for a chart: the minimum, maximum and mean of each bucket of steps.
-
-    The attributes are NumPy arrays of shape (buckets,). Each point is in exactly one bucket, so no
-    outlier is hidden. Buckets without points are left out. NaN values are ignored; a bucket that
-    contains only NaN values has NaN as minimum, maximum and mean.
-
-    Attributes:
-        key: the name of the metric.
-        first_steps: the first step of each bucket.
-        last_steps: the last step of each bucket.
-        min: the lowest value, float64.
-        max: the highest value, float64.
-        mean: the mean of the values, float64.
-        counts: the number of points, int64.
-    """
-
-    __slots__ = ("counts", "first_steps", "key", "last_steps", "max", "mean", "min")
-
-    def __init__(
-        self,
-        key: str,
-        first_steps: "NDArray[np.float64]",
-        last_steps: "NDArray[np.float64]",
-        minimum: "NDArray[np.float64]",
-        maximum: "NDArray[np.float64]",
-        mean: "NDArray[np.float64]",
-        counts: "NDArray[np.int64]",
-    ) -> None:
-        self.key = key
-        self.first_steps, self.last_steps = first_steps, last_steps
-        self.min, self.max, self.mean, self.counts = minimum, maximum, mean, counts
-
-    def __len__(self) -> int:
-        return len(self.counts)
-
-    def __repr__(self) -> str:
-        return f"<Envelope {self.key}: {int(self.counts.sum())} points in {len(self)} buckets>"
