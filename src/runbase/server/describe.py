@@ -6,6 +6,7 @@ import msgspec
 from litestar import Litestar
 
 from runbase.server.problems import MEDIA_TYPE, Problem
+from runbase.server.routes.media import MEDIA_TYPES as EXPORT_TYPES
 
 _ERRORS = {
     "400": "The request is not valid, for example a filter; `detail` says what and where.",
@@ -43,6 +44,9 @@ def describe(app: Litestar) -> dict[str, Any]:
         **whole,
         "description": "The range of the file that `Range` asked for.",
     }
+    exported = described["paths"]["/api/export"]["get"]["responses"]["200"]
+    file = {"schema": {"type": "string", "format": "binary"}}
+    exported["content"] = dict.fromkeys(EXPORT_TYPES.values(), file)
     return described
 
 

@@ -1,5 +1,6 @@
 """Requests made from the description of the API: no 5xx, and answers as described."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -37,4 +38,6 @@ def test_no_request_fails_the_server(
         check=False,
     )
     assert done.returncode == 0, done.stdout[-6000:]
-    assert "Tested: 3" in done.stdout
+    tested = re.search(r"Tested: (\d+)", done.stdout)
+    assert tested is not None
+    assert int(tested[1]) >= 50

@@ -2,7 +2,18 @@
 
 from typing import Any
 
-from runbase.server.routes import about, experiments, files, points, queries, runs, storage, tokens
+from runbase.server.routes import (
+    about,
+    experiments,
+    files,
+    media,
+    points,
+    queries,
+    runs,
+    storage,
+    tokens,
+    trials,
+)  # fmt: skip
 
 ROUTES: tuple[Any, ...] = (
     *about.ROUTES,
@@ -11,6 +22,8 @@ ROUTES: tuple[Any, ...] = (
     *points.ROUTES,
     *queries.ROUTES,
     *files.ROUTES,
+    *media.ROUTES,
+    *trials.ROUTES,
     *tokens.ROUTES,
     *storage.ROUTES,
 )

@@ -8,7 +8,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import UNSET, Struct, UnsetType
 
 from runbase.errors import UsageError
-from runbase.model import Experiment, Objective, Run
+from runbase.model import Experiment, Objective
 from runbase.server.access import Principal
 from runbase.server.routes.runs import Count, Limit
 from runbase.server.scope import experiment_for, run_for
@@ -43,13 +43,6 @@ class ExperimentPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     notes: str | UnsetType = UNSET
     tags: dict[str, str | None] | UnsetType = UNSET
     objectives: dict[str, str] | UnsetType = UNSET
-
-
-class TrialStates(Struct, frozen=True):
-    """The trials of an experiment by state, and the trials that wait."""
-
-    progress: dict[str, int]
-    waiting: list[Run]
 
 
 @get("/api/experiments", opt={"permission": "read"})
@@ -138,17 +131,55 @@ def delete_experiment(
     return Count(store.delete(found.id))
 
 
-@get("/api/experiments/{experiment:str}/trials", opt={"permission": "read"})
+class ForkRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A fork. `overrides` changes the parent's config; `where`: also copy the runs that match."""
+
+    name: str | None = None
+    overrides: dict[str, Any] = {}
+    description: str | None = None
+    where: str | None = None
+
+
+@post("/api/experiments/{experiment:str}/fork", opt={"permission": "write"})
 @in_thread
-def trials(
-    request: Caller, store: NamedDependency[Store], experiment: FromPath[str]
-) -> TrialStates:
-    """Return how many trials are in each state, and which wait."""
+def fork_experiment(
+    request: Caller,
+    store: NamedDependency[Store],
+    experiment: FromPath[str],
+    data: JSONBody[ForkRequest],
+) -> Experiment:
+    """Create an experiment that descends from another one."""
     found = experiment_for(store, request.user, experiment)
-    states: dict[str, int] = {}
-    for row in store.storage.trial_rows(found.id):
-        states[row.status.value] = states.get(row.status.value, 0) + 1
-    return TrialStates(states, list(found.pending_trials()))
+    request.user.require("write")
+    return _plain(
+        store.fork(
+            found.id,
+            data.name,
+            data.overrides,
+            runs=data.where or False,
+            description=data.description,
+        )
+    )
+
+
+class MergeRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """Experiments, by id or name, whose trials an optimizer uses too."""
+
+    others: list[str]
+
+
+@post("/api/experiments/{experiment:str}/merge", opt={"permission": "write"}, status_code=200)
+@in_thread
+def merge_experiments(
+    request: Caller,
+    store: NamedDependency[Store],
+    experiment: FromPath[str],
+    data: JSONBody[MergeRequest],
+) -> list[Experiment]:
+    """Let the optimizer of an experiment use the trials of others too; returns all merged experiments."""
+    found = experiment_for(store, request.user, experiment, "write")
+    others = [experiment_for(store, request.user, other).id for other in data.others]
+    return [_plain(merged) for merged in found.merge(*others)]
 
 
 class CompareRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -189,5 +220,6 @@ def compare(
 
 
 ROUTES: tuple[Any, ...] = (
-    list_experiments, one_experiment, create_experiment, change_experiment, delete_experiment, trials, compare,
+    list_experiments, one_experiment, create_experiment, change_experiment, delete_experiment, fork_experiment,
+    merge_experiments, compare,
 )  # fmt: skip
