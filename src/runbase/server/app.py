@@ -16,7 +16,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from runbase import __version__
 from runbase.errors import RunbaseError
 from runbase.integrations.mlflow.rest.routes import routes as mlflow_routes
-from runbase.server import access, bodies, problems
+from runbase.server import access, bodies, page, problems
 from runbase.server.audit import recorder
 from runbase.server.ingest import Ingester
 from runbase.server.live import LiveHub
@@ -71,6 +71,7 @@ def create_app(store: Store, options: ServerOptions | None = None) -> Litestar:
     app = Litestar(
         route_handlers=[
             *ROUTES,
+            *page.routes(options),
             *([agents.route()] if agents is not None else []),
             *(mlflow_routes(store) if options.mlflow else ()),
         ],

@@ -1,6 +1,7 @@
 """Errors as answers: `application/problem+json` (RFC 9457), with the name of runbase's error."""
 
 import logging
+import re
 from typing import Any, cast
 
 import msgspec
@@ -41,6 +42,9 @@ STATUSES: tuple[tuple[type[RunbaseError], int], ...] = (
     (StoreOffline, 503),
 )
 """The status of each error; the first that matches counts."""
+_POINTER = re.compile(r"\n  (?P<text>[^\n]*)\n  (?P<space> *)\^")
+_WORD = re.compile(r'(?:[\w.]|"(?:[^"]|"")*")+|\S')
+_MEANT = re.compile(r"did you mean '([^']+)'")
 _TITLES = {
     400: "Bad request",
     401: "Unauthorized",
@@ -60,6 +64,15 @@ _TITLES = {
 }
 
 
+class Place(msgspec.Struct, frozen=True):
+    """Where in a filter or sort key an error is: characters `start` to `end` of `text`, and a name that may be meant."""
+
+    text: str
+    start: int
+    end: int
+    suggestion: str | None = None
+
+
 class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The body of an error (RFC 9457).
 
@@ -68,6 +81,7 @@ class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
         status: the HTTP status.
         detail: what is wrong, where, and what to do.
         error: the name of the error in `runbase.errors`.
+        where: of an error in a filter: its place.
     """
 
     title: str
@@ -75,13 +89,21 @@ class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
     detail: str
     type: str = "about:blank"
     error: str = ""
+    where: Place | None = None
 
 
 def answer(
-    status: int, detail: str, error: str = "", *, headers: dict[str, str] | None = None
+    status: int,
+    detail: str,
+    error: str = "",
+    *,
+    where: Place | None = None,
+    headers: dict[str, str] | None = None,
 ) -> Response[Any]:
     """Return the answer for an error."""
-    problem = Problem(title=_TITLES.get(status, "Error"), status=status, detail=detail, error=error)
+    problem = Problem(
+        title=_TITLES.get(status, "Error"), status=status, detail=detail, error=error, where=where
+    )
     more = {"Retry-After": "1"} if status in (429, 503) else {}
     return Response(
         msgspec.json.encode(problem),
@@ -96,7 +118,19 @@ def of_runbase(request: "Request[Any, Any, Any]", error: RunbaseError) -> Respon
     status = next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
     if status == 500:
         _LOG.error("%s %s: %s", request.method, request.url.path, error, exc_info=error)
-    return answer(status, str(error), type(error).__name__)
+    where = place_of(str(error)) if isinstance(error, FilterError) else None
+    return answer(status, str(error), type(error).__name__, where=where)
+
+
+def place_of(message: str) -> Place | None:
+    """Return the place that the message of an error in a filter points to: a line of text above a line with a caret."""
+    found = _POINTER.search(message)
+    if found is None:
+        return None
+    text, start = found["text"], min(len(found["space"]), len(found["text"]))
+    word = _WORD.match(text, start)
+    meant = _MEANT.search(message)
+    return Place(text, start, word.end() if word else len(text), meant[1] if meant else None)
 
 
 def of_http(request: "Request[Any, Any, Any]", error: HTTPException) -> Response[Any]:

@@ -1,6 +1,7 @@
 """Run the application with uvicorn: in the foreground for the command line, in a thread for programs and tests."""
 
 import logging
+import socket
 import threading
 import time
 from collections.abc import Generator
@@ -29,6 +30,23 @@ def check(options: ServerOptions) -> None:
             f"--host {options.host} opens the server to other machines, where anybody could read and delete everything; "
             "add --auth tokens, and make a token with `runbase tokens add NAME`"
         )
+
+
+def free_port(first: int, more: int) -> int:
+    """Return the first free port of loopback from `first` on, of `more` further ones.
+
+    Raises:
+        UsageError: none is free.
+    """
+    for port in range(first, first + more + 1):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise UsageError(f"port {first} is taken; choose another one with --port")
 
 
 def below(app: Any, prefix: str) -> Any:

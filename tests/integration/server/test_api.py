@@ -218,3 +218,21 @@ def test_trials_compare_and_experiments(http: Http, store: Store) -> None:
     assert http.json("DELETE", f"/api/experiments/{made['id']}")["count"] >= 0
     points = http.json("GET", "/api/runs/run-1/points?key=acc&start=10&end=12")
     assert points["steps"] == [10, 11, 12]
+
+
+def test_an_error_in_a_filter_says_where(http: Http) -> None:
+    refused = http.json("POST", "/api/table", {"where": "seconds > 1 and stauts = 'x'"}, status=400)
+    assert refused["where"] == {
+        "text": "seconds > 1 and stauts = 'x'",
+        "start": 16,
+        "end": 22,
+        "suggestion": "status",
+    }
+
+
+def test_curves_of_runs_leave_out_those_without_the_metric(http: Http, store: Store) -> None:
+    ids = [store.run(name).id for name in ("run-2", "secret", "run-0")]
+    header, _ = curves(http.send("POST", "/api/curves", {"runs": ids, "key": "acc"}).data)
+    assert [curve["run"] for curve in header["curves"]] == [ids[0], ids[2]]
+    header, none = curves(http.send("POST", "/api/curves", {"runs": ids, "key": 'a"b'}).data)
+    assert none == []

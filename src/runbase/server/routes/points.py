@@ -30,6 +30,7 @@ class CurvesRequest(
 
     Attributes:
         series: pairs of a run's id and the name of a metric.
+        runs: instead of `series`: ids of runs; those without the metric `key` are left out.
         where: instead of `series`: the runs, by a filter; then `key` names the metric.
         limit: with `where`, the maximum number of runs.
         x: `step`, `time` (seconds since the epoch), `relative` (seconds since the start of the run) or `metric:KEY`.
@@ -39,6 +40,7 @@ class CurvesRequest(
     """
 
     series: list[tuple[str, str]] | None = None
+    runs: list[str] | None = None
     where: str | None = None
     experiment: str | None = None
     key: str | None = None
@@ -77,14 +79,31 @@ def curve_bodies(
             for run in {run for run, _ in series}:
                 run_for(store, request.user, run)
     elif data.key is not None:
-        name = f'metrics."{data.key.replace(chr(34), chr(34) * 2)}" is not null'
-        where = visible(request.user, f"({data.where}) and {name}" if data.where else name)
-        found = store.table(where, columns=["id"], limit=data.limit, experiment=data.experiment)
-        series = [(run, data.key) for run in found.ids]
+        series = [(run, data.key) for run in _with_metric(request.user, store, data)]
     else:
-        raise UsageError("pass series, or key with where")
+        raise UsageError("pass series, or key with runs or where")
     body = curves.encode(store.storage, series, data.columns, data.from_, data.to, data.x)
     return Response(body, media_type=curves.MEDIA_TYPE)
+
+
+def _with_metric(principal: Principal, store: Store, data: CurvesRequest) -> list[str]:
+    """Return the ids of the runs of a request that have its metric, in the order of the request or the newest first."""
+    conditions = [f'metrics."{str(data.key).replace(chr(34), chr(34) * 2)}".count > 0']
+    if data.where:
+        conditions.append(f"({data.where})")
+    if data.runs is not None:
+        if len(data.runs) > curves.MOST_CURVES:
+            raise UsageError(f"{len(data.runs)} runs; ask for {curves.MOST_CURVES} at most")
+        listed = ", ".join("'" + run.replace("'", "''") + "'" for run in data.runs)
+        conditions.append(f"id in ({listed})" if listed else "id = ''")
+    where = visible(principal, " and ".join(conditions))
+    found = store.table(
+        where,
+        columns=["id"],
+        limit=data.limit if data.runs is None else None,
+        experiment=data.experiment,
+    ).ids
+    return found if data.runs is None else [run for run in data.runs if run in set(found)]
 
 
 def _numbers(values: Any) -> list[float | None]:

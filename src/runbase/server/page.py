@@ -1,0 +1,82 @@
+"""The web page: static files, which `ui/` is built into, and one HTML document for all views."""
+
+import html
+import mimetypes
+from pathlib import Path
+from typing import Any
+
+from litestar import MediaType, Response, get
+from litestar.params import FromPath
+
+from runbase.errors import NotFound
+from runbase.server.options import ServerOptions
+
+FOLDER = Path(__file__).with_name("static")
+"""Where the built page is."""
+CSP = (
+    "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
+    "frame-src 'self'; frame-ancestors 'self'; object-src 'none'; base-uri 'self'; form-action 'self'"
+)
+HEADERS = {
+    "Content-Security-Policy": CSP,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+}
+VIEWS = (
+    "runs",
+    "e",
+    "run",
+    "compare",
+    "artifacts",
+    "lineage",
+    "sql",
+    "report",
+    "reports",
+    "settings",
+)
+"""The first parts of the paths that the page shows as views."""
+_MISSING = """<!doctype html><title>runbase</title>
+<p>This server has no page: it runs from a checkout where the page is not built. Build it with <code>make page</code>.
+The HTTP API is at <a href="api/openapi.json">/api/openapi.json</a>.</p>"""
+
+
+def is_built() -> bool:
+    """Return whether there is a page to serve."""
+    return (FOLDER / "index.html").is_file()
+
+
+def routes(options: ServerOptions) -> list[Any]:
+    """Return the routes of the page for a server."""
+    base = f"/{options.root_path.strip('/')}/".replace("//", "/")
+
+    def document() -> Response[str]:
+        """Return the HTML document of the page, which shows the view of the URL."""
+        if is_built():
+            text = (FOLDER / "index.html").read_text("utf-8")
+            text = text.replace("<head>", f'<head><base href="{html.escape(base)}">', 1)
+        else:
+            text = _MISSING
+        return Response(
+            text, media_type=MediaType.HTML, headers={**HEADERS, "Cache-Control": "no-cache"}
+        )
+
+    public = {"permission": "public"}
+    views = [path for view in VIEWS for path in (f"/{view}", f"/{view}/{{rest:path}}")]
+
+    @get(["/", *views], opt=public, include_in_schema=False, sync_to_thread=False)
+    def view() -> Response[str]:
+        return document()
+
+    @get("/assets/{name:str}", opt=public, include_in_schema=False, sync_to_thread=False)
+    def asset(name: FromPath[str]) -> Response[bytes]:
+        """Return a script, style or font. Names contain a digest, so browsers keep them."""
+        place = FOLDER / "assets" / name
+        if Path(name).name != name or name.startswith(".") or not place.is_file():
+            raise NotFound(f"no file {name!r}")
+        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        kept = "public, max-age=31536000, immutable"
+        return Response(
+            place.read_bytes(), media_type=kind, headers={**HEADERS, "Cache-Control": kept}
+        )
+
+    return [view, asset]
