@@ -7,7 +7,7 @@ LOCK := requirements-dev.txt
 # The tests start many processes: without a cache of bytecode they took 12 minutes on two cores, with one 7.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-mlos test-frameworks test-pgbouncer check bench bench-peers docs pictures lock clean
+.PHONY: demo page test test-mlos test-frameworks test-pgbouncer test-page check bench bench-peers docs pictures lock clean
 
 $(VENV)/.made:
 	$(PYTHON) -c 'import sys; sys.exit("runbase needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
@@ -30,9 +30,13 @@ $(VENV)/.ready: $(VENV)/.made pyproject.toml $(LOCK)
 	$(call install,.[dev])
 	touch $@ $(VENV)/.demo
 
-## Train real models on real data, then ask the database questions.
-demo: $(VENV)/.demo
+## Train real models on real data, ask the database questions, and say how to open the page.
+demo: $(VENV)/.demo page
 	$(BIN)/runbase demo
+
+## Build the web page, if it is missing or older than ui/. Takes Node.js from the machine, or from PyPI.
+page: $(VENV)/.made
+	$(BIN)/python tools/build_page.py
 
 ## Lint, types and every test.
 test: $(VENV)/.ready check
@@ -59,6 +63,10 @@ test-frameworks:
 	.venv-frameworks/bin/python -m pip install --no-compile --quiet --disable-pip-version-check -e '.[media]' pytest pyyaml torch==2.13.0 jax lightning loguru omegaconf
 	.venv-frameworks/bin/python -m pip install --no-compile --quiet --disable-pip-version-check --no-deps stable-pretraining
 	.venv-frameworks/bin/python -m pytest -o addopts="" -q tests/environments/frameworks
+
+## The page in Chromium: apt install chromium.
+test-page: $(VENV)/.ready page
+	$(BIN)/python -m pytest -o addopts="" -q tests/environments/page
 
 ## The contracts through pgbouncer in transaction mode; needs the program: apt install pgbouncer.
 test-pgbouncer: $(VENV)/.ready

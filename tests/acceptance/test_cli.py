@@ -19,12 +19,17 @@ def test_help_of_everything(cli: Cli) -> None:
     assert "runbase " in cli("--version")
     text = cli("--help")
     names = [command.name or "" for command in app.registered_commands]
-    assert len(names) == 32
+    assert len(names) == 33
     for name in names:
         assert name in text
         page = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "160"}).output
         assert "Example" in page
-        assert "--json" in page or name in ("server", "login", "mcp")  # these print no records
+        assert "--json" in page or name in (
+            "server",
+            "login",
+            "mcp",
+            "ui",
+        )  # these print no records
 
 
 def test_runs(cli: Cli, three: list[str]) -> None:

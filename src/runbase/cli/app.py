@@ -39,6 +39,7 @@ from runbase.cli import (
     top,
     transfer,
     trash,
+    ui,
     view,
     worker,
 )
@@ -71,6 +72,7 @@ COMMANDS = (
     ("plot", plot.command, plot.EXAMPLES, SEE),
     ("query", query.command, query.EXAMPLES, SEE),
     ("sql", sql.command, sql.EXAMPLES, SEE),
+    ("ui", ui.command, ui.EXAMPLES, SEE),
     ("top", top.command, top.EXAMPLES, SEE),
     ("tag", labels.tag, labels.TAG_EXAMPLES, CHANGE),
     ("note", labels.note, labels.NOTE_EXAMPLES, CHANGE),

@@ -5,8 +5,11 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +22,12 @@ from runbase.errors import StoreError, UsageError, counted
 from runbase.settings import load
 from runbase.store.store import Runs, Store
 
-EXAMPLES = "Examples:\n\n    runbase demo\n    runbase demo --epochs 3 --home /tmp/demo"
+EXAMPLES = (
+    "Examples:\n"
+    "\n    runbase demo"
+    "\n    runbase demo --ui"
+    "\n    runbase demo --epochs 3 --home /tmp/demo"
+)
 
 TRIALS = [{"hidden": hidden, "lr": lr} for hidden in (16, 64, 128) for lr in (0.0003, 0.003)]
 QUERIES = {
@@ -45,6 +53,10 @@ FIRST_QUERY = "select key, count(*), max(value) from metrics group by key"
 
 def command(
     epochs: Annotated[int, typer.Option("--epochs", help="Passes over the data.")] = 15,
+    page: Annotated[
+        bool,
+        typer.Option("--ui", help="Open the web page first, and show the curves as they grow."),
+    ] = False,
     home: common.Home = None,
     json: common.Json = False,
 ) -> None:
@@ -53,6 +65,24 @@ def command(
     if missing:
         raise UsageError(f"the demo needs {' and '.join(missing)}: pip install 'runbase[demo]'")
     place = load(home=home).home
+    with _page(place) if page else nullcontext():
+        _demo(place, epochs, json)
+
+
+@contextmanager
+def _page(home: Path) -> Generator[None]:
+    """Serve the page of a home during a block and after it, until Ctrl-C."""
+    from runbase.cli import ui
+
+    with common.store_to_fill(home, None) as store, ui.serving_page(store) as address:
+        ui.show(f"{address}/e/digits", open_browser=True)
+        yield
+        common.say(f"\nThe page is at {address}/e/digits; Ctrl-C ends it", flush=True)
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
+
+
+def _demo(place: Path, epochs: int, json: bool) -> None:
     began = time.perf_counter()
     train(place, epochs)
     with common.store(place, None) as store:
@@ -109,6 +139,7 @@ def look(out: Console, store: Store, trained: Runs, seconds: float) -> None:
     program = "runbase" if shutil.which("runbase") else os.path.relpath(sys.argv[0])
     out.print(
         "\n[bold]Next steps:[/]\n"
+        f"  {program} ui                      # the web page: runs, curves, comparisons\n"
         f"  {program} show {best[0].name}\n"
         f"  {program} plot val/accuracy\n"
         f"  {program} runs 'params.lr < 0.001' --sort val/loss\n"

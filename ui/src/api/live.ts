@@ -1,0 +1,88 @@
+/** What changes on the server, as it happens: one stream of events a view, closed while the tab is hidden. */
+import { signal } from "@preact/signals";
+import { query, url } from "./client";
+
+export interface ChangedRuns {
+  ids: string[];
+  columns: Record<string, unknown[]>;
+  gone: string[];
+}
+
+export interface LiveQuery {
+  where?: string | null;
+  experiment?: string | null;
+  columns: string[];
+}
+
+export interface Handlers {
+  runs?: (changed: ChangedRuns) => void;
+  experiments?: (ids: string[]) => void;
+  /** Everything may have changed. */
+  reset?: () => void;
+}
+
+export type Connection = "open" | "waiting" | "paused";
+export const connection = signal<Connection>("waiting");
+
+/** Follow changes until the returned function is called. */
+export function follow(what: LiveQuery, handlers: Handlers): () => void {
+  let source: EventSource | null = null;
+  let last: string | null = null;
+  let retry = 0;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+
+  function open(): void {
+    if (document.hidden) return;
+    const path = `/api/live${query({ where: what.where, experiment: what.experiment, columns: what.columns.join(",") })}`;
+    source = new EventSource(url(path));
+    const seen = (event: MessageEvent) => {
+      if (event.lastEventId) last = event.lastEventId;
+    };
+    source.addEventListener("ready", (event) => {
+      const first = last === null;
+      seen(event);
+      retry = 0;
+      connection.value = "open";
+      if (!first) handlers.reset?.(); // what was missed while the stream was closed
+    });
+    source.addEventListener("runs", (event) => {
+      seen(event);
+      handlers.runs?.(JSON.parse(event.data) as ChangedRuns);
+    });
+    source.addEventListener("experiments", (event) => {
+      seen(event);
+      handlers.experiments?.(JSON.parse(event.data) as string[]);
+    });
+    source.addEventListener("reset", (event) => {
+      seen(event);
+      handlers.reset?.();
+    });
+    source.onerror = () => {
+      connection.value = "waiting";
+      if (source?.readyState === EventSource.CLOSED) {
+        clearTimeout(timer);
+        timer = setTimeout(open, Math.min(1000 * 2 ** retry++, 15_000));
+      }
+    };
+  }
+
+  function close(): void {
+    clearTimeout(timer);
+    source?.close();
+    source = null;
+  }
+
+  function visibility(): void {
+    if (document.hidden) {
+      close();
+      connection.value = "paused";
+    } else if (source === null) open();
+  }
+
+  document.addEventListener("visibilitychange", visibility);
+  open();
+  return () => {
+    document.removeEventListener("visibilitychange", visibility);
+    close();
+  };
+}

@@ -1,0 +1,153 @@
+import type { Signal } from "@preact/signals";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { ApiError } from "../api/client";
+import { fetchCurves, type Curves } from "../api/curves";
+import { asCsv, asPython, save, savePng } from "./export";
+import { LineChart } from "./LineChart";
+import type { Kind } from "./scales";
+import { Icon } from "../parts/icons";
+import { Popover } from "../parts/Popover";
+import { copy } from "../parts/toast";
+
+export interface ChartSettings {
+  axis: string;
+  yKind: Kind;
+  smooth: number;
+  zoom: [number, number] | null;
+  onZoom: (range: [number, number] | null) => void;
+  hovered: Signal<string | null>;
+  cursor: Signal<number | null>;
+}
+
+interface Props {
+  metric: string;
+  runs: string[];
+  name: (run: string) => string;
+  settings: ChartSettings;
+  /** Grows when the runs have new points. */
+  tick: number;
+  pinned?: boolean;
+  onPin?: () => void;
+  height?: number;
+}
+
+/** A chart of one metric of several runs: it asks for curves when it is visible, and again when there are new points. */
+export function ChartCard({ metric, runs, name, settings, tick, pinned, onPin, height = 210 }: Props) {
+  const root = useRef<HTMLElement>(null);
+  const [visible, setVisible] = useState(false);
+  const [log, setLog] = useState<Kind | null>(null);
+  const [large, setLarge] = useState(false);
+  const [data, setData] = useState<Curves | null>(null);
+  const [whole, setWhole] = useState<[number, number] | null>(null);
+  const [error, setError] = useState<string | null>(null);
+  const took = useRef(0);
+  const { axis, zoom } = settings;
+  const key = runs.join();
+
+  useEffect(() => {
+    const watch = new IntersectionObserver(([entry]) => setVisible(entry?.isIntersecting ?? false), {
+      rootMargin: "200px",
+    });
+    if (root.current) watch.observe(root.current);
+    return () => watch.disconnect();
+  }, []);
+
+  useEffect(() => {
+    if (!visible || !runs.length) return;
+    const abort = new AbortController();
+    const load = async () => {
+      const began = performance.now();
+      try {
+        const columns = Math.min(Math.max(Math.round((root.current?.clientWidth ?? 500) - 60), 100), 2000);
+        const found = await fetchCurves(
+          { runs, key: metric, x: axis, columns, from: zoom?.[0] ?? null, to: zoom?.[1] ?? null },
+          abort.signal,
+        );
+        took.current = performance.now() - began;
+        setData(found);
+        setError(null);
+        if (!zoom) setWhole([found.from, found.to]);
+      } catch (problem) {
+        if (!abort.signal.aborted) setError(problem instanceof ApiError ? problem.message : "the server is away");
+      }
+    };
+    void load();
+    return () => abort.abort();
+  }, [visible, key, metric, axis, zoom?.[0], zoom?.[1], tick]);
+
+  const range = whole ?? (data ? ([data.from, data.to] as [number, number]) : ([0, 1] as [number, number]));
+  const kind = log ?? settings.yKind;
+  const empty = data !== null && data.curves.length === 0;
+
+  return (
+    <figure ref={root} class={large ? "card large" : "card"} data-metric={metric}>
+      <figcaption>
+        <span class="title" title={metric}>
+          {metric}
+        </span>
+        {data && data.curves.some((curve) => curve.nans > 0) && (
+          <span class="badge bad" title="values that are not a number; they are marked on the axis">
+            {data.curves.reduce((sum, curve) => sum + curve.nans, 0)} NaN
+          </span>
+        )}
+        <span class="tools">
+          <button
+            type="button"
+            class="plain"
+            title="logarithmic y axis"
+            aria-pressed={kind === "log"}
+            onClick={() => setLog(kind === "log" ? "linear" : "log")}
+          >
+            log
+          </button>
+          {onPin && (
+            <button type="button" class="plain" title={pinned ? "unpin" : "pin to the top"} aria-pressed={pinned} onClick={onPin}>
+              <Icon name="pin" />
+            </button>
+          )}
+          <button type="button" class="plain" title={large ? "smaller" : "larger"} aria-pressed={large} onClick={() => setLarge(!large)}>
+            <Icon name="expand" />
+          </button>
+          <Popover label={<Icon name="more" />} title="more" align="right">
+            {(close) => (
+              <div class="menu">
+                <button type="button" onClick={() => (savePng(root.current, metric), close())}>
+                  Save as PNG
+                </button>
+                <button type="button" onClick={() => (data && save(`${metric}.csv`, asCsv(data.curves, name, axis), "text/csv"), close())}>
+                  Save as CSV
+                </button>
+                <button type="button" onClick={() => (void copy(asPython(metric, runs), "Python"), close())}>
+                  Copy as Python
+                </button>
+                <button type="button" onClick={() => (setLog("symlog"), close())}>
+                  Symmetric log axis
+                </button>
+              </div>
+            )}
+          </Popover>
+        </span>
+      </figcaption>
+      {error ? (
+        <p class="problem">{error}</p>
+      ) : empty ? (
+        <p class="soft centre">none of these runs has points here</p>
+      ) : (
+        <LineChart
+          title={metric}
+          curves={data?.curves ?? []}
+          whole={range}
+          axis={axis}
+          yKind={kind}
+          smooth={settings.smooth}
+          zoom={zoom}
+          onZoom={settings.onZoom}
+          name={name}
+          hovered={settings.hovered}
+          cursor={settings.cursor}
+          height={large ? 420 : height}
+        />
+      )}
+    </figure>
+  );
+}

@@ -1,0 +1,171 @@
+import { useSignal } from "@preact/signals";
+import { useMemo, useState } from "preact/hooks";
+import { ChartCard, type ChartSettings } from "../charts/ChartCard";
+import type { Kind } from "../charts/scales";
+import { param, setParams } from "../state/url";
+import type { KnownKey } from "./columns";
+import type { Signal } from "@preact/signals";
+
+interface Props {
+  metrics: KnownKey[];
+  runs: string[];
+  name: (run: string) => string;
+  tick: number;
+  hovered: Signal<string | null>;
+  /** Metrics whose sections are open at first. */
+  first: string[];
+  /** How many runs match in all. */
+  total: number;
+  note?: string;
+}
+
+const AXES: [string, string][] = [
+  ["step", "step"],
+  ["relative", "time since start"],
+  ["time", "time"],
+];
+
+/** Charts of metrics in sections by prefix, with one axis, one zoom and one cursor. */
+export function Charts({ metrics, runs, name, tick, hovered, first, note }: Props) {
+  const cursor = useSignal<number | null>(null);
+  const [find, setFind] = useState("");
+  const [closed, setClosed] = useState<Record<string, boolean>>({});
+  const [pins, setPins] = useState<string[]>(() => JSON.parse(localStorage.getItem("pins") ?? "[]") as string[]);
+  const axis = param("x") || "step";
+  const kind = (param("y") || "linear") as Kind;
+  const smooth = Number(param("smooth") || 0);
+  const range = param("range").split("~").map(Number);
+  const zoom = range.length === 2 ? (range as [number, number]) : null;
+  const settings: ChartSettings = {
+    axis,
+    yKind: kind,
+    smooth,
+    zoom,
+    onZoom: (next) => setParams({ range: next ? next.map((one) => Number(one.toPrecision(8))).join("~") : null }),
+    hovered,
+    cursor,
+  };
+
+  const sections = useMemo(() => {
+    const wanted = find.toLowerCase();
+    const found = new Map<string, string[]>();
+    for (const { key } of metrics) {
+      if (!key.toLowerCase().includes(wanted)) continue;
+      const cut = key.lastIndexOf("/");
+      const prefix = cut > 0 ? key.slice(0, cut) : "";
+      found.set(prefix, [...(found.get(prefix) ?? []), key]);
+    }
+    const order = first.map((key) => (key.includes("/") ? key.slice(0, key.lastIndexOf("/")) : ""));
+    const weight = (prefix: string) => (order.includes(prefix) ? order.indexOf(prefix) : order.length);
+    return [...found].sort(([a], [b]) => weight(a) - weight(b) || a.localeCompare(b));
+  }, [metrics, find, first.join()]);
+
+  function pin(metric: string): void {
+    const next = pins.includes(metric) ? pins.filter((one) => one !== metric) : [...pins, metric];
+    setPins(next);
+    localStorage.setItem("pins", JSON.stringify(next));
+  }
+
+  const known = new Set(metrics.map((one) => one.key));
+  const pinned = pins.filter((one) => known.has(one));
+  const axes = AXES.some(([id]) => id === axis) ? AXES : [...AXES, [axis, axis.replace("metric:", "")] as [string, string]];
+  const card = (metric: string) => (
+    <ChartCard
+      key={metric}
+      metric={metric}
+      runs={runs}
+      name={name}
+      settings={settings}
+      tick={tick}
+      pinned={pins.includes(metric)}
+      onPin={() => pin(metric)}
+    />
+  );
+
+  return (
+    <section class="charts" aria-label="charts">
+      <div class="bar">
+        <input
+          type="search"
+          aria-label="find a metric"
+          placeholder={`find among ${metrics.length} metrics`}
+          value={find}
+          onInput={(event) => setFind(event.currentTarget.value)}
+        />
+        <label>
+          x{" "}
+          <select value={axis} onChange={(event) => setParams({ x: event.currentTarget.value === "step" ? null : event.currentTarget.value, range: null })}>
+            {axes.map(([id, label]) => (
+              <option key={id} value={id}>
+                {label}
+              </option>
+            ))}
+            {metrics.length < 500 && (
+              <optgroup label="a metric">
+                {metrics.slice(0, 100).map(({ key }) => (
+                  <option key={key} value={`metric:${key}`}>
+                    {key}
+                  </option>
+                ))}
+              </optgroup>
+            )}
+          </select>
+        </label>
+        <label>
+          y{" "}
+          <select value={kind} onChange={(event) => setParams({ y: event.currentTarget.value === "linear" ? null : event.currentTarget.value })}>
+            <option>linear</option>
+            <option>log</option>
+            <option>symlog</option>
+          </select>
+        </label>
+        <label title="exponential smoothing, drawn over the points">
+          smooth{" "}
+          <input
+            type="range"
+            min="0"
+            max="0.99"
+            step="0.01"
+            value={smooth}
+            onInput={(event) => setParams({ smooth: Number(event.currentTarget.value) ? event.currentTarget.value : null }, { replace: true })}
+          />{" "}
+          <output>{smooth || "none"}</output>
+        </label>
+        {zoom && (
+          <button type="button" onClick={() => settings.onZoom(null)}>
+            whole range (z)
+          </button>
+        )}
+        {note && <span class="soft push">{note}</span>}
+      </div>
+      {!runs.length && <p class="soft centre">No run to draw.</p>}
+      {runs.length > 0 && !metrics.length && <p class="soft centre">No metric was logged yet.</p>}
+      {pinned.length > 0 && (
+        <details open>
+          <summary>
+            pinned <span class="soft">{pinned.length}</span>
+          </summary>
+          <div class="cards">{pinned.map(card)}</div>
+        </details>
+      )}
+      {sections.map(([prefix, keys], index) => {
+        const open = !(closed[prefix] ?? (index > 2 && !find));
+        return (
+          <details
+            key={prefix}
+            open={open}
+            onToggle={(event) => {
+              const { open: now } = event.currentTarget;
+              if (now !== open) setClosed({ ...closed, [prefix]: !now });
+            }}
+          >
+            <summary>
+              {prefix || "metrics"} <span class="soft">{keys.length}</span>
+            </summary>
+            {open && <div class="cards">{keys.slice(0, 200).map(card)}</div>}
+          </details>
+        );
+      })}
+    </section>
+  );
+}

@@ -1,0 +1,3 @@
+export function Compare() {
+  return <p class="nothing">This view is not built yet.</p>;
+}

@@ -1,0 +1,3 @@
+export function Lineage() {
+  return <p class="nothing">This view is not built yet.</p>;
+}

@@ -1,0 +1,426 @@
+import { useSignal } from "@preact/signals";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { call, get, literal, post, type Schemas } from "../api/client";
+import { colourOf } from "../charts/palette";
+import { FilterBox } from "../filter/FilterBox";
+import { Grid, type Column } from "../grid/Grid";
+import { Rows } from "../grid/rows";
+import { number, plural } from "../parts/format";
+import { Popover } from "../parts/Popover";
+import { copy, failed, toast } from "../parts/toast";
+import { isDark } from "../state/theme";
+import { go, href, param, params, setParams } from "../state/url";
+import { Charts } from "./Charts";
+import { ColumnChooser } from "./ColumnChooser";
+import { asCell, asColumn, defaultColumns, headline, loadKeys, type Keys } from "./columns";
+import { SavedViews } from "./SavedViews";
+import { Welcome } from "./Welcome";
+
+const DRAWN = [10, 25, 50, 100, 250, 500];
+const NONE: Keys = { params: [], metrics: [], tags: [] };
+
+function stored<T>(key: string, fallback: T): T {
+  try {
+    return JSON.parse(localStorage.getItem(key) ?? "") as T;
+  } catch {
+    return fallback;
+  }
+}
+
+/** Runs of an experiment, or of all: a table and charts side by side, one selection. */
+export function Runs({ experiment }: { experiment: string | null }) {
+  const [keys, setKeys] = useState<Keys | null>(null);
+  const [record, setRecord] = useState<Schemas["Experiment"] | null>(null);
+  const [widths, setWidths] = useState<Record<string, number>>(() => stored("widths", {}));
+  const [split, setSplit] = useState<number>(() => stored("split", 46));
+  const [tick, setTick] = useState(0);
+  const hovered = useSignal<string | null>(null);
+  const rows = useMemo(() => new Rows(), []);
+  const root = useRef<HTMLDivElement>(null);
+
+  const where = param("q");
+  const sort = param("sort");
+  const shown = param("cols");
+  const drawn = Number(param("n") || 25);
+  const selected = useMemo(() => new Set(param("sel").split(",").filter(Boolean)), [param("sel")]);
+  const objectives = (record?.objectives ?? []).map((one) => one.metric);
+  const best = new Set(objectives);
+
+  useEffect(() => {
+    setKeys(null);
+    setRecord(null);
+    loadKeys(experiment).then(setKeys, failed);
+    if (experiment) {
+      get<Schemas["Experiment"]>(`/api/experiments/${encodeURIComponent(experiment)}`).then(setRecord, () => undefined);
+    }
+  }, [experiment]);
+  useEffect(() => () => rows.close(), []);
+
+  const names = useMemo(
+    () => (shown ? shown.split("~") : defaultColumns(keys ?? NONE, objectives, experiment)),
+    [shown, keys, objectives.join(), experiment],
+  );
+  useEffect(() => {
+    if (keys) rows.show({ where, experiment, columns: names, sort });
+  }, [where, sort, names.join(), experiment, keys !== null]);
+
+  // New metrics appear, and charts ask for new points, at most every two seconds.
+  const moved = rows.moved.value;
+  const waiting = useRef(false);
+  useEffect(() => {
+    if (!moved || waiting.current) return;
+    waiting.current = true;
+    const timer = setTimeout(() => {
+      waiting.current = false;
+      setTick((old) => old + 1);
+      if (!keys?.metrics.length || moved % 10 === 0) loadKeys(experiment).then(setKeys, () => undefined);
+    }, 1500);
+    return () => {
+      clearTimeout(timer);
+      waiting.current = false;
+    };
+  }, [moved]);
+
+  const version = rows.version.value;
+  const dark = isDark();
+  const columns = useMemo(() => names.map((name) => asColumn(name, widths, best)), [names.join(), widths, objectives.join()]);
+  const charted = useMemo(
+    () => (selected.size ? [...selected] : rows.ids.slice(0, drawn)),
+    [version, selected, drawn],
+  );
+  const chartKey = charted.join();
+  const stableCharted = useMemo(() => charted, [chartKey]);
+  const inCharts = useMemo(() => new Set(charted), [chartKey]);
+  const sorting = sort ? { id: sort.replace(/ (desc|asc)$/, ""), descending: / desc$/.test(sort) } : null;
+
+  function select(next: Set<string>): void {
+    setParams({ sel: [...next].join(",") }, { replace: true });
+  }
+
+  async function tag(): Promise<void> {
+    const word = window.prompt(`Tag ${plural(selected.size, "run")} with (name, or name=value):`);
+    if (!word) return;
+    const [key = "", ...rest] = word.split("=");
+    try {
+      const tags = { [key.trim()]: rest.length ? rest.join("=").trim() : null };
+      const { count } = await post<Schemas["Count"]>("/api/bulk", { action: "tag", ids: [...selected], tags });
+      toast(`${plural(count, "run")} tagged`);
+      void rows.reload();
+      loadKeys(experiment).then(setKeys, failed);
+    } catch (error) {
+      failed(error);
+    }
+  }
+
+  async function remove(): Promise<void> {
+    const ids = [...selected];
+    try {
+      const { count } = await post<Schemas["Count"]>("/api/bulk", { action: "delete", ids });
+      select(new Set());
+      void rows.reload();
+      toast(`${plural(count, "run")} moved to the trash`, {
+        action: {
+          label: "undo",
+          run: () => {
+            post("/api/bulk", { action: "restore", ids }).then(() => rows.reload(), failed);
+          },
+        },
+      });
+    } catch (error) {
+      failed(error);
+    }
+  }
+
+  async function note(): Promise<void> {
+    const [id] = selected;
+    if (!id) return;
+    const old = await get<Schemas["Run"]>(`/api/runs/${id}`);
+    const text = window.prompt(`Notes of ${old.name}:`, old.notes);
+    if (text === null) return;
+    try {
+      await call("PATCH", `/api/runs/${id}`, { notes: text });
+      toast("notes saved");
+      void rows.reload();
+    } catch (error) {
+      failed(error);
+    }
+  }
+
+  function compare(): void {
+    if (selected.size) go(`/compare?r=${[...selected].join(",")}`);
+  }
+
+  const actions: Record<string, () => void> = {
+    c: compare,
+    t: () => void (selected.size && tag()),
+    n: () => void note(),
+    Delete: () => void (selected.size && remove()),
+    Backspace: () => void (selected.size && remove()),
+    z: () => setParams({ range: null }),
+    l: () => setParams({ y: param("y") === "log" ? null : "log" }),
+  };
+
+  function copyAs(kind: "cli" | "python" | "sql" | "url"): void {
+    const filter = selected.size ? `id in (${[...selected].map(literal).join(", ")})` : where;
+    const quote = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;
+    const store = new URL(document.baseURI).href.replace(/\/$/, "");
+    const texts = {
+      cli: [
+        "runbase runs",
+        ...(filter ? [quote(filter)] : []),
+        ...(experiment ? ["-e", quote(record?.name ?? experiment)] : []),
+        ...(sort ? ["--sort", quote(sort)] : []),
+        ...(shown ? names.filter((name) => name.includes(".")).map((name) => `-c ${quote(name)}`) : []),
+        `--store ${store}`,
+      ].join(" "),
+      python: [
+        "import runbase",
+        "",
+        `store = runbase.open(${JSON.stringify(store)})`,
+        `runs = store.runs(${[
+          filter ? JSON.stringify(filter) : "None",
+          ...(sort ? [`order_by=${JSON.stringify(sort)}`] : []),
+          ...(experiment ? [`experiment=${JSON.stringify(record?.name ?? experiment)}`] : []),
+        ].join(", ")})`,
+      ].join("\n"),
+      sql: `select * from run_summary where id in (\n${rows.ids
+        .slice(0, 100)
+        .map((id) => `  ${literal(id)}`)
+        .join(",\n")}\n);`,
+      url: window.location.href,
+    };
+    void copy(texts[kind], { cli: "Command", python: "Python", sql: "SQL", url: "Address" }[kind]);
+  }
+
+  if (keys && !rows.loading.value && !rows.total && !where && !rows.problem.value) {
+    return <Welcome experiment={record?.name ?? experiment} />;
+  }
+
+  const title = experiment ? (record?.name ?? experiment) : "All runs";
+  return (
+    <div class="runs" ref={root}>
+      <header class="top">
+        <h1>{title}</h1>
+        <FilterBox
+          value={where}
+          experiment={experiment}
+          problem={rows.problem.value}
+          onChange={(q) => setParams({ q, sel: null })}
+        />
+        <span class="count" aria-live="polite">
+          {rows.loading.value ? <span class="spin" aria-label="loading" /> : null}
+          <b>{number(rows.total)}</b> runs <span class="soft">{(rows.took / 1000).toFixed(2)} s</span>
+        </span>
+        {rows.fresh.value > 0 && (
+          <button type="button" class="accent" onClick={() => void rows.reload()}>
+            {rows.fresh.value} new, show
+          </button>
+        )}
+        <SavedViews experiment={record?.id ?? null} />
+        <Popover label="Columns" align="right">
+          {() => (
+            <ColumnChooser
+              keys={keys ?? NONE}
+              chosen={names}
+              onChange={(next) => setParams({ cols: next.join("~") })}
+              onReset={() => setParams({ cols: null })}
+            />
+          )}
+        </Popover>
+        <Popover label="Copy as" align="right">
+          {(close) => (
+            <div class="menu">
+              {(["cli", "python", "sql", "url"] as const).map((kind) => (
+                <button key={kind} type="button" onClick={() => (copyAs(kind), close())}>
+                  {{ cli: "Command line", python: "Python", sql: "SQL", url: "Address of this view" }[kind]}
+                </button>
+              ))}
+              <hr />
+              {(["csv", "jsonl", "parquet", "sqlite"] as const).map((format) => (
+                <a
+                  key={format}
+                  download
+                  href={href(`/api/export?${new URLSearchParams({ format, ...(where ? { where } : {}), ...(experiment ? { experiment } : {}) })}`)}
+                  onClick={close}
+                >
+                  Export as {{ csv: "CSV", jsonl: "JSON Lines", parquet: "Parquet", sqlite: "SQLite" }[format]}
+                </a>
+              ))}
+            </div>
+          )}
+        </Popover>
+        {experiment && (
+          <button type="button" onClick={() => go(`/e/${encodeURIComponent(experiment)}/trials`)}>
+            Trials
+          </button>
+        )}
+      </header>
+      <div class="halves" style={{ gridTemplateColumns: `minmax(240px, ${split}fr) 6px minmax(240px, ${100 - split}fr)` }}>
+        <div class="table">
+          {rows.total === 0 && !rows.loading.value ? (
+            <NoMatch where={where} experiment={experiment} />
+          ) : (
+            <Grid
+              label={`runs of ${title}`}
+              columns={columns}
+              count={rows.total}
+              id={(row) => rows.ids[row] ?? null}
+              cell={(row, column: Column) => {
+                const id = rows.ids[row];
+                if (id === undefined) return { text: "…", colour: "--faint" };
+                const cell = asCell(column.id, rows.value(row, column.id), rows.value(row, "alive"));
+                if (column.id === "name") {
+                  cell.swatch = inCharts.has(id) ? colourOf(id, dark) : "transparent";
+                  cell.bold = selected.has(id);
+                }
+                return cell;
+              }}
+              sort={sorting}
+              onSort={(column) => {
+                const descending = sorting?.id === column.id && !sorting.descending;
+                const off = sorting?.id === column.id && sorting.descending;
+                setParams({ sort: off ? null : descending ? `${column.id} desc` : column.id });
+              }}
+              onResize={(id, width) => {
+                const next = { ...widths, [id]: width };
+                setWidths(next);
+                localStorage.setItem("widths", JSON.stringify(next));
+              }}
+              selected={selected}
+              onSelect={select}
+              onOpen={(id) => go(`/run/${id}`)}
+              onNeed={(row) => void rows.need(row)}
+              hovered={hovered}
+              onKey={(event) => {
+                const action = actions[event.key];
+                if (!action) return false;
+                action();
+                return true;
+              }}
+            />
+          )}
+        </div>
+        <div
+          class="splitter"
+          role="separator"
+          aria-orientation="vertical"
+          aria-label="width of the table"
+          aria-valuenow={Math.round(split)}
+          tabIndex={0}
+          onKeyDown={(event) => {
+            const step = event.key === "ArrowLeft" ? -4 : event.key === "ArrowRight" ? 4 : 0;
+            if (step) setSplit(Math.min(Math.max(split + step, 15), 85));
+          }}
+          onPointerDown={(event) => {
+            const target = event.currentTarget;
+            target.setPointerCapture(event.pointerId);
+            const box = root.current!.getBoundingClientRect();
+            const move = (next: PointerEvent) => {
+              const share = Math.min(Math.max(((next.clientX - box.left) / box.width) * 100, 15), 85);
+              setSplit(share);
+              localStorage.setItem("split", JSON.stringify(share));
+            };
+            target.addEventListener("pointermove", move);
+            target.addEventListener("pointerup", () => target.removeEventListener("pointermove", move), { once: true });
+          }}
+        />
+        <Charts
+          metrics={keys?.metrics ?? []}
+          runs={stableCharted}
+          name={(run) => String(rows.of(run, "name") ?? run.slice(0, 8))}
+          tick={tick}
+          hovered={hovered}
+          first={headline(keys?.metrics ?? [], objectives, 4).map((key) => key.key)}
+          total={rows.total}
+          note={selected.size ? `${selected.size} selected` : `first ${Math.min(drawn, rows.total)} of ${number(rows.total)}`}
+        />
+      </div>
+      <footer class="bottom">
+        {selected.size ? (
+          <>
+            <b>{selected.size} selected</b>
+            <button type="button" onClick={compare}>
+              compare <kbd>c</kbd>
+            </button>
+            <button type="button" onClick={() => void tag()}>
+              tag <kbd>t</kbd>
+            </button>
+            <button type="button" disabled={selected.size !== 1} onClick={() => void note()}>
+              note <kbd>n</kbd>
+            </button>
+            <button type="button" onClick={() => void remove()}>
+              delete <kbd>⌫</kbd>
+            </button>
+            <button type="button" class="plain" onClick={() => select(new Set())}>
+              clear <kbd>Esc</kbd>
+            </button>
+          </>
+        ) : (
+          <span class="soft">
+            click a name to open a run, a row to select it; <kbd>j</kbd> <kbd>k</kbd> move, <kbd>x</kbd> selects, <kbd>?</kbd> all keys
+          </span>
+        )}
+        <label class="push">
+          draw{" "}
+          <select value={drawn} onChange={(event) => setParams({ n: event.currentTarget.value === "25" ? null : event.currentTarget.value })}>
+            {DRAWN.map((count) => (
+              <option key={count}>{count}</option>
+            ))}
+          </select>{" "}
+          runs
+        </label>
+      </footer>
+      {params.value.has("debug") && <pre>{JSON.stringify(names)}</pre>}
+    </div>
+  );
+}
+
+/** Says which part of a filter removes everything. */
+function NoMatch({ where, experiment }: { where: string; experiment: string | null }) {
+  const [counts, setCounts] = useState<{ clause: string; total: number }[]>([]);
+  useEffect(() => {
+    const clauses = where.split(/\s+and\s+/i);
+    if (clauses.length < 2) return;
+    let alive = true;
+    void Promise.all(
+      clauses.map(async (clause) => {
+        const body = { where: clause, experiment, columns: ["id"], limit: 1, total: true };
+        const { total } = await post<Schemas["TableAnswer"]>("/api/table", body);
+        return { clause, total: total ?? 0 };
+      }),
+    ).then((found) => alive && setCounts(found), () => undefined);
+    return () => {
+      alive = false;
+    };
+  }, [where, experiment]);
+  return (
+    <div class="nothing">
+      <h2>No run matches</h2>
+      <p>
+        <code>{where}</code>
+      </p>
+      {counts.length > 0 && (
+        <ul>
+          {counts.map(({ clause, total }) => (
+            <li key={clause}>
+              <code>{clause}</code> alone: {plural(total, "run")}{" "}
+              {total === 0 && (
+                <button
+                  type="button"
+                  onClick={() =>
+                    setParams({ q: counts.filter((one) => one.clause !== clause).map((one) => one.clause).join(" and ") })
+                  }
+                >
+                  remove this part
+                </button>
+              )}
+            </li>
+          ))}
+        </ul>
+      )}
+      <button type="button" onClick={() => setParams({ q: null })}>
+        remove the filter
+      </button>
+    </div>
+  );
+}

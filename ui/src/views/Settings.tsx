@@ -1,0 +1,3 @@
+export function Settings() {
+  return <p class="nothing">This view is not built yet.</p>;
+}

@@ -1,0 +1,3 @@
+export function Sql() {
+  return <p class="nothing">This view is not built yet.</p>;
+}
