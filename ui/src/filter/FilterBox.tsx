@@ -1,5 +1,6 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Icon } from "../parts/icons";
+import { STATUSES } from "../parts/status";
 import { get, query, quoted, type Problem, type Schemas } from "../api/client";
 
 interface Props {
@@ -17,7 +18,7 @@ interface Option {
 }
 
 const COLUMNS: [string, string][] = [
-  ["status", "'RUNNING', 'COMPLETED', 'FAILED', 'LOST', …"],
+  ["status", "state of the run"],
   ["name", "text"],
   ["experiment", "name of the experiment"],
   ["alive", "active, and heard of within three minutes"],
@@ -34,9 +35,6 @@ const COLUMNS: [string, string][] = [
   ["git.commit", "text"],
   ["git.branch", "text"],
   ["parent", "id of the parent run"],
-];
-const STATUSES = [
-  "RUNNING", "COMPLETED", "FAILED", "LOST", "CANCELLED", "TIMEOUT", "PREEMPTED", "PRUNED", "PENDING",
 ];
 const FIGURES = ["min", "max", "mean", "first", "last", "count", "nans", "min_step", "max_step", "last_step"];
 const OPERATORS: [string, string][] = [
@@ -60,7 +58,7 @@ async function complete(text: string, experiment: string | null): Promise<{ star
     const start = text.length - status[1]!.length - (text[text.length - status[1]!.length - 1] === "'" ? 1 : 0);
     return {
       start,
-      options: STATUSES.filter((one) => one.startsWith(word)).map((one) => ({ insert: `'${one}' `, label: one, note: "" })),
+      options: STATUSES.filter(([one]) => one.startsWith(word)).map(([one, note]) => ({ insert: `'${one}' `, label: one, note })),
     };
   }
   const figure = /metrics\.("(?:[^"]|"")*"|\w+)\.(\w*)$/.exec(text);

@@ -11,26 +11,44 @@ const LOOKS: Record<string, StatusLook> = {
   RUNNING: { word: "running", mark: "▶", colour: "--running" },
   COMPLETED: { word: "completed", mark: "✓", colour: "--good" },
   FAILED: { word: "failed", mark: "✗", colour: "--bad" },
-  LOST: { word: "lost", mark: "☠", colour: "--bad" },
+  NODE_FAIL: { word: "lost", mark: "☠", colour: "--bad" },
+  OUT_OF_MEMORY: { word: "out of memory", mark: "✗", colour: "--bad" },
+  BOOT_FAIL: { word: "boot failure", mark: "✗", colour: "--bad" },
   TIMEOUT: { word: "timed out", mark: "◔", colour: "--warn" },
+  DEADLINE: { word: "deadline", mark: "◔", colour: "--warn" },
   CANCELLED: { word: "cancelled", mark: "⊘", colour: "--soft" },
-  INTERRUPTED: { word: "interrupted", mark: "‖", colour: "--warn" },
   PREEMPTED: { word: "preempted", mark: "‖", colour: "--warn" },
+  SUSPENDED: { word: "suspended", mark: "‖", colour: "--warn" },
+  STOPPED: { word: "stopped", mark: "‖", colour: "--warn" },
   PRUNED: { word: "pruned", mark: "✂", colour: "--soft" },
   PENDING: { word: "waiting", mark: "◷", colour: "--soft" },
-  SCHEDULED: { word: "scheduled", mark: "◷", colour: "--soft" },
+  REQUEUED: { word: "requeued", mark: "◷", colour: "--soft" },
 };
+
+/** The states that are offered when one filters, with what they mean. */
+export const STATUSES: [string, string][] = [
+  ["RUNNING", "active"],
+  ["COMPLETED", "ended well"],
+  ["FAILED", "ended with an error"],
+  ["NODE_FAIL", "lost: its process or machine is gone"],
+  ["CANCELLED", ""],
+  ["TIMEOUT", "ended by the time limit"],
+  ["PREEMPTED", ""],
+  ["OUT_OF_MEMORY", ""],
+  ["PRUNED", "a trial that was not promising"],
+  ["PENDING", "waits for its start"],
+];
 
 /** How a status looks. A run that is active and not alive has been silent for three minutes. */
 export function look(status: unknown, alive?: unknown): StatusLook {
-  const found = LOOKS[String(status)] ?? { word: String(status).toLowerCase(), mark: "•", colour: "--soft" };
+  const found = LOOKS[String(status)] ?? { word: String(status).toLowerCase().replaceAll("_", " "), mark: "•", colour: "--soft" };
   if (status === "RUNNING" && alive === false) return { word: "silent", mark: "◌", colour: "--warn" };
   return found;
 }
 
 export function Status({ status, alive, seen }: { status: unknown; alive?: unknown; seen?: string | null }) {
   const { word, mark, colour } = look(status, alive);
-  const last = seen && (status === "RUNNING" || status === "LOST") ? `, seen ${ago(seen)}` : "";
+  const last = seen && (status === "RUNNING" || status === "NODE_FAIL") ? `, seen ${ago(seen)}` : "";
   return (
     <span class="status" style={{ color: `var(${colour})` }}>
       <span aria-hidden="true">{mark}</span> {word}

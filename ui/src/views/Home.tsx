@@ -36,7 +36,7 @@ export function Home() {
       post<Table>("/api/table", { where, columns: COLUMNS, order_by, limit, total: true });
     Promise.all([
       ask("status = 'RUNNING'", "started_at desc", 20),
-      ask("status in ('FAILED', 'LOST', 'TIMEOUT') and ended_at > ago('7 days')", "ended_at desc", 8),
+      ask("status in ('FAILED', 'NODE_FAIL', 'TIMEOUT', 'OUT_OF_MEMORY') and ended_at > ago('7 days')", "ended_at desc", 8),
       post<Table>("/api/table", { where: "status = 'PENDING'", columns: ["id"], limit: 1, total: true }),
       get<Schemas["ExperimentPage"]>("/api/experiments?order_by=updated_at%20desc&limit=50"),
       get<Schemas["About"]>("/api/server"),
@@ -142,7 +142,7 @@ const ORDER: [string, string][] = [
   ["RUNNING", "--running"],
   ["COMPLETED", "--good"],
   ["FAILED", "--bad"],
-  ["LOST", "--bad"],
+  ["NODE_FAIL", "--bad"],
   ["TIMEOUT", "--warn"],
 ];
 
