@@ -134,7 +134,7 @@ function useKeys(): void {
 }
 
 const NEXT: Record<Theme, Theme> = { auto: "light", light: "dark", dark: "auto" };
-const LIVE = { open: "live", waiting: "connecting", paused: "paused" };
+const LIVE = { open: "live", waiting: "connecting", paused: "paused", idle: "nothing here changes by itself" };
 
 export function App() {
   useKeys();

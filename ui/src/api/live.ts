@@ -21,8 +21,9 @@ export interface Handlers {
   reset?: () => void;
 }
 
-export type Connection = "open" | "waiting" | "paused";
-export const connection = signal<Connection>("waiting");
+/** `idle`: this view shows nothing that changes. */
+export type Connection = "open" | "waiting" | "paused" | "idle";
+export const connection = signal<Connection>("idle");
 
 /** Follow changes until the returned function is called. */
 export function follow(what: LiveQuery, handlers: Handlers): () => void {
@@ -33,6 +34,7 @@ export function follow(what: LiveQuery, handlers: Handlers): () => void {
 
   function open(): void {
     if (document.hidden) return;
+    connection.value = "waiting";
     const path = `/api/live${query({ where: what.where, experiment: what.experiment, columns: what.columns.join(",") })}`;
     source = new EventSource(url(path));
     const seen = (event: MessageEvent) => {
@@ -84,5 +86,6 @@ export function follow(what: LiveQuery, handlers: Handlers): () => void {
   return () => {
     document.removeEventListener("visibilitychange", visibility);
     close();
+    connection.value = "idle";
   };
 }

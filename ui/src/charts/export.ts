@@ -47,3 +47,12 @@ export function asPython(metric: string, runs: string[]): string {
     "",
   ].join("\n");
 }
+
+/** Rows as CSV. */
+export function asText(columns: string[], rows: unknown[][]): string {
+  const cell = (any: unknown) => {
+    const text = any === null || any === undefined ? "" : typeof any === "object" ? JSON.stringify(any) : String(any);
+    return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+  return [columns, ...rows].map((row) => `${row.map(cell).join(",")}\n`).join("");
+}

@@ -398,7 +398,7 @@ const widths = new Map<string, string>();
 
 /** Text that fits into some room; of a key, the end tells more than the beginning. */
 function fitted(context: CanvasRenderingContext2D, text: string, room: number, keepEnd = false): string {
-  if (text.length * 4.5 < room) return text;
+  if (text.length * 9 < room) return text;
   const key = `${context.font}|${Math.round(room)}|${keepEnd}|${text}`;
   let found = widths.get(key);
   if (found === undefined) {

@@ -140,7 +140,7 @@ export function Charts({ metrics, runs, name, tick, hovered, first, note }: Prop
       </div>
       {!runs.length && <p class="soft centre">No run to draw.</p>}
       {runs.length > 0 && !metrics.length && <p class="soft centre">No metric was logged yet.</p>}
-      {pinned.length > 0 && (
+      {runs.length > 0 && pinned.length > 0 && (
         <details open>
           <summary>
             pinned <span class="soft">{pinned.length}</span>
@@ -148,7 +148,7 @@ export function Charts({ metrics, runs, name, tick, hovered, first, note }: Prop
           <div class="cards">{pinned.map(card)}</div>
         </details>
       )}
-      {sections.map(([prefix, keys], index) => {
+      {(runs.length ? sections : []).map(([prefix, keys], index) => {
         const open = !(closed[prefix] ?? (index > 2 && !find));
         return (
           <details

@@ -112,11 +112,12 @@ export function Run({ run: word = "", tab = "overview" }: { run?: string; tab?: 
 
   const metrics: KnownKey[] = Object.values(run.metrics).map((one) => ({ key: one.key, runs: 1, type: one.type, least: null, greatest: null }));
   const media = records.filter((one) => one.kind !== "system");
+  const mediaPaths = new Set(media.map((one) => one.path ?? ""));
   const tabs: [string, string, number | null][] = [
     ["overview", "Overview", null],
     ["charts", "Charts", metrics.length],
     ["media", "Media", new Set(media.map((one) => one.key)).size],
-    ["artifacts", "Artifacts", run.artifacts?.length ?? 0],
+    ["artifacts", "Artifacts", (run.artifacts ?? []).filter((one) => !mediaPaths.has(one.path)).length],
     ["logs", "Logs", null],
     ["system", "System", null],
     ["code", "Code", null],
@@ -137,7 +138,7 @@ export function Run({ run: word = "", tab = "overview" }: { run?: string; tab?: 
       />
     ),
     media: () => <Media run={run} records={media} />,
-    artifacts: () => <Files run={run} />,
+    artifacts: () => <Files run={run} media={mediaPaths} />,
     logs: () => <Logs run={run} tick={tick} />,
     system: () => <System run={run} tick={tick} />,
     code: () => <Code run={run} />,

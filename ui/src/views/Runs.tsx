@@ -257,7 +257,7 @@ export function Runs({ experiment }: { experiment: string | null }) {
       </header>
       <div class="halves" style={{ gridTemplateColumns: `minmax(240px, ${split}fr) 6px minmax(240px, ${100 - split}fr)` }}>
         <div class="table">
-          {rows.total === 0 && !rows.loading.value ? (
+          {rows.total === 0 && !rows.loading.value && !rows.problem.value ? (
             <NoMatch where={where} experiment={experiment} />
           ) : (
             <Grid

@@ -4,8 +4,8 @@ import { copy } from "../../parts/toast";
 import type { RunRecord } from "../Run";
 
 /** The artifacts of a run, as a tree of files with sizes and digests. */
-export function Files({ run }: { run: RunRecord }) {
-  const artifacts = run.artifacts ?? [];
+export function Files({ run, media }: { run: RunRecord; media: Set<string> }) {
+  const artifacts = (run.artifacts ?? []).filter((one) => !media.has(one.path));
   const uses = run.uses ?? [];
   const own = uses.filter((one) => one.run_id === run.id);
   const total = artifacts.reduce((sum, one) => sum + one.size, 0);
