@@ -118,3 +118,10 @@ def test_where_a_metric_is_nan_is_told(store: Store, home: Path) -> None:
         assert curve["nans"] == 1
         (place,) = curve["nan_at"]
         assert abs(place - 7777) <= 2 * slack
+
+
+def test_where_the_bytes_are(http: Http) -> None:
+    sizes = http.json("GET", "/api/sizes?most=2")
+    assert [one["name"] for one in sizes["experiments"]] == ["digits", "other"]
+    assert len(sizes["runs"]) == 2
+    assert sizes["experiments"][0]["points"] == 18_000

@@ -551,6 +551,24 @@ export interface components {
             total: number;
             feasible: boolean;
         };
+        /** Size */
+        Size: {
+            id: string;
+            name: string;
+            runs: number;
+            points: number;
+            database: number;
+            journals: number;
+            artifacts: number;
+        };
+        /** Sizes */
+        Sizes: {
+            tables: {
+                [key: string]: number;
+            };
+            experiments: components["schemas"]["Size"][];
+            runs: components["schemas"]["Size"][];
+        };
         /** SqlAnswer */
         SqlAnswer: {
             columns: string[];

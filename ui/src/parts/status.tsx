@@ -46,9 +46,24 @@ export function look(status: unknown, alive?: unknown): StatusLook {
   return found;
 }
 
-export function Status({ status, alive, seen }: { status: unknown; alive?: unknown; seen?: string | null }) {
+interface Props {
+  status: unknown;
+  alive?: unknown;
+  seen?: string | null;
+  /** Only the mark, with the word as its title. */
+  short?: boolean;
+}
+
+export function Status({ status, alive, seen, short }: Props) {
   const { word, mark, colour } = look(status, alive);
   const last = seen && (status === "RUNNING" || status === "NODE_FAIL") ? `, seen ${ago(seen)}` : "";
+  if (short) {
+    return (
+      <span class="status" role="img" aria-label={word} title={word} style={{ color: `var(${colour})` }}>
+        {mark}
+      </span>
+    );
+  }
   return (
     <span class="status" style={{ color: `var(${colour})` }}>
       <span aria-hidden="true">{mark}</span> {word}

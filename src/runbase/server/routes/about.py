@@ -4,6 +4,7 @@ from typing import Any
 
 from litestar import MediaType, Request, get
 from litestar.di import NamedDependency
+from litestar.params import FromQuery
 from msgspec import Struct
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
@@ -12,6 +13,7 @@ from runbase.server.access import Principal
 from runbase.server.describe import describe
 from runbase.server.live import LiveHub
 from runbase.server.threads import in_thread
+from runbase.storage.types import Sizes
 from runbase.store.store import Store
 
 
@@ -62,6 +64,18 @@ def about(request: "Request[Principal, Any, Any]", store: NamedDependency[Store]
     )
 
 
+@get("/api/sizes", opt={"permission": "read"})
+@in_thread
+def sizes(
+    request: "Request[Principal, Any, Any]",
+    store: NamedDependency[Store],
+    most: FromQuery[int] = 20,
+) -> Sizes:
+    """Return where the bytes of the store are: by table, and the largest experiments and runs. Needs the whole store."""
+    request.user.require("read")
+    return store.sizes(min(max(most, 1), 200))
+
+
 @get("/metrics", opt={"permission": "read"}, media_type="text/plain; version=0.0.4")
 @in_thread
 def metrics(store: NamedDependency[Store], hub: NamedDependency[LiveHub]) -> str:
@@ -81,4 +95,4 @@ def openapi(request: "Request[Any, Any, Any]") -> dict[str, Any]:
     return describe(request.app)
 
 
-ROUTES: tuple[Any, ...] = (health, about, metrics, openapi)
+ROUTES: tuple[Any, ...] = (health, about, sizes, metrics, openapi)

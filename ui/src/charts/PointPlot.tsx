@@ -1,0 +1,182 @@
+import type { Signal } from "@preact/signals";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { number } from "../parts/format";
+import { colour, colours, isDark } from "../state/theme";
+import type { Dimension } from "../views/compare/values";
+import { sized } from "./LineChart";
+import { colourOf } from "./palette";
+import { makeScale, ticks, type Scale } from "./scales";
+
+interface Props {
+  ids: string[];
+  names: string[];
+  x: Dimension;
+  y: Dimension;
+  /** What gives points their colour; null: the run. */
+  tint: Dimension | null;
+  hovered: Signal<string | null>;
+  onOpen: (id: string) => void;
+  height?: number;
+  /** Runs that are drawn larger, such as a Pareto front. */
+  marked?: Set<string>;
+  /** A line through points, such as the best value so far. */
+  line?: [number, number][];
+}
+
+const BOTTOM = 40;
+const TOP = 10;
+const RIGHT = 14;
+
+/** Points of runs over two dimensions. */
+export function PointPlot(props: Props) {
+  const { ids, names, x, y, tint, hovered, onOpen, height = 260, marked, line } = props;
+  const root = useRef<HTMLDivElement>(null);
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const [width, setWidth] = useState(0);
+  const scales = useRef<{ x: Scale; y: Scale } | null>(null);
+  const version = colours.value;
+  const under = hovered.value;
+  const dark = isDark();
+  useEffect(() => {
+    const watch = new ResizeObserver(([entry]) => setWidth(Math.floor(entry?.contentRect.width ?? 0)));
+    if (root.current) watch.observe(root.current);
+    return () => watch.disconnect();
+  }, []);
+
+  useEffect(() => {
+    if (!canvas.current || !width) return;
+    const context = sized(canvas.current, width, height);
+    context.font = "11px ui-monospace, SFMono-Regular, Menlo, monospace";
+    const kind = (one: Dimension) => (one.log ? "log" : "linear");
+    const room = (one: Dimension): [number, number] => {
+      if (one.categories) return [one.low, one.high];
+      if (one.log) return [one.low / 1.15, one.high * 1.15];
+      const span = (one.high - one.low) * 0.05;
+      return [one.low - span, one.high + span];
+    };
+    const marksOf = (one: Dimension, scale: Scale, count: number) =>
+      one.categories ? one.categories.map((label, value) => ({ value, label: label.slice(0, 14) })) : ticks(scale, kind(one), count);
+    const up = makeScale(kind(y), room(y), [height - BOTTOM, TOP]);
+    const yMarks = marksOf(y, up, Math.floor(height / 50));
+    const left = Math.max(30, ...yMarks.map((mark) => context.measureText(mark.label).width)) + 12;
+    const across = makeScale(kind(x), room(x), [left, width - RIGHT]);
+    scales.current = { x: across, y: up };
+    context.strokeStyle = colour("--line");
+    context.fillStyle = colour("--soft");
+    context.textBaseline = "middle";
+    context.textAlign = "right";
+    context.beginPath();
+    for (const { value, label } of yMarks) {
+      const place = Math.round(up(value)) + 0.5;
+      context.moveTo(left, place);
+      context.lineTo(width - RIGHT, place);
+      context.fillText(label, left - 6, place);
+    }
+    context.textAlign = "center";
+    context.textBaseline = "top";
+    for (const { value, label } of marksOf(x, across, Math.floor(width / 90))) {
+      const place = Math.round(across(value)) + 0.5;
+      context.moveTo(place, TOP);
+      context.lineTo(place, height - BOTTOM);
+      context.fillText(label, place, height - BOTTOM + 5);
+    }
+    context.stroke();
+    context.fillStyle = colour("--ink");
+    context.fillText(x.label, (left + width) / 2, height - 15);
+    if (line?.length) {
+      context.strokeStyle = colour("--accent");
+      context.lineWidth = 1.6;
+      context.beginPath();
+      line.forEach(([a, b], place) => {
+        if (place === 0) context.moveTo(across(a), up(b));
+        else {
+          context.lineTo(across(a), up(line[place - 1]![1]));
+          context.lineTo(across(a), up(b));
+        }
+      });
+      context.stroke();
+    }
+    const size = ids.length > 2000 ? 2 : ids.length > 300 ? 3 : 4;
+    const draw = (row: number, radius: number) => {
+      const [a, b] = [x.numbers[row], y.numbers[row]];
+      if (a === null || b === null || a === undefined || b === undefined) return;
+      context.beginPath();
+      context.arc(across(a), up(b), radius, 0, 2 * Math.PI);
+      context.fill();
+    };
+    context.globalAlpha = ids.length > 300 ? 0.6 : 0.85;
+    ids.forEach((id, row) => {
+      const share = tint?.numbers[row];
+      context.fillStyle = tint
+        ? share === null || share === undefined
+          ? colour("--faint")
+          : tint.categories
+            ? colourOf(`category ${share}`, dark)
+            : shade(tint, share)
+        : marked
+          ? colour(marked.has(id) ? "--accent" : "--faint")
+          : colourOf(id, dark);
+      draw(row, marked?.has(id) ? size + 1.5 : size);
+    });
+    context.globalAlpha = 1;
+    const at = under === null ? -1 : ids.indexOf(under);
+    if (at >= 0) {
+      context.fillStyle = colour("--ink");
+      draw(at, size + 3);
+    }
+  }, [ids, x, y, tint, width, height, version, under, line, marked]);
+
+  return (
+    <div
+      ref={root}
+      class="plot"
+      style={{ height: `${height}px` }}
+      role="img"
+      aria-label={`${y.label} over ${x.label}, ${ids.length} runs`}
+      onPointerMove={(event) => {
+        const { current } = scales;
+        if (!current) return;
+        const box = root.current!.getBoundingClientRect();
+        const [px, py] = [event.clientX - box.left, event.clientY - box.top];
+        let best: string | null = null;
+        let away = 14;
+        ids.forEach((id, row) => {
+          const [a, b] = [x.numbers[row], y.numbers[row]];
+          if (a === null || b === null || a === undefined || b === undefined) return;
+          const distance = Math.hypot(current.x(a) - px, current.y(b) - py);
+          if (distance < away) [best, away] = [id, distance];
+        });
+        hovered.value = best;
+      }}
+      onPointerLeave={() => (hovered.value = null)}
+      onClick={() => hovered.value && onOpen(hovered.value)}
+    >
+      <canvas ref={canvas} />
+      <span class="y-name">{y.label}</span>
+      {under !== null && ids.includes(under) && <Readout {...props} row={ids.indexOf(under)} name={names[ids.indexOf(under)] ?? ""} />}
+    </div>
+  );
+}
+
+function shade(tint: Dimension, value: number): string {
+  const position = tint.log ? Math.log(value / tint.low) / Math.log(tint.high / tint.low || Math.E) : (value - tint.low) / (tint.high - tint.low || 1);
+  return `hsl(${215 - 195 * position} 70% 50%)`;
+}
+
+function Readout({ x, y, tint, row, name }: Props & { row: number; name: string }) {
+  const text = (one: Dimension) => {
+    const found = one.numbers[row];
+    if (found === null || found === undefined) return "–";
+    return one.categories ? (one.categories[found] ?? "") : number(found);
+  };
+  return (
+    <div class="readout" style={{ right: "14px", top: "10px" }}>
+      <b>{name}</b>
+      {[x, y, ...(tint ? [tint] : [])].map((one) => (
+        <div key={one.label}>
+          <span class="soft">{one.label}</span> {text(one)}
+        </div>
+      ))}
+    </div>
+  );
+}
