@@ -45,6 +45,8 @@ STATUSES: tuple[tuple[type[RunbaseError], int], ...] = (
 _POINTER = re.compile(r"\n  (?P<text>[^\n]*)\n  (?P<space> *)\^")
 _WORD = re.compile(r'(?:[\w.]|"(?:[^"]|"")*")+|\S')
 _MEANT = re.compile(r"did you mean '([^']+)'")
+_GONE = "client disconnected prematurely"
+"""What the framework says of a client that went away while it sent its request."""
 _TITLES = {
     400: "Bad request",
     401: "Unauthorized",
@@ -135,6 +137,8 @@ def place_of(message: str) -> Place | None:
 
 def of_http(request: "Request[Any, Any, Any]", error: HTTPException) -> Response[Any]:
     """Return the answer for an error of the framework, such as a body that is not valid."""
+    if error.detail == _GONE:
+        return Response(b"", status_code=400)  # nobody is there to read it
     if error.status_code >= 500:
         _LOG.error("%s %s", request.method, request.url.path, exc_info=error)
     detail = error.detail

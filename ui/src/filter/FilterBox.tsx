@@ -50,6 +50,13 @@ const OPERATORS: [string, string][] = [
   ["between ", "between … and …"],
 ];
 
+interface Found {
+  /** The text before the caret that the options are for. */
+  at: string;
+  start: number;
+  options: Option[];
+}
+
 /** What may follow at the end of a text: names, figures of a metric, statuses, operators. */
 async function complete(text: string, experiment: string | null): Promise<{ start: number; options: Option[] }> {
   const status = /status\s*(?:=|!=|in\s*\(|,)\s*'?(\w*)$/i.exec(text);
@@ -110,7 +117,7 @@ function note(key: Schemas["KnownKey"]): string {
 export function FilterBox({ value, onChange, problem, experiment, placeholder }: Props) {
   const input = useRef<HTMLInputElement>(null);
   const [text, setText] = useState(value);
-  const [found, setFound] = useState<{ start: number; options: Option[] } | null>(null);
+  const [found, setFound] = useState<Found | null>(null);
   const [place, setPlace] = useState(0);
   const asked = useRef(0);
 
@@ -121,7 +128,7 @@ export function FilterBox({ value, onChange, problem, experiment, placeholder }:
     try {
       const next = await complete(at, experiment);
       if (turn === asked.current) {
-        setFound(next.options.length ? next : null);
+        setFound(next.options.length ? { at, ...next } : null);
         setPlace(0);
       }
     } catch {
@@ -129,18 +136,31 @@ export function FilterBox({ value, onChange, problem, experiment, placeholder }:
     }
   }
 
-  function take(option: Option): void {
+  function take(option: Option, start: number): void {
     const { current } = input;
-    if (!current || !found) return;
-    const end = current.selectionStart ?? text.length;
-    const next = text.slice(0, found.start) + option.insert + text.slice(end).replace(/^\s+/, "");
+    if (!current) return;
+    const end = current.selectionStart ?? current.value.length;
+    const next = current.value.slice(0, start) + option.insert + current.value.slice(end).replace(/^\s+/, "");
+    const caret = start + option.insert.length;
+    current.value = next; // at once: who types on must not meet the old text
+    current.focus();
+    current.setSelectionRange(caret, caret);
     setText(next);
-    const caret = found.start + option.insert.length;
-    requestAnimationFrame(() => {
-      current.focus();
-      current.setSelectionRange(caret, caret);
-      void ask(next.slice(0, caret));
-    });
+    void ask(next.slice(0, caret));
+  }
+
+  /** Take the marked option, or the first one if the options are not those of the text yet. */
+  async function takeMarked(): Promise<void> {
+    const { current } = input;
+    if (!current) return;
+    const at = current.value.slice(0, current.selectionStart ?? current.value.length);
+    if (found?.at === at) {
+      take(found.options[place]!, found.start);
+      return;
+    }
+    const next = await complete(at, experiment);
+    const now = current.value.slice(0, current.selectionStart ?? current.value.length);
+    if (now === at && next.options[0]) take(next.options[0], next.start);
   }
 
   const wrong = problem?.where && text === value ? problem.where : null;
@@ -189,7 +209,7 @@ export function FilterBox({ value, onChange, problem, experiment, placeholder }:
               setPlace((place + (event.key === "ArrowDown" ? 1 : count - 1)) % count);
             } else if (found && event.key === "Tab" && !event.shiftKey) {
               event.preventDefault();
-              take(found.options[place]!);
+              void takeMarked().catch(() => undefined);
             } else if (event.key === "Enter") {
               asked.current++;
               setFound(null);
@@ -227,7 +247,7 @@ export function FilterBox({ value, onChange, problem, experiment, placeholder }:
               aria-selected={index === place}
               onPointerDown={(event) => {
                 event.preventDefault();
-                take(option);
+                take(option, found.start);
               }}
             >
               <code>{option.label}</code> <span class="soft">{option.note}</span>
