@@ -163,6 +163,7 @@ export function drawCurve(
       context.rect(begin - width / 2, top - 0.5, width, bottom - top + 1);
     }
     context.fill();
+    drawSpikes(context, frame, curve, first, last, colour, alpha);
   }
   context.globalAlpha = smooth ? alpha * 0.3 : alpha;
   context.strokeStyle = colour;
@@ -189,6 +190,40 @@ export function drawCurve(
     context.fill();
   }
   context.globalAlpha = 1;
+}
+
+const SPIKE = 4;
+
+/** Draw columns that reach far beyond the usual height of the band in full colour: a pale spike is easily missed. */
+function drawSpikes(
+  context: CanvasRenderingContext2D,
+  { x, y, ...frame }: Frame,
+  curve: Curve,
+  first: number,
+  last: number,
+  colour: string,
+  alpha: number,
+): void {
+  const heights: number[] = [];
+  for (let i = first; i < last; i++) {
+    const height = y(curve.low[i]!) - y(curve.high[i]!);
+    if (Number.isFinite(height)) heights.push(height);
+  }
+  if (!heights.length) return;
+  heights.sort((a, b) => a - b);
+  const usual = Math.max(heights[heights.length >> 1]! * SPIKE, 3);
+  context.globalAlpha = alpha;
+  context.strokeStyle = colour;
+  context.lineWidth = 1;
+  context.beginPath();
+  for (let i = first; i < last; i++) {
+    const [top, bottom] = [y(curve.high[i]!), y(curve.low[i]!)];
+    if (!(bottom - top > usual)) continue;
+    const place = Math.round(x(curve.x[i]!)) + 0.5;
+    context.moveTo(place, limit(top, { x, y, ...frame }));
+    context.lineTo(place, limit(bottom, { x, y, ...frame }));
+  }
+  context.stroke();
 }
 
 function line(

@@ -88,7 +88,7 @@ export function Lineage({ run = "" }: { run?: string }) {
       </header>
       {graph.edges.length === 0 && <p class="soft centre">No other run is related to this one.</p>}
       <div class="scroll">
-        <svg class="graph" width={width} height={height} role="img" aria-label={`${graph.nodes.size} related runs`}>
+        <svg class="graph" width={width} height={height} role="group" aria-label={`${graph.nodes.size} related runs`}>
           {graph.edges.map(({ from, to, label }) => {
             const [a, b] = [places.get(from)!, places.get(to)!];
             const [x1, y1, x2, y2] = [a.x + BOX.width, a.y + BOX.height / 2, b.x, b.y + BOX.height / 2];
@@ -106,7 +106,7 @@ export function Lineage({ run = "" }: { run?: string }) {
             const { x, y } = places.get(node.id)!;
             const { mark, word, colour } = look(node.status);
             return (
-              <a key={node.id} href={href(`/run/${node.id}`)} aria-label={`${node.name}, ${word}`}>
+              <a key={node.id} href={href(`/run/${node.id}`)}>
                 <rect x={x} y={y} width={BOX.width} height={BOX.height} rx="6" class={node.id === centre.id ? "node here" : "node"} />
                 <text x={x + 10} y={y + 17} class="name">
                   {node.name.slice(0, 22)}
