@@ -167,6 +167,7 @@ class AsyncStore:
     add_telemetry = _awaited(Store.add_telemetry)
     add_to_experiment = _awaited(Store.add_to_experiment)
     add_to_run = _awaited(Store.add_to_run)
+    alerts = _awaited(Store.alerts)
     ancestors = _awaited(Store.ancestors)
     artifact = _awaited(Store.artifact)
     artifact_versions = _awaited(Store.artifact_versions)

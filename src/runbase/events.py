@@ -5,13 +5,17 @@ Journals, scanners, importers and servers all speak these; `storage` takes them 
 a field may be added (with a default) and none may be taken away or given another meaning.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
 from runbase.status import Status
 
 Scalar = int | float
+Level = Literal["info", "warning", "error"]
+"""How urgent an alert is."""
+LEVELS: tuple[Level, ...] = ("info", "warning", "error")
+"""The levels of alerts, the least urgent first."""
 
 
 class Process(Struct, frozen=True, omit_defaults=True):
@@ -98,6 +102,15 @@ class Noted(Event, tag="note", frozen=True, kw_only=True):
     """Whether the text is a further line after the notes so far."""
 
 
+class Alerted(Event, tag="alert", frozen=True, kw_only=True):
+    """The code of the run raised an alert. `id` makes it one alert, however often it is read."""
+
+    id: str
+    title: str
+    text: str = ""
+    level: Level = "info"
+
+
 class StatusChanged(Event, tag="status", frozen=True, kw_only=True):
     """The run moved to another state without ending."""
 
@@ -182,6 +195,7 @@ JournalEvent = (
     | Params
     | Tags
     | Noted
+    | Alerted
     | StatusChanged
     | Types
     | ArtifactLogged

@@ -12,6 +12,7 @@ from runbase.storage.open import open_storage
 from runbase.storage.sql.statements import bound, statements
 
 GROWING = {
+    "alerts",
     "artifact_uses",
     "artifacts",
     "attributes",
@@ -32,11 +33,14 @@ GROWING = {
     "samples",
     "scans",
     "series",
+    "server_alert_deliveries",
+    "server_alert_seen",
     "status_history",
     "synced_folders",
     "unoutlined",
 }
 ALLOWED = {
+    "alert_deliveries": "the newest of all deliveries; limited",
     "all_unoutlined": "for `runbase sync` after an upgrade; empty afterwards",
     "experiment_sizes": "for `doctor --sizes`",
     "experiments_of_word": "experiments of any name or id prefix; few",

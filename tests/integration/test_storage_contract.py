@@ -10,9 +10,10 @@ from runbase.server.serve import serving
 from runbase.storage.open import open_storage
 from runbase.storage.protocol import Storage
 from runbase.testing import StorageContract
+from runbase.testing.contract import AlertRuleContract
 
 
-class TestSqliteFile(StorageContract):
+class TestSqliteFile(StorageContract, AlertRuleContract):
     @pytest.fixture
     def storage(self, tmp_path: Path) -> Iterator[Storage]:
         opened = open_storage(f"sqlite:///{tmp_path / 'contract.db'}")
@@ -20,7 +21,7 @@ class TestSqliteFile(StorageContract):
         opened.close()
 
 
-class TestSqliteMemory(StorageContract):
+class TestSqliteMemory(StorageContract, AlertRuleContract):
     @pytest.fixture
     def storage(self) -> Iterator[Storage]:
         opened = open_storage("sqlite://")
@@ -28,7 +29,7 @@ class TestSqliteMemory(StorageContract):
         opened.close()
 
 
-class TestPostgres(StorageContract):
+class TestPostgres(StorageContract, AlertRuleContract):
     @pytest.fixture
     def storage(self, postgres: str) -> Iterator[Storage]:
         opened = open_storage(postgres)

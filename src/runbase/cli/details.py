@@ -10,10 +10,13 @@ from runbase.analysis.directions import direction_of
 from runbase.cli import common, tables
 from runbase.cli.tables import Column
 from runbase.model import Metric, Run, Scalar
+from runbase.storage.alert_protocol import Alert
 from runbase.store.store import Store
 
 MOST = 20
 """Children and artifacts that are shown without --all."""
+LEVELS = {"info": "cyan", "warning": "yellow", "error": "red"}
+"""The colours of the levels of alerts."""
 _LABEL = 9
 """The width of the name of a fact."""
 _BESIDE = 26
@@ -45,6 +48,40 @@ def print_params(out: Console, run: Run) -> None:
     if run.params:
         out.print("\n[bold]Parameters[/]")
         _print_pairs(out, {key: run.params[key] for key in sorted(run.params, key=_natural)})
+
+
+def alerts_of(store: Store, run: Run) -> list[Alert]:
+    """Return the alerts of a run, the latest first."""
+    return store.alerts(f"id = '{run.id}'", experiment=None, limit=1000)
+
+
+def print_alerts(out: Console, alerts: Sequence[Alert], everything: bool = False) -> None:
+    """Print the alerts of a run, the latest first."""
+    if not alerts:
+        return
+    out.print("\n[bold]Alerts[/]")
+    shown = alerts if everything else alerts[:MOST]
+    show_alerts(out, shown, of_one_run=True, indent=2)
+    _print_rest(out, len(alerts) - len(shown))
+
+
+def show_alerts(
+    out: Console, alerts: Sequence[Alert], *, of_one_run: bool = False, indent: int = 0
+) -> None:
+    """Print alerts as a table."""
+    columns = [
+        Column("time", [f"{alert.time:%Y-%m-%d %H:%M:%S}" for alert in alerts], rank=2),
+        Column("level", [f"[{LEVELS[alert.level]}]{alert.level}[/]" for alert in alerts], rank=1),
+        Column("title", [tables.cell(alert.title) for alert in alerts]),
+        Column("text", [tables.cell(alert.text, 80) for alert in alerts], rank=3),
+        Column("rule", [tables.cell(alert.rule or "") for alert in alerts], rank=5),
+    ]
+    if not of_one_run:
+        columns[2:2] = [
+            Column("run", [tables.cell(alert.run) for alert in alerts], rank=0),
+            Column("experiment", [tables.cell(alert.experiment) for alert in alerts], rank=4),
+        ]
+    tables.show(out, [c for c in columns if any(c.cells)], indent=indent)
 
 
 def print_attributes(out: Console, run: Run) -> None:

@@ -46,7 +46,13 @@ def command(
             document: dict[str, Any] = msgspec.to_builtins(record, enc_hook=str)
             output = last_output(store, record, lines)
             problems = store.problems(record, limit=SHOWN + 1)
-            rest = {"seconds": record.seconds, "output": output, "problems": problems}
+            alerts = details.alerts_of(store, record)
+            rest = {
+                "seconds": record.seconds,
+                "output": output,
+                "problems": problems,
+                "alerts": alerts,
+            }
             common.print_json({**document, **rest})
             return
         print_run(common.console(), store, record, lines=lines, everything=everything)
@@ -58,6 +64,7 @@ def print_run(
     """Print a run and the last lines of its output."""
     _print_head(out, store, run)
     _print_error(out, run, everything)
+    details.print_alerts(out, details.alerts_of(store, run), everything)
     details.print_params(out, run)
     details.print_metrics(out, store, run)
     details.print_files(out, store, run, everything)

@@ -30,6 +30,7 @@ from runbase.events import (
 from runbase.journal.validation import EXIT_CODES
 from runbase.processes import Owner
 from runbase.run import background, context, exit_hooks
+from runbase.run.alerts import AlertLog
 from runbase.run.artifacts import ArtifactLog
 from runbase.run.media import MediaLog
 from runbase.run.options import RunSetup
@@ -73,7 +74,7 @@ _LEAST_STEP, _GREATEST_STEP = -LARGEST_INTEGER, LARGEST_INTEGER
 _UNKNOWN_ERROR = {"message": "the error could not be written as text", "traceback": ""}
 
 
-class Run(MediaLog, ArtifactLog):
+class Run(MediaLog, ArtifactLog, AlertLog):
     """One execution, open for writing; created by `runbase.start_run`.
 
     As a context manager it finishes at the end of the block. Otherwise call `finish`, or let the
@@ -113,6 +114,7 @@ class Run(MediaLog, ArtifactLog):
         self._discard = setup.discard
         self._artifact_root = setup.artifact_root
         self._times: set[str] = set()
+        self._alerted = {}
         self._owner = Owner()
         self._ending = threading.RLock()
         self._is_ending = False

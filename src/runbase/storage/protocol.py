@@ -32,6 +32,7 @@ from runbase.model import (
     Use,
 )
 from runbase.status import Status
+from runbase.storage.alert_protocol import AlertReading, AlertStorage
 from runbase.storage.points_protocol import Points
 from runbase.storage.server_protocol import ServerStorage
 from runbase.storage.trial_protocol import TrialStorage
@@ -428,6 +429,8 @@ class Storage(
     Points,
     Schema,
     TrialStorage,
+    AlertReading,
+    AlertStorage,
     ServerStorage,
     Protocol,
 ):

@@ -26,6 +26,7 @@ from runbase.storage.open import open_storage
 from runbase.storage.protocol import Storage
 from runbase.storage.types import Rows, Sizes
 from runbase.store import rebuild
+from runbase.store.alerts import AlertMethods
 from runbase.store.backup import BackupMethods
 from runbase.store.charts import ChartMethods
 from runbase.store.labels import LabelMethods
@@ -39,7 +40,13 @@ PATIENCE = 1.0
 
 
 class Store(
-    TransferMethods, LabelMethods, ChartMethods, TrashMethods, BackupMethods, SchemaMethods
+    TransferMethods,
+    LabelMethods,
+    ChartMethods,
+    TrashMethods,
+    BackupMethods,
+    SchemaMethods,
+    AlertMethods,
 ):
     """A database of runs, opened by `runbase.open`.
 

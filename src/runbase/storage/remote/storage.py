@@ -12,7 +12,6 @@ from runbase.errors import UsageError
 from runbase.storage.protocol import Storage
 from runbase.storage.remote import wire
 from runbase.storage.remote.client import Client
-from runbase.storage.server_protocol import ServerStorage
 from runbase.storage.sql.trial_writer import DirectTrialWriter
 from runbase.storage.trial_protocol import TrialWriter
 
@@ -86,14 +85,14 @@ def _of_the_server(name: str) -> Callable[..., Any]:
     def refuse(self: RemoteStorage, /, *args: Any, **kwargs: Any) -> Any:
         del args, kwargs
         raise UsageError(
-            f"{self.url} keeps its tokens and documents itself: call this beside its database, with --store or --home"
+            f"{self.url} keeps its tokens, rules and documents itself: call this beside its database, with --store or --home"
         )
 
     refuse.__name__ = name
     return refuse
 
 
-for _name in vars(ServerStorage):
+for _name in (name for own in wire.SERVERS for name in vars(own)):
     if not _name.startswith("_"):
         setattr(RemoteStorage, _name, _of_the_server(_name))
 for _name, _function in inspect.getmembers(Storage, inspect.isfunction):

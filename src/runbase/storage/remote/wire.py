@@ -22,6 +22,7 @@ from runbase.errors import UsageError
 from runbase.events import JournalEvent, Points, Problem, Process
 from runbase.model import Envelope, Objective, Series
 from runbase.space import Parameter
+from runbase.storage.alert_protocol import AlertStorage
 from runbase.storage.protocol import Storage
 from runbase.storage.server_protocol import ServerStorage
 from runbase.storage.sql.dump import Around, RunDump
@@ -30,14 +31,17 @@ from runbase.typing import JsonObject
 
 MEDIA_TYPE = "application/vnd.runbase.storage+msgpack"
 JSON_TYPE = "application/vnd.runbase.storage+json"
+SERVERS = (ServerStorage, AlertStorage)
+"""The interfaces of what a server keeps for itself."""
 LOCAL = frozenset(
     {"await_change", "backup", "close", "connect", "trial_writer"}
-    | {name for name in vars(ServerStorage) if not name.startswith("_")}
+    | {name for own in SERVERS for name in vars(own) if not name.startswith("_")}
 )
 """Methods that are not sent: they return connections or files, wait, or are the server's own."""
 
 READS = frozenset(
     [
+        "alerts",
         "artifact_roots",
         "artifact_versions",
         "artifacts",

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from runbase.errors import QueryError, SchemaError, StoreError
 from runbase.events import (
+    Alerted,
     ArtifactLogged,
     ArtifactRemoved,
     ArtifactUsed,
@@ -33,7 +34,7 @@ from runbase.events import (
     Types,
 )
 from runbase.journal.validation import check_event, mended
-from runbase.storage.sql import artifacts, points_write, runs
+from runbase.storage.sql import alerts, artifacts, points_write, runs
 from runbase.storage.sql.session import Session
 from runbase.storage.types import Applied, Delivery
 from runbase.values import plain_text
@@ -43,6 +44,7 @@ _HANDLERS: dict[type, Any] = {
     Params: runs.params,
     Tags: runs.tags,
     Noted: runs.noted,
+    Alerted: alerts.raised,
     Types: points_write.types,
     ArtifactLogged: artifacts.logged,
     ArtifactUsed: artifacts.used,

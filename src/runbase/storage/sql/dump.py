@@ -71,6 +71,7 @@ class RunDump(Struct, kw_only=True):
     uses: list[dict[str, Any]] = []
     attributes: list[dict[str, Any]] = []
     samples: list[dict[str, Any]] = []
+    alerts: list[dict[str, Any]] = []
 
 
 class Around(Struct, kw_only=True):
@@ -126,6 +127,9 @@ def dump_runs(session: Session, ids: Sequence[str]) -> list[RunDump]:
     return [dumps[run] for run in ids if run in dumps]
 
 
+_TIME_COLUMNS = (
+    "time", "stored_at", "created_at", "opened_at", "closed_at", "seen_at", "state_at", "removed_at",
+)  # fmt: skip
 _PARTS = {
     "history_of_runs": "history",
     "journals_of_runs": "journals",
@@ -138,6 +142,7 @@ _PARTS = {
     "uses_of_runs": "uses",
     "attributes_of_runs": "attributes",
     "samples_of_runs": "samples",
+    "alerts_of_runs": "alerts",
 }
 
 
@@ -151,7 +156,7 @@ def _portable(session: Session, key: str, value: Any) -> Any:
         return value
     if key in ("numbers", "times", "steps", "progress"):
         return value if isinstance(value, str) else _text(value)
-    if key in ("time", "created_at", "opened_at", "closed_at", "seen_at", "state_at", "removed_at"):
+    if key in _TIME_COLUMNS:
         return _seconds(session, value)
     if key in ("value", "metadata"):
         return session.document(value)

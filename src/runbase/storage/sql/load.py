@@ -311,6 +311,18 @@ def _insert_around(session: Session, dump: RunDump, *, new: bool) -> None:
         ],
     )
     session.many("set_attribute", [{**row, "of": dump.id} for row in dump.attributes])
+    session.many(
+        "insert_alert",
+        [
+            {
+                **row,
+                "run": dump.id,
+                "time": _moment(session, row["time"]),
+                "stored_at": _moment(session, row["stored_at"]),
+            }
+            for row in dump.alerts
+        ],
+    )
     session.many("set_sample", [{**row, "run_id": dump.id} for row in dump.samples])
     session.many(
         "use_artifact",

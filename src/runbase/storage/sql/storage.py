@@ -12,6 +12,9 @@ from runbase.ids import new_id
 from runbase.model import Envelope
 from runbase.status import Status
 from runbase.storage.sql import (
+    alerts as alert_verbs,
+)
+from runbase.storage.sql import (
     apply,
     changes,
     edits,
@@ -364,6 +367,21 @@ class SqlStorage:
     document = reads(server_verbs.one_document)
     documents = reads(server_verbs.documents)
     remove_document = writes(server_verbs.remove_document)
+
+    # Alerts
+
+    alerts = reads(alert_verbs.alerts)
+    add_alert_rule = writes(alert_verbs.add_rule)
+    alert_rules = reads(alert_verbs.rules)
+    remove_alert_rule = writes(alert_verbs.remove_rule)
+    check_alert_rule = writes(alert_verbs.check_rule)
+    pass_over = writes(alert_verbs.pass_over)
+    raise_alerts = writes(alert_verbs.raise_alerts)
+    forward_alerts = writes(alert_verbs.forward)
+    due_deliveries = reads(alert_verbs.due)
+    claim_delivery = writes(alert_verbs.claim)
+    end_delivery = writes(alert_verbs.end)
+    alert_deliveries = reads(alert_verbs.deliveries)
 
     # SQL and the schema
 

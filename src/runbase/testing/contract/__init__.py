@@ -5,6 +5,7 @@ class TestMine(StorageContract):
     def storage(self): ...
 """
 
+from runbase.testing.contract.alerts import AlertContract, AlertRuleContract
 from runbase.testing.contract.deliveries import DeliveryContract
 from runbase.testing.contract.journal import T0, Journal, points
 from runbase.testing.contract.metrics import MetricContract
@@ -12,10 +13,15 @@ from runbase.testing.contract.odd_values import OddValueContract
 from runbase.testing.contract.reading import ReadingContract
 from runbase.testing.contract.state import StateContract
 
-__all__ = ["T0", "Journal", "StorageContract", "points"]
+__all__ = ["AlertRuleContract", "T0", "Journal", "StorageContract", "points"]
 
 
 class StorageContract(
-    DeliveryContract, OddValueContract, StateContract, MetricContract, ReadingContract
+    DeliveryContract,
+    OddValueContract,
+    StateContract,
+    MetricContract,
+    ReadingContract,
+    AlertContract,
 ):
     """Run on every backend; override `storage`."""

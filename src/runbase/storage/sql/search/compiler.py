@@ -33,6 +33,8 @@ from runbase.values import split_names
 
 _LONGEST_SHOWN = 500
 """Longest part of a filter that a message repeats, in characters."""
+_WORDS = {"LOST": "NODE_FAIL"}
+"""What people call a status."""
 _NOW = ("now", "current_timestamp")
 _KEY = re.compile(r"[A-Za-z_][\w./-]*")
 _DIRECTION = re.compile(r"\s+(asc|desc)\s*$", re.IGNORECASE)
@@ -383,7 +385,7 @@ class Compiler:
             case "text", bool():
                 return "true" if value else "false"
             case "text", str():
-                return value.upper() if upper else value
+                return _WORDS.get(value.upper(), value.upper()) if upper else value
             case "text", int() | float():
                 return str(value)
             case "text", datetime():

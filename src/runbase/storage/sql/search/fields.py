@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from runbase.status import ACTIVE, SILENCE
 
@@ -42,6 +43,18 @@ ALIVE = f"""
 -- only: end
 """
 """Whether a run is active and has a recent heartbeat, as in `Run.alive`."""
+
+LAST_POINT = """
+-- only: sqlite
+(select strftime('%Y-%m-%dT%H:%M:%f', max(s.last_time), 'unixepoch') || '000Z'
+   from series s where s.run_id = r.id and s.kind = 'metric')
+-- only: postgres
+(select to_timestamp(max(s.last_time)) from series s where s.run_id = r.id and s.kind = 'metric')
+-- only: end
+"""
+"""When a run logged the point at the greatest step of any metric."""
+NANS = "(select coalesce(sum(s.nans), 0) from series s where s.run_id = r.id and s.kind = 'metric')"
+"""The number of NaN in all metrics of a run."""
 
 FIGURES: dict[str, str] = {
     "last": "{0}.last",
@@ -220,6 +233,8 @@ RUNS = Subject(
         "seen_at": Column("r.seen_at", "time"),
         "seconds": Column(SECONDS, "number"),
         "elapsed": Column(ELAPSED, "number"),
+        "last_point_at": Column(LAST_POINT, "time"),
+        "nans": Column(NANS, "number"),
         "alive": Column(ALIVE, "number", truth=True),
         "user": Column("r.username", "text"),
         "host": Column("r.host", "text"),
@@ -282,6 +297,22 @@ RUNS = Subject(
         "attr": "",
     },
 )
+
+ALERTS = replace(
+    RUNS,
+    source="from alerts a join runs r on r.id = a.run_id",
+    id="a.id",
+    created="a.stored_at",
+    columns={
+        **RUNS.columns,
+        "title": Column("a.title", "text"),
+        "text": Column("a.text", "text"),
+        "level": Column("a.level", "text"),
+        "rule": Column("a.rule", "text"),
+        "time": Column("a.time", "time"),
+    },
+)
+"""Alerts with the columns and families of their runs."""
 
 EXPERIMENTS = Subject(
     source="from experiments e",
