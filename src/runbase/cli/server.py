@@ -15,6 +15,7 @@ EXAMPLES = (
     "\n    runbase server"
     "\n    runbase server --auth tokens --host 0.0.0.0"
     "\n    runbase server --auth tokens --tls-cert cert.pem --tls-key key.pem"
+    "\n    runbase server --auth tokens --log-format json"
     "\n    runbase server --store postgresql://runbase@db.lab/research"
 )
 
@@ -59,6 +60,9 @@ def command(
             help="Whether MLflow clients may log to this server and read from it.",
         ),
     ] = True,
+    log_format: Annotated[
+        str, typer.Option("--log-format", help="text, or json: also one line a request.")
+    ] = "text",
     print_openapi: Annotated[
         bool,
         typer.Option(
@@ -73,13 +77,15 @@ def command(
     On them, set RUNBASE_STORE to the address of this server and RUNBASE_TOKEN to a token. Scripts stay the same.
     """
     load("litestar", "server", "runbase server")
-    from runbase.server import serve
+    from runbase.server import logs, serve
     from runbase.server.app import create_app
     from runbase.server.describe import describe
     from runbase.server.options import ServerOptions
 
     if auth not in ("none", "tokens"):
         raise UsageError(f"--auth is {auth!r}; use none or tokens")
+    if log_format not in ("text", "json"):
+        raise UsageError(f"--log-format is {log_format!r}; use text or json")
     if (tls_cert is None) != (tls_key is None):
         raise UsageError("--tls-cert and --tls-key belong together")
     options = ServerOptions(
@@ -92,6 +98,8 @@ def command(
         mlflow=mlflow,
     )
     serve.check(options)
+    if log_format == "json":
+        logs.as_json()
     with common.store_to_fill(home, url) as store:
         if print_openapi:
             print(json_module.dumps(describe(create_app(store, options)), indent=2))

@@ -107,6 +107,7 @@ def create_app(store: Store, options: ServerOptions | None = None) -> Litestar:
             render_plugins=[JsonRenderPlugin()],
         ),
         lifespan=[lifespan],
+        logging_config=None,  # the program's own logging stays as it is
         request_max_body_size=bodies.LARGEST,
     )
     app.state.hub = hub

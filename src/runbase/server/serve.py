@@ -10,6 +10,7 @@ from typing import Any
 
 from runbase.errors import UsageError
 from runbase.extras import load
+from runbase.server import logs
 from runbase.server.access import LOOPBACK
 from runbase.server.app import create_app
 from runbase.server.options import ServerOptions
@@ -17,6 +18,10 @@ from runbase.store.store import Store
 
 GRACE = 10
 """Seconds that requests have to end after SIGTERM."""
+
+
+MOST_AT_ONCE = 1000
+"""Open connections and requests; further ones get 503, so that memory is bounded."""
 
 
 def check(options: ServerOptions) -> None:
@@ -80,10 +85,12 @@ def _server(
     uvicorn = load("uvicorn", "server", "runbase server")
     app = create_app(store, options)
     config = uvicorn.Config(
-        below(app, options.root_path),
+        below(logs.with_requests(app), options.root_path),
         host=options.host,
         port=options.port,
         log_level="warning",
+        log_config=None,
+        limit_concurrency=MOST_AT_ONCE,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE,

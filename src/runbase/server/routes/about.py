@@ -48,6 +48,14 @@ def health() -> str:
     return "OK"
 
 
+@get("/ready", opt={"permission": "public"}, media_type=MediaType.TEXT)
+@in_thread
+def ready(store: NamedDependency[Store]) -> str:
+    """Return `OK` if the database answers, for load balancers; 503 otherwise."""
+    store.changes()
+    return "OK"
+
+
 @get("/api/server", opt={"permission": "read"})
 @in_thread
 def about(request: "Request[Principal, Any, Any]", store: NamedDependency[Store]) -> About:
@@ -95,4 +103,4 @@ def openapi(request: "Request[Any, Any, Any]") -> dict[str, Any]:
     return describe(request.app)
 
 
-ROUTES: tuple[Any, ...] = (health, about, sizes, metrics, openapi)
+ROUTES: tuple[Any, ...] = (health, ready, about, sizes, metrics, openapi)
