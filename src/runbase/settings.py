@@ -34,6 +34,12 @@ DESCRIPTIONS = {
     "quiet": "print nothing at the start and the end of a run",
     "finish_timeout": "seconds that finish() waits for the database",
     "pack_after": "days after its end until a run's journals are packed; 0: never",
+    "public_url": "address of the server for people, for links in alerts",
+    "smtp_host": "SMTP server that alerts are mailed by",
+    "smtp_port": "its port",
+    "smtp_user": "user at it; the password is the variable RUNBASE_SMTP_PASSWORD",
+    "smtp_from": "address that alerts are mailed from",
+    "smtp_security": "starttls, tls (from the first byte) or none",
     "log": "what runbase reports of itself on standard error: debug, info, warning or error",
 }
 
@@ -42,6 +48,8 @@ _DEFAULTS: dict[str, Any] = {
     "mode": "online",
     "finish_timeout": 10,
     "pack_after": 7,
+    "smtp_port": 587,
+    "smtp_security": "starttls",
     "system_metrics": True,
     "join_ranks": True,
 }

@@ -14,6 +14,7 @@ import typer
 
 from runbase import __version__
 from runbase.cli import (
+    alerts,
     backup,
     best,
     common,
@@ -100,6 +101,7 @@ for name, function, examples, panel in COMMANDS:
     # A query may begin with a comment: `-- all runs`.
     settings = {"ignore_unknown_options": True} if name == "sql" else None
     app.command(name, epilog=examples, rich_help_panel=panel, context_settings=settings)(function)
+app.add_typer(alerts.app, name="alerts", epilog=alerts.EXAMPLES, rich_help_panel=SEE)
 app.add_typer(view.app, name="view", epilog=view.EXAMPLES, rich_help_panel=KEEP)
 app.add_typer(tokens.app, name="tokens", epilog=tokens.EXAMPLES, rich_help_panel=SERVE)
 

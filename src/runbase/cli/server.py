@@ -60,6 +60,21 @@ def command(
             help="Whether MLflow clients may log to this server and read from it.",
         ),
     ] = True,
+    public_url: Annotated[
+        str,
+        typer.Option("--public-url", help="The address for people, for links in alerts."),
+    ] = "",
+    alerts: Annotated[
+        bool,
+        typer.Option("--alerts/--no-alerts", help="Whether to evaluate rules and deliver alerts."),
+    ] = True,
+    alert_private_targets: Annotated[
+        bool,
+        typer.Option(
+            "--alert-private-targets",
+            help="Deliver alerts to addresses of this machine and its link, too.",
+        ),
+    ] = False,
     log_format: Annotated[
         str, typer.Option("--log-format", help="text, or json: also one line a request.")
     ] = "text",
@@ -96,6 +111,9 @@ def command(
         hosts=tuple(host_name) if host_name else ("*",) if auth == "tokens" else (),
         root_path=root_path,
         mlflow=mlflow,
+        alerts=alerts,
+        alert_private_targets=alert_private_targets,
+        public_url=public_url,
     )
     serve.check(options)
     if log_format == "json":

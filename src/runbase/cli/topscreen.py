@@ -13,15 +13,19 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import DataTable, Footer, Input, Static
 
-from runbase.cli import tables
+from runbase.cli import details, tables
 from runbase.cli.show import print_run
 from runbase.cli.toprows import ORDERS, cells
 from runbase.cli.watching import Row, Watch, sort_rows
 from runbase.errors import RunbaseError
 from runbase.model import Run
+from runbase.server.alerts.news import AlertNews
+from runbase.storage.alert_protocol import Alert
 from runbase.store.store import Store
 
 COLUMNS = ("run", "experiment", "state", "progress", "step")
+SHOWN = 3
+"""The number of alerts above the table."""
 LINES = 20
 """The number of output lines shown on the page of a run."""
 
@@ -68,6 +72,8 @@ class TopScreen(App[None]):
     ENABLE_COMMAND_PALETTE = False
     CSS = """
     #head { height: 1; padding: 0 1; background: $panel; }
+    #alerts { display: none; padding: 0 1; max-height: 3; }
+    #alerts.some { display: block; }
     DataTable { height: 1fr; }
     #ask { display: none; dock: bottom; }
     #ask.open { display: block; }
@@ -92,6 +98,10 @@ class TopScreen(App[None]):
         self.sorted_by, self.descending = sort, sort == "started"
         self.rows: list[Row] = []
         """The rows of the last update, in the order shown."""
+        self.alerts: list[Alert] = []
+        """The alerts since the start, the latest first."""
+        self._news = AlertNews(store)
+        self._begun = False
         self._paused = False
         self._asked = ""
         self._error = ""
@@ -100,6 +110,7 @@ class TopScreen(App[None]):
     def compose(self) -> ComposeResult:
         """Lay out the summary line, the table, the input and the keys."""
         yield Static(id="head")
+        yield Static(id="alerts")
         yield DataTable[Any](id="runs", cursor_type="row", zebra_stripes=True)
         yield Input(id="ask")
         yield Footer()
@@ -122,12 +133,43 @@ class TopScreen(App[None]):
         try:
             self._store.sync()
             rows = self._watch.look()
-            message = ""
+            news, message = self._new_alerts(), ""
         except RunbaseError as error:
-            rows, message = self.rows, str(error)
+            rows, news, message = self.rows, list[Alert](), str(error)
         finally:
             self._looking = False
         self.call_from_thread(self._show, rows, message, time.perf_counter() - began)
+        if news:
+            self.call_from_thread(self._announce, news)
+
+    def _new_alerts(self) -> list[Alert]:
+        """Return alerts that were stored since the previous look; none at the first."""
+        if self._begun:
+            return self._news.look()
+        self._news.begin()
+        self._begun = True
+        return []
+
+    def _announce(self, news: list[Alert]) -> None:
+        """Show new alerts above the table, and let the terminal notify the user."""
+        self.alerts = [*news[::-1], *self.alerts][:SHOWN]
+        lines = [
+            f"[{details.LEVELS[alert.level]}]▲ {alert.time:%H:%M:%S} {tables.escape(tables.line(alert.title))}[/]  "
+            f"[bold]{tables.escape(alert.run)}[/]  [dim]{tables.escape(tables.line(alert.text))}[/]"
+            for alert in self.alerts
+        ]
+        shown = self.query_one("#alerts", Static)
+        shown.update("\n".join(lines))
+        shown.add_class("some")
+        for alert in news:
+            self.tell_terminal(f"runbase: {alert.title}: {alert.run}")
+
+    def tell_terminal(self, text: str) -> None:
+        """Send the notification of terminals that have one (OSC 9), and the bell."""
+        plain = "".join(letter for letter in text if letter.isprintable())
+        if self._driver is not None:
+            self._driver.write(f"\x1b]9;{plain}\x07")
+        self.bell()
 
     def _show(self, rows: list[Row], message: str, took: float) -> None:
         self.rows = sort_rows(rows, self.sorted_by, descending=self.descending)

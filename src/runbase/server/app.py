@@ -17,6 +17,8 @@ from runbase import __version__
 from runbase.errors import RunbaseError
 from runbase.integrations.mlflow.rest.routes import routes as mlflow_routes
 from runbase.server import access, bodies, page, problems
+from runbase.server.alerts.sending import sender
+from runbase.server.alerts.watcher import Watcher
 from runbase.server.audit import recorder
 from runbase.server.ingest import Ingester
 from runbase.server.live import LiveHub
@@ -41,6 +43,8 @@ def create_app(store: Store, options: ServerOptions | None = None) -> Litestar:
     """
     options = options or ServerOptions()
     ingester, hub = Ingester(store), LiveHub(store)
+    send = sender(url=options.public_url, private=options.private_targets)
+    watcher = Watcher(store, send)
 
     agents = Agents(store) if find_spec("mcp") is not None else None
 
@@ -49,11 +53,14 @@ def create_app(store: Store, options: ServerOptions | None = None) -> Litestar:
         del app
         if options.ingest:
             ingester.start()
+        if options.alerts:
+            watcher.start()
         try:
             yield
         finally:
             hub.stop()
             ingester.stop()
+            watcher.stop()
             if agents is not None:
                 await agents.stop()
 

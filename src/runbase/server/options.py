@@ -20,6 +20,9 @@ class ServerOptions(Struct, frozen=True, kw_only=True):
         most_rows: rows that a query of the SQL console may return.
         ingest: whether the server ingests the journals of its home.
         mlflow: whether MLflow's clients may use the server as their tracking server.
+        alerts: whether the server evaluates rules and delivers alerts.
+        alert_private_targets: whether a shared server may deliver alerts to itself and to addresses of its link.
+        public_url: the address of the server for people, for links in alerts.
     """
 
     host: str = "127.0.0.1"
@@ -31,3 +34,16 @@ class ServerOptions(Struct, frozen=True, kw_only=True):
     most_rows: int = 10_000
     ingest: bool = True
     mlflow: bool = True
+    alerts: bool = True
+    alert_private_targets: bool = False
+    public_url: str = ""
+
+    @property
+    def shared(self) -> bool:
+        """Whether other people than the one who started the server may call it."""
+        return self.auth != "none"
+
+    @property
+    def private_targets(self) -> bool:
+        """Whether alerts may be sent to this machine and its link."""
+        return self.alert_private_targets or not self.shared

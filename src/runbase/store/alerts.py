@@ -6,6 +6,7 @@ from runbase.errors import UsageError
 from runbase.storage.alert_protocol import Alert
 from runbase.store.base import StoreBase
 from runbase.typing import ExperimentLike
+from runbase.values import to_time
 
 
 class AlertMethods(StoreBase):
@@ -30,9 +31,11 @@ class AlertMethods(StoreBase):
 
         Raises:
             FilterError: the filter cannot be read.
+            InvalidValue: `since` is not a time.
         """
         if limit < 0:
             raise UsageError(f"limit is {limit}; it must be 0 or more")
-        start = since.timestamp() if isinstance(since, datetime) else since
+        moment = since.timestamp() if isinstance(since, datetime) else since
+        start = None if moment is None else to_time("since", moment)
         experiment_id = None if experiment is None else self._experiment_id(experiment)
         return self.storage.alerts(where, start, limit, experiment_id)

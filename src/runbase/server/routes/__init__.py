@@ -4,6 +4,7 @@ from typing import Any
 
 from runbase.server.routes import (
     about,
+    alerts,
     experiments,
     files,
     media,
@@ -25,5 +26,6 @@ ROUTES: tuple[Any, ...] = (
     *media.ROUTES,
     *trials.ROUTES,
     *tokens.ROUTES,
+    *alerts.ROUTES,
     *storage.ROUTES,
 )

@@ -39,7 +39,7 @@ class About(Struct, frozen=True, kw_only=True):
     totals: dict[str, int]
 
 
-FEATURES = ["table", "curves", "live", "storage", "files", "sql", "documents"]
+FEATURES = ["table", "curves", "live", "storage", "files", "sql", "documents", "alerts"]
 
 
 @get("/health", opt={"permission": "public"}, media_type=MediaType.TEXT, sync_to_thread=False)

@@ -15,6 +15,7 @@ from msgspec import Struct
 from runbase.errors import RunbaseError, UsageError
 from runbase.server import curves, limits
 from runbase.server.access import Principal
+from runbase.server.alerts.news import AlertNews
 from runbase.server.live import LiveHub
 from runbase.server.scope import run_for, visible
 from runbase.server.threads import in_thread
@@ -154,12 +155,13 @@ async def live(
         str, QueryParameter(description="names of columns, separated by commas")
     ] = "name,status",
 ) -> ServerSentEvent:
-    """Stream what changes: `runs` events, `experiments` events, and `reset` if everything must be read again.
+    """Stream what changes: `runs`, `experiments` and `alert` events, and `reset` if everything must be read again.
 
     `ready` comes first: what changes after it is streamed. Each event has an id; a client that reconnects with `Last-Event-ID` gets what it missed.
     """
     condition = visible(request.user, where)
     names = [name.strip() for name in columns.split(",") if name.strip()]
+    news = AlertNews(store, condition, experiment)
     since = request.headers.get("last-event-id")
 
     def rows(changed: list[str]) -> LiveRuns:
@@ -173,6 +175,11 @@ async def live(
         async for changes in hub.listen(since):
             if changes is not None and not started:
                 started = True
+                try:
+                    await run_sync(news.begin, changes.runs)
+                except RunbaseError as error:
+                    yield {"event": "error", "data": str(error)}
+                    return
                 yield {"event": "ready", "id": changes.cursor, "data": ""}
             if changes is None:
                 yield {"comment": "nothing changed", "data": ""}
@@ -182,12 +189,16 @@ async def live(
             if changes.runs:
                 try:
                     found = await run_sync(rows, changes.runs)
+                    alerts = await run_sync(news.look)
                 except RunbaseError as error:
                     yield {"event": "error", "data": str(error)}
                     return
                 if found.ids or found.gone:
                     body = msgspec.json.encode(found).decode()
                     yield {"event": "runs", "id": changes.cursor, "data": body}
+                for alert in alerts:
+                    body = msgspec.json.encode(alert).decode()
+                    yield {"event": "alert", "id": changes.cursor, "data": body}
             if changes.experiments and request.user.experiments is None:
                 body = msgspec.json.encode(changes.experiments).decode()
                 yield {"event": "experiments", "id": changes.cursor, "data": body}
