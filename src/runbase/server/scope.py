@@ -1,6 +1,9 @@
 """What a caller may see: all runs, or those of some experiments."""
 
-from runbase.errors import NotFound
+from sqlglot import parse_one
+from sqlglot.errors import SqlglotError
+
+from runbase.errors import FilterError, NotFound
 from runbase.model import Run
 from runbase.server.access import Principal
 from runbase.store.store import Store
@@ -13,7 +16,22 @@ def visible(principal: Principal, where: str | None) -> str | None:
         return where
     names = ", ".join("'" + name.replace("'", "''") + "'" for name in principal.experiments)
     limit = f"experiment_id in ({names})" if names else "experiment_id = ''"
-    return f"({where}) and {limit}" if where else limit
+    return both(where, limit)
+
+
+def both(where: str | None, condition: str) -> str:
+    """Return a filter that matches what a caller's filter and a condition of the server match.
+
+    Raises:
+        FilterError: the caller's filter is not complete; parentheses such as in `true) or (true` would cancel the condition.
+    """
+    if not where:
+        return condition
+    try:
+        parse_one(where, dialect="sqlite")
+    except (SqlglotError, RecursionError) as error:
+        raise FilterError(f"the filter cannot be read: {where[:200]!r}") from error
+    return f"({where}) and {condition}"
 
 
 def run_for(store: Store, principal: Principal, word: str, permission: str = "read") -> Run:

@@ -4,7 +4,9 @@ import sqlite3
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode
 
+import msgspec
 import pytest
 
 import runbase
@@ -13,6 +15,7 @@ from runbase.server.app import create_app
 from runbase.server.options import ServerOptions
 from runbase.server.serve import check, serving
 from runbase.store.store import Store
+from runbase.testing.contract.journal import Journal
 from tests.patience import wait_until
 
 from .conftest import Http
@@ -166,6 +169,39 @@ def test_a_token_for_one_experiment_sees_nothing_else(guarded: Guarded, store: S
         assert client.send(method, path, body).status in (400, 403, 404), path
     assert client.json("POST", "/api/bulk", {"action": "delete", "where": "true"}) == {"count": 3}
     assert [run.name for run in store.runs()] == ["secret"]
+
+
+@pytest.mark.parametrize("where", ["true) or (true", "true) or true or (true", "true or true) --"])
+def test_no_filter_cancels_the_limit_of_a_token(guarded: Guarded, where: str) -> None:
+    client = guarded("write", experiments=["digits"])
+    table = {"where": where, "columns": ["name"]}
+    assert client.send("POST", "/api/table", table).status == 400
+    for path in ("/api/runs", "/api/experiments"):
+        assert client.send("GET", f"{path}?{urlencode({'where': where})}").status == 400
+    bulk = {"action": "delete", "where": where}
+    assert client.send("POST", "/api/bulk", bulk).status == 400
+
+
+def test_no_delivery_reaches_another_experiment(
+    guarded: Guarded, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit holds for the place of a new run, however a delivery names it."""
+    client = guarded("log", experiments=["digits"])
+    monkeypatch.setenv("RUNBASE_TOKEN", client.token or "")
+    digits, other = store.experiment("digits"), store.experiment("other")
+    taken = store.run("secret").id
+    with runbase.open(client.url, sync=False) as remote:
+        for experiment, opens, place in (
+            ("digits", None, other.id),
+            (digits.id, None, None),  # would create an experiment of this name
+            ("digits", taken, None),
+        ):
+            journal = Journal(remote.storage, experiment=experiment)
+            first = msgspec.structs.replace(journal.opened(), run=opens or journal.run)
+            delivery = msgspec.structs.replace(journal.delivery([first]), experiment=place)
+            with pytest.raises(NotAllowed):
+                remote.storage.apply([delivery])
+    assert store.count() == 4
 
 
 def test_changes_are_recorded_with_who_made_them(guarded: Guarded, store: Store) -> None:

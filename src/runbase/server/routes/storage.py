@@ -78,31 +78,47 @@ def _check_runs(principal: Principal, storage: Storage, name: str, targets: list
     """Raise NotAllowed unless the runs of a call are of experiments that the caller may use."""
     if name == "offsets":
         return  # ids of journals, which nobody guesses
-    runs = [delivery.run for delivery in targets] if name == "apply" else targets
-    places = {run.id: run.experiment_id for run in storage.get_runs(runs)}
     if name == "apply":
-        for run, experiment in _new_experiments(targets).items():
-            places.setdefault(run, _id_of(storage, experiment) or "")
+        places = _places(storage, targets)
+    else:
+        places = {run.id: run.experiment_id for run in storage.get_runs(targets)}
     for run, place in places.items():
         if place not in (principal.experiments or ()):
             raise NotAllowed(
                 f"the token {principal.name!r} is for other experiments than that of run {run}"
             )
-    if name == "apply" and (unknown := set(runs) - set(places)):
-        raise NotAllowed(f"a delivery of run {min(unknown)} does not say which experiment it is of")
 
 
-def _new_experiments(deliveries: list[Delivery]) -> dict[str, str]:
-    """Return the names of the experiments of runs whose first event is delivered."""
-    firsts = (event for d in deliveries for event in d.events if isinstance(event, Opened))
-    return {event.run: event.experiment for event in firsts}
+def _places(storage: Storage, deliveries: list[Delivery]) -> dict[str, str]:
+    """Return the experiment of each run that deliveries change or create; empty for one that does not exist.
+
+    Raises:
+        NotAllowed: a delivery does not say of which experiment its run is.
+    """
+    firsts = [d.events[0] if d.events else None for d in deliveries]
+    opened = [first.run for first in firsts if isinstance(first, Opened)]
+    found = storage.get_runs([*(d.run for d in deliveries), *opened])
+    places = {run.id: run.experiment_id for run in found}
+    for delivery, first in zip(deliveries, firsts, strict=True):
+        if isinstance(first, Opened):
+            if first.run != delivery.run:
+                raise NotAllowed(f"a delivery of run {delivery.run} opens run {first.run}")
+            place = delivery.experiment or _id_of(storage, first.experiment) or ""
+            places.setdefault(delivery.run, place)
+        if delivery.run not in places:
+            raise NotAllowed(
+                f"a delivery of run {delivery.run} does not say which experiment it is of"
+            )
+    return places
 
 
-def _id_of(storage: Storage, name: str | None) -> str | None:
+def _id_of(storage: Storage, name: str) -> str | None:
+    """Return the id of the experiment with exactly this name."""
     try:
-        return None if name is None else storage.find_experiment(name)
+        found = storage.get_experiments([storage.find_experiment(name)])
     except NotFound:
         return None
+    return found[0].id if found and found[0].name == name else None
 
 
 ROUTES: tuple[Any, ...] = (call,)
