@@ -2,7 +2,13 @@
 
 from runbase.errors import NotAllowed
 
-PRIVATE_TABLES = ("server_tokens", "server_audit")
+PRIVATE_TABLES = (
+    "server_tokens",
+    "server_audit",
+    "server_users",
+    "server_grants",
+    "server_sessions",
+)
 _WAYS_AROUND = ("_to_xml", 'u&"')
 """What could name a table without writing its name: PostgreSQL's functions that run text, and escaped identifiers."""
 
@@ -12,5 +18,5 @@ def check(query: str) -> None:
     lowered = query.lower()
     if any(word in lowered for word in (*PRIVATE_TABLES, *_WAYS_AROUND)):
         raise NotAllowed(
-            f"queries of clients do not read {' and '.join(PRIVATE_TABLES)}, and do not use {' or '.join(_WAYS_AROUND)}"
+            f"queries of clients do not read {', '.join(PRIVATE_TABLES)}, and do not use {' or '.join(_WAYS_AROUND)}"
         )

@@ -50,6 +50,7 @@ from runbase.storage.types import (
     Step,
     TablePage,
 )
+from runbase.storage.users_protocol import UserStorage
 
 
 class Observations(Protocol):
@@ -429,6 +430,7 @@ class Storage(
     Schema,
     TrialStorage,
     ServerStorage,
+    UserStorage,
     Protocol,
 ):
     """A database of runs; see the module's docstring for its guarantees."""

@@ -15,6 +15,7 @@ from runbase.storage.remote.client import Client
 from runbase.storage.server_protocol import ServerStorage
 from runbase.storage.sql.trial_writer import DirectTrialWriter
 from runbase.storage.trial_protocol import TrialWriter
+from runbase.storage.users_protocol import UserStorage
 
 GLANCE = 0.5
 """Seconds between two looks for changes."""
@@ -86,14 +87,14 @@ def _of_the_server(name: str) -> Callable[..., Any]:
     def refuse(self: RemoteStorage, /, *args: Any, **kwargs: Any) -> Any:
         del args, kwargs
         raise UsageError(
-            f"{self.url} keeps its tokens and documents itself: call this beside its database, with --store or --home"
+            f"{self.url} keeps its users, tokens and documents itself: call this beside its database, with --store or --home"
         )
 
     refuse.__name__ = name
     return refuse
 
 
-for _name in vars(ServerStorage):
+for _name in (*vars(ServerStorage), *vars(UserStorage)):
     if not _name.startswith("_"):
         setattr(RemoteStorage, _name, _of_the_server(_name))
 for _name, _function in inspect.getmembers(Storage, inspect.isfunction):

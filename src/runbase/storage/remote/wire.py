@@ -26,13 +26,19 @@ from runbase.storage.protocol import Storage
 from runbase.storage.server_protocol import ServerStorage
 from runbase.storage.sql.dump import Around, RunDump
 from runbase.storage.types import Delivery, Page, Query, Rows
+from runbase.storage.users_protocol import UserStorage
 from runbase.typing import JsonObject
 
 MEDIA_TYPE = "application/vnd.runbase.storage+msgpack"
 JSON_TYPE = "application/vnd.runbase.storage+json"
 LOCAL = frozenset(
     {"await_change", "backup", "close", "connect", "trial_writer"}
-    | {name for name in vars(ServerStorage) if not name.startswith("_")}
+    | {
+        name
+        for protocol in (ServerStorage, UserStorage)
+        for name in vars(protocol)
+        if not name.startswith("_")
+    }
 )
 """Methods that are not sent: they return connections or files, wait, or are the server's own."""
 
