@@ -18,6 +18,7 @@ from runbase.errors import RunbaseError
 from runbase.integrations.mlflow.rest.routes import routes as mlflow_routes
 from runbase.server import access, bodies, page, problems
 from runbase.server.audit import recorder
+from runbase.server.callers import Callers
 from runbase.server.ingest import Ingester
 from runbase.server.live import LiveHub
 from runbase.server.options import ServerOptions
@@ -41,6 +42,7 @@ def create_app(store: Store, options: ServerOptions | None = None) -> Litestar:
     """
     options = options or ServerOptions()
     ingester, hub = Ingester(store), LiveHub(store)
+    callers = Callers(store.storage, options)
 
     agents = Agents(store) if find_spec("mcp") is not None else None
 
@@ -79,12 +81,13 @@ def create_app(store: Store, options: ServerOptions | None = None) -> Litestar:
             "store": provide(store),
             "options": provide(options),
             "hub": provide(hub),
+            "callers": provide(callers),
         },
         guards=[access.guard],
         middleware=[
             DefineMiddleware(
                 access.AccessMiddleware,
-                storage=store.storage,
+                callers=callers,
                 options=options,
                 audit=recorder(store),
             )

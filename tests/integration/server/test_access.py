@@ -126,14 +126,14 @@ def test_each_permission_allows_what_it_says(guarded: Guarded) -> None:
 
 
 def test_wrong_expired_and_revoked_tokens(guarded: Guarded, store: Store, monkeypatch: Any) -> None:
-    from runbase.server import access
+    from runbase.server import callers
 
-    monkeypatch.setattr(access, "_KEEP", 0.0)
+    monkeypatch.setattr(callers, "KEEP", -1.0)
     good = guarded("read")
     assert good.send("GET", "/api/runs").status == 200
     wrong = Http(good.url, "rb_wrong").send("GET", "/api/runs")
     assert wrong.status == 401
-    assert "the token was not accepted" in wrong.json()["detail"]
+    assert "the token or password was not accepted" in wrong.json()["detail"]
     short = guarded("read", days=1e-9)
     assert short.send("GET", "/api/runs").status == 401
     assert store.storage.revoke_token("read") == 1

@@ -7,7 +7,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
 from runbase.errors import NotFound
-from runbase.server.access import Principal
+from runbase.server.principals import Principal
 from runbase.server.routes.runs import Count, Limit
 from runbase.server.threads import in_thread
 from runbase.server.tokens import MadeToken, NewToken, make
