@@ -40,6 +40,7 @@ from runbase.cli import (
     transfer,
     trash,
     ui,
+    users,
     view,
     worker,
 )
@@ -102,6 +103,7 @@ for name, function, examples, panel in COMMANDS:
     app.command(name, epilog=examples, rich_help_panel=panel, context_settings=settings)(function)
 app.add_typer(view.app, name="view", epilog=view.EXAMPLES, rich_help_panel=KEEP)
 app.add_typer(tokens.app, name="tokens", epilog=tokens.EXAMPLES, rich_help_panel=SERVE)
+app.add_typer(users.app, name="users", epilog=users.EXAMPLES, rich_help_panel=SERVE)
 
 
 def _version(wanted: bool) -> None:

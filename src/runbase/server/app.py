@@ -21,6 +21,7 @@ from runbase.server.audit import recorder
 from runbase.server.callers import Callers
 from runbase.server.ingest import Ingester
 from runbase.server.live import LiveHub
+from runbase.server.oidc import Provider
 from runbase.server.options import ServerOptions
 from runbase.server.routes import ROUTES
 from runbase.server.routes.agents import Agents
@@ -82,6 +83,7 @@ def create_app(store: Store, options: ServerOptions | None = None) -> Litestar:
             "options": provide(options),
             "hub": provide(hub),
             "callers": provide(callers),
+            "provider": provide(None if options.oidc is None else Provider(options.oidc)),
         },
         guards=[access.guard],
         middleware=[

@@ -10,9 +10,11 @@ from runbase.server.routes import (
     points,
     queries,
     runs,
+    session,
     storage,
     tokens,
     trials,
+    users,
 )  # fmt: skip
 
 ROUTES: tuple[Any, ...] = (
@@ -25,5 +27,7 @@ ROUTES: tuple[Any, ...] = (
     *media.ROUTES,
     *trials.ROUTES,
     *tokens.ROUTES,
+    *users.ROUTES,
+    *session.ROUTES,
     *storage.ROUTES,
 )
