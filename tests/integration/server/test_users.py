@@ -1,7 +1,11 @@
 """Users, roles and grants: who may do what with which experiment, by HTTP and by the command line."""
 
+import fcntl
+import os
+import pty
 import subprocess
 import sys
+import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,7 @@ from runbase.server.principals import ROLES
 from runbase.server.serve import serving
 from runbase.server.tokens import NewToken, make
 from runbase.server.users import Grant
+from runbase.storage.remote import wire
 from runbase.store.store import Store
 from tests.conftest import close_storages
 from tests.patience import wait_until
@@ -104,7 +109,7 @@ def requests_of(run: str, experiment: str) -> dict[str, list[tuple[str, str, Any
 EVERYWHERE = [
     ("POST", "/api/sql", {"query": "select 1"}),
     ("GET", "/api/keys", None),
-    ("POST", "/api/storage/count_runs", None),
+    ("POST", "/api/storage/totals", None),
 ]
 ADMIN = [
     ("GET", "/api/users", None),
@@ -120,10 +125,10 @@ ADMIN = [
 
 
 def send(http: httpx.Client, method: str, path: str, body: Any) -> int:
-    headers = {}
-    if path.startswith("/api/storage"):
-        headers, body = {"Content-Type": "application/vnd.runbase.storage+json"}, {}
-        return http.request(method, path, content=b"[[], {}]", headers=headers).status_code
+    if path.startswith("/api/storage/"):
+        content, kind = wire.encode_arguments(path.rpartition("/")[2], (), {})
+        headers = {"Content-Type": kind}
+        return http.request(method, path, content=content, headers=headers).status_code
     return http.request(method, path, json=body).status_code
 
 
@@ -341,15 +346,19 @@ def test_the_commands(store: Store, home: Path) -> None:
 
 
 def test_the_password_is_asked_without_echo(home: Path, store: Store) -> None:
-    import os
-    import pty
-
     main, other = pty.openpty()
     command = [sys.executable, "-m", "runbase", "users", "add", "ada", "--home", str(home)]
-    process = subprocess.Popen(command, stdin=other, stdout=other, stderr=other)
+    process = subprocess.Popen(
+        command,
+        stdin=other,
+        stdout=other,
+        stderr=other,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - its own terminal
+    )
     os.close(other)
     shown = b""
-    for prompt in (b"Password:", b"confirm"):
+    for prompt in (b"Password: ", b"confirmation: "):  # the space comes once echo is off
         while prompt not in shown:
             shown += os.read(main, 1000)
         os.write(main, f"{PASSWORD}\n".encode())
