@@ -62,7 +62,7 @@ class Callers:
         return f"runbase_session_{self._options.port}"
 
     def forget(self) -> None:
-        """Look up each caller anew: rights were changed."""
+        """Look up each caller again: rights were changed."""
         self._found.clear()
 
     async def of_scope(self, scope: HTTPScope) -> Principal | None:

@@ -236,6 +236,9 @@ def test_a_server_below_a_path(store: Store, prefix: str) -> None:
     [
         "select * from server_tokens",
         "select * from SERVER_AUDIT",
+        "select password from server_users",
+        "select sha256 from server_sessions",
+        "select * from server_grants",
         "select query_to_xml('select 1', true, true, '')",
         'select * from U&"server\\005ftokens"',
     ],
