@@ -78,6 +78,11 @@ def requests_of(run: str, experiment: str) -> dict[str, list[tuple[str, str, Any
             ("GET", f"/api/runs/{run}/points?key=val/loss", None),
             ("GET", f"/api/experiments/{experiment}", None),
             ("GET", f"/api/experiments/{experiment}/trials", None),
+            ("GET", f"/api/experiments/{experiment}/results", None),
+            ("GET", f"/api/runs/{run}/records", None),
+            ("GET", f"/api/runs/{run}/keys", None),
+            ("GET", f"/api/runs/{run}/lineage", None),
+            ("GET", f"/api/runs/{run}/log", None),
             ("GET", f"/api/keys?experiment={experiment}", None),
             ("GET", f"/api/documents?kind=view&experiment={experiment}", None),
             ("POST", "/api/curves", {"series": [[run, "val/loss"]]}),
@@ -98,6 +103,8 @@ def requests_of(run: str, experiment: str) -> dict[str, list[tuple[str, str, Any
             ("PATCH", f"/api/experiments/{experiment}", {"notes": "x"}),
             ("POST", "/api/runs", {"experiment": "NAME"}),
             ("POST", "/api/documents", {"kind": "view", "name": "v", "body": 1, "experiment": experiment}),
+            ("POST", f"/api/experiments/{experiment}/trials", {"params": [{"lr": 1}]}),
+            ("POST", f"/api/experiments/{experiment}/claim", {"runner": "r"}),
             ("POST", "/api/bulk", {"action": "tag", "ids": [run], "tags": {"x": None}}),
             ("DELETE", f"/api/runs/{run}", None),
             ("POST", f"/api/runs/{run}/restore", None),
@@ -178,6 +185,10 @@ def test_lists_and_bulk_changes_have_what_the_caller_may(
     assert {run["name"] for run in http.get("/api/runs").json()["runs"]} == seen
     table = http.post("/api/table", json={"columns": ["name"], "total": True}).json()
     assert (set(table["columns"]["name"]), table["total"]) == (seen, len(seen))
+    exported = http.get("/api/export?format=jsonl").text
+    assert {name for name in ("run-0", "run-1", "run-2", "secret") if name in exported} == seen
+    made = {row["run"] for row in http.get("/api/artifacts").json()}
+    assert made == seen & {"secret"}
     names = {e["name"] for e in http.get("/api/experiments").json()["experiments"]}
     assert names == {"digits" if name != "secret" else OTHER for name in seen}
     found = http.post("/api/2.0/mlflow/experiments/search", json={"max_results": 100}).json()
