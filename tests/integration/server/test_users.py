@@ -114,6 +114,7 @@ def requests_of(run: str, experiment: str) -> dict[str, list[tuple[str, str, Any
 
 
 EVERYWHERE = [
+    ("GET", "/api/sizes", None),
     ("POST", "/api/sql", {"query": "select 1"}),
     ("GET", "/api/keys", None),
     ("POST", "/api/storage/totals", None),

@@ -85,7 +85,7 @@ def sizes(
     most: FromQuery[int] = 20,
 ) -> Sizes:
     """Return where the bytes of the store are: by table, and the largest experiments and runs. Needs the whole store."""
-    request.user.require("read")
+    request.user.require_everywhere("read")
     return store.sizes(min(max(most, 1), 200))
 
 
