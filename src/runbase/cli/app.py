@@ -41,6 +41,7 @@ from runbase.cli import (
     transfer,
     trash,
     ui,
+    users,
     view,
     worker,
 )
@@ -104,6 +105,7 @@ for name, function, examples, panel in COMMANDS:
 app.add_typer(alerts.app, name="alerts", epilog=alerts.EXAMPLES, rich_help_panel=SEE)
 app.add_typer(view.app, name="view", epilog=view.EXAMPLES, rich_help_panel=KEEP)
 app.add_typer(tokens.app, name="tokens", epilog=tokens.EXAMPLES, rich_help_panel=SERVE)
+app.add_typer(users.app, name="users", epilog=users.EXAMPLES, rich_help_panel=SERVE)
 
 
 def _version(wanted: bool) -> None:

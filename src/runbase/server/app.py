@@ -20,8 +20,10 @@ from runbase.server import access, bodies, page, problems
 from runbase.server.alerts.sending import sender
 from runbase.server.alerts.watcher import Watcher
 from runbase.server.audit import recorder
+from runbase.server.callers import Callers
 from runbase.server.ingest import Ingester
 from runbase.server.live import LiveHub
+from runbase.server.oidc import Provider
 from runbase.server.options import ServerOptions
 from runbase.server.routes import ROUTES
 from runbase.server.routes.agents import Agents
@@ -45,6 +47,7 @@ def create_app(store: Store, options: ServerOptions | None = None) -> Litestar:
     ingester, hub = Ingester(store), LiveHub(store)
     send = sender(url=options.public_url, private=options.private_targets)
     watcher = Watcher(store, send)
+    callers = Callers(store.storage, options)
 
     agents = Agents(store) if find_spec("mcp") is not None else None
 
@@ -86,12 +89,14 @@ def create_app(store: Store, options: ServerOptions | None = None) -> Litestar:
             "store": provide(store),
             "options": provide(options),
             "hub": provide(hub),
+            "callers": provide(callers),
+            "provider": provide(None if options.oidc is None else Provider(options.oidc)),
         },
         guards=[access.guard],
         middleware=[
             DefineMiddleware(
                 access.AccessMiddleware,
-                storage=store.storage,
+                callers=callers,
                 options=options,
                 audit=recorder(store),
             )

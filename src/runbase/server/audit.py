@@ -34,11 +34,13 @@ def recorder(store: Store) -> Callable[[Scope], Awaitable[None]]:
             name = path.rpartition("/")[2]
             if name in _FREQUENT or permission_of(name, {}) == "read":
                 return
-        elif handler.opt.get("permission") not in ("write", "admin"):
+        elif (
+            handler.opt.get("permission") not in ("write", "admin") and "audited" not in handler.opt
+        ):
             return
         address: str = (known.get("client") or ("", 0))[0]
         status: int = known.get("runbase_status", 0)
-        action = f"{method} {path}"
+        action = f"{method} {path} {known.get('runbase_detail', '')}".rstrip()
         try:
             await run_sync(store.storage.add_audit, principal.name, address, action, status)
         except RunbaseError as error:

@@ -8,6 +8,9 @@ PRIVATE_TABLES = (
     "server_alert_rules",
     "server_alert_seen",
     "server_alert_deliveries",
+    "server_users",
+    "server_grants",
+    "server_sessions",
 )
 _WAYS_AROUND = ("_to_xml", 'u&"')
 """What could name a table without writing its name: PostgreSQL's functions that run text, and escaped identifiers."""

@@ -15,6 +15,8 @@ _ERRORS = {
     "404": "There is no such object.",
     "409": "Somebody else changed the object first, or a name is ambiguous.",
     "413": "The body is too large.",
+    "415": "With a session, the body must be application/json.",
+    "421": "The server is not called by this name.",
     "422": "A value cannot be stored.",
     "429": "The caller does too much at once; try again after `Retry-After` seconds.",
     "503": "The database is busy; try again after `Retry-After` seconds.",

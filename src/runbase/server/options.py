@@ -1,10 +1,33 @@
 """What a server is started with."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from msgspec import Struct
 
-Auth = Literal["none", "tokens"]
+from runbase.storage.users_protocol import Role
+
+Auth = Literal["none", "tokens", "users", "oidc", "link"]
+AUTHS: tuple[Auth, ...] = get_args(Auth)
+
+
+class OidcOptions(Struct, frozen=True, kw_only=True):
+    """An OpenID Connect provider.
+
+    Attributes:
+        issuer: its URL.
+        client_id: the id of this server there.
+        client_secret: the secret of this server there; empty: a public client.
+        roles: group → role. If there are any, the groups of a user decide the role at each sign-in.
+        groups_claim: the claim with the groups.
+        scope: what the provider is asked for.
+    """
+
+    issuer: str
+    client_id: str
+    client_secret: str = ""
+    roles: dict[str, Role] = {}
+    groups_claim: str = "groups"
+    scope: str = "openid profile email"
 
 
 class ServerOptions(Struct, frozen=True, kw_only=True):
@@ -13,7 +36,8 @@ class ServerOptions(Struct, frozen=True, kw_only=True):
     Attributes:
         host: the address to listen on.
         port: the port.
-        auth: `none` (loopback only) or `tokens`.
+        auth: `none` (loopback only), `tokens`, `users` (tokens, too), `oidc` (users of a provider, passwords and tokens, too)
+            or `link` (loopback only: who opens a one-time URL, and tokens).
         hosts: further names under which clients may call the server, apart from loopback names and `host`.
         root_path: the path of the server behind a proxy, such as `/runbase`; the proxy may remove it, or not.
         query_timeout: seconds after which a query of the SQL console is cancelled.
@@ -23,6 +47,8 @@ class ServerOptions(Struct, frozen=True, kw_only=True):
         alerts: whether the server evaluates rules and delivers alerts.
         alert_private_targets: whether a shared server may deliver alerts to itself and to addresses of its link.
         public_url: the address of the server for people, for links in alerts.
+        link_key: with `link`, the key in the one-time URL.
+        oidc: with `oidc`, the provider.
     """
 
     host: str = "127.0.0.1"
@@ -37,6 +63,8 @@ class ServerOptions(Struct, frozen=True, kw_only=True):
     alerts: bool = True
     alert_private_targets: bool = False
     public_url: str = ""
+    link_key: str | None = None
+    oidc: OidcOptions | None = None
 
     @property
     def shared(self) -> bool:

@@ -5,11 +5,14 @@ import mimetypes
 from pathlib import Path
 from typing import Any
 
-from litestar import MediaType, Response, get
-from litestar.params import FromPath
+from litestar import MediaType, Request, Response, get
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery
 
 from runbase.errors import NotFound
+from runbase.server.callers import Callers
 from runbase.server.options import ServerOptions
+from runbase.server.routes.session import opened_link
 
 FOLDER = Path(__file__).with_name("static")
 """Where the built page is."""
@@ -63,9 +66,20 @@ def routes(options: ServerOptions) -> list[Any]:
     public = {"permission": "public"}
     views = [path for view in VIEWS for path in (f"/{view}", f"/{view}/{{rest:path}}")]
 
-    @get(["/", *views], opt=public, include_in_schema=False, sync_to_thread=False)
+    @get(views, opt=public, include_in_schema=False, sync_to_thread=False)
     def view() -> Response[str]:
         return document()
+
+    @get("/", opt=public, include_in_schema=False)
+    async def home(
+        request: "Request[Any, Any, Any]",
+        callers: NamedDependency[Callers],
+        key: FromQuery[str | None] = None,
+    ) -> Response[Any]:
+        """Return the document; with the key of the one-time URL, begin a session."""
+        if key is None or options.auth != "link":
+            return document()
+        return await opened_link(request, callers, options, key)
 
     @get("/assets/{name:str}", opt=public, include_in_schema=False, sync_to_thread=False)
     def asset(name: FromPath[str]) -> Response[bytes]:
@@ -79,4 +93,4 @@ def routes(options: ServerOptions) -> list[Any]:
             place.read_bytes(), media_type=kind, headers={**HEADERS, "Cache-Control": kept}
         )
 
-    return [view, asset]
+    return [view, home, asset]

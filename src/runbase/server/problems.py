@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import Mapping
 from typing import Any, cast
 
 import msgspec
@@ -157,8 +158,8 @@ def of_anything(request: "Request[Any, Any, Any]", error: Exception) -> Response
     return answer(500, "the server failed; its log says why")
 
 
-async def send(refusal: tuple[int, str], send: Send) -> None:
-    """Send the answer for an error from outside of the framework."""
+async def send(refusal: tuple[int, str], send: Send, more: Mapping[str, str] | None = None) -> None:
+    """Send the answer for an error from outside of the framework; `more` are headers."""
     status, detail = refusal
     body = msgspec.json.encode(
         Problem(title=_TITLES.get(status, "Error"), status=status, detail=detail)
@@ -166,6 +167,7 @@ async def send(refusal: tuple[int, str], send: Send) -> None:
     headers = [
         (b"content-type", MEDIA_TYPE.encode()),
         (b"content-length", str(len(body)).encode()),
+        *((name.lower().encode(), value.encode()) for name, value in (more or {}).items()),
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})

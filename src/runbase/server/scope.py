@@ -1,19 +1,49 @@
 """What a caller may see: all runs, or those of some experiments."""
 
-from runbase.errors import NotFound
+from sqlglot import parse_one
+from sqlglot.errors import SqlglotError
+
+from runbase.errors import FilterError, NotFound
 from runbase.model import Run
-from runbase.server.access import Principal
+from runbase.server.principals import Principal
+from runbase.storage.protocol import Storage
 from runbase.store.store import Store
 from runbase.trials.experiment import Experiment
 
 
-def visible(principal: Principal, where: str | None) -> str | None:
-    """Return a filter with the condition that the caller may see the run."""
-    if principal.experiments is None:
+def visible(principal: Principal, where: str | None, permission: str = "read") -> str | None:
+    """Return a filter for runs, with the condition that the caller has a permission on their experiments."""
+    return _limited("experiment_id", principal, where, permission)
+
+
+def visible_experiments(principal: Principal, where: str | None) -> str | None:
+    """Return a filter for experiments, with the condition that the caller may read them."""
+    return _limited("id", principal, where, "read")
+
+
+def _limited(column: str, principal: Principal, where: str | None, permission: str) -> str | None:
+    if principal.may_everywhere(permission):
         return where
-    names = ", ".join("'" + name.replace("'", "''") + "'" for name in principal.experiments)
-    limit = f"experiment_id in ({names})" if names else "experiment_id = ''"
-    return f"({where}) and {limit}" if where else limit
+    general = principal.may(permission)
+    # Those that differ from what holds in general.
+    names = [e for e in principal.grants if principal.may(permission, e) != general]
+    listed = ", ".join("'" + name.replace("'", "''") + "'" for name in names) or "''"
+    return both(where, f"{column} {'not in' if general else 'in'} ({listed})")
+
+
+def both(where: str | None, condition: str) -> str:
+    """Return a filter that matches what a caller's filter and a condition of the server match.
+
+    Raises:
+        FilterError: the caller's filter is not complete; parentheses such as in `true) or (true` would cancel the condition.
+    """
+    if not where:
+        return condition
+    try:
+        parse_one(where, dialect="sqlite")
+    except (SqlglotError, RecursionError) as error:
+        raise FilterError(f"the filter cannot be read: {where[:200]!r}") from error
+    return f"({where}) and {condition}"
 
 
 def run_for(store: Store, principal: Principal, word: str, permission: str = "read") -> Run:
@@ -24,10 +54,18 @@ def run_for(store: Store, principal: Principal, word: str, permission: str = "re
         NotAllowed: the caller may read it, and not do this with it.
     """
     run = store.run(word)
-    if not principal.may("read", run.experiment_id) and permission == "read":
-        raise NotFound(f"no run matches {word!r}")
-    principal.require(permission, run.experiment_id)
+    _check(principal, run.experiment_id, permission, f"no run matches {word!r}")
     return run
+
+
+def trashed_run_for(store: Store, principal: Principal, word: str) -> Run:
+    """Return a run in the trash that the caller may change. Raises as `run_for`."""
+    missing = f"no run in the trash matches {word!r}"
+    found = store.storage.get_runs([store.storage.find_run(word, deleted=True)])
+    if not found:
+        raise NotFound(missing)
+    _check(principal, found[0].experiment_id, "write", missing)
+    return found[0]
 
 
 def experiment_for(
@@ -35,7 +73,20 @@ def experiment_for(
 ) -> Experiment:
     """Return an experiment that the caller may use. Raises as `run_for`."""
     experiment = store.experiment(word)
-    if not principal.may("read", experiment.id) and permission == "read":
-        raise NotFound(f"no experiment matches {word!r}")
-    principal.require(permission, experiment.id)
+    _check(principal, experiment.id, permission, f"no experiment matches {word!r}")
     return experiment
+
+
+def _check(principal: Principal, experiment: str, permission: str, missing: str) -> None:
+    if not principal.may("read", experiment) and not principal.may(permission, experiment):
+        raise NotFound(missing)
+    principal.require(permission, experiment)
+
+
+def id_of_experiment(storage: Storage, name: str) -> str | None:
+    """Return the id of the experiment to which a new run with this name of an experiment goes; None: to a new one."""
+    try:
+        found = storage.get_experiments([storage.find_experiment(name)])
+    except NotFound:
+        return None
+    return found[0].id if found and found[0].name == name else None

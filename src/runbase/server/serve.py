@@ -13,7 +13,7 @@ from runbase.extras import load
 from runbase.server import logs
 from runbase.server.access import LOOPBACK
 from runbase.server.app import create_app
-from runbase.server.options import ServerOptions
+from runbase.server.options import AUTHS, ServerOptions
 from runbase.store.store import Store
 
 GRACE = 10
@@ -25,15 +25,23 @@ MOST_AT_ONCE = 1000
 
 
 def check(options: ServerOptions) -> None:
-    """Refuse to serve other machines without tokens.
+    """Refuse to serve other machines without tokens or users.
 
     Raises:
-        UsageError: the address is not a loopback one, and everybody could call.
+        UsageError: the address is not a loopback one, and everybody could call; or the provider is not given.
     """
+    if options.auth not in AUTHS:
+        raise UsageError(f"--auth is {options.auth!r}; use {', '.join(AUTHS)}")
+    if options.auth == "oidc" and options.oidc is None:
+        raise UsageError("--auth oidc needs --oidc-issuer and --oidc-client-id")
+    if options.auth == "link" and options.host not in LOOPBACK:
+        raise UsageError(
+            f"--auth link is for this machine only, and --host {options.host} is not; use --auth tokens or users"
+        )
     if options.auth == "none" and options.host not in LOOPBACK:
         raise UsageError(
             f"--host {options.host} opens the server to other machines, where anybody could read and delete everything; "
-            "add --auth tokens, and make a token with `runbase tokens add NAME`"
+            "add --auth tokens, and make a token with `runbase tokens add NAME`, or --auth users"
         )
 
 

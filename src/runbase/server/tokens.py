@@ -60,8 +60,13 @@ def hashed(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def make(store: Store, data: NewToken) -> MadeToken:
+def make(store: Store, data: NewToken, user: str | None = None) -> MadeToken:
     """Make a token for clients of a server.
+
+    Args:
+        store: the store.
+        data: the token.
+        user: the id of the user whose token it is; None: nobody's.
 
     Raises:
         UsageError: a permission does not exist, or a valid token has this name.
@@ -69,7 +74,8 @@ def make(store: Store, data: NewToken) -> MadeToken:
     """
     permissions_of(data.permissions)
     if any(
-        token.name == data.name and token.revoked_at is None for token in store.storage.tokens()
+        (token.name, token.user, token.revoked_at) == (data.name, user, None)
+        for token in store.storage.tokens()
     ):
         raise UsageError(f"there is a token {data.name!r}; choose another name, or revoke it first")
     experiments = (
@@ -79,5 +85,5 @@ def make(store: Store, data: NewToken) -> MadeToken:
     )
     token, digest = new_token()
     expires = None if data.days is None else time.time() + data.days * DAY
-    made = store.storage.add_token(data.name, digest, data.permissions, experiments, expires)
+    made = store.storage.add_token(data.name, digest, data.permissions, experiments, expires, user)
     return MadeToken(made, token)

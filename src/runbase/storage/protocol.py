@@ -51,6 +51,7 @@ from runbase.storage.types import (
     Step,
     TablePage,
 )
+from runbase.storage.users_protocol import UserStorage
 
 
 class Observations(Protocol):
@@ -432,6 +433,7 @@ class Storage(
     AlertReading,
     AlertStorage,
     ServerStorage,
+    UserStorage,
     Protocol,
 ):
     """A database of runs; see the module's docstring for its guarantees."""

@@ -14,6 +14,7 @@ class Token(Struct, frozen=True, kw_only=True):
         permissions: some of read, log, write and admin.
         experiments: ids of the experiments that it is for; None: all.
         used_at: when it was last used, to the minute.
+        user: the id of the user whose token it is, and whose rights limit it; None: nobody's.
     """
 
     id: str
@@ -24,6 +25,7 @@ class Token(Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
     used_at: datetime | None = None
     revoked_at: datetime | None = None
+    user: str | None = None
 
 
 class Audited(Struct, frozen=True, kw_only=True):
@@ -60,8 +62,18 @@ class ServerStorage(Protocol):
         permissions: Sequence[str],
         experiments: Sequence[str] | None = None,
         expires: float | None = None,
+        user: str | None = None,
     ) -> str:
-        """Add a token by its hash and return its id. `expires` is in seconds since the epoch."""
+        """Add a token by its hash and return its id.
+
+        Args:
+            name: whom or what it is for.
+            sha256: its hash.
+            permissions: some of read, log, write and admin.
+            experiments: ids of the experiments that it is for; None: all.
+            expires: when it expires, in seconds since the epoch.
+            user: the id of the user whose token it is.
+        """
         ...
 
     def tokens(self) -> list[Token]:
@@ -76,8 +88,13 @@ class ServerStorage(Protocol):
         """Record that the token with this id was used now."""
         ...
 
-    def revoke_token(self, word: str) -> int:
-        """Revoke the tokens with this id or name; returns how many."""
+    def revoke_token(self, word: str, user: str | None = None) -> int:
+        """Revoke tokens; returns how many.
+
+        Args:
+            word: an id, or a name.
+            user: only tokens of the user with this id. None: any token by its id, and by name those that are nobody's.
+        """
         ...
 
     def add_audit(self, who: str, address: str, action: str, status: int) -> None:

@@ -4,7 +4,9 @@ import sqlite3
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode
 
+import msgspec
 import pytest
 
 import runbase
@@ -13,6 +15,7 @@ from runbase.server.app import create_app
 from runbase.server.options import ServerOptions
 from runbase.server.serve import check, serving
 from runbase.store.store import Store
+from runbase.testing.contract.journal import Journal
 from tests.patience import wait_until
 
 from .conftest import Http
@@ -123,14 +126,14 @@ def test_each_permission_allows_what_it_says(guarded: Guarded) -> None:
 
 
 def test_wrong_expired_and_revoked_tokens(guarded: Guarded, store: Store, monkeypatch: Any) -> None:
-    from runbase.server import access
+    from runbase.server import callers
 
-    monkeypatch.setattr(access, "_KEEP", 0.0)
+    monkeypatch.setattr(callers, "KEEP", -1.0)
     good = guarded("read")
     assert good.send("GET", "/api/runs").status == 200
     wrong = Http(good.url, "rb_wrong").send("GET", "/api/runs")
     assert wrong.status == 401
-    assert "the token was not accepted" in wrong.json()["detail"]
+    assert "the token or password was not accepted" in wrong.json()["detail"]
     short = guarded("read", days=1e-9)
     assert short.send("GET", "/api/runs").status == 401
     assert store.storage.revoke_token("read") == 1
@@ -168,6 +171,39 @@ def test_a_token_for_one_experiment_sees_nothing_else(guarded: Guarded, store: S
     assert [run.name for run in store.runs()] == ["secret"]
 
 
+@pytest.mark.parametrize("where", ["true) or (true", "true) or true or (true", "true or true) --"])
+def test_no_filter_cancels_the_limit_of_a_token(guarded: Guarded, where: str) -> None:
+    client = guarded("write", experiments=["digits"])
+    table = {"where": where, "columns": ["name"]}
+    assert client.send("POST", "/api/table", table).status == 400
+    for path in ("/api/runs", "/api/experiments"):
+        assert client.send("GET", f"{path}?{urlencode({'where': where})}").status == 400
+    bulk = {"action": "delete", "where": where}
+    assert client.send("POST", "/api/bulk", bulk).status == 400
+
+
+def test_no_delivery_reaches_another_experiment(
+    guarded: Guarded, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit holds for the place of a new run, however a delivery names it."""
+    client = guarded("log", experiments=["digits"])
+    monkeypatch.setenv("RUNBASE_TOKEN", client.token or "")
+    digits, other = store.experiment("digits"), store.experiment("other")
+    taken = store.run("secret").id
+    with runbase.open(client.url, sync=False) as remote:
+        for experiment, opens, place in (
+            ("digits", None, other.id),
+            (digits.id, None, None),  # would create an experiment of this name
+            ("digits", taken, None),
+        ):
+            journal = Journal(remote.storage, experiment=experiment)
+            first = msgspec.structs.replace(journal.opened(), run=opens or journal.run)
+            delivery = msgspec.structs.replace(journal.delivery([first]), experiment=place)
+            with pytest.raises(NotAllowed):
+                remote.storage.apply([delivery])
+    assert store.count() == 4
+
+
 def test_changes_are_recorded_with_who_made_them(guarded: Guarded, store: Store) -> None:
     writer, reader = guarded("write"), guarded("read")
     writer.json("PATCH", "/api/runs/run-1", {"notes": "x"})
@@ -200,6 +236,9 @@ def test_a_server_below_a_path(store: Store, prefix: str) -> None:
     [
         "select * from server_tokens",
         "select * from SERVER_AUDIT",
+        "select password from server_users",
+        "select sha256 from server_sessions",
+        "select * from server_grants",
         "select query_to_xml('select 1', true, true, '')",
         'select * from U&"server\\005ftokens"',
     ],

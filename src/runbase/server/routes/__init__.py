@@ -11,9 +11,11 @@ from runbase.server.routes import (
     points,
     queries,
     runs,
+    session,
     storage,
     tokens,
     trials,
+    users,
 )  # fmt: skip
 
 ROUTES: tuple[Any, ...] = (
@@ -27,5 +29,7 @@ ROUTES: tuple[Any, ...] = (
     *trials.ROUTES,
     *tokens.ROUTES,
     *alerts.ROUTES,
+    *users.ROUTES,
+    *session.ROUTES,
     *storage.ROUTES,
 )

@@ -9,9 +9,9 @@ from msgspec import Struct
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from runbase import __version__
-from runbase.server.access import Principal
 from runbase.server.describe import describe
 from runbase.server.live import LiveHub
+from runbase.server.principals import Principal
 from runbase.server.threads import in_thread
 from runbase.storage.types import Sizes
 from runbase.store.store import Store
@@ -26,7 +26,8 @@ class About(Struct, frozen=True, kw_only=True):
         features: what this server offers.
         name: the name of the caller.
         permissions: what the caller may do.
-        experiments: ids of the experiments that the caller may use; null: all.
+        experiments: ids of the only experiments that the caller may use; null: all but those in `grants`.
+        grants: id of an experiment → what the caller may do there instead.
         totals: the number of experiments, runs and points.
     """
 
@@ -36,7 +37,18 @@ class About(Struct, frozen=True, kw_only=True):
     name: str
     permissions: list[str]
     experiments: list[str] | None
+    grants: dict[str, list[str]]
     totals: dict[str, int]
+
+
+def everything(caller: Principal) -> frozenset[str]:
+    """Return what a caller may do on the store or on at least one experiment."""
+    return caller.permissions.union(*caller.grants.values())
+
+
+def readable(caller: Principal) -> list[str]:
+    """Return the experiments on which a caller may do something."""
+    return [experiment for experiment, may in caller.grants.items() if may]
 
 
 FEATURES = ["table", "curves", "live", "storage", "files", "sql", "documents", "alerts"]
@@ -66,8 +78,9 @@ def about(request: "Request[Principal, Any, Any]", store: NamedDependency[Store]
         dialect=store.storage.dialect,
         features=FEATURES,
         name=caller.name,
-        permissions=sorted(caller.permissions),
-        experiments=None if caller.experiments is None else list(caller.experiments),
+        permissions=sorted(everything(caller)),
+        experiments=None if caller.permissions else readable(caller),
+        grants={experiment: sorted(may) for experiment, may in caller.grants.items()},
         totals=store.totals(),
     )
 
@@ -80,7 +93,7 @@ def sizes(
     most: FromQuery[int] = 20,
 ) -> Sizes:
     """Return where the bytes of the store are: by table, and the largest experiments and runs. Needs the whole store."""
-    request.user.require("read")
+    request.user.require_everywhere("read")
     return store.sizes(min(max(most, 1), 200))
 
 

@@ -8,7 +8,7 @@ from litestar import asgi
 from litestar.types import Receive, Scope, Send
 
 from runbase.errors import NotAllowed
-from runbase.server.access import Principal
+from runbase.server.principals import Principal
 from runbase.store.store import Store
 
 
@@ -65,14 +65,14 @@ class Agents:
         async def agents(scope: Scope, receive: Receive, send: Send) -> None:
             known: Any = scope
             caller: Principal = known["user"]
-            if caller.experiments is not None:
+            if not caller.may_everywhere("read"):
                 raise NotAllowed(
-                    f"the token {caller.name!r} is for some experiments only; agents need the whole store"
+                    f"{caller.name!r} may read some experiments only; agents need the whole store"
                 )
             if self._task is None:
                 self._task = asyncio.create_task(self._run())
             await self._ready.wait()
             known["path"], known["raw_path"] = "/mcp", b"/mcp"
-            await self._apps[caller.may("write")](scope, receive, send)
+            await self._apps[caller.may_everywhere("write")](scope, receive, send)
 
         return agents

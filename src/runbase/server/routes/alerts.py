@@ -12,7 +12,7 @@ from runbase.server.alerts import rules, targets
 from runbase.server.alerts.rules import MadeRule, NewRule, ShownRule
 from runbase.server.options import ServerOptions
 from runbase.server.routes.runs import Count, Limit
-from runbase.server.scope import visible
+from runbase.server.scope import visible, visible_experiments
 from runbase.server.threads import in_thread
 from runbase.storage.alert_protocol import Alert, AlertDelivery
 from runbase.store.store import Store
@@ -78,7 +78,11 @@ def alert_deliveries(
     request: Caller, store: NamedDependency[Store], limit: Limit = 100
 ) -> list[AlertDelivery]:
     """Return the latest deliveries, newest first; of the URLs of targets, the host only."""
-    log = store.storage.alert_deliveries(limit, request.user.experiments)
+    places = None
+    if not request.user.may_everywhere("read"):
+        condition = visible_experiments(request.user, None)
+        places = [experiment.id for experiment in store.experiments(condition)]
+    log = store.storage.alert_deliveries(limit, places)
     return [replace(entry, target=targets.redacted(entry.target)) for entry in log]
 
 

@@ -9,9 +9,9 @@ from msgspec import UNSET, Struct, UnsetType
 
 from runbase.errors import UsageError
 from runbase.model import Experiment, Objective
-from runbase.server.access import Principal
+from runbase.server.principals import Principal
 from runbase.server.routes.runs import Count, Limit
-from runbase.server.scope import experiment_for, run_for
+from runbase.server.scope import experiment_for, run_for, visible_experiments
 from runbase.server.threads import in_thread
 from runbase.store.store import Store
 
@@ -56,10 +56,7 @@ def list_experiments(
     limit: Limit = 100,
 ) -> ExperimentPage:
     """Return experiments, newest first unless ordered."""
-    allowed = request.user.experiments
-    if allowed is not None:
-        names = ", ".join("'" + name.replace("'", "''") + "'" for name in allowed) or "''"
-        where = f"({where}) and id in ({names})" if where else f"id in ({names})"
+    where = visible_experiments(request.user, where)
     found = store.experiments(where, order_by=order_by, after=after, limit=limit)
     return ExperimentPage([_plain(experiment) for experiment in found], found.cursor)
 

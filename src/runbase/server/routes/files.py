@@ -16,8 +16,8 @@ from litestar.status_codes import HTTP_204_NO_CONTENT
 
 from runbase.errors import HomeError, InvalidValue, NotFound, UsageError
 from runbase.ingest.untrusted import is_inside
-from runbase.server.access import Principal
 from runbase.server.bodies import read
+from runbase.server.principals import Principal
 from runbase.server.scope import run_for
 from runbase.server.threads import in_thread
 from runbase.store.store import Store
@@ -55,8 +55,7 @@ def _path(store: Store, path: str) -> tuple[Path, str]:
 
 def _may(request: Caller, store: Store, run: str) -> None:
     """Raise NotAllowed if the caller may not log to the run."""
-    if request.user.experiments is None:
-        request.user.require("log")
+    if request.user.may_everywhere("log"):
         return
     found = store.storage.get_runs([run])
     request.user.require("log", found[0].experiment_id if found else None)

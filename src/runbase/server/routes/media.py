@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from runbase.errors import UsageError
 from runbase.model import Artifact, Change, Link, Use
-from runbase.server.access import Principal
+from runbase.server.principals import Principal
 from runbase.server.routes.runs import Limit
 from runbase.server.scope import run_for, visible
 from runbase.server.threads import in_thread

@@ -14,9 +14,10 @@ from msgspec import Struct
 
 from runbase.errors import RunbaseError, UsageError
 from runbase.server import curves, limits
-from runbase.server.access import Principal
 from runbase.server.alerts.news import AlertNews
+from runbase.server.callers import Callers
 from runbase.server.live import LiveHub
+from runbase.server.principals import Principal
 from runbase.server.scope import run_for, visible
 from runbase.server.threads import in_thread
 from runbase.store.store import Store
@@ -76,7 +77,7 @@ def curve_bodies(
         series = data.series
         if len(series) > curves.MOST_CURVES:
             raise UsageError(f"{len(series)} curves; ask for {curves.MOST_CURVES} at most")
-        if request.user.experiments is not None:
+        if not request.user.may_everywhere("read"):
             for run in {run for run, _ in series}:
                 run_for(store, request.user, run)
     elif data.key is not None:
@@ -149,6 +150,7 @@ async def live(
     request: Caller,
     store: NamedDependency[Store],
     hub: NamedDependency[LiveHub],
+    callers: NamedDependency[Callers],
     where: FromQuery[str | None] = None,
     experiment: FromQuery[str | None] = None,
     columns: Annotated[
@@ -181,6 +183,8 @@ async def live(
                     yield {"event": "error", "data": str(error)}
                     return
                 yield {"event": "ready", "id": changes.cursor, "data": ""}
+            if await callers.of_scope(request.scope) != request.user:
+                return  # signed out, revoked, or with other rights: the client connects again
             if changes is None:
                 yield {"comment": "nothing changed", "data": ""}
                 continue
@@ -199,16 +203,17 @@ async def live(
                 for alert in alerts:
                     body = msgspec.json.encode(alert).decode()
                     yield {"event": "alert", "id": changes.cursor, "data": body}
-            if changes.experiments and request.user.experiments is None:
-                body = msgspec.json.encode(changes.experiments).decode()
+            experiments = [e for e in changes.experiments if request.user.may("read", e)]
+            if experiments:
+                body = msgspec.json.encode(experiments).decode()
                 yield {"event": "experiments", "id": changes.cursor, "data": body}
 
     async def events() -> AsyncGenerator[SSEData]:
-        with limits.streams.taken(request.user.name):
+        with limits.streams.taken(request.user.person):
             async for event in followed():
                 yield event
 
-    limits.streams.check(request.user.name)
+    limits.streams.check(request.user.person)
     return ServerSentEvent(events())
 
 

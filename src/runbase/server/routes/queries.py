@@ -9,8 +9,8 @@ from msgspec import Struct
 
 from runbase.errors import NotFound
 from runbase.server import console, limits
-from runbase.server.access import Principal
 from runbase.server.options import ServerOptions
+from runbase.server.principals import Principal
 from runbase.server.routes.runs import Count
 from runbase.server.threads import in_thread
 from runbase.storage.server_protocol import Document
@@ -44,9 +44,9 @@ def sql(
     data: JSONBody[SqlRequest],
 ) -> SqlAnswer:
     """Run one query that only reads. It needs the permission to read the whole store."""
-    request.user.require("read")
+    request.user.require_everywhere("read")
     console.check(data.query)
-    with limits.queries.taken(request.user.name):
+    with limits.queries.taken(request.user.person):
         found = store.sql(data.query, data.params, timeout=options.query_timeout)
     rows = [[_plain(value) for value in row] for row in found[: options.most_rows]]
     return SqlAnswer(list(found.columns), rows, len(found) > options.most_rows)
@@ -98,7 +98,7 @@ def add_document(
 ) -> Document:
     """Save a new document."""
     request.user.require("write", data.experiment)
-    owner = request.user.name
+    owner = request.user.person
     return store.storage.put_document(data.kind, data.name, owner, data.body, data.experiment)
 
 

@@ -11,8 +11,8 @@ from msgspec import UNSET, Struct, UnsetType
 
 from runbase.errors import Conflict, UsageError
 from runbase.model import Run
-from runbase.server.access import Principal
-from runbase.server.scope import run_for, visible
+from runbase.server.principals import Principal
+from runbase.server.scope import id_of_experiment, run_for, trashed_run_for, visible
 from runbase.server.threads import in_thread
 from runbase.storage.points_protocol import KnownKey
 from runbase.store.store import Store
@@ -182,9 +182,9 @@ def keys(
     limit: Limit = 200,
 ) -> list[KnownKey]:
     """Return the keys that runs have, with counts, types and ranges, those of most runs first."""
-    if request.user.experiments is not None:
+    if not request.user.may_everywhere("read"):
         if experiment is None:
-            raise UsageError("this token is for some experiments only: pass experiment=")
+            raise UsageError("you may read some experiments only: pass experiment=")
         request.user.require("read", store.experiment(experiment).id)
     return store.known_keys(kind, text, experiment=experiment, limit=limit)
 
@@ -238,8 +238,7 @@ def change_run(
 @in_thread
 def create_run(request: Caller, store: NamedDependency[Store], data: JSONBody[NewRun]) -> Run:
     """Create a run that waits for its start."""
-    if request.user.experiments is not None:
-        request.user.require("write", store.experiment(data.experiment).id)
+    request.user.require("write", id_of_experiment(store.storage, data.experiment))
     return store.create_run(
         data.experiment, name=data.name, params=data.params, tags=data.tags, notes=data.notes
     )
@@ -256,8 +255,7 @@ def delete_run(request: Caller, store: NamedDependency[Store], run: FromPath[str
 @in_thread
 def restore_run(request: Caller, store: NamedDependency[Store], run: FromPath[str]) -> Count:
     """Take a run out of the trash."""
-    request.user.require("write")
-    return Count(store.restore(run))
+    return Count(store.restore(trashed_run_for(store, request.user, run)))
 
 
 @post("/api/bulk", opt={"permission": "write"}, status_code=200)
@@ -284,15 +282,14 @@ def bulk(request: Caller, store: NamedDependency[Store], data: JSONBody[Bulk]) -
 
 
 def _chosen(request: Caller, store: Store, data: Bulk) -> list[str]:
-    """Return the ids of the runs to change. Only a caller for the whole store takes runs out of the trash."""
+    """Return the ids of the runs to change."""
+    where = visible(request.user, data.where, "write")
     if data.action == "restore":
-        request.user.require("write")
         if data.ids is not None:
-            return data.ids
-        return [run.id for run in store.runs(data.where, experiment=data.experiment, deleted=True)]
+            return [trashed_run_for(store, request.user, run).id for run in data.ids]
+        return [run.id for run in store.runs(where, experiment=data.experiment, deleted=True)]
     if data.ids is not None:
         return [run_for(store, request.user, run, "write").id for run in data.ids]
-    where = visible(request.user, data.where)
     return store.table(where, columns=["id"], experiment=data.experiment).ids
 
 

@@ -7,11 +7,12 @@ from litestar import Request, Response, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
-from runbase.errors import NotAllowed, NotFound, UsageError
+from runbase.errors import NotAllowed, UsageError
 from runbase.events import Opened
 from runbase.server import console
-from runbase.server.access import Principal
 from runbase.server.bodies import read
+from runbase.server.principals import Principal
+from runbase.server.scope import id_of_experiment
 from runbase.storage.protocol import Storage
 from runbase.storage.remote import wire
 from runbase.storage.types import Delivery
@@ -56,53 +57,61 @@ def _check(
 ) -> None:
     """Raise NotAllowed if a caller may not make this call.
 
-    A token that may log delivers journals, asks how much of them is stored, and keeps its runs alive, also if it is for some
-    experiments only. Everything else needs a token for the whole store, because a method of the storage can reach any run.
+    Who may log to some experiments delivers journals, asks how much of them is stored, and keeps its runs alive. Everything else
+    needs the permission on all experiments, because a method of the storage can reach any run.
     """
-    if "log" in principal.permissions and name in LOGGING:
-        if principal.experiments is None:
-            return
+    needed = permission_of(name, kwargs)
+    if name in LOGGING and principal.may_everywhere("log"):
+        return
+    if principal.may_everywhere(needed):
+        if name == "sql" and needed != "admin" and not principal.may("admin"):
+            console.check(args[0])
+        return
+    if name in LOGGING and principal.may_somewhere("log"):
         _check_runs(principal, storage, name, args[0])
         return
-    if principal.experiments is not None:
+    if principal.grants:
         raise NotAllowed(
-            f"the token {principal.name!r} is for some experiments only: it logs runs and uses the HTTP API; "
+            f"{principal.name!r} may not {needed} all experiments: it logs runs and uses the HTTP API; "
             "the Python store and the commands need a token for the whole store"
         )
-    principal.require(permission_of(name, kwargs))
-    if name == "sql" and "admin" not in principal.permissions:
-        console.check(args[0])
+    principal.require(needed)
 
 
 def _check_runs(principal: Principal, storage: Storage, name: str, targets: list[Any]) -> None:
-    """Raise NotAllowed unless the runs of a call are of experiments that the caller may use."""
+    """Raise NotAllowed unless the runs of a call are of experiments that the caller may log to."""
     if name == "offsets":
         return  # ids of journals, which nobody guesses
-    runs = [delivery.run for delivery in targets] if name == "apply" else targets
-    places = {run.id: run.experiment_id for run in storage.get_runs(runs)}
     if name == "apply":
-        for run, experiment in _new_experiments(targets).items():
-            places.setdefault(run, _id_of(storage, experiment) or "")
+        places = _places(storage, targets)
+    else:
+        places = {run.id: run.experiment_id for run in storage.get_runs(targets)}
     for run, place in places.items():
-        if place not in (principal.experiments or ()):
+        if not principal.may("log", place):
+            raise NotAllowed(f"{principal.name!r} is for other experiments than that of run {run}")
+
+
+def _places(storage: Storage, deliveries: list[Delivery]) -> dict[str, str | None]:
+    """Return the experiment of each run that deliveries change or create; None for one that does not exist.
+
+    Raises:
+        NotAllowed: a delivery does not say of which experiment its run is.
+    """
+    firsts = [d.events[0] if d.events else None for d in deliveries]
+    opened = [first.run for first in firsts if isinstance(first, Opened)]
+    found = storage.get_runs([*(d.run for d in deliveries), *opened])
+    places: dict[str, str | None] = {run.id: run.experiment_id for run in found}
+    for delivery, first in zip(deliveries, firsts, strict=True):
+        if isinstance(first, Opened):
+            if first.run != delivery.run:
+                raise NotAllowed(f"a delivery of run {delivery.run} opens run {first.run}")
+            place = delivery.experiment or id_of_experiment(storage, first.experiment)
+            places.setdefault(delivery.run, place)
+        if delivery.run not in places:
             raise NotAllowed(
-                f"the token {principal.name!r} is for other experiments than that of run {run}"
+                f"a delivery of run {delivery.run} does not say which experiment it is of"
             )
-    if name == "apply" and (unknown := set(runs) - set(places)):
-        raise NotAllowed(f"a delivery of run {min(unknown)} does not say which experiment it is of")
-
-
-def _new_experiments(deliveries: list[Delivery]) -> dict[str, str]:
-    """Return the names of the experiments of runs whose first event is delivered."""
-    firsts = (event for d in deliveries for event in d.events if isinstance(event, Opened))
-    return {event.run: event.experiment for event in firsts}
-
-
-def _id_of(storage: Storage, name: str | None) -> str | None:
-    try:
-        return None if name is None else storage.find_experiment(name)
-    except NotFound:
-        return None
+    return places
 
 
 ROUTES: tuple[Any, ...] = (call,)

@@ -11,7 +11,7 @@ from msgspec import Struct
 from runbase.analysis.importance import importances
 from runbase.errors import Conflict
 from runbase.model import Run
-from runbase.server.access import Principal
+from runbase.server.principals import Principal
 from runbase.server.routes.runs import Count
 from runbase.server.scope import experiment_for, run_for
 from runbase.server.threads import in_thread

@@ -27,11 +27,12 @@ from runbase.storage.protocol import Storage
 from runbase.storage.server_protocol import ServerStorage
 from runbase.storage.sql.dump import Around, RunDump
 from runbase.storage.types import Delivery, Page, Query, Rows
+from runbase.storage.users_protocol import UserStorage
 from runbase.typing import JsonObject
 
 MEDIA_TYPE = "application/vnd.runbase.storage+msgpack"
 JSON_TYPE = "application/vnd.runbase.storage+json"
-SERVERS = (ServerStorage, AlertStorage)
+SERVERS = (ServerStorage, AlertStorage, UserStorage)
 """The interfaces of what a server keeps for itself."""
 LOCAL = frozenset(
     {"await_change", "backup", "close", "connect", "trial_writer"}

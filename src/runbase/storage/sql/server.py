@@ -18,6 +18,7 @@ def add_token(
     permissions: Sequence[str],
     experiments: Sequence[str] | None = None,
     expires: float | None = None,
+    user: str | None = None,
 ) -> str:
     """Add a token by its hash and return its id."""
     token = new_id()
@@ -30,6 +31,7 @@ def add_token(
         experiments=None if experiments is None else session.json(list(experiments)),
         created=session.time(clock.time()),
         expires=None if expires is None else session.time(expires),
+        user=user,
     )
     return token
 
@@ -63,12 +65,13 @@ def _token(session: Session, row: Any) -> Token:
         expires_at=session.moment(row["expires_at"]),
         used_at=session.moment(row["used_at"]),
         revoked_at=session.moment(row["revoked_at"]),
+        user=row["user_id"],
     )
 
 
-def revoke_token(session: Session, word: str) -> int:
+def revoke_token(session: Session, word: str, user: str | None = None) -> int:
     """Revoke the tokens with this id or name; returns how many."""
-    return session.changed("revoke_token", word=word, now=session.time(clock.time()))
+    return session.changed("revoke_token", word=word, user=user, now=session.time(clock.time()))
 
 
 def add_audit(session: Session, who: str, address: str, action: str, status: int) -> None:

@@ -40,6 +40,7 @@ from runbase.storage.sql import load as load_verbs
 from runbase.storage.sql import runs as run_verbs
 from runbase.storage.sql import schema as schema_verbs
 from runbase.storage.sql import server as server_verbs
+from runbase.storage.sql import users as user_verbs
 from runbase.storage.sql.driver import Driver
 from runbase.storage.sql.migrate import migrate, migrations, pending
 from runbase.storage.sql.own_columns import OwnColumns
@@ -382,6 +383,21 @@ class SqlStorage:
     claim_delivery = writes(alert_verbs.claim)
     end_delivery = writes(alert_verbs.end)
     alert_deliveries = reads(alert_verbs.deliveries)
+    add_user = writes(user_verbs.add_user)
+    users = reads(user_verbs.users)
+    find_user = reads(user_verbs.find_user)
+    user_of_subject = reads(user_verbs.user_of_subject)
+    password_of = reads(user_verbs.password_of)
+    set_password = writes(user_verbs.set_password)
+    set_role = writes(user_verbs.set_role)
+    rename_user = writes(user_verbs.rename_user)
+    remove_user = writes(user_verbs.remove_user)
+    set_grant = writes(user_verbs.set_grant)
+    remove_grant = writes(user_verbs.remove_grant)
+    add_session = writes(user_verbs.add_session)
+    find_session = reads(user_verbs.find_session)
+    touch_session = writes(user_verbs.touch_session)
+    remove_session = writes(user_verbs.remove_session)
 
     # SQL and the schema
 

@@ -12,8 +12,9 @@ from runbase.testing.contract.metrics import MetricContract
 from runbase.testing.contract.odd_values import OddValueContract
 from runbase.testing.contract.reading import ReadingContract
 from runbase.testing.contract.state import StateContract
+from runbase.testing.contract.users import UserContract
 
-__all__ = ["AlertRuleContract", "T0", "Journal", "StorageContract", "points"]
+__all__ = ["AlertRuleContract", "T0", "Journal", "StorageContract", "UserContract", "points"]
 
 
 class StorageContract(

@@ -30,13 +30,8 @@ _WORDS = {
 class Caller(Protocol):
     """Who sends a request; the server's `Principal` is one."""
 
-    @property
-    def experiments(self) -> tuple[str, ...] | None:
-        """Ids of the experiments that it may use; None: all."""
-        ...
-
     def may(self, permission: str, experiment: str | None = None) -> bool:
-        """Return whether it has a permission, for an experiment if one is given, else for the whole store."""
+        """Return whether it has a permission, on an experiment if one is given, else on the store and new experiments."""
         ...
 
     def require(self, permission: str, experiment: str | None = None) -> None:

@@ -1,16 +1,16 @@
 -- name: add_token
 -- Add a token.
-insert into server_tokens (id, name, sha256, permissions, experiments, created_at, expires_at)
-values (:id, :name, :sha256, :permissions, :experiments, :created, :expires);
+insert into server_tokens (id, name, sha256, permissions, experiments, created_at, expires_at, user_id)
+values (:id, :name, :sha256, :permissions, :experiments, :created, :expires, :user);
 
 -- name: tokens
 -- All tokens, newest first.
-select id, name, permissions, experiments, created_at, expires_at, used_at, revoked_at
+select id, name, permissions, experiments, created_at, expires_at, used_at, revoked_at, user_id
 from server_tokens order by created_at desc, id;
 
 -- name: token_by_hash
 -- The token with a hash, if it is valid.
-select id, name, permissions, experiments, created_at, expires_at, used_at, revoked_at
+select id, name, permissions, experiments, created_at, expires_at, used_at, revoked_at, user_id
 from server_tokens where sha256 = :sha256 and revoked_at is null and (expires_at is null or expires_at > :now);
 
 -- name: touch_token
@@ -18,8 +18,9 @@ from server_tokens where sha256 = :sha256 and revoked_at is null and (expires_at
 update server_tokens set used_at = :now where id = :id;
 
 -- name: revoke_token
--- Revoke the tokens with an id or a name.
-update server_tokens set revoked_at = :now where revoked_at is null and (id = :word or name = :word);
+-- Revoke the tokens with an id or a name: those of a user, or by name those of nobody and by id any.
+update server_tokens set revoked_at = :now where revoked_at is null
+and ((user_id = :user and (id = :word or name = :word)) or (:user is null and (id = :word or (name = :word and user_id is null))));
 
 -- name: add_audit
 -- Record a request that changed something.
