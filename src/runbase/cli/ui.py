@@ -1,5 +1,7 @@
 """`runbase ui`: open the page on this machine."""
 
+import os
+import secrets
 import threading
 import time
 import webbrowser
@@ -40,7 +42,8 @@ def command(
 ) -> None:
     """Show the store as a web page on this machine: runs, live curves, comparisons.
 
-    Only this machine can open the page. `runbase server` serves a team.
+    Only this machine can open the page. On a machine that others use too (over SSH, in a Slurm job), the address has a key
+    that works once. `runbase server` serves a team.
     """
     serve, page, options = _server()
     remote = settings.load(home=home, store=url).store
@@ -49,12 +52,16 @@ def command(
         return
     _check_built(page)
     chosen = serve.free_port(port or PORT, 0 if port else MORE_PORTS)
+    key = secrets.token_urlsafe(32) if others_are_here() else None
     with common.store_to_fill(home, url) as store:
         address = f"http://127.0.0.1:{chosen}"
+        if key is not None:
+            address += f"/?key={key}"
         common.say(f"{store.url} at {address}; Ctrl-C ends it", flush=True)
         if open_browser:
-            threading.Thread(target=_open_soon, args=(address,), daemon=True).start()
-        serve.serve(store, options(port=chosen))
+            threading.Thread(target=_open_soon, args=(address, chosen), daemon=True).start()
+        auth = "none" if key is None else "link"
+        serve.serve(store, options(port=chosen, auth=auth, link_key=key))
 
 
 @contextmanager
@@ -89,13 +96,19 @@ def show(address: str, open_browser: bool) -> None:
         common.say(address)
 
 
-def _open_soon(address: str) -> None:
+def others_are_here() -> bool:
+    """Return whether other people may use this machine: then a key in the address keeps them out of the page."""
+    return any(name in os.environ for name in ("SSH_CONNECTION", "SLURM_JOB_ID", "JUPYTERHUB_USER"))
+
+
+def _open_soon(address: str, port: int) -> None:
     """Open a browser when the server answers."""
     import urllib3
 
+    health = f"http://127.0.0.1:{port}/health"
     for _ in range(100):
         try:
-            if urllib3.request("GET", f"{address}/health", timeout=1, retries=False).status == 200:
+            if urllib3.request("GET", health, timeout=1, retries=False).status == 200:
                 webbrowser.open(address)
                 return
         except urllib3.exceptions.HTTPError:

@@ -76,11 +76,15 @@ class Callers:
         headers = headers_of(scope)
         scheme, _, rest = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            return await self._of_token(rest.strip())
+            return await self.of_token(rest.strip())
         if scheme.lower() == "basic":
             return await self._of_basic(rest, address_of(scope))
         cookie = self.cookie_of(scope)
-        return None if cookie is None else await self._cached(cookie, self._of_session)
+        if cookie is None:
+            return None
+        if cookie.startswith(PREFIX):
+            return await self.of_token(cookie)
+        return await self._cached(cookie, self._of_session)
 
     def cookie_of(self, scope: HTTPScope) -> str | None:
         """Return the session's cookie in a request."""
@@ -132,7 +136,8 @@ class Callers:
 
     # Kinds of proof
 
-    async def _of_token(self, token: str) -> Principal | None:
+    async def of_token(self, token: str) -> Principal | None:
+        """Return who has a token; None if it is wrong, revoked or expired."""
         return await self._cached(token, self._with_token) if token else None
 
     async def _of_basic(self, encoded: str, address: str) -> Principal | None:
@@ -143,7 +148,7 @@ class Callers:
             return None
         found = None
         if not self.with_users or password.startswith(PREFIX):
-            found = await self._of_token(password)
+            found = await self.of_token(password)
         if found is not None or not self.with_users:
             return found
         key = self._key(f"{name}\0{password}")

@@ -17,6 +17,8 @@ from runbase.server.serve import check, serving
 from runbase.store.store import Store
 from tests.patience import wait_until
 
+from .conftest import Http
+
 PASSWORD = "correct horse battery"
 Browser = Callable[..., httpx.Client]
 
@@ -316,3 +318,22 @@ def test_sessions_of_users_are_refused_without_users(browser: Browser, store: St
             assert httpx.get(url + "/api/runs", cookies=cookies).status_code == 401
             answer = httpx.post(url + "/api/session", json={"name": "root", "password": PASSWORD})
             assert answer.status_code == 403
+
+
+def test_a_browser_signs_in_with_a_token(guarded: Callable[..., Http]) -> None:
+    token = guarded("read").token
+    http = guarded()
+    refused = http.json("POST", "/api/session", {"password": "rb_wrong"}, status=401)
+    assert "wrong" in refused["detail"]
+    answer = http.send("POST", "/api/session", {"password": token})
+    assert answer.status == 200, answer.data
+    assert answer.json()["permissions"] == ["read"]
+    cookie = answer.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie.replace("Strict", "strict")
+    kept = cookie.split(";")[0]
+    assert http.send("GET", "/api/runs", cookie=kept).status == 200
+    assert http.send("POST", "/api/experiments", {"name": "x"}, cookie=kept).status == 403
+    assert http.send("GET", "/api/runs").status == 401
+    gone = http.send("DELETE", "/api/session", cookie=kept)
+    assert "Max-Age=0" in gone.headers["Set-Cookie"]

@@ -15,9 +15,48 @@ export interface components {
             name: string;
             permissions: string[];
             experiments: string[] | null;
+            grants: {
+                [key: string]: string[];
+            };
             totals: {
                 [key: string]: number;
             };
+        };
+        /** Alert */
+        Alert: {
+            id: string;
+            run_id: string;
+            run: string;
+            experiment_id: string;
+            experiment: string;
+            /** Format: date-time */
+            time: string;
+            /** Format: date-time */
+            stored_at: string;
+            title: string;
+            text: string;
+            /** @enum {string} */
+            level: "info" | "warning" | "error";
+            rule?: string | null;
+        };
+        /** AlertDelivery */
+        AlertDelivery: {
+            id: string;
+            alert_id: string;
+            title: string;
+            run_id: string;
+            run: string;
+            experiment: string;
+            rule: string;
+            target: string;
+            status: string;
+            attempts: number;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            next_at: string;
+            ended_at?: string | null;
+            error?: string | null;
         };
         /** Artifact */
         Artifact: {
@@ -116,6 +155,12 @@ export interface components {
         /** Count */
         Count: {
             count: number;
+        };
+        /** Credentials */
+        Credentials: {
+            password: string;
+            /** @default  */
+            name: string;
         };
         /** CurvesRequest */
         CurvesRequest: {
@@ -251,6 +296,13 @@ export interface components {
             description?: string | null;
             where?: string | null;
         };
+        /** Grant */
+        Grant: {
+            user: string;
+            experiment: string;
+            /** @enum {string} */
+            role: "none" | "viewer" | "editor";
+        };
         /** Ids */
         Ids: {
             ids: string[];
@@ -298,6 +350,11 @@ export interface components {
             start: number;
             end: number;
             size: number;
+        };
+        /** MadeRule */
+        MadeRule: {
+            id: string;
+            secret: string;
         };
         /** MadeToken */
         MadeToken: {
@@ -349,6 +406,23 @@ export interface components {
                 [key: string]: string;
             };
         };
+        /** NewPassword */
+        NewPassword: {
+            password: string;
+            new_password: string;
+        };
+        /** NewRule */
+        NewRule: {
+            name: string;
+            where?: string | null;
+            experiment?: string | null;
+            /**
+             * @default warning
+             * @enum {string}
+             */
+            level: "info" | "warning" | "error";
+            to?: string[];
+        };
         /** NewRun */
         NewRun: {
             experiment: string;
@@ -382,6 +456,16 @@ export interface components {
             /** @default 1 */
             retries: number;
             runner?: string | null;
+        };
+        /** NewUser */
+        NewUser: {
+            name: string;
+            /**
+             * @default none
+             * @enum {string}
+             */
+            role: "none" | "viewer" | "editor" | "admin";
+            password?: string | null;
         };
         /** Objective */
         Objective: {
@@ -551,6 +635,31 @@ export interface components {
             total: number;
             feasible: boolean;
         };
+        /** SessionInfo */
+        SessionInfo: {
+            name: string | null;
+            /** @enum {string} */
+            auth: "none" | "tokens" | "users" | "oidc" | "link";
+            kind?: string | null;
+            user?: string | null;
+            permissions?: string[];
+            grants?: {
+                [key: string]: string[];
+            };
+        };
+        /** ShownRule */
+        ShownRule: {
+            id: string;
+            name: string;
+            where: string | null;
+            experiment: string | null;
+            /** @enum {string} */
+            level: "info" | "warning" | "error";
+            to: string[];
+            owner: string;
+            /** Format: date-time */
+            created_at: string;
+        };
         /** Size */
         Size: {
             id: string;
@@ -629,6 +738,7 @@ export interface components {
             expires_at?: string | null;
             used_at?: string | null;
             revoked_at?: string | null;
+            user?: string | null;
         };
         /** TrialStates */
         TrialStates: {
@@ -647,6 +757,27 @@ export interface components {
             path: string;
             /** Format: date-time */
             time: string;
+        };
+        /** User */
+        User: {
+            id: string;
+            name: string;
+            /** @enum {string} */
+            role: "none" | "viewer" | "editor" | "admin";
+            grants: {
+                [key: string]: "none" | "viewer" | "editor";
+            };
+            has_password: boolean;
+            subject: string | null;
+            /** Format: date-time */
+            created_at: string;
+            signed_in_at?: string | null;
+        };
+        /** UserPatch */
+        UserPatch: {
+            name?: string;
+            role?: "none" | "viewer" | "editor" | "admin";
+            password?: string;
         };
         /**
          * Problem

@@ -17,6 +17,7 @@ from runbase.server.oidc import Provider
 from runbase.server.options import Auth, ServerOptions
 from runbase.server.principals import Principal, of_user
 from runbase.server.routes.runs import Count
+from runbase.server.tokens import PREFIX
 from runbase.store.store import Store
 
 Caller = Request[Any, Any, Any]
@@ -27,10 +28,10 @@ SIGN_IN = 600
 
 
 class Credentials(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The name and the password of a user."""
+    """The name and the password of a user; or a token as the password, and no name."""
 
-    name: str
     password: str
+    name: str = ""
 
 
 class NewPassword(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -104,9 +105,19 @@ async def sign_in(
     options: NamedDependency[ServerOptions],
     data: JSONBody[Credentials],
 ) -> Response[SessionInfo]:
-    """Begin a session: the answer sets its cookie. After 5 wrong passwords in a minute, an address must wait."""
+    """Begin a session: the answer sets its cookie. After 5 wrong passwords in a minute, an address must wait.
+
+    A browser that signs in with a token keeps it in a cookie, which scripts cannot read.
+    """
+    if data.password.startswith(PREFIX):
+        found = await callers.of_token(data.password)
+        if found is None:
+            raise NotAuthorizedException("the token is wrong, revoked or expired")
+        _entered(request, found)
+        kept = _cookie(request, options, callers.cookie, data.password)
+        return Response(_info(found, options), cookies=[kept])
     if not callers.with_users:
-        raise NotAllowed("nobody signs in to this server; start it with --auth users")
+        raise NotAllowed("this server has no users: sign in with a token, which begins with rb_")
     user = await callers.check_password(data.name, data.password, address_of(request.scope))
     if user is None:
         raise NotAuthorizedException("the name or the password is wrong")

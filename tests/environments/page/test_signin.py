@@ -1,0 +1,57 @@
+"""Sign in to a server of a group in a browser."""
+
+from playwright.sync_api import Browser, expect
+
+from runbase.server import users
+from runbase.server.options import ServerOptions
+from runbase.server.serve import serving
+from runbase.server.tokens import NewToken, make
+from runbase.store.store import Store
+
+from .conftest import WAIT
+from .test_flows import rows
+
+
+def test_with_a_token(browser: Browser, store: Store) -> None:
+    token = make(store, NewToken(name="ada", permissions=["read"])).token
+    with serving(store, ServerOptions(port=0, auth="tokens")) as url:
+        context = browser.new_context()
+        context.set_default_timeout(WAIT)
+        page = context.new_page()
+        page.goto(f"{url}/e/digits")
+        page.get_by_label("Token").fill("rb_wrong")
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("alert").first).to_contain_text("wrong")
+        page.get_by_label("Token").fill(token)
+        page.get_by_role("button", name="Sign in").click()
+        rows(page, 8)
+        expect(page.locator(".live.open")).to_be_visible()
+        context.close()
+
+
+def test_with_a_name(browser: Browser, store: Store) -> None:
+    users.add(store, "ada", "viewer", "correct horse battery")
+    with serving(store, ServerOptions(port=0, auth="users")) as url:
+        context = browser.new_context()
+        context.set_default_timeout(WAIT)
+        page = context.new_page()
+        page.goto(url)
+        page.get_by_label("Name").fill("ada")
+        page.get_by_label("Password").fill("correct horse battery")
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("heading", name="Home")).to_be_visible()
+        context.close()
+
+
+def test_the_one_time_address(browser: Browser, store: Store) -> None:
+    with serving(store, ServerOptions(port=0, auth="link", link_key="k" * 40)) as url:
+        context = browser.new_context()
+        context.set_default_timeout(WAIT)
+        page = context.new_page()
+        page.goto(f"{url}/?key={'k' * 40}")
+        expect(page.get_by_role("heading", name="Home")).to_be_visible()
+        stranger = browser.new_context().new_page()
+        stranger.goto(f"{url}/runs")
+        expect(stranger.get_by_text("Open the address that the server printed")).to_be_visible()
+        context.close()
+        stranger.context.close()
