@@ -205,6 +205,17 @@ class TableContract:
         with pytest.raises(FilterError, match=r"groups have no column 'metrics\.loss'"):
             filled.table(columns=["metrics.loss"], group_by=by, order_by="metrics.loss")
 
+    def test_the_keys_of_the_newest_runs(self, filled: Store) -> None:
+        """Of all runs, and of the newest ones only."""
+        everything = {key.key: key.runs for key in filled.known_keys("param")}
+        total = filled.count()
+        assert max(everything.values()) <= total
+        assert {key.key: key.runs for key in filled.known_keys("param", newest=10**6)} == everything
+        newest = filled.runs(limit=3)
+        few = {key.key: key.runs for key in filled.known_keys("param", newest=3)}
+        assert few == {key: sum(key in run.params for run in newest) for key in few}
+        assert set(few) == {key for run in newest for key in run.params}
+
     def test_an_empty_table_has_its_columns(self, store: Store) -> None:
         table = store.table("params.lr > 1", columns=["name", "params.lr"])
         assert (len(table), table.columns) == (0, {"name": [], "params.lr": []})

@@ -81,7 +81,12 @@ class Points(Protocol):
         """Make the outline of a metric that has none, so that its charts read few points."""
 
     def known_keys(
-        self, kind: str, experiment: str | None = None, text: str = "", limit: int = 1000
+        self,
+        kind: str,
+        experiment: str | None = None,
+        text: str = "",
+        limit: int = 1000,
+        newest: int | None = None,
     ) -> list[KnownKey]:
         """Return keys of a kind that runs have, those of most runs first.
 
@@ -90,6 +95,7 @@ class Points(Protocol):
             experiment: the id of an experiment; None: all.
             text: only keys that contain this text, in any case.
             limit: the maximum number of keys.
+            newest: look at so many of the newest runs only; None: at all.
         """
         ...
 

@@ -135,6 +135,7 @@ class PointMethods(StoreBase):
         *,
         experiment: ExperimentLike | None = None,
         limit: int = 1000,
+        newest: int | None = None,
     ) -> list[KnownKey]:
         """Return the keys that runs have, those of most runs first.
 
@@ -143,12 +144,13 @@ class PointMethods(StoreBase):
             text: only keys that contain this text, in any case.
             experiment: only keys of runs of this experiment.
             limit: the maximum number of keys.
+            newest: look at so many of the newest runs only, which takes the same time however many there are.
 
         Returns:
             For each key the number of runs, the type, and the least and greatest number.
         """
         experiment_id = None if experiment is None else self._experiment_id(experiment)
-        return self.storage.known_keys(kind, experiment_id, text, limit)
+        return self.storage.known_keys(kind, experiment_id, text, limit, newest)
 
     def metrics_frame(
         self,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 import runbase
 from runbase.server.serve import serving
@@ -29,6 +29,7 @@ HOSTILE = (
 """What must never run, wherever somebody logs it."""
 WAIT = 60_000
 """Milliseconds for what is sure to appear."""
+expect.set_options(timeout=WAIT)
 
 
 @pytest.fixture(scope="session")

@@ -43,6 +43,16 @@ interface Props {
   onKey?: (event: KeyboardEvent) => boolean;
 }
 
+/** The rows and columns in view; pinned columns are always. */
+interface View {
+  first: number;
+  last: number;
+  left: number;
+  right: number;
+}
+
+/** Milliseconds after the last move until the ARIA grid follows: it has a hundred times as many elements as the canvas. */
+const SETTLED = 90;
 const HEADER = 30;
 const ROW = 27;
 const CHECK = 30;
@@ -55,7 +65,10 @@ export function Grid(props: Props) {
   const [size, setSize] = useState({ width: 0, height: 0 });
   const [cursor, setCursor] = useState(0);
   const [anchor, setAnchor] = useState<number | null>(null);
-  const [view, setView] = useState({ first: 0, last: 0 });
+  const [view, setView] = useState<View>({ first: 0, last: 0, left: 0, right: 0 });
+  const settle = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
+  const moving = useRef(false);
+  const frame = useRef(0);
   const resize = useRef<{ id: string; begin: number; width: number } | null>(null);
   const total = columns.reduce((sum, column) => sum + column.width, CHECK);
   const frozen = columns.slice(0, pinned).reduce((sum, column) => sum + column.width, CHECK);
@@ -186,10 +199,27 @@ export function Grid(props: Props) {
       context.strokeRect(1, y + 1, size.width - 2, ROW - 3);
       context.restore();
     }
-    setView((old) => (old.first === first && old.last === last ? old : { first, last }));
+    let [begin, end] = [pinned, pinned];
+    let x = frozen - left;
+    for (let place = pinned; place < shown.length; place++) {
+      const { width } = shown[place]!;
+      if (x + width <= frozen) begin = place + 1;
+      if (x < size.width) end = place + 1;
+      x += width;
+    }
+    const next = { first, last, left: begin, right: Math.max(end, begin) };
+    clearTimeout(settle.current);
+    const show = () =>
+      setView((old) => (old.first === first && old.last === last && old.left === next.left && old.right === next.right ? old : next));
+    if (moving.current) settle.current = setTimeout(show, SETTLED);
+    else show();
+    moving.current = false;
   }
 
-  const frame = useRef(0);
+  function scrolled(): void {
+    moving.current = true;
+    redraw();
+  }
   function redraw(): void {
     cancelAnimationFrame(frame.current);
     frame.current = requestAnimationFrame(draw);
@@ -271,6 +301,7 @@ export function Grid(props: Props) {
     }
   }
 
+  const inView = columns.map((column, place) => ({ column, place })).filter(({ place }) => place < pinned || (place >= view.left && place < view.right));
   const rows = [];
   for (let row = view.first; row < Math.min(view.last, count); row++) {
     const key = props.id(row);
@@ -283,8 +314,8 @@ export function Grid(props: Props) {
         aria-selected={key !== null && selected.has(key)}
         data-run={key ?? ""}
       >
-        {columns.map((column) => (
-          <span role={column === columns[0] ? "rowheader" : "gridcell"} key={column.id} data-column={column.id}>
+        {inView.map(({ column, place }) => (
+          <span role={place === 0 ? "rowheader" : "gridcell"} key={column.id} data-column={column.id} aria-colindex={place + 1}>
             {props.cell(row, column).text}
           </span>
         ))}
@@ -303,7 +334,7 @@ export function Grid(props: Props) {
       aria-colcount={columns.length}
       aria-multiselectable="true"
       aria-activedescendant={count ? `row-${cursor}` : undefined}
-      onScroll={redraw}
+      onScroll={scrolled}
       onKeyDown={keyboard}
       onFocus={redraw}
       onBlur={redraw}
@@ -356,10 +387,11 @@ export function Grid(props: Props) {
       <canvas ref={canvas} class="cells" aria-hidden="true" />
       <div class="hidden" role="presentation">
         <div role="row" aria-rowindex={1}>
-          {columns.map((column) => (
+          {inView.map(({ column, place }) => (
             <span
               role="columnheader"
               key={column.id}
+              aria-colindex={place + 1}
               aria-sort={
                 props.sort?.id === column.id ? (props.sort.descending ? "descending" : "ascending") : "none"
               }

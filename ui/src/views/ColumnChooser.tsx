@@ -1,17 +1,23 @@
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { quoted } from "../api/client";
-import { FIELD_NAMES, FIGURES, parsed, type Keys } from "./columns";
+import { FIELD_NAMES, FIGURES, loadKeys, parsed, type Keys } from "./columns";
 
 interface Props {
-  keys: Keys;
+  experiment: string | null;
+  /** The keys of the newest runs, until those of all runs are here. */
+  known: Keys;
   chosen: string[];
   onChange: (columns: string[]) => void;
   onReset: () => void;
 }
 
 /** Choose columns: each key with the number of runs that have it, and which figure of a metric is shown. */
-export function ColumnChooser({ keys, chosen, onChange, onReset }: Props) {
+export function ColumnChooser({ experiment, known, chosen, onChange, onReset }: Props) {
   const [text, setText] = useState("");
+  const [keys, setKeys] = useState(known);
+  useEffect(() => {
+    loadKeys(experiment, null).then(setKeys, () => undefined);
+  }, [experiment]);
   const wanted = text.toLowerCase();
   const groups = [
     { title: "Run", items: FIELD_NAMES.map((name) => ({ id: name, label: name, note: "" })) },

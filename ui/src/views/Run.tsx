@@ -1,6 +1,6 @@
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useState } from "preact/hooks";
 import { ApiError, call, get, post, query, type Schemas } from "../api/client";
 import { follow } from "../api/live";
 import { colourOf } from "../charts/palette";
@@ -72,7 +72,7 @@ export function Run({ run: word = "", tab = "overview" }: { run?: string; tab?: 
     };
   }, [run?.id]);
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     const press = (event: KeyboardEvent) => {
       if (/^(INPUT|TEXTAREA|SELECT)$/.test((event.target as HTMLElement).tagName) || event.ctrlKey || event.metaKey) return;
       if (event.key === "[" || event.key === "]") void neighbour(event.key === "]");

@@ -61,8 +61,8 @@ export function Runs({ experiment }: { experiment: string | null }) {
     [shown, keys, objectives.join(), experiment],
   );
   useEffect(() => {
-    if (keys) rows.show({ where, experiment, columns: names, sort });
-  }, [where, sort, names.join(), experiment, keys !== null]);
+    rows.show({ where, experiment, columns: names, sort }); // without the keys: the first columns
+  }, [where, sort, names.join(), experiment]);
 
   // New metrics appear, and charts ask for new points, at most every two seconds.
   const moved = rows.moved.value;
@@ -220,7 +220,8 @@ export function Runs({ experiment }: { experiment: string | null }) {
         <Popover label="Columns" align="right">
           {() => (
             <ColumnChooser
-              keys={keys ?? NONE}
+              experiment={experiment}
+              known={keys ?? NONE}
               chosen={names}
               onChange={(next) => setParams({ cols: next.join("~") })}
               onReset={() => setParams({ cols: null })}

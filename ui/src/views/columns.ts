@@ -12,8 +12,11 @@ export interface Keys {
   tags: KnownKey[];
 }
 
-export async function loadKeys(experiment: string | null): Promise<Keys> {
-  const ask = (kind: string) => get<KnownKey[]>(`/api/keys${query({ kind, experiment, limit: 1000 })}`);
+/** Runs that are looked at to find which columns there are; all of them only when somebody chooses columns. */
+export const NEWEST = 300;
+
+export async function loadKeys(experiment: string | null, newest: number | null = NEWEST): Promise<Keys> {
+  const ask = (kind: string) => get<KnownKey[]>(`/api/keys${query({ kind, experiment, limit: 1000, newest })}`);
   const [params, metrics, tags] = await Promise.all([ask("param"), ask("metric"), ask("tag")]);
   return { params, metrics, tags };
 }

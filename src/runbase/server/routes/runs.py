@@ -180,13 +180,17 @@ def keys(
     text: FromQuery[str] = "",
     experiment: FromQuery[str | None] = None,
     limit: Limit = 200,
+    newest: FromQuery[int | None] = None,
 ) -> list[KnownKey]:
-    """Return the keys that runs have, with counts, types and ranges, those of most runs first."""
+    """Return the keys that runs have, with counts, types and ranges, those of most runs first.
+
+    `newest` limits the look to so many of the newest runs; then the time does not grow with the number of runs.
+    """
     if not request.user.may_everywhere("read"):
         if experiment is None:
             raise UsageError("you may read some experiments only: pass experiment=")
         request.user.require("read", store.experiment(experiment).id)
-    return store.known_keys(kind, text, experiment=experiment, limit=limit)
+    return store.known_keys(kind, text, experiment=experiment, limit=limit, newest=newest)
 
 
 @get("/api/runs/{run:str}", opt={"permission": "read"})

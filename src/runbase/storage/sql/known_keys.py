@@ -4,6 +4,8 @@ from runbase.errors import UsageError
 from runbase.storage.points_protocol import KnownKey
 from runbase.storage.sql.session import Session
 
+ALL = 2**62
+"""More runs than there are."""
 _STATEMENTS = {
     "param": "keys_of_params",
     "metric": "keys_of_series",
@@ -13,7 +15,12 @@ _STATEMENTS = {
 
 
 def read(
-    session: Session, kind: str, experiment: str | None = None, text: str = "", limit: int = 1000
+    session: Session,
+    kind: str,
+    experiment: str | None = None,
+    text: str = "",
+    limit: int = 1000,
+    newest: int | None = None,
 ) -> list[KnownKey]:
     """Return keys of a kind that contain a text, those of most runs first."""
     if kind not in _STATEMENTS:
@@ -26,6 +33,7 @@ def read(
         all=int(experiment is None),
         text=f"%{escaped}%" if text else "",
         limit=limit,
+        newest=ALL if newest is None else newest,
         **more,
     )
     return [

@@ -29,7 +29,7 @@ export function ofRuns(runs: RunRecord[]): Plotted {
 
 /** The same of up to 10,000 runs of an experiment. */
 export async function ofExperiment(experiment: string, where: string | null): Promise<Plotted> {
-  const keys = await loadKeys(experiment);
+  const keys = await loadKeys(experiment, 1000);
   const params = keys.params.filter((key) => key.least !== key.greatest || key.least === null).slice(0, 20);
   const metrics = keys.metrics.slice(0, 20);
   const columns = ["name", ...params.map((key) => `params.${quoted(key.key)}`), ...metrics.map((key) => `metrics.${quoted(key.key)}`)];

@@ -410,25 +410,34 @@ select r.id, r.system -> 'slurm' as slurm from runs r where r.id = any(:runs) an
 -- only: end
 
 -- name: keys_of_params
--- Keys of parameters, with the number of runs that have them.
+-- Keys of parameters, with the number of the newest runs that have them.
 select k.key, count(*) as runs, min(k.type) as type, min(k.number) as least, max(k.number) as greatest
-from params k join runs r on r.id = k.run_id
-where r.deleted_at is null and (r.experiment_id = :experiment or :all = 1)
-  and (:text = '' or lower(k.key) like :text escape '\')
+from (
+  select id from runs
+  where deleted_at is null and (experiment_id = :experiment or :all = 1)
+  order by created_at desc limit :newest
+) r cross join params k -- in this order: a scan of all keys in the order of an index takes several times as long
+where k.run_id = r.id and (:text = '' or lower(k.key) like :text escape '\')
 group by k.key order by runs desc, k.key limit :limit;
 
 -- name: keys_of_series
--- Keys of metrics or telemetry, with the number of runs that have them.
+-- Keys of metrics or telemetry, with the number of the newest runs that have them.
 select k.key, count(*) as runs, min(k.type) as type, min(k.last) as least, max(k.last) as greatest
-from series k join runs r on r.id = k.run_id
-where r.deleted_at is null and (r.experiment_id = :experiment or :all = 1) and k.kind = :kind
-  and (:text = '' or lower(k.key) like :text escape '\')
+from (
+  select id from runs
+  where deleted_at is null and (experiment_id = :experiment or :all = 1)
+  order by created_at desc limit :newest
+) r cross join series k -- in this order: a scan of all keys in the order of an index takes several times as long
+where k.run_id = r.id and k.kind = :kind and (:text = '' or lower(k.key) like :text escape '\')
 group by k.key order by runs desc, k.key limit :limit;
 
 -- name: keys_of_tags
--- Keys of tags, with the number of runs that have them.
+-- Keys of tags, with the number of the newest runs that have them.
 select k.key, count(*) as runs, 'text' as type, null as least, null as greatest
-from run_tags k join runs r on r.id = k.run_id
-where r.deleted_at is null and (r.experiment_id = :experiment or :all = 1)
-  and (:text = '' or lower(k.key) like :text escape '\')
+from (
+  select id from runs
+  where deleted_at is null and (experiment_id = :experiment or :all = 1)
+  order by created_at desc limit :newest
+) r cross join run_tags k -- in this order: a scan of all keys in the order of an index takes several times as long
+where k.run_id = r.id and (:text = '' or lower(k.key) like :text escape '\')
 group by k.key order by runs desc, k.key limit :limit;
