@@ -261,3 +261,35 @@ def test_go_anywhere_by_typing(tab: Tab) -> None:
     page.keyboard.press("g")
     page.keyboard.press("s")
     expect(page.get_by_role("heading", name="SQL")).to_be_visible()
+
+
+def test_groups_have_means_and_lead_to_their_runs(tab: Tab) -> None:
+    page = tab("/e/digits?q=name like 'run-%'")
+    rows(page, 6)
+    page.get_by_label("group by").select_option("params.optimizer")
+    expect(page.locator(".groups tbody tr")).to_have_count(2)
+    expect(page.locator(".groups tbody tr").first).to_contain_text("±")
+    charts(page, "val/loss", 2)
+    page.locator(".groups").get_by_role("button", name="adam").click()
+    rows(page, 3)
+    assert sorted(names(page)) == ["run-1", "run-3", "run-5"]
+
+
+def test_a_chart_of_an_expression(tab: Tab) -> None:
+    page = tab("/e/digits")
+    charts(page, "val/loss", 6)
+    field = page.get_by_label("add a chart of an expression")
+    field.fill("val/loss - missing")
+    field.press("Enter")
+    expect(page.get_by_text("no metric is named missing")).to_be_visible()
+    field.fill("val/loss - train/loss")
+    field.press("Enter")
+    charts(page, "val/loss - train/loss", 6)
+    low, high = (
+        float(part)
+        for part in str(
+            page.locator('[data-metric="val/loss - train/loss"] .chart').get_attribute("data-y")
+        ).split(",")
+    )
+    assert low < 0.1 < high  # what the fixture adds
+    assert high - low < 0.5

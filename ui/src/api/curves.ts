@@ -16,6 +16,8 @@ export interface Curve {
   x: Float64Array;
   low: Float64Array | Float32Array;
   high: Float64Array | Float32Array;
+  /** Whether the band is a spread of several runs, not the range of the points of one. */
+  spread?: boolean;
 }
 
 export interface Curves {

@@ -1,8 +1,11 @@
 import type { Signal } from "@preact/signals";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { ApiError } from "../api/client";
 import { fetchCurves, type Curves } from "../api/curves";
+import { evaluate, operands, readExpression } from "./expressions";
 import { asCsv, asPython, save, savePng } from "./export";
+import { MANY } from "./draw";
+import { groupCurves } from "./groups";
 import { LineChart } from "./LineChart";
 import type { Kind } from "./scales";
 import { Icon } from "../parts/icons";
@@ -29,10 +32,12 @@ interface Props {
   pinned?: boolean;
   onPin?: () => void;
   height?: number;
+  /** Id of a run → label of its group: then the chart shows the mean of each group, with its standard deviation. */
+  groupOf?: Map<string, string> | null;
 }
 
 /** A chart of one metric of several runs: it asks for curves when it is visible, and again when there are new points. */
-export function ChartCard({ metric, runs, name, settings, tick, pinned, onPin, height = 210 }: Props) {
+export function ChartCard({ metric, runs, name, settings, tick, pinned, onPin, height = 210, groupOf = null }: Props) {
   const root = useRef<HTMLElement>(null);
   const [visible, setVisible] = useState(false);
   const [log, setLog] = useState<Kind | null>(null);
@@ -59,10 +64,16 @@ export function ChartCard({ metric, runs, name, settings, tick, pinned, onPin, h
       const began = performance.now();
       try {
         const columns = Math.min(Math.max(Math.round((root.current?.clientWidth ?? 500) - 60), 100), 2000);
-        const found = await fetchCurves(
-          { runs, key: metric, x: axis, columns, from: zoom?.[0] ?? null, to: zoom?.[1] ?? null },
-          abort.signal,
-        );
+        const ask = (key: string) =>
+          fetchCurves({ runs, key, x: axis, columns, from: zoom?.[0] ?? null, to: zoom?.[1] ?? null }, abort.signal);
+        const expression = readExpression(metric);
+        let found: Curves;
+        if (expression === null) found = await ask(metric);
+        else {
+          const keys = operands(expression);
+          const parts = await Promise.all(keys.map(async (key) => [key, await ask(key)] as const));
+          found = evaluate(metric, expression, new Map(parts));
+        }
         took.current = performance.now() - began;
         setData(found);
         setError(null);
@@ -75,6 +86,10 @@ export function ChartCard({ metric, runs, name, settings, tick, pinned, onPin, h
     return () => abort.abort();
   }, [visible, key, metric, axis, zoom?.[0], zoom?.[1], tick]);
 
+  const curves = useMemo(
+    () => (data === null ? [] : groupOf ? groupCurves(data.curves, groupOf, [data.from, data.to], Math.min(data.columns, 400)) : data.curves),
+    [data, groupOf],
+  );
   const range = whole ?? (data ? ([data.from, data.to] as [number, number]) : ([0, 1] as [number, number]));
   const kind = log ?? settings.yKind;
   const empty = data !== null && data.curves.length === 0;
@@ -90,6 +105,7 @@ export function ChartCard({ metric, runs, name, settings, tick, pinned, onPin, h
             {data.curves.reduce((sum, curve) => sum + curve.nans, 0)} NaN
           </span>
         )}
+        {curves.length > MANY && <span class="badge" title="lines: 5 %, 50 % and 95 % of the runs">density of {curves.length}</span>}
         <span class="tools">
           <button
             type="button"
@@ -135,7 +151,7 @@ export function ChartCard({ metric, runs, name, settings, tick, pinned, onPin, h
       ) : (
         <LineChart
           title={metric}
-          curves={data?.curves ?? []}
+          curves={curves}
           whole={range}
           axis={axis}
           yKind={kind}

@@ -52,7 +52,7 @@ export function LineChart(props: Props) {
     smooth,
     ink: colour("--soft"),
     faint: colour("--line"),
-    look: props.look ?? ((run) => ({ colour: colourOf(run, dark), dash: dashOf(run) })),
+    look: props.look ?? ((run) => (run === "" ? { colour: colour("--accent"), dash: [] } : { colour: colourOf(run, dark), dash: dashOf(run) })),
     yRange: null,
   };
 

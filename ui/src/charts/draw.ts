@@ -94,7 +94,8 @@ export function drawChart(
   context.rect(left, 0, width - RIGHT - left + 1, height - BOTTOM + 1);
   context.clip();
   const alpha = curves.length > 60 ? 0.45 : curves.length > 20 ? 0.7 : 1;
-  for (const curve of curves) drawCurve(context, frame, curve, options, alpha, 1.3);
+  if (curves.length > MANY) drawDensity(context, frame, curves, options);
+  else for (const curve of curves) drawCurve(context, frame, curve, options, alpha, 1.3);
   context.restore();
   for (const curve of curves) drawMarks(context, frame, curve, options);
   return frame;
@@ -163,7 +164,7 @@ export function drawCurve(
       context.rect(begin - width / 2, top - 0.5, width, bottom - top + 1);
     }
     context.fill();
-    drawSpikes(context, frame, curve, first, last, colour, alpha);
+    if (!curve.spread) drawSpikes(context, frame, curve, first, last, colour, alpha);
   }
   context.globalAlpha = smooth ? alpha * 0.3 : alpha;
   context.strokeStyle = colour;
@@ -190,6 +191,67 @@ export function drawCurve(
     context.fill();
   }
   context.globalAlpha = 1;
+}
+
+/** More curves than this are drawn as a density with quantiles. */
+export const MANY = 100;
+const QUANTILES = [0.05, 0.5, 0.95];
+
+/** Draw how many curves pass each place, and the quantiles of their values. Extremes of single curves stay visible: nothing is left out. */
+function drawDensity(context: CanvasRenderingContext2D, frame: Frame, curves: Curve[], options: Options): void {
+  const { x, y } = frame;
+  const { colour } = options.look("");
+  context.strokeStyle = colour;
+  context.lineWidth = 1;
+  context.globalAlpha = Math.max(0.06, 12 / curves.length);
+  for (const curve of curves) {
+    const [first, last] = visible(curve, options.domain);
+    context.beginPath();
+    let open = false;
+    for (let i = first; i < last; i++) {
+      if (Number.isNaN(curve.low[i]!)) continue;
+      const place = x(curve.x[i]!);
+      const top = limit(y(curve.high[i]!), frame);
+      const bottom = limit(y(curve.low[i]!), frame);
+      if (Number.isNaN(top + bottom)) continue;
+      if (open) context.lineTo(place, bottom);
+      else context.moveTo(place, bottom);
+      if (top !== bottom) context.lineTo(place, top);
+      open = true;
+    }
+    context.stroke();
+  }
+  context.globalAlpha = 1;
+  const steps = Math.floor((frame.right - frame.left) / 4);
+  const values = Array.from({ length: steps }, (_, step) => {
+    const at = x.invert(frame.left + step * 4);
+    return curves
+      .map((curve) => {
+        const i = nearest(curve, at);
+        return i < 0 || at < curve.x[0]! || at > curve.x[curve.x.length - 1]! ? Number.NaN : (curve.low[i]! + curve.high[i]!) / 2;
+      })
+      .filter(Number.isFinite)
+      .sort((a, b) => a - b);
+  });
+  for (const quantile of QUANTILES) {
+    context.lineWidth = quantile === 0.5 ? 2.2 : 1.2;
+    context.setLineDash(quantile === 0.5 ? [] : [5, 3]);
+    context.strokeStyle = options.ink;
+    context.beginPath();
+    let open = false;
+    values.forEach((column, step) => {
+      if (!column.length) {
+        open = false;
+        return;
+      }
+      const place = limit(y(column[Math.min(Math.floor(quantile * column.length), column.length - 1)]!), frame);
+      if (open) context.lineTo(frame.left + step * 4, place);
+      else context.moveTo(frame.left + step * 4, place);
+      open = true;
+    });
+    context.stroke();
+  }
+  context.setLineDash([]);
 }
 
 const SPIKE = 4;

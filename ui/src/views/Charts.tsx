@@ -2,6 +2,8 @@ import { useSignal } from "@preact/signals";
 import { useMemo, useState } from "preact/hooks";
 import { ChartCard, type ChartSettings } from "../charts/ChartCard";
 import type { Kind } from "../charts/scales";
+import { operands, readExpression } from "../charts/expressions";
+import { toast } from "../parts/toast";
 import { param, setParams } from "../state/url";
 import type { KnownKey } from "./columns";
 import type { Signal } from "@preact/signals";
@@ -17,6 +19,7 @@ interface Props {
   /** How many runs match in all. */
   total: number;
   note?: string;
+  groupOf?: Map<string, string> | null;
 }
 
 const AXES: [string, string][] = [
@@ -26,7 +29,7 @@ const AXES: [string, string][] = [
 ];
 
 /** Charts of metrics in sections by prefix, with one axis, one zoom and one cursor. */
-export function Charts({ metrics, runs, name, tick, hovered, first, note }: Props) {
+export function Charts({ metrics, runs, name, tick, hovered, first, note, groupOf = null }: Props) {
   const cursor = useSignal<number | null>(null);
   const [find, setFind] = useState("");
   const [closed, setClosed] = useState<Record<string, boolean>>({});
@@ -66,6 +69,15 @@ export function Charts({ metrics, runs, name, tick, hovered, first, note }: Prop
     localStorage.setItem("pins", JSON.stringify(next));
   }
 
+  const added = param("charts").split("~").filter(Boolean);
+  function add(text: string): void {
+    const expression = readExpression(text);
+    const unknown = (expression ? operands(expression) : [text]).filter((key) => !metrics.some((one) => one.key === key));
+    if (!expression) toast("write an expression of metrics, with spaces around the operator: val/loss - train/loss", { bad: true });
+    else if (unknown.length) toast(`no metric is named ${unknown.join(" or ")}`, { bad: true });
+    else setParams({ charts: [...new Set([...added, text.trim()])].join("~") });
+  }
+
   const known = new Set(metrics.map((one) => one.key));
   const pinned = pins.filter((one) => known.has(one));
   const axes = AXES.some(([id]) => id === axis) ? AXES : [...AXES, [axis, axis.replace("metric:", "")] as [string, string]];
@@ -79,6 +91,7 @@ export function Charts({ metrics, runs, name, tick, hovered, first, note }: Prop
       tick={tick}
       pinned={pins.includes(metric)}
       onPin={() => pin(metric)}
+      groupOf={groupOf}
     />
   );
 
@@ -131,6 +144,16 @@ export function Charts({ metrics, runs, name, tick, hovered, first, note }: Prop
           />{" "}
           <output>{smooth || "none"}</output>
         </label>
+        <form
+          onSubmit={(event) => {
+            event.preventDefault();
+            const field = event.currentTarget.elements.namedItem("expression") as HTMLInputElement;
+            add(field.value);
+            field.value = "";
+          }}
+        >
+          <input name="expression" class="expression" aria-label="add a chart of an expression" placeholder="+ a - b" title="a chart of an expression, such as val/loss - train/loss" />
+        </form>
         {zoom && (
           <button type="button" onClick={() => settings.onZoom(null)}>
             whole range (z)
@@ -138,6 +161,23 @@ export function Charts({ metrics, runs, name, tick, hovered, first, note }: Prop
         )}
         {note && <span class="soft push">{note}</span>}
       </div>
+      {added.length > 0 && runs.length > 0 && (
+        <details open>
+          <summary>
+            expressions <span class="soft">{added.length}</span>
+          </summary>
+          <div class="cards">
+            {added.map((one) => (
+              <div key={one}>
+                {card(one)}
+                <button type="button" class="plain" onClick={() => setParams({ charts: added.filter((other) => other !== one).join("~") })}>
+                  remove {one}
+                </button>
+              </div>
+            ))}
+          </div>
+        </details>
+      )}
       {!runs.length && <p class="soft centre">No run to draw.</p>}
       {runs.length > 0 && !metrics.length && <p class="soft centre">No metric was logged yet.</p>}
       {runs.length > 0 && pinned.length > 0 && (

@@ -1,6 +1,6 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { call, get, literal, post, type Schemas } from "../api/client";
+import { call, get, literal, post, quoted, type Schemas } from "../api/client";
 import { colourOf } from "../charts/palette";
 import { FilterBox } from "../filter/FilterBox";
 import { Grid, type Column } from "../grid/Grid";
@@ -13,6 +13,7 @@ import { go, href, param, params, setParams } from "../state/url";
 import { Charts } from "./Charts";
 import { ColumnChooser } from "./ColumnChooser";
 import { asCell, asColumn, defaultColumns, headline, loadKeys, type Keys } from "./columns";
+import { Groups } from "./Groups";
 import { SavedViews } from "./SavedViews";
 import { Welcome } from "./Welcome";
 
@@ -81,16 +82,29 @@ export function Runs({ experiment }: { experiment: string | null }) {
     };
   }, [moved]);
 
+  const group = param("group");
+  const by = useMemo(() => group.split("~").filter(Boolean), [group]);
+  const [groupOf, setGroupOf] = useState<Map<string, string> | null>(null);
+  useEffect(() => {
+    if (!by.length) setGroupOf(null);
+  }, [group]);
   const version = rows.version.value;
   const dark = isDark();
   const columns = useMemo(() => names.map((name) => asColumn(name, widths, best)), [names.join(), widths, objectives.join()]);
   const charted = useMemo(
-    () => (selected.size ? [...selected] : rows.ids.slice(0, drawn)),
-    [version, selected, drawn],
+    () => (groupOf ? [...groupOf.keys()] : selected.size ? [...selected] : rows.ids.slice(0, drawn)),
+    [version, selected, drawn, groupOf],
   );
   const chartKey = charted.join();
   const stableCharted = useMemo(() => charted, [chartKey]);
   const inCharts = useMemo(() => new Set(charted), [chartKey]);
+  const groupable = [
+    "status",
+    ...(experiment ? [] : ["experiment"]),
+    "host",
+    ...(keys?.params ?? []).slice(0, 100).map((key) => `params.${quoted(key.key)}`),
+    ...(keys?.tags ?? []).slice(0, 50).map((key) => `tags.${quoted(key.key)}`),
+  ];
   const sorting = sort ? { id: sort.replace(/ (desc|asc)$/, ""), descending: / desc$/.test(sort) } : null;
 
   function select(next: Set<string>): void {
@@ -258,7 +272,17 @@ export function Runs({ experiment }: { experiment: string | null }) {
       </header>
       <div class="halves" style={{ gridTemplateColumns: `minmax(240px, ${split}fr) 6px minmax(240px, ${100 - split}fr)` }}>
         <div class="table">
-          {rows.total === 0 && !rows.loading.value && !rows.problem.value ? (
+          {by.length ? (
+            <Groups
+              where={where}
+              experiment={experiment}
+              by={by}
+              columns={names}
+              tick={tick}
+              onGroups={setGroupOf}
+              hovered={hovered}
+            />
+          ) : rows.total === 0 && !rows.loading.value && !rows.problem.value ? (
             <NoMatch where={where} experiment={experiment} />
           ) : (
             <Grid
@@ -328,12 +352,13 @@ export function Runs({ experiment }: { experiment: string | null }) {
         <Charts
           metrics={keys?.metrics ?? []}
           runs={stableCharted}
-          name={(run) => String(rows.of(run, "name") ?? run.slice(0, 8))}
+          groupOf={by.length ? groupOf : null}
+          name={(run) => (by.length ? run : String(rows.of(run, "name") ?? run.slice(0, 8)))}
           tick={tick}
           hovered={hovered}
           first={headline(keys?.metrics ?? [], objectives, 4).map((key) => key.key)}
           total={rows.total}
-          note={selected.size ? `${selected.size} selected` : `first ${Math.min(drawn, rows.total)} of ${number(rows.total)}`}
+          note={by.length ? `mean ± sd of ${new Set(groupOf?.values()).size} groups` : selected.size ? `${selected.size} selected` : `first ${Math.min(drawn, rows.total)} of ${number(rows.total)}`}
         />
       </div>
       <footer class="bottom">
@@ -362,6 +387,32 @@ export function Runs({ experiment }: { experiment: string | null }) {
           </span>
         )}
         <label class="push">
+          group by{" "}
+          <select
+            value={group}
+            onChange={(event) => setParams({ group: event.currentTarget.value, sel: null })}
+          >
+            <option value="">nothing</option>
+            {by.length > 0 && !groupable.includes(group) && <option value={group}>{by.join(" and ")}</option>}
+            {groupable.map((id) => (
+              <option key={id} value={id}>
+                {id}
+              </option>
+            ))}
+            {by.length === 1 && (
+              <optgroup label={`${group} and`}>
+                {groupable
+                  .filter((id) => id !== group)
+                  .map((id) => (
+                    <option key={id} value={`${group}~${id}`}>
+                      {id}
+                    </option>
+                  ))}
+              </optgroup>
+            )}
+          </select>
+        </label>
+        <label>
           draw{" "}
           <select value={drawn} onChange={(event) => setParams({ n: event.currentTarget.value === "25" ? null : event.currentTarget.value })}>
             {DRAWN.map((count) => (
