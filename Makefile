@@ -7,7 +7,7 @@ LOCK := requirements-dev.txt
 # The tests start many processes: without a cache of bytecode they took 12 minutes on two cores, with one 7.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo page test test-mlos test-frameworks test-pgbouncer test-page check bench bench-peers docs pictures lock clean
+.PHONY: demo page test test-mlos test-frameworks test-pgbouncer test-page check bench bench-page bench-peers docs pictures lock clean
 
 $(VENV)/.made:
 	$(PYTHON) -c 'import sys; sys.exit("runbase needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
@@ -75,6 +75,10 @@ test-pgbouncer: $(VENV)/.ready
 ## One table: runbase beside the limits of this machine.
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks --trials --optuna
+
+## The page in Chromium, beside Trackio and MLflow: apt install chromium.
+bench-page: $(VENV)/.ready page
+	$(BIN)/python -m benchmarks.page
 
 ## The same, beside mlflow, trackio, wandb, tensorboardX and aim in environments of their own.
 bench-peers: $(VENV)/.ready

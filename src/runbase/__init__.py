@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from runbase.run.start import start_run, track
     from runbase.status import Phase, Status
     from runbase.store.run_registry import open_registry
+    from runbase.server.notebook import show
     from runbase.store.store import Experiments, Runs, Store, open
 
 __version__ = "0.1.0.dev0"
@@ -71,6 +72,7 @@ _HOMES = {
     "store.run_registry": "open_registry",
     "model": "Objective",
     "run.run": "Run",
+    "server.notebook": "show",
     "run.start": "start_run track",
     "status": "Phase Status",
 }
@@ -135,6 +137,7 @@ __all__ = [
     "note",
     "open",
     "open_registry",
+    "show",
     "start_run",
     "tag",
     "track",

@@ -156,7 +156,7 @@ def test_the_vocabulary_knows_nothing_else() -> None:
 
 
 def test_public_names_are_counted() -> None:
-    assert len(runbase.__all__) == 44
+    assert len(runbase.__all__) == 45
     assert sorted(runbase.__all__) == sorted(runbase._PLACES)
     for name in runbase.__all__:
         assert getattr(runbase, name).__doc__

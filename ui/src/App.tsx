@@ -9,7 +9,7 @@ import { KeysHelp, keysOpen } from "./parts/KeysHelp";
 import { SignIn } from "./parts/SignIn";
 import { Toasts } from "./parts/toast";
 import { theme, type Theme } from "./state/theme";
-import { go, path } from "./state/url";
+import { go, params, path } from "./state/url";
 import { Runs } from "./views/Runs";
 
 const RAIL: { to: string; icon: IconName; label: string; key: string; at: RegExp }[] = [
@@ -139,8 +139,11 @@ const LIVE = { open: "live", waiting: "connecting", paused: "paused", idle: "not
 export function App() {
   useKeys();
   const here = path.value;
+  // In a notebook, the view alone: sessionStorage keeps this while one follows links.
+  if (params.value.has("embed")) sessionStorage.setItem("embed", "1");
+  const embedded = window.parent !== window && sessionStorage.getItem("embed") === "1";
   return (
-    <div class="app">
+    <div class={embedded ? "app embedded" : "app"}>
       <a class="skip" href="#main">
         skip to the content
       </a>

@@ -47,6 +47,7 @@ class ServerOptions(Struct, frozen=True, kw_only=True):
         alerts: whether the server evaluates rules and delivers alerts.
         alert_private_targets: whether a shared server may deliver alerts to itself and to addresses of its link.
         public_url: the address of the server for people, for links in alerts.
+        embedders: origins, as in a content security policy, whose pages may show the page in a frame.
         link_key: with `link`, the key in the one-time URL.
         oidc: with `oidc`, the provider.
     """
@@ -64,6 +65,7 @@ class ServerOptions(Struct, frozen=True, kw_only=True):
     alert_private_targets: bool = False
     public_url: str = ""
     link_key: str | None = None
+    embedders: tuple[str, ...] = ()
     oidc: OidcOptions | None = None
 
     @property

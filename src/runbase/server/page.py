@@ -18,13 +18,8 @@ FOLDER = Path(__file__).with_name("static")
 """Where the built page is."""
 CSP = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
-    "frame-src 'self'; frame-ancestors 'self'; object-src 'none'; base-uri 'self'; form-action 'self'"
+    "frame-src 'self'; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
 )
-HEADERS = {
-    "Content-Security-Policy": CSP,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-}
 VIEWS = (
     "runs",
     "e",
@@ -36,6 +31,7 @@ VIEWS = (
     "report",
     "reports",
     "settings",
+    "trials",
 )
 """The first parts of the paths that the page shows as views."""
 _MISSING = """<!doctype html><title>runbase</title>
@@ -52,6 +48,12 @@ def routes(options: ServerOptions) -> list[Any]:
     """Return the routes of the page for a server."""
     base = f"/{options.root_path.strip('/')}/".replace("//", "/")
 
+    headers = {
+        "Content-Security-Policy": " ".join([CSP, *options.embedders]),
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "same-origin",
+    }
+
     def document() -> Response[str]:
         """Return the HTML document of the page, which shows the view of the URL."""
         if is_built():
@@ -60,7 +62,7 @@ def routes(options: ServerOptions) -> list[Any]:
         else:
             text = _MISSING
         return Response(
-            text, media_type=MediaType.HTML, headers={**HEADERS, "Cache-Control": "no-cache"}
+            text, media_type=MediaType.HTML, headers={**headers, "Cache-Control": "no-cache"}
         )
 
     public = {"permission": "public"}
@@ -90,7 +92,7 @@ def routes(options: ServerOptions) -> list[Any]:
         kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
         kept = "public, max-age=31536000, immutable"
         return Response(
-            place.read_bytes(), media_type=kind, headers={**HEADERS, "Cache-Control": kept}
+            place.read_bytes(), media_type=kind, headers={**headers, "Cache-Control": kept}
         )
 
     return [view, home, asset]
