@@ -1,6 +1,8 @@
 /** What changes on the server, as it happens: one stream of events a view, closed while the tab is hidden. */
 import { signal } from "@preact/signals";
-import { query, url } from "./client";
+import { query, url, type Schemas } from "./client";
+import { toast } from "../parts/toast";
+import { go } from "../state/url";
 
 export interface ChangedRuns {
   ids: string[];
@@ -19,6 +21,8 @@ export interface Handlers {
   experiments?: (ids: string[]) => void;
   /** Everything may have changed. */
   reset?: () => void;
+  alert?: (alert: Schemas["Alert"]) => void;
+  problem?: (text: string) => void;
 }
 
 /** `idle`: this view shows nothing that changes. */
@@ -54,6 +58,19 @@ export function follow(what: LiveQuery, handlers: Handlers): () => void {
     source.addEventListener("experiments", (event) => {
       seen(event);
       handlers.experiments?.(JSON.parse(event.data) as string[]);
+    });
+    source.addEventListener("alert", (event) => {
+      seen(event);
+      const alert = JSON.parse(event.data) as Schemas["Alert"];
+      toast(`${alert.run}: ${alert.title}`, {
+        bad: alert.level === "error",
+        action: { label: "show", run: () => go(`/run/${alert.run_id}`) },
+      });
+      handlers.alert?.(alert);
+    });
+    source.addEventListener("error", (event) => {
+      // an event of the server, not of the connection: the filter is not valid, or the store cannot be read
+      if (event instanceof MessageEvent) handlers.problem?.(String(event.data));
     });
     source.addEventListener("reset", (event) => {
       seen(event);

@@ -5,6 +5,7 @@ import { ago, duration, number, plural } from "../parts/format";
 import { Link } from "../parts/Link";
 import { Status } from "../parts/status";
 import { failed } from "../parts/toast";
+import { Alerts } from "./Alerts";
 import { Welcome } from "./Welcome";
 
 type Table = Schemas["TableAnswer"];
@@ -29,6 +30,7 @@ export function Home() {
   const [died, setDied] = useState<Row[]>([]);
   const [experiments, setExperiments] = useState<Schemas["Experiment"][] | null>(null);
   const [counts, setCounts] = useState<Record<string, Record<string, number>>>({});
+  const [alerts, setAlerts] = useState<Schemas["Alert"][]>([]);
   const [about, setAbout] = useState<Schemas["About"] | null>(null);
 
   function load(): void {
@@ -41,7 +43,9 @@ export function Home() {
       get<Schemas["ExperimentPage"]>("/api/experiments?order_by=updated_at%20desc&limit=50"),
       get<Schemas["About"]>("/api/server"),
       post<Table>("/api/table", { columns: ["seconds"], group_by: ["experiment", "status"], limit: 1000 }),
-    ]).then(([now, bad, queue, page, server, groups]) => {
+      get<Schemas["Alert"][]>("/api/alerts?limit=8"),
+    ]).then(([now, bad, queue, page, server, groups, news]) => {
+      setAlerts(news);
       setRunning(asRows(now));
       setDied(asRows(bad));
       setWaiting(queue.total ?? 0);
@@ -92,6 +96,14 @@ export function Home() {
         {running.length === 0 && <p class="soft">Nothing runs.</p>}
         <RunList rows={running} />
       </section>
+      {alerts.length > 0 && (
+        <section>
+          <h2>
+            Alerts <Link to="/settings?tab=alerts">rules</Link>
+          </h2>
+          <Alerts alerts={alerts} />
+        </section>
+      )}
       {died.length > 0 && (
         <section>
           <h2>Ended badly in the last week</h2>

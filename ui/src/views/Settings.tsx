@@ -4,11 +4,15 @@ import { ago, bytes, moment, number, plural } from "../parts/format";
 import { Link } from "../parts/Link";
 import { copy, failed, toast } from "../parts/toast";
 import { param, setParams } from "../state/url";
+import { Rules } from "./settings/Rules";
+import { Users } from "./settings/Users";
 import { theme, type Theme } from "../state/theme";
 
 type About = Schemas["About"];
 const TABS: [string, string, string | null][] = [
   ["server", "Server", null],
+  ["alerts", "Alerts", null],
+  ["users", "Users", "admin"],
   ["tokens", "Tokens", "admin"],
   ["storage", "Storage", null],
   ["trash", "Trash", null],
@@ -41,6 +45,8 @@ export function Settings() {
       </nav>
       <div class="tab">
         {tab === "server" && <Server about={about} />}
+        {tab === "alerts" && <Rules mayWrite={about.permissions.includes("write")} />}
+        {tab === "users" && <Users />}
         {tab === "tokens" && <Tokens />}
         {tab === "storage" && <Storage />}
         {tab === "trash" && <Trash />}

@@ -1,8 +1,9 @@
 import { useEffect, useState } from "preact/hooks";
-import { get, type Schemas } from "../../api/client";
+import { get, query, type Schemas } from "../../api/client";
 import { duration, moment } from "../../parts/format";
 import { Link } from "../../parts/Link";
 import { Status } from "../../parts/status";
+import { Alerts } from "../Alerts";
 import type { RunRecord } from "../Run";
 
 /** What happened to a run, and which runs are around it. */
@@ -10,6 +11,10 @@ export function History({ run }: { run: RunRecord }) {
   const [lineage, setLineage] = useState<Schemas["Lineage"] | null>(null);
   useEffect(() => {
     get<Schemas["Lineage"]>(`/api/runs/${run.id}/lineage`).then(setLineage, () => undefined);
+  }, [run.id, run.updated_at]);
+  const [alerts, setAlerts] = useState<Schemas["Alert"][]>([]);
+  useEffect(() => {
+    get<Schemas["Alert"][]>(`/api/alerts${query({ where: `id = '${run.id}'`, limit: 100 })}`).then(setAlerts, () => undefined);
   }, [run.id, run.updated_at]);
   const changes = run.history ?? [];
   return (
@@ -34,6 +39,12 @@ export function History({ run }: { run: RunRecord }) {
           })}
         </tbody>
       </table>
+      {alerts.length > 0 && (
+        <>
+          <h2>Alerts</h2>
+          <Alerts alerts={alerts} />
+        </>
+      )}
       <h2>
         Runs around it <Link to={`/lineage/${run.id}`}>as a graph</Link>
       </h2>
