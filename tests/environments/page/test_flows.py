@@ -293,3 +293,19 @@ def test_a_chart_of_an_expression(tab: Tab) -> None:
     )
     assert low < 0.1 < high  # what the fixture adds
     assert high - low < 0.5
+
+
+def test_hide_runs_and_pin_a_baseline(tab: Tab) -> None:
+    page = tab("/e/digits?q=name like 'run-%'&sort=name")
+    rows(page, 6)
+    charts(page, "val/loss", 6)
+    page.locator(".grid").focus()
+    for key in ("x", "j", "x", "h"):
+        page.keyboard.press(key)
+    charts(page, "val/loss", 4)
+    rows(page, 6)
+    page.keyboard.press("x")
+    page.keyboard.press("b")
+    charts(page, "val/loss", 5)
+    page.get_by_role("button", name="show 2 hidden").click()
+    charts(page, "val/loss", 6)

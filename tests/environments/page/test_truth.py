@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -220,3 +221,9 @@ def test_pictures_of_curves_can_be_saved(tab: Tab, tmp_path: Path) -> None:
     with page.expect_download() as started:
         card.get_by_text("Save as PNG").click()
     assert Path(started.value.path()).read_bytes().startswith(b"\x89PNG")
+    card.get_by_role("button", name="more").click()
+    with page.expect_download() as started:
+        card.get_by_text("Save as SVG").click()
+    picture = ElementTree.fromstring(Path(started.value.path()).read_text())
+    paths = picture.findall(".//{http://www.w3.org/2000/svg}g/{http://www.w3.org/2000/svg}path")
+    assert len({path.get("stroke") for path in paths}) >= 6

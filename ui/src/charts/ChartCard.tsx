@@ -3,7 +3,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { ApiError } from "../api/client";
 import { fetchCurves, type Curves } from "../api/curves";
 import { evaluate, operands, readExpression } from "./expressions";
-import { asCsv, asPython, save, savePng } from "./export";
+import { asCsv, asPython, asSvg, save, savePng } from "./export";
 import { MANY } from "./draw";
 import { groupCurves } from "./groups";
 import { LineChart } from "./LineChart";
@@ -129,6 +129,9 @@ export function ChartCard({ metric, runs, name, settings, tick, pinned, onPin, h
               <div class="menu">
                 <button type="button" onClick={() => (savePng(root.current, metric), close())}>
                   Save as PNG
+                </button>
+                <button type="button" onClick={() => (save(`${metric}.svg`, asSvg(metric, curves, zoom ?? range, axis, kind, settings.smooth), "image/svg+xml"), close())}>
+                  Save as SVG
                 </button>
                 <button type="button" onClick={() => (data && save(`${metric}.csv`, asCsv(data.curves, name, axis), "text/csv"), close())}>
                   Save as CSV

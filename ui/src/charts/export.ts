@@ -1,5 +1,9 @@
 /** Charts as files and as code. */
 import type { Curve } from "../api/curves";
+import { drawChart } from "./draw";
+import { colourOf, dashOf } from "./palette";
+import type { Kind } from "./scales";
+import { SvgContext } from "./svg";
 
 export function save(name: string, data: BlobPart, type: string): void {
   const link = document.createElement("a");
@@ -20,6 +24,24 @@ export function savePng(root: HTMLElement | null, name: string): void {
   context.fillRect(0, 0, copy.width, copy.height);
   context.drawImage(canvas, 0, 0);
   copy.toBlob((blob) => blob && save(`${name}.png`, blob, "image/png"));
+}
+
+/** A chart as SVG, on white. */
+export function asSvg(title: string, curves: Curve[], domain: [number, number], axis: string, yKind: Kind, smooth: number): string {
+  const [width, height] = [720, 320];
+  const context = new SvgContext();
+  drawChart(context as unknown as CanvasRenderingContext2D, width, height, curves, {
+    axis,
+    xKind: "linear",
+    yKind,
+    domain,
+    smooth,
+    ink: "#5c6672",
+    faint: "#e9ecf0",
+    look: (run) => ({ colour: colourOf(run, false), dash: dashOf(run) }),
+    yRange: null,
+  });
+  return context.finish(width, height, title);
 }
 
 export function asCsv(curves: Curve[], name: (run: string) => string, axis: string): string {

@@ -12,6 +12,7 @@ const KEYS: [string, string][] = [
   ["x", "select the row (⇧x: up to it)"],
   ["↵", "open the row"],
   ["c  t  n  ⌫", "compare, tag, note, delete what is selected"],
+  ["h  b", "hide what is selected in charts; draw it always, as the baseline"],
   ["l", "logarithmic y axis"],
   ["z", "whole range of x"],
   ["[  ]", "previous run, next run"],

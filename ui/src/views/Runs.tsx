@@ -44,6 +44,8 @@ export function Runs({ experiment }: { experiment: string | null }) {
   const shown = param("cols");
   const drawn = Number(param("n") || 25);
   const selected = useMemo(() => new Set(param("sel").split(",").filter(Boolean)), [param("sel")]);
+  const hidden = useMemo(() => new Set(param("hide").split(",").filter(Boolean)), [param("hide")]);
+  const base = param("base");
   const objectives = (record?.objectives ?? []).map((one) => one.metric);
   const best = new Set(objectives);
 
@@ -92,8 +94,12 @@ export function Runs({ experiment }: { experiment: string | null }) {
   const dark = isDark();
   const columns = useMemo(() => names.map((name) => asColumn(name, widths, best)), [names.join(), widths, objectives.join()]);
   const charted = useMemo(
-    () => (groupOf ? [...groupOf.keys()] : selected.size ? [...selected] : rows.ids.slice(0, drawn)),
-    [version, selected, drawn, groupOf],
+    () => {
+      if (groupOf) return [...groupOf.keys()];
+      const shown = selected.size ? [...selected] : rows.ids.slice(0, drawn + hidden.size).filter((id) => !hidden.has(id)).slice(0, drawn);
+      return base && !shown.includes(base) ? [base, ...shown] : shown;
+    },
+    [version, selected, drawn, groupOf, hidden, base],
   );
   const chartKey = charted.join();
   const stableCharted = useMemo(() => charted, [chartKey]);
@@ -160,12 +166,26 @@ export function Runs({ experiment }: { experiment: string | null }) {
     }
   }
 
+  /** Leave runs out of the charts, or show all again. */
+  function hide(): void {
+    if (!selected.size) setParams({ hide: null });
+    else setParams({ hide: [...hidden, ...selected].join(","), sel: null });
+  }
+
+  /** Draw one run in all charts, whatever is shown. */
+  function pinBaseline(): void {
+    const [id] = selected;
+    setParams({ base: id && id !== base ? id : null, sel: null });
+  }
+
   function compare(): void {
     if (selected.size) go(`/compare?r=${[...selected].join(",")}`);
   }
 
   const actions: Record<string, () => void> = {
     c: compare,
+    h: hide,
+    b: pinBaseline,
     t: () => void (selected.size && tag()),
     n: () => void note(),
     Delete: () => void (selected.size && remove()),
@@ -296,7 +316,8 @@ export function Runs({ experiment }: { experiment: string | null }) {
                 const cell = asCell(column.id, rows.value(row, column.id), rows.value(row, "alive"));
                 if (column.id === "name") {
                   cell.swatch = inCharts.has(id) ? colourOf(id, dark) : "transparent";
-                  cell.bold = selected.has(id);
+                  cell.bold = selected.has(id) || id === base;
+                  if (id === base) cell.text += "  ◆";
                 }
                 return cell;
               }}
@@ -374,6 +395,12 @@ export function Runs({ experiment }: { experiment: string | null }) {
             <button type="button" disabled={selected.size !== 1} onClick={() => void note()}>
               note <kbd>n</kbd>
             </button>
+            <button type="button" onClick={hide}>
+              hide <kbd>h</kbd>
+            </button>
+            <button type="button" disabled={selected.size !== 1} onClick={pinBaseline}>
+              baseline <kbd>b</kbd>
+            </button>
             <button type="button" onClick={() => void remove()}>
               delete <kbd>⌫</kbd>
             </button>
@@ -385,6 +412,16 @@ export function Runs({ experiment }: { experiment: string | null }) {
           <span class="soft">
             click a name to open a run, a row to select it; <kbd>j</kbd> <kbd>k</kbd> move, <kbd>x</kbd> selects, <kbd>?</kbd> all keys
           </span>
+        )}
+        {hidden.size > 0 && (
+          <button type="button" onClick={() => setParams({ hide: null })}>
+            show {hidden.size} hidden
+          </button>
+        )}
+        {base && (
+          <button type="button" onClick={() => setParams({ base: null })}>
+            no baseline
+          </button>
         )}
         <label class="push">
           group by{" "}
