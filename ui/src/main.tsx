@@ -1,6 +1,7 @@
 import { render } from "preact";
 import { App } from "./App";
+import { openShared } from "./parts/share";
 import "./styles/base.css";
 import "./styles/views.css";
 
-render(<App />, document.body);
+void openShared().finally(() => render(<App />, document.body));

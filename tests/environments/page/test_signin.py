@@ -21,7 +21,7 @@ def test_with_a_token(browser: Browser, store: Store) -> None:
         page.goto(f"{url}/e/digits")
         page.get_by_label("Token").fill("rb_wrong")
         page.get_by_role("button", name="Sign in").click()
-        expect(page.get_by_role("alert").first).to_contain_text("wrong")
+        expect(page.locator(".signin").get_by_role("alert")).to_contain_text("wrong")
         page.get_by_label("Token").fill(token)
         page.get_by_role("button", name="Sign in").click()
         rows(page, 8)
@@ -55,3 +55,38 @@ def test_the_one_time_address(browser: Browser, store: Store) -> None:
         expect(stranger.get_by_text("Open the address that the server printed")).to_be_visible()
         context.close()
         stranger.context.close()
+
+
+def test_a_read_only_link(browser: Browser, store: Store) -> None:
+    """Who gets the link sees the experiment as the sender did, changes nothing, and keeps no token in the address."""
+    token = make(store, NewToken(name="ada", permissions=["admin"])).token
+    with serving(store, ServerOptions(port=0, auth="tokens")) as url:
+        context = browser.new_context()
+        context.set_default_timeout(WAIT)
+        context.add_init_script(
+            "navigator.clipboard.writeText = text => { window.copied = text; return Promise.resolve(); }"
+        )
+        page = context.new_page()
+        page.goto(f"{url}/e/digits?q=name like 'run-%'#{token}")
+        rows(page, 6)
+        assert "#" not in page.url
+        page.get_by_role("button", name="Copy as").click()
+        page.get_by_role("button", name="Read-only link").click()
+        page.wait_for_function("() => window.copied")
+        link = page.evaluate("window.copied")
+        guest = browser.new_context()
+        guest.set_default_timeout(WAIT)
+        other = guest.new_page()
+        other.goto(link)
+        rows(other, 6)
+        assert "rb_" not in other.url
+        assert other.evaluate("document.cookie") == ""
+        status = other.evaluate(
+            "fetch('/api/bulk', {method: 'POST', headers: {'Content-Type': 'application/json'}, body: JSON.stringify({action: 'delete', where: 'true'})}).then(a => a.status)"
+        )
+        assert status == 403
+        (shared,) = [one for one in store.storage.tokens() if one.name.startswith("link to digits")]
+        assert shared.experiments == [store.experiment("digits").id]
+        assert shared.expires_at is not None
+        context.close()
+        guest.close()

@@ -12,7 +12,9 @@ export interface RowsQuery {
 
 type Answer = Schemas["TableAnswer"];
 const FIRST_PAGE = 200;
-const PAGE = 2000;
+/** Cells of a further page: as much as arrives and is read within a moment. */
+const CELLS = 30_000;
+const MOST = 2000;
 const ALWAYS = ["name", "status", "alive", "seen_at"];
 
 export class Rows {
@@ -55,6 +57,11 @@ export class Rows {
     return [...new Set([...ALWAYS, ...(this.what?.columns ?? [])])];
   }
 
+  /** Rows of a further page. */
+  private get size(): number {
+    return Math.min(Math.max(Math.floor(CELLS / this.names.length), FIRST_PAGE), MOST);
+  }
+
   async reload(): Promise<void> {
     if (!this.what) return;
     this.abort.abort();
@@ -62,7 +69,7 @@ export class Rows {
     const { signal: aborted } = this.abort;
     this.loading.value = true;
     try {
-      const limit = Math.max(FIRST_PAGE, Math.min(this.ids.length, PAGE));
+      const limit = Math.max(FIRST_PAGE, Math.min(this.ids.length, this.size));
       const answer = await this.page(null, limit, aborted);
       this.ids = answer.ids;
       this.columns = answer.columns;
@@ -88,7 +95,7 @@ export class Rows {
     if (this.busy || this.cursor === null || row < this.ids.length - 60) return;
     this.busy = true;
     try {
-      const answer = await this.page(this.cursor, PAGE, this.abort.signal);
+      const answer = await this.page(this.cursor, this.size, this.abort.signal);
       const begin = this.ids.length;
       this.ids = this.ids.concat(answer.ids);
       for (const name of Object.keys(answer.columns)) {

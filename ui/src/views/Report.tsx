@@ -3,6 +3,7 @@ import { ApiError, call, get, type Schemas } from "../api/client";
 import { save } from "../charts/export";
 import { ago } from "../parts/format";
 import { Markdown } from "../parts/Markdown";
+import { share } from "../parts/share";
 import { failed, toast } from "../parts/toast";
 import { param, setParams } from "../state/url";
 import { Block, offline } from "./report/Block";
@@ -82,6 +83,9 @@ export function Report({ report = "" }: { report?: string }) {
           </button>
           <button type="button" onClick={() => body.current && save(`${titleOf(text)}.html`, offline(titleOf(text), body.current), "text/html")}>
             offline HTML
+          </button>
+          <button type="button" title="a link that reads the store for 30 days" onClick={() => void share(document.experiment, titleOf(text))}>
+            share
           </button>
           <button type="button" onClick={() => save(`${titleOf(text)}.md`, text, "text/markdown")}>
             Markdown

@@ -7,6 +7,7 @@ import { Grid, type Column } from "../grid/Grid";
 import { Rows } from "../grid/rows";
 import { number, plural } from "../parts/format";
 import { Popover } from "../parts/Popover";
+import { share } from "../parts/share";
 import { copy, failed, toast } from "../parts/toast";
 import { isDark } from "../state/theme";
 import { go, href, param, params, setParams } from "../state/url";
@@ -270,6 +271,9 @@ export function Runs({ experiment }: { experiment: string | null }) {
                   {{ cli: "Command line", python: "Python", sql: "SQL", url: "Address of this view" }[kind]}
                 </button>
               ))}
+              <button type="button" onClick={() => (void share(experiment, title), close())}>
+                Read-only link for others
+              </button>
               <hr />
               {(["csv", "jsonl", "parquet", "sqlite"] as const).map((format) => (
                 <a
