@@ -1,5 +1,5 @@
 import { useSignal } from "@preact/signals";
-import { useMemo, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { ChartCard, type ChartSettings } from "../charts/ChartCard";
 import type { Kind } from "../charts/scales";
 import { operands, readExpression } from "../charts/expressions";
@@ -20,6 +20,8 @@ interface Props {
   total: number;
   note?: string;
   groupOf?: Map<string, string> | null;
+  /** Finds metrics that are not among the given ones: those of older runs. */
+  search?: (text: string) => Promise<KnownKey[]>;
 }
 
 const AXES: [string, string][] = [
@@ -29,7 +31,7 @@ const AXES: [string, string][] = [
 ];
 
 /** Charts of metrics in sections by prefix, with one axis, one zoom and one cursor. */
-export function Charts({ metrics, runs, name, tick, hovered, first, note, groupOf = null }: Props) {
+export function Charts({ metrics, runs, name, tick, hovered, first, note, groupOf = null, search }: Props) {
   const cursor = useSignal<number | null>(null);
   const [find, setFind] = useState("");
   const [closed, setClosed] = useState<Record<string, boolean>>({});
@@ -49,10 +51,25 @@ export function Charts({ metrics, runs, name, tick, hovered, first, note, groupO
     cursor,
   };
 
+  const [older, setOlder] = useState<KnownKey[]>([]);
+  useEffect(() => {
+    setOlder([]);
+    if (!search || find.length < 2) return;
+    let current = true;
+    const timer = setTimeout(() => {
+      search(find).then((found) => current && setOlder(found), () => undefined);
+    }, 200);
+    return () => {
+      current = false;
+      clearTimeout(timer);
+    };
+  }, [find, metrics]);
+
   const sections = useMemo(() => {
     const wanted = find.toLowerCase();
     const found = new Map<string, string[]>();
-    for (const { key } of metrics) {
+    const listed = new Set(metrics.map((one) => one.key));
+    for (const { key } of [...metrics, ...older.filter((one) => !listed.has(one.key))]) {
       if (!key.toLowerCase().includes(wanted)) continue;
       const cut = key.lastIndexOf("/");
       const prefix = cut > 0 ? key.slice(0, cut) : "";
@@ -61,7 +78,7 @@ export function Charts({ metrics, runs, name, tick, hovered, first, note, groupO
     const order = first.map((key) => (key.includes("/") ? key.slice(0, key.lastIndexOf("/")) : ""));
     const weight = (prefix: string) => (order.includes(prefix) ? order.indexOf(prefix) : order.length);
     return [...found].sort(([a], [b]) => weight(a) - weight(b) || a.localeCompare(b));
-  }, [metrics, find, first.join()]);
+  }, [metrics, older, find, first.join()]);
 
   function pin(metric: string): void {
     const next = pins.includes(metric) ? pins.filter((one) => one !== metric) : [...pins, metric];

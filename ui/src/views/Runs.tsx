@@ -1,6 +1,6 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { call, get, literal, post, quoted, type Schemas } from "../api/client";
+import { call, get, literal, post, query, quoted, type Schemas } from "../api/client";
 import { colourOf } from "../charts/palette";
 import { FilterBox } from "../filter/FilterBox";
 import { Grid, type Column } from "../grid/Grid";
@@ -13,7 +13,7 @@ import { isDark } from "../state/theme";
 import { go, href, param, params, setParams } from "../state/url";
 import { Charts } from "./Charts";
 import { ColumnChooser } from "./ColumnChooser";
-import { asCell, asColumn, defaultColumns, headline, loadKeys, type Keys } from "./columns";
+import { asCell, asColumn, defaultColumns, headline, loadKeys, type Keys, type KnownKey } from "./columns";
 import { Groups } from "./Groups";
 import { SavedViews } from "./SavedViews";
 import { Welcome } from "./Welcome";
@@ -377,6 +377,7 @@ export function Runs({ experiment }: { experiment: string | null }) {
         <Charts
           metrics={keys?.metrics ?? []}
           runs={stableCharted}
+          search={(text) => get<KnownKey[]>(`/api/keys${query({ kind: "metric", experiment, text, limit: 100 })}`)}
           groupOf={by.length ? groupOf : null}
           name={(run) => (by.length ? run : String(rows.of(run, "name") ?? run.slice(0, 8)))}
           tick={tick}
