@@ -168,7 +168,7 @@ def ours(browser: Browser, folder: Path) -> Iterator[Row]:
                     began = time.perf_counter()
                     with one.page.expect_response(lambda answer: "/api/curves" in answer.url):
                         one.page.evaluate(
-                            "range => { history.pushState(null, '', range); dispatchEvent(new PopStateEvent('popstate')); }",
+                            "range => { history.pushState(null, '', location.pathname + range); dispatchEvent(new PopStateEvent('popstate')); }",
                             f"?n=100&range={start}~{start + 100_000}",
                         )
                     one.page.evaluate(TWO_FRAMES)
