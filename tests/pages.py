@@ -239,7 +239,9 @@ def _check(block: Block, arguments: list[str]) -> None:
         if name not in command.commands:
             raise PageError(f"{block}: {shown}: no command {name!r}")
         command = command.commands[name]
-    options = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+    parameters = command.params
+    options = {name for known in parameters for name in (*known.opts, *known.secondary_opts)}
+    options.add("--help")
     for word in own:
         if re.match(r"-{1,2}[a-zA-Z]", word) and word.partition("=")[0] not in options:
             raise PageError(f"{block}: {shown}: no option {word!r}")

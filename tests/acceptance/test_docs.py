@@ -103,6 +103,7 @@ def test_generated_examples_name_options_that_exist(page: str) -> None:
     ("text", "message"),
     [
         ("```bash\nrunbase runs --sorted x\n```", "no option '--sorted'"),
+        ("```bash\nrunbase ui --no-port\n```", "no option '--no-port'"),
         ("```bash\nrunbase list\n```", "no command 'list'"),
         ("```bash\n$ runbase runs\n```", "has a prompt"),
         ("```bash\nfalse\n```", "ended with 1"),
