@@ -1,5 +1,5 @@
 import type { ComponentType } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useState } from "preact/hooks";
 import { reachable, signInNeeded } from "./api/client";
 import { connection } from "./api/live";
 import { Icon, type IconName } from "./parts/icons";
@@ -96,7 +96,8 @@ function Content() {
 
 /** Keys that work everywhere, unless one types into a field. */
 function useKeys(): void {
-  useEffect(() => {
+  // Not after the first paint: a key may be pressed before.
+  useLayoutEffect(() => {
     let waiting = false;
     const press = (event: KeyboardEvent) => {
       if ((event.metaKey || event.ctrlKey) && event.key.toLowerCase() === "k") {

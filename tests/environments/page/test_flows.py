@@ -147,6 +147,10 @@ def test_a_run_appears_grows_and_is_lost(tab: Tab, home: Path, script: Script) -
     process.send_signal(signal.SIGKILL)
     expect(page.locator(".status").first).to_contain_text("lost", timeout=WAIT)
     expect(page.locator(".status").first).to_contain_text("seen")
+    page.get_by_role("link", name="Overview").click()
+    lost = page.get_by_role("region", name="lost")
+    expect(lost).to_contain_text("exited without closing the run")
+    expect(lost).to_contain_text('runbase.start_run(resume="alive")')
 
 
 def test_a_restart_of_the_server_keeps_the_screen(browser: Browser, store: Store) -> None:
@@ -232,6 +236,18 @@ def test_a_report_with_live_blocks_goes_offline(tab: Tab, tmp_path: Path, browse
     assert reader.locator("img").evaluate_all("all => all.every(one => one.naturalWidth > 300)")
     assert reader.get_by_text("run-5").count() == 1
     reader.close()
+
+
+def test_every_view_of_the_rail_can_be_reloaded(tab: Tab) -> None:
+    page = tab("/")
+    links = page.locator("nav.rail a")
+    expect(links).to_have_count(8)
+    for place in range(8):
+        links.nth(place).click()
+        expect(links.nth(place)).to_have_class("here")
+        answer = page.reload()
+        assert answer is not None and answer.ok, page.url
+        expect(links.nth(place)).to_have_class("here")
 
 
 def test_saved_views(tab: Tab) -> None:

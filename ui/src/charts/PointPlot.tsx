@@ -58,7 +58,7 @@ export function PointPlot(props: Props) {
       one.categories ? one.categories.map((label, value) => ({ value, label: label.slice(0, 14) })) : ticks(scale, kind(one), count);
     const up = makeScale(kind(y), room(y), [height - BOTTOM, TOP]);
     const yMarks = marksOf(y, up, Math.floor(height / 50));
-    const left = Math.max(30, ...yMarks.map((mark) => context.measureText(mark.label).width)) + 12;
+    const left = Math.max(30, ...yMarks.map((mark) => context.measureText(mark.label).width)) + 28;
     const across = makeScale(kind(x), room(x), [left, width - RIGHT]);
     scales.current = { x: across, y: up };
     context.strokeStyle = colour("--line");

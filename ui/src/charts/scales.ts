@@ -52,7 +52,7 @@ export function xLabel(axis: string, value: number): string {
   if (axis === "relative") return duration(value);
   if (axis === "time") {
     const date = new Date(value * 1000);
-    return date.toLocaleString(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
+    return date.toLocaleString(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
   }
   return tickLabel(value);
 }
@@ -75,6 +75,7 @@ export function xTicks(scale: Scale, axis: string, count: number): { value: numb
           : date.toLocaleTimeString(undefined, {
               hour: "2-digit",
               minute: "2-digit",
+              hourCycle: "h23",
               ...(step < 60 ? { second: "2-digit" } : {}),
             });
     }

@@ -1,7 +1,8 @@
 import { signal } from "@preact/signals";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { get, literal, query, type Schemas } from "../api/client";
 import { go } from "../state/url";
+import { plural } from "./format";
 import { theme } from "../state/theme";
 
 export const paletteOpen = signal(false);
@@ -54,7 +55,7 @@ async function search(text: string): Promise<Entry[]> {
     for (const one of metrics) {
       entries.push({
         label: one.key,
-        note: `metric of ${one.runs} runs`,
+        note: `metric of ${plural(one.runs, "run")}`,
         run: () => go(`/runs${query({ q: `metrics."${one.key.replaceAll('"', '""')}" is not null` })}`),
       });
     }
@@ -70,7 +71,7 @@ export function Palette() {
   const [place, setPlace] = useState(0);
   const open = paletteOpen.value;
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (open) {
       dialog.current?.showModal();
       setText("");

@@ -1,7 +1,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { get, query, url, type Schemas } from "../api/client";
 import { FilterBox } from "../filter/FilterBox";
-import { ago, bytes } from "../parts/format";
+import { ago, bytes, plural } from "../parts/format";
 import { Link } from "../parts/Link";
 import { ApiError, type Problem } from "../api/client";
 import { param, setParams } from "../state/url";
@@ -37,7 +37,7 @@ export function Artifacts() {
         <label>
           <input type="checkbox" checked={media} onChange={() => setParams({ media: media ? null : "1" })} /> images and other media
         </label>
-        <span class="soft">{rows ? `${shown.length}, ${bytes(shown.reduce((sum, one) => sum + one.artifact.size, 0))}` : ""}</span>
+        <span class="soft">{rows ? `${plural(shown.length, "artifact")}, ${bytes(shown.reduce((sum, one) => sum + one.artifact.size, 0))}` : ""}</span>
       </header>
       {rows && !shown.length && (
         <p class="soft centre">
@@ -50,7 +50,7 @@ export function Artifacts() {
           {[...named].map(([name, versions]) => (
             <details key={name}>
               <summary>
-                {name} <span class="soft">{versions.length} versions</span>
+                {name} <span class="soft">{plural(versions.length, "version")}</span>
               </summary>
               <List rows={versions} />
             </details>
@@ -69,45 +69,47 @@ export function Artifacts() {
 
 function List({ rows }: { rows: Row[] }) {
   return (
-    <table class="list">
-      <thead>
-        <tr>
-          <th>artifact</th>
-          <th>kind</th>
-          <th class="number">size</th>
-          <th>run</th>
-          <th>experiment</th>
-          <th>logged</th>
-          <th>lineage</th>
-        </tr>
-      </thead>
-      <tbody>
-        {rows.map(({ run_id, run, experiment, artifact }) => (
-          <tr key={run_id + artifact.path}>
-            <td>
-              <a href={url(`/api/runs/${run_id}/files/${artifact.path.split("/").map(encodeURIComponent).join("/")}`)} download>
-                {artifact.path}
-              </a>
-              {artifact.name && (
-                <span class="soft">
-                  {" "}
-                  {artifact.name}:v{artifact.version}
-                </span>
-              )}
-            </td>
-            <td>{artifact.kind}</td>
-            <td class="number">{bytes(artifact.size)}</td>
-            <td>
-              <Link to={`/run/${run_id}/artifacts`}>{run}</Link>
-            </td>
-            <td class="soft">{experiment}</td>
-            <td class="soft">{ago(artifact.created_at)}</td>
-            <td>
-              <Link to={`/lineage/${run_id}`}>graph</Link>
-            </td>
+    <div class="scroll">
+      <table class="list">
+        <thead>
+          <tr>
+            <th>artifact</th>
+            <th>kind</th>
+            <th class="number">size</th>
+            <th>run</th>
+            <th>experiment</th>
+            <th>logged</th>
+            <th>lineage</th>
           </tr>
-        ))}
-      </tbody>
-    </table>
+        </thead>
+        <tbody>
+          {rows.map(({ run_id, run, experiment, artifact }) => (
+            <tr key={run_id + artifact.path}>
+              <td>
+                <a href={url(`/api/runs/${run_id}/files/${artifact.path.split("/").map(encodeURIComponent).join("/")}`)} download>
+                  {artifact.path}
+                </a>
+                {artifact.name && (
+                  <span class="soft">
+                    {" "}
+                    {artifact.name}:v{artifact.version}
+                  </span>
+                )}
+              </td>
+              <td>{artifact.kind}</td>
+              <td class="number">{bytes(artifact.size)}</td>
+              <td>
+                <Link to={`/run/${run_id}/artifacts`}>{run}</Link>
+              </td>
+              <td class="soft">{experiment}</td>
+              <td class="soft">{ago(artifact.created_at)}</td>
+              <td>
+                <Link to={`/lineage/${run_id}`}>graph</Link>
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
   );
 }

@@ -30,6 +30,18 @@ const AXES: [string, string][] = [
   ["time", "time"],
 ];
 
+/** The section of a metric: its name up to the last slash, or up to the first one. */
+function prefixOf(key: string, short: boolean): string {
+  const cut = short ? key.indexOf("/") : key.lastIndexOf("/");
+  return cut > 0 ? key.slice(0, cut) : "";
+}
+
+/** Whether sections of long prefixes would be many, with few charts each. */
+function areMany(metrics: KnownKey[]): boolean {
+  const found = new Set(metrics.map(({ key }) => prefixOf(key, false)));
+  return found.size > 12 && found.size > metrics.length / 3;
+}
+
 /** Charts of metrics in sections by prefix, with one axis, one zoom and one cursor. */
 export function Charts({ metrics, runs, name, tick, hovered, first, note, groupOf = null, search }: Props) {
   const cursor = useSignal<number | null>(null);
@@ -69,13 +81,13 @@ export function Charts({ metrics, runs, name, tick, hovered, first, note, groupO
     const wanted = find.toLowerCase();
     const found = new Map<string, string[]>();
     const listed = new Set(metrics.map((one) => one.key));
+    const short = areMany(metrics);
     for (const { key } of [...metrics, ...older.filter((one) => !listed.has(one.key))]) {
       if (!key.toLowerCase().includes(wanted)) continue;
-      const cut = key.lastIndexOf("/");
-      const prefix = cut > 0 ? key.slice(0, cut) : "";
+      const prefix = prefixOf(key, short);
       found.set(prefix, [...(found.get(prefix) ?? []), key]);
     }
-    const order = first.map((key) => (key.includes("/") ? key.slice(0, key.lastIndexOf("/")) : ""));
+    const order = first.map((key) => prefixOf(key, short));
     const weight = (prefix: string) => (order.includes(prefix) ? order.indexOf(prefix) : order.length);
     return [...found].sort(([a], [b]) => weight(a) - weight(b) || a.localeCompare(b));
   }, [metrics, older, find, first.join()]);

@@ -1,5 +1,6 @@
 import { useEffect, useState } from "preact/hooks";
 import { quoted } from "../api/client";
+import { plural } from "../parts/format";
 import { FIELD_NAMES, FIGURES, loadKeys, parsed, type Keys } from "./columns";
 
 interface Props {
@@ -23,15 +24,15 @@ export function ColumnChooser({ experiment, known, chosen, onChange, onReset }: 
     { title: "Run", items: FIELD_NAMES.map((name) => ({ id: name, label: name, note: "" })) },
     {
       title: "Metrics",
-      items: keys.metrics.map((key) => ({ id: `metrics.${quoted(key.key)}`, label: key.key, note: `${key.runs} runs` })),
+      items: keys.metrics.map((key) => ({ id: `metrics.${quoted(key.key)}`, label: key.key, note: plural(key.runs, "run") })),
     },
     {
       title: "Parameters",
-      items: keys.params.map((key) => ({ id: `params.${quoted(key.key)}`, label: key.key, note: `${key.runs} runs` })),
+      items: keys.params.map((key) => ({ id: `params.${quoted(key.key)}`, label: key.key, note: plural(key.runs, "run") })),
     },
     {
       title: "Tags",
-      items: keys.tags.map((key) => ({ id: `tags.${quoted(key.key)}`, label: key.key, note: `${key.runs} runs` })),
+      items: keys.tags.map((key) => ({ id: `tags.${quoted(key.key)}`, label: key.key, note: plural(key.runs, "run") })),
     },
   ];
 

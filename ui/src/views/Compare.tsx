@@ -191,7 +191,8 @@ function Pick() {
     <div class="nothing">
       <h2>Compare runs</h2>
       <p>
-        Select runs in a table and press <kbd>c</kbd>. Or compare the newest runs of an experiment:
+        Select runs in a table and press <kbd>c</kbd>.
+        {experiments.length > 0 ? " Or compare the newest runs of an experiment:" : " This store has no runs yet."}
       </p>
       <div class="tags">
         {experiments.map((one) => (

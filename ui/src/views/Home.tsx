@@ -9,7 +9,7 @@ import { Alerts } from "./Alerts";
 import { Welcome } from "./Welcome";
 
 type Table = Schemas["TableAnswer"];
-const COLUMNS = ["name", "experiment", "status", "alive", "seen_at", "seconds", "started_at", "ended_at", "error.type"];
+const COLUMNS = ["name", "experiment", "status", "alive", "seen_at", "seconds", "started_at", "ended_at", "error.type", "error.message"];
 
 interface Row {
   id: string;
@@ -90,10 +90,10 @@ export function Home() {
       </header>
       <section>
         <h2>
-          Running now <span class="soft">{running.length}</span>
+          Active runs <span class="soft">{running.length}</span>
           {waiting > 0 && <span class="soft"> · {plural(waiting, "trial")} waiting</span>}
         </h2>
-        {running.length === 0 && <p class="soft">Nothing runs.</p>}
+        {running.length === 0 && <p class="soft">No run is active.</p>}
         <RunList rows={running} />
       </section>
       {alerts.length > 0 && (
@@ -120,7 +120,7 @@ export function Home() {
               <th>name</th>
               <th class="number">runs</th>
               <th>states</th>
-              <th>aims</th>
+              <th>objectives</th>
               <th>changed</th>
             </tr>
           </thead>
@@ -193,7 +193,9 @@ function RunList({ rows, ended }: { rows: Row[]; ended?: boolean }) {
             </td>
             <td class="number">{row.seconds === null ? "" : duration(Number(row.seconds))}</td>
             <td class="soft">{ended ? ago(row.ended_at as string) : `started ${ago(row.started_at as string)}`}</td>
-            <td class="soft">{String(row["error.type"] ?? "")}</td>
+            <td class="soft cut" title={String(row["error.message"] ?? "")}>
+              {[row["error.type"], row["error.message"]].filter((text) => text && text !== "error").join(": ")}
+            </td>
           </tr>
         ))}
       </tbody>

@@ -1,5 +1,6 @@
 import { useEffect, useState } from "preact/hooks";
 import { get, type Schemas } from "../api/client";
+import { plural } from "../parts/format";
 import { Link } from "../parts/Link";
 import { look } from "../parts/status";
 import { failed } from "../parts/toast";
@@ -83,7 +84,7 @@ export function Lineage({ run = "" }: { run?: string }) {
         <h1>Lineage</h1>
         <Link to={`/run/${centre.id}`}>{centre.name}</Link>
         <span class="soft">
-          {graph.nodes.size} runs, {graph.edges.length} relations
+          {plural(graph.nodes.size, "run")}, {plural(graph.edges.length, "relation")}
         </span>
       </header>
       {graph.edges.length === 0 && <p class="soft centre">No other run is related to this one.</p>}

@@ -173,7 +173,7 @@ export function Run({ run: word = "", tab = "overview" }: { run?: string; tab?: 
         )}
         <Status status={run.status} alive={run.alive} seen={run.seen_at} />
         <span class="soft">
-          {active ? `for ${duration((Date.now() - new Date(run.started_at ?? run.created_at).getTime()) / 1000)}` : run.ended_at ? ago(run.ended_at) : ""}
+          {active ? `for ${duration((Date.now() - new Date(run.started_at ?? run.created_at).getTime()) / 1000)}` : run.ended_at && run.status !== "NODE_FAIL" ? ago(run.ended_at) : ""}
         </span>
         <Link to={`/e/${encodeURIComponent(run.experiment)}`}>
           {run.experiment} #{run.number}

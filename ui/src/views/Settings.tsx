@@ -102,7 +102,7 @@ function Tokens() {
     <>
       <h2>New token</h2>
       <form
-        class="row"
+        class="row wrapped"
         onSubmit={(event) => {
           event.preventDefault();
           const data = new FormData(event.currentTarget);
@@ -138,6 +138,7 @@ function Tokens() {
       <h2>
         Tokens <span class="soft">{tokens.length}</span>
       </h2>
+      {tokens.length === 0 && <p class="soft">No token yet.</p>}
       <table class="list">
         <tbody>
           {tokens.map((one) => (
@@ -244,16 +245,17 @@ function Trash() {
 }
 
 function Audit() {
-  const [rows, setRows] = useState<Schemas["Audited"][]>([]);
+  const [rows, setRows] = useState<Schemas["Audited"][] | null>(null);
   useEffect(() => {
     get<Schemas["Audited"][]>("/api/audit").then(setRows, failed);
   }, []);
   return (
     <>
       <h2>Requests that changed something</h2>
+      {rows?.length === 0 && <p class="soft">No request has changed anything yet.</p>}
       <table class="list">
         <tbody>
-          {rows.map((one, place) => (
+          {(rows ?? []).map((one, place) => (
             <tr key={place}>
               <td class="soft">{moment(one.time)}</td>
               <td>{one.who}</td>

@@ -3,7 +3,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { ApiError, call, get, post, type Schemas } from "../api/client";
 import { asText, save } from "../charts/export";
 import { Grid, type Column } from "../grid/Grid";
-import { asNumber, number, value } from "../parts/format";
+import { asNumber, number, plural, value } from "../parts/format";
 import { Popover } from "../parts/Popover";
 import { failed, toast } from "../parts/toast";
 import { go, param, setParams } from "../state/url";
@@ -158,7 +158,7 @@ export function Sql() {
         )}
         <span class="soft push">
           {running ? <span class="spin" /> : null}
-          {answer && !problem ? `${number(answer.rows.length)}${answer.more ? " (more are cut off)" : ""} rows, ${Math.round(took)} ms` : ""} · read only · {dialect}
+          {answer && !problem ? `${plural(answer.rows.length, "row")}${answer.more ? " (more are cut off)" : ""}, ${Math.round(took)} ms · ` : ""}read only · {dialect}
         </span>
       </header>
       <div class="sql-body">

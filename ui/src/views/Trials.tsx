@@ -110,7 +110,7 @@ function Queue({ experiment }: { experiment: string }) {
             </span>
           ))}
         </span>
-        <span class="soft">{plural(Object.keys(states.runners).length, "runner")}</span>
+        {Object.keys(states.runners).length > 0 && <span class="soft">{plural(Object.keys(states.runners).length, "runner")}</span>}
         <span class="push row">
           <Enqueue record={record} path={path} onDone={load} />
           {lost > 0 && (
@@ -150,7 +150,7 @@ function Queue({ experiment }: { experiment: string }) {
               <PointPlot
                 ids={ids}
                 names={names}
-                x={dimension("trial", trials.map((one) => one.number))}
+                x={{ ...dimension("trial", trials.map((one) => one.number)), log: false }}
                 y={dimension(metric, values)}
                 tint={null}
                 hovered={hovered}
@@ -217,7 +217,7 @@ function Queue({ experiment }: { experiment: string }) {
                   names={names}
                   x={dimension(param, trials.map((one) => (one.params as Record<string, unknown>)[param] ?? null))}
                   y={dimension(metric, values)}
-                  tint={dimension("trial", trials.map((one) => one.number))}
+                  tint={{ ...dimension("trial", trials.map((one) => one.number)), log: false }}
                   hovered={hovered}
                   onOpen={(id) => go(`/run/${id}`)}
                 />
@@ -366,6 +366,7 @@ function Pick() {
     <div class="nothing">
       <h2>Trials</h2>
       <p>An experiment with objectives is a study: trials wait in its queue, runners claim them, and the results are ranked.</p>
+      {experiments.length === 0 && <p class="soft">This store has no experiments yet.</p>}
       <ul>
         {experiments.map((one) => (
           <li key={one.id}>

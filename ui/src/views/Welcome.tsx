@@ -14,7 +14,8 @@ export function Welcome({ experiment, onFirst }: { experiment: string | null; on
   const code = [
     "import runbase",
     "",
-    `with runbase.start_run("${experiment ?? "first"}", store="${store}", params={"lr": 0.01}) as run:`,
+    `store = "${store}"`,
+    `with runbase.start_run(${JSON.stringify(experiment ?? "first")}, store=store, params={"lr": 0.01}) as run:`,
     "    for step in range(100):",
     '        run.log({"loss": 1 / (step + 1)})',
   ].join("\n");

@@ -24,7 +24,7 @@ export async function loadKeys(experiment: string | null, newest: number | null 
 export const FIGURES = ["last", "min", "max", "mean", "first", "count", "nans"];
 const FIELDS: Record<string, [label: string, width: number]> = {
   name: ["run", 168],
-  status: ["state", 104],
+  status: ["state", 112],
   created_at: ["created", 92],
   started_at: ["started", 92],
   ended_at: ["ended", 92],
@@ -62,10 +62,10 @@ export function defaultColumns(keys: Keys, objectives: string[], experiment: str
     "name",
     "status",
     ...(experiment ? [] : ["experiment"]),
-    "created_at",
-    "seconds",
     ...headline(keys.metrics, objectives, 4).map((key) => `metrics.${quoted(key.key)}`),
     ...differing.slice(0, 6).map((key) => `params.${quoted(key.key)}`),
+    "created_at",
+    "seconds",
   ];
 }
 

@@ -48,7 +48,9 @@ export function MediaGrid({ runs }: { runs: RunRecord[] }) {
           <tbody>
             {keys.map((key) => (
               <tr key={key}>
-                <th scope="row">{key}</th>
+                <th scope="row" class="family">
+                  {key}
+                </th>
                 {runs.map((run) => {
                   const own = (records.get(run.id) ?? []).filter((one) => one.key === key);
                   return <td key={run.id}>{own.length ? <One run={run.id} record={at(own, step)} /> : <span class="soft">–</span>}</td>;

@@ -259,7 +259,7 @@ function Plot({ plotted, dimensions, kept, brush, setBrush, hovered, onOrder }: 
     >
       <canvas ref={canvas} />
       {dimensions.map((one, axis) => (
-        <span key={one.label} class="axis-name" style={{ left: `${x(axis)}px` }}>
+        <span key={one.label} class={axis === 0 ? "axis-name first" : axis === dimensions.length - 1 ? "axis-name last" : "axis-name"} style={{ left: `${x(axis)}px` }}>
           <button
             type="button"
             class="plain"

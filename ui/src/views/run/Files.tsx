@@ -1,5 +1,5 @@
 import { url } from "../../api/client";
-import { bytes, moment, number } from "../../parts/format";
+import { bytes, moment, number, plural } from "../../parts/format";
 import { copy } from "../../parts/toast";
 import type { RunRecord } from "../Run";
 
@@ -14,54 +14,56 @@ export function Files({ run, media }: { run: RunRecord; media: Set<string> }) {
       {artifacts.length === 0 ? (
         <p class="soft centre">This run logged no artifact.</p>
       ) : (
-        <table class="list">
-          <thead>
-            <tr>
-              <th>path</th>
-              <th>kind</th>
-              <th class="number">size</th>
-              <th class="number">step</th>
-              <th>version</th>
-              <th>logged</th>
-              <th>SHA-256</th>
-            </tr>
-          </thead>
-          <tbody>
-            {artifacts.map((one) => (
-              <tr key={one.path}>
-                <td>
-                  {one.removed_at ? (
-                    <s title="its bytes were removed">{one.path}</s>
-                  ) : (
-                    <a href={url(`/api/runs/${run.id}/files/${one.path.split("/").map(encodeURIComponent).join("/")}`)} download>
-                      {one.path}
-                    </a>
-                  )}
-                  {run.checkpoint === one.path && <span class="badge">checkpoint</span>}
-                </td>
-                <td>{one.kind}</td>
-                <td class="number">{bytes(one.size)}</td>
-                <td class="number">{one.step === null || one.step === undefined ? "" : number(one.step)}</td>
-                <td>{one.name ? `${one.name}:v${one.version}` : ""}</td>
-                <td class="soft">{moment(one.created_at)}</td>
-                <td>
-                  {one.sha256 && (
-                    <button type="button" class="plain" title="copy" onClick={() => void copy(one.sha256!, "SHA-256")}>
-                      <code>{one.sha256.slice(0, 10)}</code>
-                    </button>
-                  )}
-                </td>
+        <div class="scroll">
+          <table class="list">
+            <thead>
+              <tr>
+                <th>path</th>
+                <th>kind</th>
+                <th class="number">size</th>
+                <th class="number">step</th>
+                <th>version</th>
+                <th>logged</th>
+                <th>SHA-256</th>
               </tr>
-            ))}
-          </tbody>
-          <tfoot>
-            <tr>
-              <td class="soft">{artifacts.length} artifacts</td>
-              <td />
-              <td class="number">{bytes(total)}</td>
-            </tr>
-          </tfoot>
-        </table>
+            </thead>
+            <tbody>
+              {artifacts.map((one) => (
+                <tr key={one.path}>
+                  <td>
+                    {one.removed_at ? (
+                      <s title="its bytes were removed">{one.path}</s>
+                    ) : (
+                      <a href={url(`/api/runs/${run.id}/files/${one.path.split("/").map(encodeURIComponent).join("/")}`)} download>
+                        {one.path}
+                      </a>
+                    )}
+                    {run.checkpoint === one.path && <span class="badge">checkpoint</span>}
+                  </td>
+                  <td>{one.kind}</td>
+                  <td class="number">{bytes(one.size)}</td>
+                  <td class="number">{one.step === null || one.step === undefined ? "" : number(one.step)}</td>
+                  <td>{one.name ? `${one.name}:v${one.version}` : ""}</td>
+                  <td class="soft">{moment(one.created_at)}</td>
+                  <td>
+                    {one.sha256 && (
+                      <button type="button" class="plain" title="copy" onClick={() => void copy(one.sha256!, "SHA-256")}>
+                        <code>{one.sha256.slice(0, 10)}</code>
+                      </button>
+                    )}
+                  </td>
+                </tr>
+              ))}
+            </tbody>
+            <tfoot>
+              <tr>
+                <td class="soft">{plural(artifacts.length, "artifact")}</td>
+                <td />
+                <td class="number">{bytes(total)}</td>
+              </tr>
+            </tfoot>
+          </table>
+        </div>
       )}
       {own.length > 0 && (
         <>

@@ -70,7 +70,7 @@ export function One({ run, record }: { run: string; record: MediaRecord }) {
   const source = record.path === null ? null : url(`/api/runs/${run}/files/${record.path.split("/").map(encodeURIComponent).join("/")}`);
   const caption = record.step === null ? null : <div class="soft">step {number(record.step)}</div>;
   let body;
-  if (source && (record.kind === "image" || record.kind === "plot")) body = <img src={source} alt={`${record.key}, step ${record.step}`} loading="lazy" />;
+  if (source && (record.kind === "image" || record.kind === "plot")) body = <img src={source} alt={`${record.key}, step ${record.step}`} loading="lazy" onLoad={(event) => event.currentTarget.classList.toggle("small", event.currentTarget.naturalWidth < 160)} />;
   else if (source && record.kind === "audio") body = <audio controls src={source} />;
   else if (source && record.kind === "video") body = <video controls src={source} />;
   else if (record.kind === "text") body = <Text text={String(record.value ?? "")} />;
@@ -98,13 +98,16 @@ function Text({ text }: { text: string }) {
 export function Table({ table }: { table: TableValue }) {
   const [all, setAll] = useState(false);
   const rows = all ? table.rows : table.rows.slice(0, 20);
+  const numeric = table.columns.map((_, place) => rows.every((row) => row[place] === null || typeof row[place] === "number"));
   return (
     <div class="scroll">
       <table class="list">
         <thead>
           <tr>
             {table.columns.map((name, place) => (
-              <th key={place}>{value(name)}</th>
+              <th key={place} class={numeric[place] ? "number" : ""}>
+                {value(name)}
+              </th>
             ))}
           </tr>
         </thead>

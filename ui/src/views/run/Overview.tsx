@@ -20,6 +20,7 @@ export function Overview({ run, onChange, tick }: Props) {
   return (
     <div class="overview">
       {run.error && <Failure error={run.error as Record<string, string>} />}
+      {run.status === "NODE_FAIL" && <Lost run={run} />}
       <div class="columns">
         <div>
           <Notes run={run} onChange={onChange} />
@@ -44,6 +45,17 @@ function Failure({ error }: { error: Record<string, string> }) {
           <pre>{error.traceback}</pre>
         </details>
       )}
+    </section>
+  );
+}
+
+/** Why a run counts as lost, and how it goes on. */
+function Lost({ run }: { run: RunRecord }) {
+  const reason = run.history?.findLast((one) => one.status === "NODE_FAIL")?.reason;
+  return (
+    <section class="failure" aria-label="lost">
+      <b>This run was lost</b>
+      {reason ? `: ${reason}.` : "."} What it logged is complete. To continue it: <code>runbase.start_run(resume={JSON.stringify(run.name)})</code>
     </section>
   );
 }
@@ -111,7 +123,9 @@ function Tags({ run, onChange }: Pick<Props, "run" | "onChange">) {
 
 function Params({ run }: { run: RunRecord }) {
   const [find, setFind] = useState("");
-  const rows = Object.entries(run.params).filter(([key]) => key.toLowerCase().includes(find.toLowerCase()));
+  const rows = Object.entries(run.params)
+    .filter(([key]) => key.toLowerCase().includes(find.toLowerCase()))
+    .sort(([a], [b]) => a.localeCompare(b, undefined, { numeric: true }));
   return (
     <section>
       <h2>
@@ -189,39 +203,41 @@ function Metrics({ run, tick }: { run: RunRecord; tick: number }) {
       <h2>
         Metrics <span class="soft">{metrics.length}</span>
       </h2>
-      <table class="list">
-        <thead>
-          <tr>
-            <th>name</th>
-            <th>curve</th>
-            <th class="number">last</th>
-            <th class="number">at step</th>
-            <th class="number">least</th>
-            <th class="number">at step</th>
-            <th class="number">greatest</th>
-            <th class="number">at step</th>
-            <th class="number">points</th>
-          </tr>
-        </thead>
-        <tbody>
-          {metrics.map((one) => (
-            <tr key={one.key}>
-              <td>
-                <Link to={`/run/${run.id}/charts`}>{one.key}</Link>
-                {one.nans > 0 && <span class="badge bad">{one.nans} NaN</span>}
-              </td>
-              <td>{curves[one.key] && <Spark curve={curves[one.key]!} />}</td>
-              <td class="number">{one.last === null ? "" : number(one.last)}</td>
-              <td class="number soft">{one.last_step === null ? "" : number(one.last_step)}</td>
-              <td class="number">{one.min === null ? "" : number(one.min)}</td>
-              <td class="number soft">{one.min_step === null ? "" : number(one.min_step)}</td>
-              <td class="number">{one.max === null ? "" : number(one.max)}</td>
-              <td class="number soft">{one.max_step === null ? "" : number(one.max_step)}</td>
-              <td class="number">{number(one.count)}</td>
+      <div class="scroll">
+        <table class="list">
+          <thead>
+            <tr>
+              <th>name</th>
+              <th>curve</th>
+              <th class="number">last</th>
+              <th class="number">at step</th>
+              <th class="number">least</th>
+              <th class="number">at step</th>
+              <th class="number">greatest</th>
+              <th class="number">at step</th>
+              <th class="number">points</th>
             </tr>
-          ))}
-        </tbody>
-      </table>
+          </thead>
+          <tbody>
+            {metrics.map((one) => (
+              <tr key={one.key}>
+                <td>
+                  <Link to={`/run/${run.id}/charts`}>{one.key}</Link>
+                  {one.nans > 0 && <span class="badge bad spaced">{one.nans} NaN</span>}
+                </td>
+                <td>{curves[one.key] && <Spark curve={curves[one.key]!} />}</td>
+                <td class="number">{one.last === null ? (one.nans > 0 ? "NaN" : "") : number(one.last)}</td>
+                <td class="number soft">{one.last_step === null ? "" : number(one.last_step)}</td>
+                <td class="number">{one.min === null ? "" : number(one.min)}</td>
+                <td class="number soft">{one.min_step === null ? "" : number(one.min_step)}</td>
+                <td class="number">{one.max === null ? "" : number(one.max)}</td>
+                <td class="number soft">{one.max_step === null ? "" : number(one.max_step)}</td>
+                <td class="number">{number(one.count)}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
     </section>
   );
 }

@@ -55,7 +55,7 @@ export function System({ run, tick }: { run: RunRecord; tick: number }) {
         </tbody>
       </table>
       <h2>Over time</h2>
-      {keys?.length === 0 && <p class="soft">No sample yet: the first one is taken after 15 seconds.</p>}
+      {keys?.length === 0 && <p class="soft">{run.ended_at ? "No samples: the first one is taken 15 seconds after the start." : "No sample yet: the first one is taken 15 seconds after the start."}</p>}
       <div class="cards">
         {series.map((curve) => (
           <figure class="card" key={curve.key}>
