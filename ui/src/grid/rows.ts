@@ -83,6 +83,7 @@ export class Rows {
       this.version.value++;
     } catch (error) {
       if (aborted.aborted) return;
+      if (error instanceof ApiError && error.problem.status === 401) return; // the sign-in is shown, not an error of the filter
       if (error instanceof ApiError) this.problem.value = error.problem;
       else setTimeout(() => void (reachable.peek() ? null : this.reload()), 3000);
     } finally {
