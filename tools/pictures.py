@@ -1,7 +1,8 @@
 """Draws the pictures of the documentation from real commands: `python tools/pictures.py`.
 
 It follows the tutorial in a temporary folder, up to its first picture, and writes docs/images. Terminal output
-becomes SVG with text that can be selected. The picture of a notebook needs Chromium, and is left out without it.
+becomes SVG with text that can be selected. The pictures of a notebook and of the web page need Chromium, and are left out without
+it; those of the page also need the built page. `python tools/pictures.py page` draws those of the page only.
 """
 
 import base64
@@ -28,6 +29,7 @@ import runbase
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 from tests.pages import blocks_of, path_with_programs  # noqa: E402
+from tools import page_pictures  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
 TUTORIAL = ROOT / "docs" / "tutorial" / "ten-minutes.md"
@@ -91,11 +93,19 @@ def main() -> None:
             del os.environ[name]
         os.environ |= {"PATH": path_with_programs(), "HOME": place, "LOGNAME": "ada"}
         _prepare()
-        commands = {**COMMANDS, "sql": shlex.split(_query())}
-        for name, command in commands.items():
-            _write(IMAGES / f"{name}.svg", _terminal(command, folder).encode())
-        if (chromium := shutil.which("chromium") or shutil.which("google-chrome")) is not None:
-            _write(IMAGES / "notebook.png", _notebook(chromium, folder))
+        if "page" not in sys.argv[1:]:
+            _draw_terminal_and_notebook(folder)
+        if page_pictures.can_draw():
+            _lose_a_run()
+            page_pictures.draw(folder / ".runbase", lambda name, data: _write(IMAGES / name, data))
+
+
+def _draw_terminal_and_notebook(folder: Path) -> None:
+    commands = {**COMMANDS, "sql": shlex.split(_query())}
+    for name, command in commands.items():
+        _write(IMAGES / f"{name}.svg", _terminal(command, folder).encode())
+    if (chromium := shutil.which("chromium") or shutil.which("google-chrome")) is not None:
+        _write(IMAGES / "notebook.png", _notebook(chromium, folder))
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -112,6 +122,13 @@ def _prepare() -> None:
             Path(block.title).write_text(block.text)
         elif block.text.startswith("python train.py"):
             subprocess.run(["bash", "-e", "-c", block.text], check=True, capture_output=True)
+
+
+def _lose_a_run() -> None:
+    """Run the script of the tutorial that kills itself."""
+    [block] = [block for block in blocks_of(TUTORIAL) if block.title == "killed.py"]
+    Path("killed.py").write_text(block.text)
+    subprocess.run([sys.executable, "killed.py"], check=False, capture_output=True)
 
 
 def _query() -> str:
