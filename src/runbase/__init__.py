@@ -55,9 +55,9 @@ if TYPE_CHECKING:
     )
     from runbase.run.run import Run
     from runbase.run.start import start_run, track
+    from runbase.server.notebook import show
     from runbase.status import Phase, Status
     from runbase.store.run_registry import open_registry
-    from runbase.server.notebook import show
     from runbase.store.store import Experiments, Runs, Store, open
 
 __version__ = "0.1.0.dev0"
