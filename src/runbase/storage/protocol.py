@@ -380,6 +380,16 @@ class Schema(Protocol):
         """Run any query; refuses to write unless `write` is true."""
         ...
 
+    def first_rows(
+        self,
+        query: str,
+        params: Mapping[str, Any] | Sequence[Any],
+        most: int,
+        timeout: float | None = None,
+    ) -> Rows:
+        """Run a query that only reads, and stop after `most` rows; the database does not compute the others."""
+        ...
+
     def connect(self) -> Any:
         """Open a connection of the caller's own: sqlite3's or psycopg's."""
         ...

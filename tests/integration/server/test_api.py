@@ -191,6 +191,13 @@ def test_documents_have_versions(http: Http) -> None:
     assert http.json("GET", path, status=404)["error"] == "NotFound"
 
 
+def test_a_query_ends_where_the_answer_is_full(http: Http) -> None:
+    query = "with recursive n(i) as (select 1 union all select i + 1 from n) select i from n"
+    answer = http.json("POST", "/api/sql", {"query": query})  # the query itself has no end
+    assert answer["rows"] == [[i] for i in range(1, 10_001)]
+    assert answer["more"] is True
+
+
 def test_sql_reads_and_is_bounded(http: Http) -> None:
     body = {"query": "select name from runs where name = :name", "params": {"name": "secret"}}
     assert http.json("POST", "/api/sql", body) == {

@@ -431,6 +431,16 @@ class SqlStorage:
         """Run any query and return its rows."""
         return self.driver.sql(query, params, write, timeout)
 
+    def first_rows(
+        self,
+        query: str,
+        params: Mapping[str, Any] | Sequence[Any],
+        most: int,
+        timeout: float | None = None,
+    ) -> Rows:
+        """Run a query that only reads, and return its first rows."""
+        return self.driver.sql(query, params, False, timeout, most)
+
     def connect(self) -> Any:
         """Open a connection of the caller's own: sqlite3's or psycopg's."""
         return self.driver.connect()

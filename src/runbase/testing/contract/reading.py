@@ -117,6 +117,18 @@ class ReadingContract(OnStorage):
         storage.sql("update runs set notes = 'changed'", write=True)
         assert storage.runs()[0].notes == "changed"
 
+    def test_first_rows_of_a_query_without_an_end(self, storage: Storage) -> None:
+        query = "with recursive n(i) as (select 1 union all select i + cast(:by as integer) from n) select i as number from n; -- more"
+        rows = storage.first_rows(query, {"by": 2}, 3, 120)
+        assert rows == [(1,), (3,), (5,)]
+        assert rows.columns == ("number",)
+        assert storage.first_rows("values (1), (2)", (), 5) == [(1,), (2,)]
+        assert storage.first_rows("/* short */ select 7", (), 5) == [(7,)]
+        assert storage.first_rows("explain select 7", (), 5)
+        for change in ("delete from runs", "select 1; select 2", "select nothing from nowhere"):
+            with pytest.raises(QueryError):
+                storage.first_rows(change, (), 5)
+
     def test_it_is_sound(self, storage: Storage) -> None:
         Journal(storage).write(points([1.0, 2.0]))
         assert storage.check() == []
