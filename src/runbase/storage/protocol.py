@@ -262,6 +262,12 @@ class Edits(Protocol):
         """Remove keys from tags, parameters and documents."""
         ...
 
+    def tag_runs(
+        self, runs: Sequence[str], tags: Mapping[str, str | None], remove: Sequence[str] = ()
+    ) -> int:
+        """Set tags of many runs, by id, and remove others; returns how many of the runs exist."""
+        ...
+
     def set_status(
         self, run: str, status: Status | str, reason: str | None, at: float | None
     ) -> None:

@@ -129,6 +129,30 @@ def test_many_runs_are_tagged_deleted_and_restored(http: Http, store: Store) -> 
     }
 
 
+def test_one_request_to_the_database_changes_many_runs(
+    http: Http, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [store.create_run("many", name=f"m-{n}").id for n in range(200)]
+    asked: list[str] = []
+    for name in ("add", "remove", "whole_run", "find_run", "find_experiment", "tag_runs", "delete"):
+        method = getattr(type(store.storage), name)
+
+        def counted(self: Any, *args: Any, _name: str = name, _do: Any = method, **kw: Any) -> Any:
+            asked.append(_name)
+            return _do(self, *args, **kw)
+
+        monkeypatch.setattr(type(store.storage), name, counted)
+    change = {"ids": ids, "tags": {"seen": "yes"}}
+    assert http.json("POST", "/api/bulk", {**change, "action": "tag"}) == {"count": 200}
+    assert store.count("tags.seen = 'yes'") == 200
+    assert http.json("POST", "/api/bulk", {**change, "action": "untag"}) == {"count": 200}
+    assert store.count("'seen' in tags") == 0
+    assert http.json("POST", "/api/bulk", {"ids": ids, "action": "delete"}) == {"count": 200}
+    assert asked == ["tag_runs", "tag_runs", "delete"]
+    gone = {"ids": [*ids[:1], "run-1"], "action": "tag", "tags": {"x": None}}
+    assert http.json("POST", "/api/bulk", gone, status=404)["error"] == "InTrash"
+
+
 def test_keys_with_counts_and_ranges(http: Http) -> None:
     keys = {key["key"]: key for key in http.json("GET", "/api/keys?kind=metric")}
     assert keys["val/loss"]["runs"] == 4

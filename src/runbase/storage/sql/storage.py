@@ -162,6 +162,7 @@ class SqlStorage:
     _update_runs = writes(edits.update_runs)
     add = writes(edits.add)
     remove = writes(edits.remove)
+    tag_runs = writes(edits.tag_runs)
     set_status = writes(edits.set_status)
     link = writes(link_verbs.link)
     unlink = writes(link_verbs.unlink)

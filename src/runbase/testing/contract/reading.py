@@ -117,6 +117,25 @@ class ReadingContract(OnStorage):
         storage.sql("update runs set notes = 'changed'", write=True)
         assert storage.runs()[0].notes == "changed"
 
+    def test_tags_of_many_runs(self, storage: Storage) -> None:
+        runs = [Journal(storage, name=f"run-{n}", time=T0 + n).write() for n in range(4)]
+        ids = [storage.find_run(f"run-{n}") for n in range(len(runs))]
+        storage.add("run", ids[0], {"tags": {"stage": "old", "kept": None}})
+        before = storage.changes(None).cursor
+        long = "k" * 2000
+        assert (
+            storage.tag_runs([*ids[:3], "f" * 32], {"stage": "new", "good": None, long: "x"}) == 3
+        )
+        tags = {run.id: run.tags for run in storage.get_runs(ids)}
+        added = {"stage": "new", "good": None, long: "x"}
+        assert tags == {ids[0]: {"kept": None, **added}, ids[1]: added, ids[2]: added, ids[3]: {}}
+        assert sorted(storage.changes(before).runs) == sorted(ids[:3])
+        assert storage.tag_runs(ids, {}, ["good", long, "missing"]) == 4
+        assert storage.tag_runs([], {"none": None}) == 0
+        tags = {run.id: run.tags for run in storage.get_runs(ids)}
+        left = {"stage": "new"}
+        assert tags == {ids[0]: {"kept": None, **left}, ids[1]: left, ids[2]: left, ids[3]: {}}
+
     def test_first_rows_of_a_query_without_an_end(self, storage: Storage) -> None:
         query = "with recursive n(i) as (select 1 union all select i + cast(:by as integer) from n) select i as number from n; -- more"
         rows = storage.first_rows(query, {"by": 2}, 3, 120)
