@@ -13,7 +13,7 @@ from msgspec import UNSET, Struct, UnsetType
 from runbase.errors import Conflict, UsageError
 from runbase.model import Run
 from runbase.server.principals import Principal
-from runbase.server.scope import id_of_experiment, run_for, trashed_run_for, visible
+from runbase.server.scope import id_of_experiment, run_for, trashed_run_for, visible, without_hidden
 from runbase.server.threads import in_thread
 from runbase.storage.points_protocol import KnownKey
 from runbase.store.store import Store
@@ -200,7 +200,8 @@ def keys(
 def one_run(request: Caller, store: NamedDependency[Store], run: FromPath[str]) -> Response[Run]:
     """Return a run with everything: artifacts, history, links, attributes."""
     found = run_for(store, request.user, run)
-    return Response(found, headers={"ETag": etag(found)})
+    shown = without_hidden(store.storage, request.user, found)
+    return Response(shown, headers={"ETag": etag(found)})
 
 
 def etag(run: Run) -> str:
@@ -236,7 +237,7 @@ def change_run(
             store.add_to_run(found, **{family: added})
     if data.status is not UNSET:
         store.set_status(found, data.status)
-    changed = store.run(found.id)
+    changed = without_hidden(store.storage, request.user, store.run(found.id))
     return Response(changed, headers={"ETag": etag(changed)})
 
 
