@@ -18,6 +18,8 @@ class Stream:
     def __init__(self, http: Http, query: str = "", since: str | None = None) -> None:
         self.events: list[tuple[str, str, Any]] = []
         headers = {"Last-Event-ID": since} if since else {}
+        if http.token:
+            headers["Authorization"] = f"Bearer {http.token}"
         self._answer = http.pool.request(
             "GET", f"{http.url}/api/live{query}", headers=headers, preload_content=False
         )
