@@ -7,7 +7,7 @@ LOCK := requirements-dev.txt
 # The tests start many processes: without a cache of bytecode they took 12 minutes on two cores, with one 7.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo page test test-mlos test-frameworks test-pgbouncer test-page check bench bench-page bench-peers docs pictures lock clean
+.PHONY: demo page test test-mlos test-frameworks test-mlflow-loggers test-pgbouncer test-page test-load check bench bench-page bench-peers docs pictures lock clean
 
 $(VENV)/.made:
 	$(PYTHON) -c 'import sys; sys.exit("runbase needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
@@ -63,6 +63,20 @@ test-frameworks:
 	.venv-frameworks/bin/python -m pip install --no-compile --quiet --disable-pip-version-check -e '.[media]' pytest pyyaml torch==2.13.0 jax lightning loguru omegaconf
 	.venv-frameworks/bin/python -m pip install --no-compile --quiet --disable-pip-version-check --no-deps stable-pretraining
 	.venv-frameworks/bin/python -m pytest -o addopts="" -q tests/environments/frameworks
+	$(MAKE) test-mlflow-loggers
+
+## The MLflow loggers of Lightning, transformers and XGBoost against a server: with MLflow 3 and 2.22, each in an environment (2 GB).
+test-mlflow-loggers: .venv-mlflow3/.ready .venv-mlflow2/.ready
+	.venv-mlflow3/bin/python -m pytest -o addopts="" -q tests/environments/frameworks/test_mlflow_loggers.py
+	.venv-mlflow2/bin/python -m pytest -o addopts="" -q tests/environments/frameworks/test_mlflow_loggers.py
+
+.venv-mlflow3/.ready: MLFLOW = mlflow>=3
+.venv-mlflow2/.ready: MLFLOW = mlflow==2.22.*
+.venv-mlflow3/.ready .venv-mlflow2/.ready: pyproject.toml
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --no-compile --quiet --disable-pip-version-check -e '.[media,server]' pytest torch==2.13.0 lightning transformers accelerate '$(MLFLOW)'
+	$(@D)/bin/python -m pip install --no-compile --quiet --disable-pip-version-check --no-deps xgboost  # its library for GPUs has 300 MB
+	touch $@
 
 ## The page in Chromium: apt install chromium.
 test-page: $(VENV)/.ready page
@@ -71,6 +85,10 @@ test-page: $(VENV)/.ready page
 ## The contracts through pgbouncer in transaction mode; needs the program: apt install pgbouncer.
 test-pgbouncer: $(VENV)/.ready
 	$(BIN)/python -m pytest -o addopts="" -q tests/environments/pgbouncer
+
+## 200 runs log to one server, which is killed twice. Takes ten minutes; LOAD_SECONDS=60 makes it shorter.
+test-load: $(VENV)/.ready
+	$(BIN)/python -m pytest -o addopts="" -q -s tests/environments/load
 
 ## One table: runbase beside the limits of this machine.
 bench: $(VENV)/.ready
@@ -99,4 +117,4 @@ lock: $(VENV)/.made
 	  --no-annotate --no-header pyproject.toml -o $(LOCK)
 
 clean:
-	rm -rf $(VENV) .venv-mlos .venv-frameworks site dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-mlos .venv-frameworks .venv-mlflow2 .venv-mlflow3 site dist .pytest_cache .ruff_cache

@@ -14,9 +14,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from benchmarks import growth, peers, server
+from benchmarks.tables import print_table, text
 
 OURS = [
     "log_limit",
@@ -195,7 +195,7 @@ def main() -> None:
     parser.add_argument(
         "--server",
         action="store_true",
-        help="measure the server beside its budgets, and nothing else",
+        help="measure the server beside its budgets and other servers, and nothing else",
     )
     parser.add_argument("--rounds", type=int, default=3, help="how often (medians are shown)")
     parser.add_argument("--markdown", action="store_true", help="print the table for the docs")
@@ -204,7 +204,7 @@ def main() -> None:
         growth.report(small=options.small)
         return
     if options.server:
-        server.report()
+        server.report(markdown=options.markdown)
         return
     rows = [*STORE_ROWS, *(LARGE_ROWS if options.large else ())]
     measures = [] if options.no_store else list(dict.fromkeys(row[2][0] for row in rows))
@@ -305,33 +305,9 @@ def show_stores(
     print_table(head, body, markdown=markdown, width=120)
 
 
-def print_table(head: list[str], body: list[list[str]], *, markdown: bool, width: int) -> None:
-    """For the terminal, or for the docs."""
-    if markdown:
-        print("| " + " | ".join(head) + " |")
-        print("|" + "---|" * len(head))
-        print("\n".join("| " + " | ".join(row) + " |" for row in body))
-        return
-    table = Table(box=None, header_style="bold")
-    for i, name in enumerate(head):
-        table.add_column(name, justify="left" if i == 0 else "right")
-    for row in body:
-        table.add_row(*row)
-    console = Console()
-    console.width = max(console.width, width)
-    console.print(table)
-
-
 def median(rounds: list[dict[str, Any]], figure: str) -> float:
     """A figure's median over the rounds."""
     return statistics.median(one[figure] for one in rounds)
-
-
-def text(value: float) -> str:
-    """A figure for reading."""
-    if value >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.0f}" if value == int(value) else f"{value:.3g}"
 
 
 def machine() -> str:

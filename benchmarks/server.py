@@ -1,6 +1,6 @@
-"""The server: start, memory, tables, curves, and logging over HTTP, each beside its budget.
+"""The server: start, memory, tables, curves, and logging over HTTP, each beside its budget and the servers of MLflow and Trackio.
 
-`python -m benchmarks --server` prints the table. Times of requests include HTTP on the same machine.
+`python -m benchmarks --server` prints the table. Times of requests include HTTP on the same machine; bytes are those on the wire.
 """
 
 import json
@@ -11,18 +11,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
 import urllib3
-from rich.console import Console
-from rich.table import Table
 
 import runbase
-from benchmarks.growth import clone, long_curve
+from benchmarks import server_peers
+from benchmarks.growth import long_curve
 from benchmarks.stores import deliveries, fill
+from benchmarks.tables import print_table, text
 from runbase.server.serve import serving
 from runbase.store.store import Store
 
@@ -36,54 +34,42 @@ with runbase.start_run("far", capture=False) as run:
 usage = resource.getrusage(resource.RUSAGE_SELF)
 print(logged, time.perf_counter() - began, usage.ru_utime + usage.ru_stime)
 """
-Row = tuple[str, str, float, float | None]
+Row = tuple[str, str, float, float | None, str | None]
+"""What, unit, value, budget, the figure of the peers."""
 
 
 def start_and_memory(home: Path) -> Iterator[Row]:
-    """Seconds to the first answer, and resident memory that the process does not share, idle."""
+    """Seconds to the first answer, and memory that the process does not share, idle."""
     took, memory = [], []
-    for port in (4471, 4472, 4473):
-        began = time.perf_counter()
-        command = [
-            sys.executable,
-            "-m",
-            "runbase",
-            "server",
-            "--port",
-            str(port),
-            "--home",
-            str(home),
-        ]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        while True:
-            with suppress(urllib3.exceptions.HTTPError):
-                urllib3.request("GET", f"http://127.0.0.1:{port}/health", retries=False, timeout=1)
-                break
-            time.sleep(0.005)
-        took.append(time.perf_counter() - began)
-        time.sleep(2)
-        memory.append(psutil.Process(process.pid).memory_full_info().pss / 1e6)
-        process.terminate()
-        process.wait()
-    yield "start to the first answer", "s", statistics.median(took), 1.0
-    yield "memory, idle", "MB", statistics.median(memory), 100.0
+    for _ in range(3):
+        port = server_peers.free_port()
+        command = [sys.executable, "-m", "runbase", "server", "--port", str(port)]
+        command += ["--home", str(home)]
+        with server_peers.running(command, "/health", port, home, {}) as server:
+            time.sleep(2)
+            took.append(server.took)
+            memory.append(server.memory())
+    yield "start to the first answer", "s", statistics.median(took), 1.0, "start_s"
+    yield "memory, idle", "MB", statistics.median(memory), 100.0, "memory_mb"
 
 
 def timed_request(
     ask: Callable[[], urllib3.BaseHTTPResponse], rounds: int = 20
 ) -> tuple[float, float, int]:
-    """Milliseconds and CPU milliseconds of the process (the server runs in it), and bytes of the answer."""
+    """Milliseconds and CPU milliseconds of the process (the server runs in it), and bytes of the answer on the wire."""
     ask()
     walls, cpu = [], time.process_time()
     for _ in range(rounds):
         began = time.perf_counter()
         answer = ask()
-        assert answer.status == 200, answer.data
+        size = len(answer.read(decode_content=False))
+        answer.release_conn()
+        assert answer.status == 200
         walls.append(time.perf_counter() - began)
     return (
         statistics.median(walls) * 1e3,
         (time.process_time() - cpu) / rounds * 1e3,
-        len(answer.data),
+        size,
     )
 
 
@@ -91,31 +77,38 @@ def requests(store: Store, url: str) -> Iterator[Row]:
     """Tables and curves."""
     pool = urllib3.PoolManager()
 
-    def post(path: str, body: Any) -> Callable[[], urllib3.BaseHTTPResponse]:
-        data, kind = json.dumps(body).encode(), {"Content-Type": "application/json"}
-        return lambda: pool.request("POST", url + path, body=data, headers=kind)
+    def post(
+        path: str, body: Any, packed: str = "identity"
+    ) -> Callable[[], urllib3.BaseHTTPResponse]:
+        data = json.dumps(body).encode()
+        headers = {"Content-Type": "application/json", "Accept-Encoding": packed}
+        return lambda: pool.request(
+            "POST", url + path, body=data, headers=headers, preload_content=False
+        )
 
     columns = ["name", "status", "started_at", "seconds"]
     columns += [f"params.p{n}" for n in range(4)] + [f"metrics.m{n}" for n in range(4)]
     where = "params.p0 = 'adam' and metrics.m2 > 0.5"
     body = {"where": where, "order_by": "metrics.m1", "columns": columns, "limit": 100}
-    _, cpu, size = timed_request(post("/api/table", body))
-    yield "table, 100 rows × 12 columns of 10,000 runs: CPU", "ms", cpu, 15.0
-    yield "table: bytes", "kB", size / 1e3, 12.0
+    _, cpu, size = timed_request(post("/api/table", body, "gzip"))
+    yield "table, 100 rows × 12 columns of 10,000 runs: CPU", "ms", cpu, 15.0, None
+    yield "table: bytes, with gzip", "kB", size / 1e3, 12.0, None
     run, _ = long_curve(store, 1_000_000)
     _, cpu, size = timed_request(
         post("/api/curves", {"series": [[run, "loss"]] * 100, "columns": 1000})
     )
-    yield "curves, 100 × 1,000,000 points: CPU", "ms", cpu, 100.0
-    yield "curves, 100 × 1,000,000 points: bytes", "kB", size / 1e3, 800.0
+    yield "curves, 100 × 1,000,000 points: CPU", "ms", cpu, 100.0, None
+    yield "curves, 100 × 1,000,000 points: bytes", "kB", size / 1e3, 800.0, None
     short = [long_curve(store, 500)[0] for _ in range(5)]
     _, cpu, size = timed_request(
         post("/api/curves", {"series": [[r, "loss"] for r in short] * 10, "columns": 1000})
     )
-    yield "curves, 50 × 500 points: CPU", "ms", cpu, 15.0
-    yield "curves, 50 × 500 points: bytes", "kB", size / 1e3, 200.0
-    idle, _, _ = timed_request(lambda: pool.request("GET", f"{url}/api/server"), 50)
-    yield "a small request", "ms", idle, None
+    yield "curves, 50 × 500 points: CPU", "ms", cpu, 15.0, None
+    yield "curves, 50 × 500 points: bytes", "kB", size / 1e3, 200.0, None
+    idle, _, _ = timed_request(
+        lambda: pool.request("GET", f"{url}/api/server", preload_content=False), 50
+    )
+    yield "a small request", "ms", idle, None, None
 
 
 def remote_logging(url: str, folder: Path, writers: int = 4, steps: int = 50_000) -> Iterator[Row]:
@@ -137,39 +130,60 @@ def remote_logging(url: str, folder: Path, writers: int = 4, steps: int = 50_000
     wall, served = time.perf_counter() - began, time.process_time() - cpu
     points = writers * steps * 4
     clients = sum(float(output[2]) for output in outputs)
-    yield "logging, 4 writers × 200,000 points: points a second", "1/s", points / wall, 100_000.0
-    yield "logging: server CPU a point", "µs", served / points * 1e6, None
-    yield "logging: client CPU a point", "µs", clients / points * 1e6, None
+    yield (
+        "logging, 4 writers × 200,000 points: points a second",
+        "1/s",
+        points / wall,
+        100_000.0,
+        "points_s",
+    )
+    yield "logging: server CPU a point", "µs", served / points * 1e6, None, None
+    yield "logging: client CPU a point", "µs", clients / points * 1e6, None, None
     yield (
         "logging: a log call of 4 values",
         "µs",
         statistics.median(float(o[0]) for o in outputs) / steps * 1e6,
         None,
+        None,
     )
 
 
-def report() -> None:
+def mlflow_face(url: str) -> Iterator[Row]:
+    """What MLflow's clients ask a server for."""
+    figures = server_peers.mlflow_requests(url)
+    search, batch = figures["search_ms"], figures["batch_ms"]
+    yield "MLflow: search, top 100 of 10,000 runs", "ms", search, 50.0, "search_ms"
+    yield "MLflow: log-batch of 10 metrics: median", "ms", batch, 5.0, "batch_ms"
+
+
+def report(*, markdown: bool = False) -> None:
     """Print the table."""
-    console, rows = Console(), list[Row]()
+    rows = list[Row]()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         home = folder / ".runbase"
         with runbase.open(home=home) as store:
-            fill(store, deliveries(1000, params=10, metrics=5))
-            clone(store, range(1, 10))
-            console.print("10,000 runs stored", style="dim")
+            fill(store, deliveries(server_peers.RUNS, params=10, metrics=5))
+            print("10,000 runs stored", file=sys.stderr)
         rows += start_and_memory(home)
         with runbase.open(home=home) as store, serving(store) as url:
+            rows += mlflow_face(url)
             rows += requests(store, url)
             rows += remote_logging(url, folder)
-    table = Table("what", "unit", "median", "budget")
-    for what, unit, value, budget in rows:
+    found = {}
+    for peer in server_peers.MEASURES:
+        print(f"measuring {peer}", file=sys.stderr)
+        found[peer] = server_peers.measure(peer)
+    head = ["what", "runbase", "budget", *found]
+    body: list[list[str]] = []
+    for what, unit, value, budget, figure in rows:
         more = unit == "1/s"
         missed = budget is not None and (value < budget if more else value > budget)
-        table.add_row(
-            what,
-            unit,
-            f"{value:,.4g}",
-            "" if budget is None else f"{budget:,.4g}" + (" missed" if missed else ""),
-        )
-    console.print(table)
+        limit = "" if budget is None else f"{'≥' if more else '≤'} {text(budget)}"
+        row = [what, f"{text(value)} {unit}", limit + (" (missed)" if missed else "")]
+        for peer in found.values():
+            theirs = peer.get(figure or "")
+            ratio = 0.0 if theirs is None else value / theirs if more else theirs / value
+            row.append("" if theirs is None else f"{text(theirs)} ({ratio:.1f}×)")
+        body.append(row)
+    print_table(head, body, markdown=markdown, width=120)

@@ -56,11 +56,6 @@ class Callers:
         """Whether users can sign in."""
         return self._options.auth in ("users", "oidc")
 
-    @property
-    def cookie(self) -> str:
-        """The name of the cookie of a session. Browsers send cookies to all ports of a machine, so it contains the port."""
-        return f"runbase_session_{self._options.port}"
-
     def forget(self) -> None:
         """Look up each caller again: rights were changed."""
         self._found.clear()
@@ -88,9 +83,11 @@ class Callers:
 
     def cookie_of(self, scope: HTTPScope) -> str | None:
         """Return the session's cookie in a request."""
-        for part in headers_of(scope).get("cookie", "").split(";"):
+        headers = headers_of(scope)
+        wanted = cookie_name("session", headers.get("host", ""))
+        for part in headers.get("cookie", "").split(";"):
             name, _, value = part.strip().partition("=")
-            if name == self.cookie and value:
+            if name == wanted and value:
                 return value
         return None
 
@@ -222,6 +219,20 @@ def headers_of(scope: HTTPScope) -> dict[str, str]:
     return {
         name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
     }
+
+
+def cookie_name(kind: str, host: str) -> str:
+    """Return the name of a cookie.
+
+    Browsers send cookies to all ports of a machine, so the name contains the port that the browser calls. Several servers behind
+    one proxy have ports of their own, and the same name.
+
+    Args:
+        kind: what it is for.
+        host: the header `Host`.
+    """
+    port = host.rpartition(":")[2]
+    return f"runbase_{kind}_{port}" if port.isdecimal() else f"runbase_{kind}"
 
 
 def address_of(scope: HTTPScope) -> str:

@@ -24,6 +24,8 @@ MOST = 8000
 """Characters of an answer."""
 POINTS = 200
 """Points of a curve."""
+MOST_ROWS = 100
+"""Rows of a query."""
 INSTRUCTIONS = """runbase records machine learning experiments, runs and metrics. Start with keys and find_runs.
 Filters are like SQL conditions: params.lr < 0.01 and metrics."val/loss" < 0.3 and status = 'COMPLETED' and 'baseline' in tags.
 A metric means its last value; metrics.loss.min and .max are also there. Quote names with a slash. order_by takes the same names."""
@@ -197,10 +199,10 @@ def keys(
 def sql(store: Store, query: str) -> dict[str, Any]:
     """Run one SQL query that only reads, for at most 30 seconds; at most 100 rows. `schema` shows the tables."""
     console.check(query)
-    found = store.sql(query, timeout=30)
+    found = store.storage.first_rows(query, (), MOST_ROWS + 1, 30)
     rows = [
         [value if isinstance(value, int | float | str | None) else str(value) for value in row]
-        for row in found[:100]
+        for row in found[:MOST_ROWS]
     ]
     return {"columns": list(found.columns), "rows": rows, "more": len(found) > len(rows)}
 

@@ -1,5 +1,8 @@
 """What a caller may see: all runs, or those of some experiments."""
 
+from collections.abc import Iterable
+
+from msgspec.structs import replace
 from sqlglot import parse_one
 from sqlglot.errors import SqlglotError
 
@@ -56,6 +59,29 @@ def run_for(store: Store, principal: Principal, word: str, permission: str = "re
     run = store.run(word)
     _check(principal, run.experiment_id, permission, f"no run matches {word!r}")
     return run
+
+
+def readable_runs(storage: Storage, principal: Principal, ids: Iterable[str]) -> set[str]:
+    """Return which of some runs the caller may read; without ids of runs that were purged."""
+    known = storage.get_runs([*dict.fromkeys(ids)])
+    return {run.id for run in known if principal.may("read", run.experiment_id)}
+
+
+def without_hidden(storage: Storage, principal: Principal, run: Run) -> Run:
+    """Return a run without the ids of other runs that the caller may not read: parent, links, uses of artifacts."""
+    if principal.may_everywhere("read"):
+        return run
+    others = {link.from_id for link in run.links} | {link.to_id for link in run.links}
+    others |= {use.run_id for use in run.uses} | {use.owner_id for use in run.uses}
+    if run.parent_id is not None:
+        others.add(run.parent_id)
+    seen = readable_runs(storage, principal, others - {run.id}) | {run.id}
+    return replace(
+        run,
+        parent_id=run.parent_id if run.parent_id in seen else None,
+        links=[link for link in run.links if {link.from_id, link.to_id} <= seen],
+        uses=[use for use in run.uses if {use.run_id, use.owner_id} <= seen],
+    )
 
 
 def trashed_run_for(store: Store, principal: Principal, word: str) -> Run:

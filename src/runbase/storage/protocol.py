@@ -262,6 +262,12 @@ class Edits(Protocol):
         """Remove keys from tags, parameters and documents."""
         ...
 
+    def tag_runs(
+        self, runs: Sequence[str], tags: Mapping[str, str | None], remove: Sequence[str] = ()
+    ) -> int:
+        """Set tags of many runs, by id, and remove others; returns how many of the runs exist."""
+        ...
+
     def set_status(
         self, run: str, status: Status | str, reason: str | None, at: float | None
     ) -> None:
@@ -378,6 +384,16 @@ class Schema(Protocol):
         timeout: float | None = None,
     ) -> Rows:
         """Run any query; refuses to write unless `write` is true."""
+        ...
+
+    def first_rows(
+        self,
+        query: str,
+        params: Mapping[str, Any] | Sequence[Any],
+        most: int,
+        timeout: float | None = None,
+    ) -> Rows:
+        """Run a query that only reads, and stop after `most` rows; the database does not compute the others."""
         ...
 
     def connect(self) -> Any:

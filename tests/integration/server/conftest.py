@@ -42,9 +42,19 @@ class Http:
         return answer.json()
 
 
+on_both = pytest.mark.parametrize("store", ["sqlite", "postgres"], indirect=True)
+"""Runs a test on SQLite and on PostgreSQL."""
+
+
 @pytest.fixture
-def store(tmp_path: Path, home: Path) -> Iterator[Store]:
-    """Three runs of 3,000 steps in one experiment, and one run in another."""
+def store(
+    request: pytest.FixtureRequest, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Store]:
+    """Three runs of 3,000 steps in one experiment, and one run in another: on SQLite, unless `on_both` asks for PostgreSQL."""
+    url = None
+    if getattr(request, "param", "sqlite") == "postgres":
+        url = request.getfixturevalue("postgres")
+        monkeypatch.setenv("RUNBASE_STORE", url)  # of the runs that tests start
     for number in range(3):
         with runbase.start_run(
             "digits", home=home, name=f"run-{number}", params={"lr": number / 10}, capture=False
@@ -56,7 +66,7 @@ def store(tmp_path: Path, home: Path) -> Iterator[Store]:
     with runbase.start_run("other", home=home, name="secret", capture=False) as run:
         run.log({"val/loss": 7.0})
         run.log_artifact(tmp_path / "model.bin")
-    with runbase.open(home=home) as store:
+    with runbase.open(url, home=home) as store:
         yield store
 
 

@@ -249,11 +249,11 @@ def test_no_way_of_asking_reads_the_servers_own_tables(
     client = guarded("read")
     assert client.send("POST", "/api/sql", {"query": query}).status == 403
     monkeypatch.setenv("RUNBASE_TOKEN", client.token or "")
-    with (
-        runbase.open(client.url, sync=False) as remote,
-        pytest.raises(NotAllowed, match="do not read server_tokens"),
-    ):
-        remote.sql(query)
+    with runbase.open(client.url, sync=False) as remote:
+        with pytest.raises(NotAllowed, match="do not read server_tokens"):
+            remote.sql(query)
+        with pytest.raises(NotAllowed, match="do not read server_tokens"):
+            remote.storage.first_rows(query, (), 1)
 
 
 def test_a_wrong_token_writes_nothing(guarded: Guarded, store: Store) -> None:

@@ -27,16 +27,21 @@ from runbase.store.store import Store
 from runbase.testing.contract import T0, Journal
 from tests.patience import wait_until
 
-from .conftest import Http
+from .conftest import Http, on_both
 from .receivers import mailbox, receiving
 from .test_live import Stream
 
 Guarded = Callable[..., Http]
 
 
+empty_on_both = pytest.mark.parametrize("empty", ["sqlite", "postgres"], indirect=True)
+
+
 @pytest.fixture
-def empty(tmp_path: Path) -> Iterator[Store]:
-    with runbase.open(tmp_path / "alerts.db") as store:
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    on_postgres = getattr(request, "param", "sqlite") == "postgres"
+    url = request.getfixturevalue("postgres") if on_postgres else tmp_path / "alerts.db"
+    with runbase.open(url) as store:
         yield store
 
 
@@ -66,6 +71,7 @@ def states(store: Store) -> list[str]:
     return [entry.status for entry in store.storage.alert_deliveries()]
 
 
+@empty_on_both
 def test_a_webhook_is_signed_and_sent_once(empty: Store, watching: Callable[..., Any]) -> None:
     with receiving(refuse=2) as receiver:
         ended(empty, "before")
@@ -118,6 +124,7 @@ def test_mail_arrives_once(empty: Store, watching: Callable[..., Any]) -> None:
     assert "gone (contract) is NODE_FAIL: status = 'lost'" in message.get_payload()
 
 
+@empty_on_both
 def test_alerts_of_code_are_forwarded(empty: Store, home: Path, watching: Any) -> None:
     with receiving() as receiver:
         to = [f"webhook:{receiver.url}", "desktop"]
@@ -133,6 +140,7 @@ def test_alerts_of_code_are_forwarded(empty: Store, home: Path, watching: Any) -
     assert len(states(empty)) == 1
 
 
+@empty_on_both
 def test_an_old_alert_that_is_read_now_is_not_news(empty: Store) -> None:
     made = make(empty, NewRule(name="all", level="info", to=["webhook:http://127.0.0.1:9"]))
     old = Alerted(time=T0 - 10 * 365 * 86400.0, id=new_id(), title="years ago")
@@ -143,6 +151,7 @@ def test_an_old_alert_that_is_read_now_is_not_news(empty: Store) -> None:
     assert len(empty.alerts()) == 1
 
 
+@empty_on_both
 def test_time_alone_makes_a_run_match(empty: Store, watching: Callable[..., Any]) -> None:
     """Nothing changes: the filter compares with the present."""
     Journal(empty.storage).write(Started(time=1e9))
@@ -151,6 +160,7 @@ def test_time_alone_makes_a_run_match(empty: Store, watching: Callable[..., Any]
     wait_until(lambda: len(empty.alerts("rule = 'stuck'")) == 1)
 
 
+@empty_on_both
 def test_a_run_that_matches_again_raises_no_second_alert(empty: Store) -> None:
     make(empty, NewRule(name="failed", where="status = 'FAILED'", to=["desktop"]))
     journal = ended(empty)
@@ -163,6 +173,7 @@ def test_a_run_that_matches_again_raises_no_second_alert(empty: Store) -> None:
     assert len(empty.alerts()) == 1
 
 
+@empty_on_both
 def test_a_rule_of_an_experiment_sees_no_other(empty: Store) -> None:
     empty.create_experiment("mine")
     for text in ("status = 'FAILED'", "status = 'FAILED' or 1 = 1 -- all"):
@@ -243,6 +254,7 @@ def test_a_delivery_is_given_up_after_a_day(
     assert log.ended_at is not None
 
 
+@empty_on_both
 def test_a_filter_that_no_longer_works_does_not_stop_others(
     empty: Store, watching: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -344,6 +356,7 @@ def test_settings_of_mail(monkeypatch: pytest.MonkeyPatch) -> None:
 # The HTTP API
 
 
+@on_both
 def test_the_api_of_alerts(guarded: Guarded, store: Store) -> None:
     admin, reader = guarded("admin"), guarded("read")
     limited = guarded("write", experiments=["other"])
@@ -398,6 +411,7 @@ def test_no_client_reads_the_keys_of_rules(guarded: Guarded, table: str) -> None
     assert not any(name.startswith("server_alert") for name in names)
 
 
+@on_both
 def test_a_server_raises_and_delivers(store: Store) -> None:
     with receiving() as receiver, serving(store) as url:
         http = Http(url)
@@ -420,6 +434,7 @@ def test_a_server_raises_and_delivers(store: Store) -> None:
     assert len(receiver.accepted) == 1
 
 
+@empty_on_both
 def test_a_listener_may_be_there_before_its_experiment(empty: Store) -> None:
     news = AlertNews(empty, "nans = 0", "later")
     news.begin()
@@ -431,6 +446,7 @@ def test_a_listener_may_be_there_before_its_experiment(empty: Store) -> None:
         AlertNews(empty, "nonsense = 1").begin()
 
 
+@empty_on_both
 def test_news_are_told_once(empty: Store) -> None:
     journal = Journal(empty.storage)
     journal.write(Alerted(time=T0, id=new_id(), title="before"))

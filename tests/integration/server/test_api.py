@@ -8,7 +8,7 @@ import pytest
 
 from runbase.store.store import Store
 
-from .conftest import Http
+from .conftest import Http, on_both
 
 
 def test_the_description_of_the_api_is_complete(http: Http) -> None:
@@ -29,6 +29,7 @@ def test_health_and_who_am_i(http: Http) -> None:
     assert b"runbase_runs 4.0" in http.send("GET", "/metrics").data
 
 
+@on_both
 def test_pages_of_runs(http: Http) -> None:
     names, after = [], ""
     while True:
@@ -40,6 +41,7 @@ def test_pages_of_runs(http: Http) -> None:
     assert names == ["run-0", "run-1", "run-2", "secret"]
 
 
+@on_both
 def test_a_table_sorts_filters_groups_and_counts(http: Http) -> None:
     body: dict[str, Any] = {
         "where": "params.lr > 0",
@@ -92,6 +94,7 @@ def test_a_filter_that_is_wrong_says_where(http: Http) -> None:
         ("POST", "/api/tokens", {"name": "x", "permissions": ["everything"]}, 400),
     ],
 )
+@on_both
 def test_a_mistake_of_the_caller_is_never_a_5xx(
     http: Http, method: str, path: str, body: Any, status: int
 ) -> None:
@@ -102,6 +105,7 @@ def test_a_mistake_of_the_caller_is_never_a_5xx(
     assert problem["detail"]
 
 
+@on_both
 def test_a_run_is_changed_only_by_who_saw_its_state(http: Http, store: Store) -> None:
     run = store.run("run-1")
     seen = http.send("GET", f"/api/runs/{run.id}").headers["ETag"]
@@ -114,6 +118,7 @@ def test_a_run_is_changed_only_by_who_saw_its_state(http: Http, store: Store) ->
     assert store.run("run-1").notes == "good"
 
 
+@on_both
 def test_many_runs_are_tagged_deleted_and_restored(http: Http, store: Store) -> None:
     where = {"where": "params.lr >= 0", "action": "tag", "tags": {"seen": None}}
     assert http.json("POST", "/api/bulk", {**where, "dry_run": True}) == {"count": 3}
@@ -129,6 +134,32 @@ def test_many_runs_are_tagged_deleted_and_restored(http: Http, store: Store) -> 
     }
 
 
+@on_both
+def test_one_request_to_the_database_changes_many_runs(
+    http: Http, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [store.create_run("many", name=f"m-{n}").id for n in range(200)]
+    asked: list[str] = []
+    for name in ("add", "remove", "whole_run", "find_run", "find_experiment", "tag_runs", "delete"):
+        method = getattr(type(store.storage), name)
+
+        def counted(self: Any, *args: Any, _name: str = name, _do: Any = method, **kw: Any) -> Any:
+            asked.append(_name)
+            return _do(self, *args, **kw)
+
+        monkeypatch.setattr(type(store.storage), name, counted)
+    change = {"ids": ids, "tags": {"seen": "yes"}}
+    assert http.json("POST", "/api/bulk", {**change, "action": "tag"}) == {"count": 200}
+    assert store.count("tags.seen = 'yes'") == 200
+    assert http.json("POST", "/api/bulk", {**change, "action": "untag"}) == {"count": 200}
+    assert store.count("'seen' in tags") == 0
+    assert http.json("POST", "/api/bulk", {"ids": ids, "action": "delete"}) == {"count": 200}
+    assert asked == ["tag_runs", "tag_runs", "delete"]
+    gone = {"ids": [*ids[:1], "run-1"], "action": "tag", "tags": {"x": None}}
+    assert http.json("POST", "/api/bulk", gone, status=404)["error"] == "InTrash"
+
+
+@on_both
 def test_keys_with_counts_and_ranges(http: Http) -> None:
     keys = {key["key"]: key for key in http.json("GET", "/api/keys?kind=metric")}
     assert keys["val/loss"]["runs"] == 4
@@ -159,6 +190,7 @@ def curves(body: bytes) -> tuple[dict[str, Any], list[tuple[np.ndarray, np.ndarr
     return header, arrays
 
 
+@on_both
 def test_curves_are_points_where_there_are_few_and_else_a_grid(http: Http, store: Store) -> None:
     run = store.run("run-1")
     body = {"series": [[run.id, "acc"]], "columns": 100}
@@ -178,6 +210,7 @@ def test_curves_are_points_where_there_are_few_and_else_a_grid(http: Http, store
     assert len(found) == 4
 
 
+@on_both
 def test_documents_have_versions(http: Http) -> None:
     view = {"kind": "view", "name": "mine", "body": {"sort": "name"}}
     made = http.json("POST", "/api/documents", view, status=201)
@@ -191,6 +224,15 @@ def test_documents_have_versions(http: Http) -> None:
     assert http.json("GET", path, status=404)["error"] == "NotFound"
 
 
+@on_both
+def test_a_query_ends_where_the_answer_is_full(http: Http) -> None:
+    query = "with recursive n(i) as (select 1 union all select i + 1 from n) select i from n"
+    answer = http.json("POST", "/api/sql", {"query": query})  # the query itself has no end
+    assert answer["rows"] == [[i] for i in range(1, 10_001)]
+    assert answer["more"] is True
+
+
+@on_both
 def test_sql_reads_and_is_bounded(http: Http) -> None:
     body = {"query": "select name from runs where name = :name", "params": {"name": "secret"}}
     assert http.json("POST", "/api/sql", body) == {
@@ -203,6 +245,7 @@ def test_sql_reads_and_is_bounded(http: Http) -> None:
     assert any(table["name"] == "runs" for table in http.json("GET", "/api/schema"))
 
 
+@on_both
 def test_trials_compare_and_experiments(http: Http, store: Store) -> None:
     assert http.json("GET", "/api/experiments/digits/trials")["progress"] == {"COMPLETED": 3}
     compared = http.json("POST", "/api/compare", {"runs": ["run-0", "run-2"]})
@@ -230,6 +273,7 @@ def test_an_error_in_a_filter_says_where(http: Http) -> None:
     }
 
 
+@on_both
 def test_curves_of_runs_leave_out_those_without_the_metric(http: Http, store: Store) -> None:
     ids = [store.run(name).id for name in ("run-2", "secret", "run-0")]
     header, _ = curves(http.send("POST", "/api/curves", {"runs": ids, "key": "acc"}).data)

@@ -9,7 +9,7 @@ import runbase
 from runbase.store.store import Store
 from tests.patience import wait_until
 
-from .conftest import Http
+from .conftest import Http, on_both
 
 
 class Stream:
@@ -18,6 +18,8 @@ class Stream:
     def __init__(self, http: Http, query: str = "", since: str | None = None) -> None:
         self.events: list[tuple[str, str, Any]] = []
         headers = {"Last-Event-ID": since} if since else {}
+        if http.token:
+            headers["Authorization"] = f"Bearer {http.token}"
         self._answer = http.pool.request(
             "GET", f"{http.url}/api/live{query}", headers=headers, preload_content=False
         )
@@ -65,6 +67,7 @@ class Stream:
         self._answer.shutdown()  # close() would wait for the reading thread
 
 
+@on_both
 def test_changes_arrive_and_those_during_an_interruption_too(http: Http, store: Store) -> None:
     stream = Stream(http)
     run = store.run("run-1")
@@ -79,6 +82,7 @@ def test_changes_arrive_and_those_during_an_interruption_too(http: Http, store: 
     again.close()
 
 
+@on_both
 def test_a_new_run_and_its_points_arrive(http: Http, store: Store) -> None:
     stream = Stream(http, "?columns=name,status,metrics.loss&experiment=live")
     store.create_experiment("live")
@@ -97,6 +101,7 @@ def test_a_new_run_and_its_points_arrive(http: Http, store: Store) -> None:
     stream.close()
 
 
+@on_both
 def test_only_what_matches_and_what_no_longer_does(http: Http, store: Store) -> None:
     stream = Stream(http, "?where=params.lr%20%3D%200")
     store.note(store.run("run-2"), "does not match")
@@ -106,6 +111,7 @@ def test_only_what_matches_and_what_no_longer_does(http: Http, store: Store) -> 
     stream.close()
 
 
+@on_both
 def test_a_cursor_of_another_database_means_reset(http: Http) -> None:
     stream = Stream(http, since="s-999999-nonsense")
     wait_until(

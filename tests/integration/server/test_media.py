@@ -12,10 +12,11 @@ import runbase
 from runbase.server.curves import encode
 from runbase.store.store import Store
 
-from .conftest import Http
+from .conftest import Http, on_both
 from .test_api import curves
 
 
+@on_both
 def test_records_between_two_steps(http: Http, store: Store, home: Path) -> None:
     with runbase.start_run("media", home=home, name="m", capture=False) as run:
         for step in range(5):
@@ -27,6 +28,7 @@ def test_records_between_two_steps(http: Http, store: Store, home: Path) -> None
     assert http.json("GET", "/api/runs/run-0/keys") == ["acc", "val/loss"]
 
 
+@on_both
 def test_lineage_names_the_runs_around(http: Http, store: Store, home: Path) -> None:
     with runbase.start_run("digits", home=home, name="user", capture=False) as run:
         run.use_artifact("secret/model.bin")
@@ -48,6 +50,7 @@ def test_lineage_names_the_runs_around(http: Http, store: Store, home: Path) -> 
 
 
 @pytest.mark.parametrize(("kind", "read"), [("csv", pd.read_csv), ("parquet", pd.read_parquet)])
+@on_both
 def test_an_export_is_a_file(http: Http, kind: str, read: object) -> None:
     answer = http.send("GET", f"/api/export?format={kind}&where=experiment%20%3D%20'digits'")
     frame = read(io.BytesIO(answer.data))  # type: ignore[operator]
@@ -57,6 +60,7 @@ def test_an_export_is_a_file(http: Http, kind: str, read: object) -> None:
     assert refused["error"] == "FilterError"
 
 
+@on_both
 def test_output_from_its_end(http: Http, store: Store, home: Path) -> None:
     with runbase.start_run("out", home=home, name="talker", capture=False) as run:
         folder = Path(run.folder)
@@ -70,6 +74,7 @@ def test_output_from_its_end(http: Http, store: Store, home: Path) -> None:
 
 @pytest.mark.parametrize("points", [300, 9000])
 @pytest.mark.parametrize("x", ["time", "relative", "metric:epoch"])
+@on_both
 def test_curves_over_other_axes(store: Store, home: Path, x: str, points: int) -> None:
     """Each point lies in the column of its own x value, or within a block of it."""
     dice = np.random.default_rng(3)
@@ -106,6 +111,7 @@ def test_curves_over_other_axes(store: Store, home: Path, x: str, points: int) -
     np.testing.assert_array_equal(ys, series.values[inside])
 
 
+@on_both
 def test_where_a_metric_is_nan_is_told(store: Store, home: Path) -> None:
     with runbase.start_run("axes", home=home, name="nan", capture=False) as run:
         for step in range(20_000):
@@ -120,6 +126,7 @@ def test_where_a_metric_is_nan_is_told(store: Store, home: Path) -> None:
         assert abs(place - 7777) <= 2 * slack
 
 
+@on_both
 def test_where_the_bytes_are(http: Http) -> None:
     sizes = http.json("GET", "/api/sizes?most=2")
     assert [one["name"] for one in sizes["experiments"]] == ["digits", "other"]

@@ -2,10 +2,11 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,17 +35,29 @@ with runbase.start_run('far', name=f'run-{number}', capture=False) as run:
 
 
 class Away:
-    """A server in a process of its own, which can be killed and started again."""
+    """A server in a process of its own, which can be killed and started again.
 
-    def __init__(self, home: Path, port: int) -> None:
+    Args:
+        home: its home.
+        port: its port.
+        database: the URL of the database; None: that of the home.
+        options: further options of the command.
+    """
+
+    def __init__(
+        self, home: Path, port: int, database: str | None = None, options: Sequence[str] = ()
+    ) -> None:
         self.home, self.url, self._port = home, f"http://127.0.0.1:{port}", port
+        self._options = [*options, *(["--store", database] if database else [])]
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         environ = {name: v for name, v in os.environ.items() if name != "RUNBASE_STORE"}
         command = [sys.executable, "-m", "runbase", "server", "--port", str(self._port)]
         self._process = subprocess.Popen(
-            [*command, "--home", str(self.home)], env=environ, stdout=subprocess.DEVNULL
+            [*command, "--home", str(self.home), *self._options],
+            env=environ,
+            stdout=subprocess.DEVNULL,
         )
         wait_until(self._answers, seconds=300)
 
@@ -60,20 +73,35 @@ class Away:
         self._process.wait(timeout=300)
 
 
-@pytest.fixture
-def away(tmp_path: Path) -> Iterator[Away]:
-    import socket
-
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = Away(tmp_path / "server" / ".runbase", port)
+        return int(probe.getsockname()[1])
+
+
+on_both = pytest.mark.parametrize("database", ["sqlite", "postgres"], indirect=True)
+"""Runs a test with a server on SQLite and on PostgreSQL."""
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest) -> str | None:
+    """The URL of the database of the server; None: the SQLite file of its home."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return None
+    url: str = request.getfixturevalue("postgres")
+    return url
+
+
+@pytest.fixture
+def away(tmp_path: Path, database: str | None) -> Iterator[Away]:
+    server = Away(tmp_path / "server" / ".runbase", free_port(), database)
     yield server
     with suppress(Exception):
         server.kill()
 
 
-def test_everything_of_a_run_arrives(tmp_path: Path, home: Path, script: Script) -> None:
+@on_both
+def test_everything_of_a_run_arrives(tmp_path: Path, script: Script, database: str | None) -> None:
     code = """
 import numpy as np, pathlib, runbase
 pathlib.Path('model.bin').write_bytes(bytes(range(256)) * 40_000)
@@ -84,7 +112,7 @@ with runbase.start_run('far', params={'lr': 0.1}, tags=['x'], capture=['output']
     print('said on the way')
 """
     served = tmp_path / "server" / ".runbase"
-    with runbase.open(home=served) as there, serving(there) as url:
+    with runbase.open(database, home=served) as there, serving(there) as url:
         assert script(code, RUNBASE_STORE=url).wait(timeout=PATIENCE) == 0
         with runbase.open(url) as store:
             (run,) = store.runs()
@@ -101,6 +129,7 @@ with runbase.start_run('far', params={'lr': 0.1}, tags=['x'], capture=['output']
         assert "said on the way" in (there.home / run.folder / "output.log").read_text()  # type: ignore[operator]
 
 
+@on_both
 def test_writers_while_the_server_is_killed(away: Away, script: Script, home: Path) -> None:
     away.start()
     writers = [script(TRAIN, str(n), "4000", RUNBASE_STORE=away.url) for n in range(6)]
@@ -174,11 +203,12 @@ def test_tokens_of_clients(tmp_path: Path, home: Path, monkeypatch: pytest.Monke
         close_storages()
 
 
+@on_both
 def test_what_tokens_allow_in_python(
-    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, database: str | None
 ) -> None:
     with (
-        runbase.open(tmp_path / "served.db") as there,
+        runbase.open(database or tmp_path / "served.db") as there,
         serving(there, ServerOptions(port=0, auth="tokens")) as url,
     ):
         mine = there.create_experiment("mine")
@@ -271,8 +301,9 @@ def test_one_process_sends_the_runs_of_a_machine(
     assert sender.returncode == 130
 
 
-def test_numbers_and_arrays_are_exact(tmp_path: Path) -> None:
-    with runbase.open(tmp_path / "served.db") as there, serving(there) as url:
+@on_both
+def test_numbers_and_arrays_are_exact(tmp_path: Path, database: str | None) -> None:
+    with runbase.open(database or tmp_path / "served.db") as there, serving(there) as url:
         values = np.array([0.1, np.nan, np.inf, -np.inf, 5e-324, 1.7976931348623157e308])
         with runbase.start_run("exact", store=url, home=tmp_path / "h", capture=False) as run:
             for value in values:

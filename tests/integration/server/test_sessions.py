@@ -12,6 +12,7 @@ from litestar.testing import TestClient
 from runbase.errors import UsageError
 from runbase.server import callers, limits, users
 from runbase.server.app import create_app
+from runbase.server.callers import cookie_name
 from runbase.server.options import ServerOptions
 from runbase.server.serve import check, serving
 from runbase.store.store import Store
@@ -65,7 +66,7 @@ def test_a_session_begins_with_a_password_and_ends(browser: Browser, store: Stor
     assert (about["name"], about["kind"]) == ("ada", "session")
     assert client.get("/api/runs").status_code == 200
     assert client.delete("/api/session").json() == {"count": 1}
-    client.cookies.set(next(iter(client.cookies), "runbase_session_0"), value)
+    client.cookies.set(cookie_name("session", str(client.base_url).rstrip("/")), value)
     assert client.get("/api/runs").status_code == 401
     assert client.delete("/api/session").json() == {"count": 0}
     wait_until(lambda: len(store.storage.audit()) >= 2)
@@ -298,7 +299,7 @@ def test_the_one_time_url_opens_once(store: Store) -> None:
         (cookie,) = client.cookies.values()
         assert httpx.get(url + "/?key=the key").status_code == 403
     with serving(store, ServerOptions(port=0, auth="users")) as url:
-        cookies = {"runbase_session_0": cookie}
+        cookies = {cookie_name("session", url): cookie}
         assert httpx.get(url + "/api/runs", cookies=cookies).status_code == 401
 
 
@@ -314,7 +315,7 @@ def test_sessions_of_users_are_refused_without_users(browser: Browser, store: St
         ServerOptions(port=0, auth="link", link_key="k"),
     ):
         with serving(store, options) as url:
-            cookies = {"runbase_session_0": cookie}
+            cookies = {cookie_name("session", url): cookie}
             assert httpx.get(url + "/api/runs", cookies=cookies).status_code == 401
             answer = httpx.post(url + "/api/session", json={"name": "root", "password": PASSWORD})
             assert answer.status_code == 403

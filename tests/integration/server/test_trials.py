@@ -5,11 +5,12 @@ from typing import Any
 from runbase.space import Float
 from runbase.store.store import Store
 
-from .conftest import Http
+from .conftest import Http, on_both
 
 PATH = "/api/experiments/tuning"
 
 
+@on_both
 def test_a_runner_that_speaks_only_http(http: Http, store: Store) -> None:
     http.json(
         "POST", "/api/experiments", {"name": "tuning", "objectives": {"loss": "min"}}, status=201
@@ -44,6 +45,7 @@ def test_a_runner_that_speaks_only_http(http: Http, store: Store) -> None:
     assert http.json("GET", f"{PATH}/trials")["waiting"][0]["id"] == claimed[-1]
 
 
+@on_both
 def test_suggested_forked_and_merged(http: Http, store: Store) -> None:
     store.create_experiment("tuning", objectives={"loss": "min"}, space={"lr": Float(0.0, 1.0)})
     ids = http.json("POST", f"{PATH}/suggest", {"count": 3}, status=201)["ids"]
@@ -56,6 +58,7 @@ def test_suggested_forked_and_merged(http: Http, store: Store) -> None:
     assert "missing" in refused["detail"]
 
 
+@on_both
 def test_an_experiment_without_objectives_has_a_timeline(http: Http) -> None:
     results = http.json("GET", "/api/experiments/digits/results")
     assert (results["trials"], len(results["timeline"])) == ([], 3)

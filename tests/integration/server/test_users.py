@@ -210,7 +210,8 @@ def test_the_stream_has_what_the_caller_may_see(client: Client, store: Store) ->
     with http.stream("GET", "/api/live") as stream:
         lines = stream.iter_lines()
         assert any("ready" in line for line in lines)
-        store.tag(store.run("secret"), "changed")
+        secret = store.run("secret").id
+        store.tag(secret, "changed")
         store.tag(store.run("run-1"), "changed")
         seen: list[str] = []
         for line in lines:
@@ -219,6 +220,53 @@ def test_the_stream_has_what_the_caller_may_see(client: Client, store: Store) ->
                 break
         assert not any('"secret"' in line for line in seen)
         assert store.experiment(OTHER).id not in "".join(seen)
+        assert secret not in "".join(seen)
+
+
+def test_what_no_longer_matches_is_gone_for_limited_callers_too(
+    client: Client, store: Store
+) -> None:
+    http = client("viewer", "none")
+    run = store.run("run-1").id
+    with http.stream("GET", "/api/live", params={"where": "'kept' not in tags"}) as stream:
+        lines = stream.iter_lines()
+        assert any("ready" in line for line in lines)
+        store.tag(store.run("secret"), "kept")
+        store.tag(run, "kept")
+        gone = next(line for line in lines if run in line)
+        assert f'"gone":["{run}"]' in gone
+
+
+def test_no_answer_names_runs_that_the_caller_may_not_read(client: Client, store: Store) -> None:
+    mine, secret, child = (store.run(name).id for name in ("run-1", "secret", "run-2"))
+    store.link(mine, "continues", secret)
+    store.link(mine, "continues", child)
+    store.storage.update("run", mine, {"parent_id": secret})
+    with runbase.start_run("digits", home=store.home, name="user", capture=False) as run:
+        run.use_artifact(f"{secret}/model.bin")
+    store.sync()
+    every, limited = client("viewer"), client("viewer", "none")
+    for path in (f"/api/runs/{mine}", f"/api/runs/{mine}/lineage"):
+        assert secret in every.get(path).text
+        text = limited.get(path).text
+        assert secret not in text
+        assert child in text
+    for path in ("/api/runs/user", "/api/runs/user/lineage"):
+        assert secret in every.get(path).text
+        assert secret not in limited.get(path).text
+    changed = client("editor", "none").patch(f"/api/runs/{mine}", json={"notes": "x"})
+    assert changed.status_code == 200
+    assert secret not in changed.text
+
+
+def test_totals_are_of_what_the_caller_may_read(client: Client) -> None:
+    every, limited = client("viewer"), client("viewer", "none")
+    assert every.get("/api/server").json()["totals"]["points"] > 0
+    assert limited.get("/api/server").json()["totals"] == {"experiments": 1, "runs": 3}
+    assert "runbase_points" in every.get("/metrics").text
+    shown = limited.get("/metrics").text
+    assert "runbase_runs 3.0" in shown
+    assert "runbase_points" not in shown
 
 
 def test_agents_need_all_experiments(client: Client) -> None:

@@ -31,17 +31,25 @@ def test_files(client: Any, store: runbase.Store, tmp_path: Path) -> None:
     (folder / "below" / "data.bin").write_bytes(bytes(range(256)) * 20_000)
     with mlflow.start_run() as run:
         mlflow.log_artifacts(str(folder), "files")
+        mlflow.log_text("deep", "checkpoint-6/artifacts/checkpoint-6/deep.txt")
         mlflow.log_text("said", "said.txt")
         mlflow.log_dict({"a": 1}, "conf/x.json")
     key = run.info.run_id
     found = {artifact.path: artifact for artifact in store.artifacts(key)}
-    assert set(found) == {"files/a b%.txt", "files/below/data.bin", "said.txt", "conf/x.json"}
+    deep = "checkpoint-6/artifacts/checkpoint-6/deep.txt"
+    assert set(found) == {"files/a b%.txt", "files/below/data.bin", "said.txt", "conf/x.json", deep}
+    assert mlflow.artifacts.load_text(f"runs:/{key}/{deep}") == "deep"
     assert found["files/below/data.bin"].size == 5_120_000
     assert store.download(found["said.txt"]).read_text() == "said"
     assert store.problems() == []
 
     listed = [(f.path, f.is_dir, f.file_size) for f in client.list_artifacts(key)]
-    assert listed == [("conf", True, None), ("files", True, None), ("said.txt", False, 4)]
+    assert listed == [
+        ("checkpoint-6", True, None),
+        ("conf", True, None),
+        ("files", True, None),
+        ("said.txt", False, 4),
+    ]
     assert [f.path for f in client.list_artifacts(key, "files")] == [
         "files/a b%.txt",
         "files/below",

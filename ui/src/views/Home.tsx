@@ -84,7 +84,8 @@ export function Home() {
         <h1>Home</h1>
         {about && (
           <span class="soft">
-            {plural(about.totals.runs ?? 0, "run")}, {number(about.totals.points ?? 0)} points, {about.dialect}
+            {plural(about.totals.runs ?? 0, "run")}
+            {about.totals.points !== undefined && `, ${number(about.totals.points)} points`}, {about.dialect}
           </span>
         )}
       </header>

@@ -12,6 +12,7 @@ from runbase import __version__
 from runbase.server.describe import describe
 from runbase.server.live import LiveHub
 from runbase.server.principals import Principal
+from runbase.server.scope import visible, visible_experiments
 from runbase.server.threads import in_thread
 from runbase.storage.types import Sizes
 from runbase.store.store import Store
@@ -28,7 +29,8 @@ class About(Struct, frozen=True, kw_only=True):
         permissions: what the caller may do.
         experiments: ids of the only experiments that the caller may use; null: all but those in `grants`.
         grants: id of an experiment → what the caller may do there instead.
-        totals: the number of experiments, runs and points.
+        totals: the number of experiments and runs that the caller may read; with the permission to read all, also of points,
+            journals and lines.
     """
 
     version: str
@@ -49,6 +51,14 @@ def everything(caller: Principal) -> frozenset[str]:
 def readable(caller: Principal) -> list[str]:
     """Return the experiments on which a caller may do something."""
     return [experiment for experiment, may in caller.grants.items() if may]
+
+
+def totals_for(store: Store, caller: Principal) -> dict[str, int]:
+    """Return the totals of what a caller may read."""
+    if caller.may_everywhere("read"):
+        return store.totals()
+    experiments = store.experiments(visible_experiments(caller, None))
+    return {"experiments": len(experiments), "runs": store.count(visible(caller, None))}
 
 
 FEATURES = ["table", "curves", "live", "storage", "files", "sql", "documents", "alerts"]
@@ -81,7 +91,7 @@ def about(request: "Request[Principal, Any, Any]", store: NamedDependency[Store]
         permissions=sorted(everything(caller)),
         experiments=None if caller.permissions else readable(caller),
         grants={experiment: sorted(may) for experiment, may in caller.grants.items()},
-        totals=store.totals(),
+        totals=totals_for(store, caller),
     )
 
 
@@ -99,10 +109,14 @@ def sizes(
 
 @get("/metrics", opt={"permission": "read"}, media_type="text/plain; version=0.0.4")
 @in_thread
-def metrics(store: NamedDependency[Store], hub: NamedDependency[LiveHub]) -> str:
-    """Return figures of the server and the store in Prometheus' text format."""
+def metrics(
+    request: "Request[Principal, Any, Any]",
+    store: NamedDependency[Store],
+    hub: NamedDependency[LiveHub],
+) -> str:
+    """Return figures of the server, and of what the caller may read, in Prometheus' text format."""
     registry = CollectorRegistry(auto_describe=True)
-    for name, value in store.totals().items():
+    for name, value in totals_for(store, request.user).items():
         Gauge(f"runbase_{name}", f"Number of {name} in the store.", registry=registry).set(value)
     Gauge("runbase_live_clients", "Open streams of changes.", registry=registry).set(hub.clients)
     return generate_latest(registry).decode()

@@ -16,7 +16,7 @@ from runbase.errors import UsageError
 from runbase.model import Artifact, Change, Link, Use
 from runbase.server.principals import Principal
 from runbase.server.routes.runs import Limit
-from runbase.server.scope import run_for, visible
+from runbase.server.scope import run_for, visible, without_hidden
 from runbase.server.threads import in_thread
 from runbase.store.store import Store
 
@@ -136,7 +136,7 @@ class Lineage(Struct, frozen=True):
 @in_thread
 def lineage(request: Caller, store: NamedDependency[Store], run: FromPath[str]) -> Lineage:
     """Return parent, children, linked runs, and the runs whose artifacts it used or that used its artifacts."""
-    found = run_for(store, request.user, run)
+    found = without_hidden(store.storage, request.user, run_for(store, request.user, run))
     pairs: list[tuple[str, str, str | None]] = []
     if found.parent_id is not None:
         pairs.append((found.parent_id, "parent", None))

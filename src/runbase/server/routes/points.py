@@ -18,7 +18,7 @@ from runbase.server.alerts.news import AlertNews
 from runbase.server.callers import Callers
 from runbase.server.live import LiveHub
 from runbase.server.principals import Principal
-from runbase.server.scope import run_for, visible
+from runbase.server.scope import readable_runs, run_for, visible
 from runbase.server.threads import in_thread
 from runbase.store.store import Store
 
@@ -170,7 +170,12 @@ async def live(
         listed = ", ".join("'" + run.replace("'", "''") + "'" for run in changed)
         here = f"id in ({listed})" + (f" and ({condition})" if condition else "")
         found = store.table(here, columns=names, experiment=experiment)
-        return LiveRuns(found.ids, found.columns, [run for run in changed if run not in found.ids])
+        gone = set(changed).difference(found.ids)
+        if not request.user.may_everywhere(
+            "read"
+        ):  # ids of other runs are none of the caller's business
+            gone = readable_runs(store.storage, request.user, gone)
+        return LiveRuns(found.ids, found.columns, [run for run in changed if run in gone])
 
     async def followed() -> AsyncGenerator[SSEData]:
         started = False

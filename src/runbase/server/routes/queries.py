@@ -47,7 +47,9 @@ def sql(
     request.user.require_everywhere("read")
     console.check(data.query)
     with limits.queries.taken(request.user.person):
-        found = store.sql(data.query, data.params, timeout=options.query_timeout)
+        found = store.storage.first_rows(
+            data.query, data.params, options.most_rows + 1, options.query_timeout
+        )
     rows = [[_plain(value) for value in row] for row in found[: options.most_rows]]
     return SqlAnswer(list(found.columns), rows, len(found) > options.most_rows)
 

@@ -1,5 +1,6 @@
 """Runs: lists, tables, single runs, changes of one and of many."""
 
+import re
 import time
 from typing import Annotated, Any, Literal
 
@@ -12,7 +13,7 @@ from msgspec import UNSET, Struct, UnsetType
 from runbase.errors import Conflict, UsageError
 from runbase.model import Run
 from runbase.server.principals import Principal
-from runbase.server.scope import id_of_experiment, run_for, trashed_run_for, visible
+from runbase.server.scope import id_of_experiment, run_for, trashed_run_for, visible, without_hidden
 from runbase.server.threads import in_thread
 from runbase.storage.points_protocol import KnownKey
 from runbase.store.store import Store
@@ -20,6 +21,7 @@ from runbase.store.store import Store
 Caller = Request[Principal, Any, Any]
 Limit = Annotated[int, QueryParameter(ge=1, le=1000)]
 MOST_COLUMNS = 500
+WHOLE_ID = re.compile("[0-9a-f]{32}")
 
 
 class RunPage(Struct, frozen=True):
@@ -198,7 +200,8 @@ def keys(
 def one_run(request: Caller, store: NamedDependency[Store], run: FromPath[str]) -> Response[Run]:
     """Return a run with everything: artifacts, history, links, attributes."""
     found = run_for(store, request.user, run)
-    return Response(found, headers={"ETag": etag(found)})
+    shown = without_hidden(store.storage, request.user, found)
+    return Response(shown, headers={"ETag": etag(found)})
 
 
 def etag(run: Run) -> str:
@@ -234,7 +237,7 @@ def change_run(
             store.add_to_run(found, **{family: added})
     if data.status is not UNSET:
         store.set_status(found, data.status)
-    changed = store.run(found.id)
+    changed = without_hidden(store.storage, request.user, store.run(found.id))
     return Response(changed, headers={"ETag": etag(changed)})
 
 
@@ -273,16 +276,13 @@ def bulk(request: Caller, store: NamedDependency[Store], data: JSONBody[Bulk]) -
         return Count(len(ids))
     match data.action:
         case "delete":
-            return Count(store.delete(*ids))
+            return Count(store.storage.delete("run", ids))
         case "restore":
-            return Count(store.restore(*ids))
+            return Count(store.storage.delete("run", ids, back=True))
         case "tag":
-            for run in ids:
-                store.tag(run, dict(data.tags))
+            return Count(store.storage.tag_runs(ids, data.tags))
         case "untag":
-            for run in ids:
-                store.untag(run, *data.tags)
-    return Count(len(ids))
+            return Count(store.storage.tag_runs(ids, {}, list(data.tags)))
 
 
 def _chosen(request: Caller, store: Store, data: Bulk) -> list[str]:
@@ -293,7 +293,14 @@ def _chosen(request: Caller, store: Store, data: Bulk) -> list[str]:
             return [trashed_run_for(store, request.user, run).id for run in data.ids]
         return [run.id for run in store.runs(where, experiment=data.experiment, deleted=True)]
     if data.ids is not None:
-        return [run_for(store, request.user, run, "write").id for run in data.ids]
+        whole = [run for run in data.ids if WHOLE_ID.fullmatch(run)]
+        listed = ", ".join(f"'{run}'" for run in whole) or "''"
+        where = visible(request.user, f"id in ({listed})", "write")
+        found = set(store.table(where, columns=["id"]).ids)  # all at once
+        rest = [
+            run_for(store, request.user, run, "write").id for run in data.ids if run not in found
+        ]
+        return list(dict.fromkeys([*(run for run in whole if run in found), *rest]))
     return store.table(where, columns=["id"], experiment=data.experiment).ids
 
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from runbase.errors import NotAllowed, NotFound
 from runbase.server import users
-from runbase.server.callers import Callers, address_of
+from runbase.server.callers import Callers, address_of, cookie_name
 from runbase.server.oidc import Provider
 from runbase.server.options import Auth, ServerOptions
 from runbase.server.principals import Principal, of_user
@@ -86,6 +86,12 @@ def _cookie(request: Caller, options: ServerOptions, name: str, value: str, **mo
     return Cookie(key=name, value=value, httponly=True, secure=secure, **settings)
 
 
+def _session_cookie(request: Caller, options: ServerOptions, value: str, **more: Any) -> Cookie:
+    """Return the cookie of a session."""
+    name = cookie_name("session", request.headers.get("host", ""))
+    return _cookie(request, options, name, value, **more)
+
+
 def _entered(request: Caller, principal: Principal) -> None:
     """Record the change as one of who signed in."""
     scope: Any = request.scope
@@ -114,7 +120,7 @@ async def sign_in(
         if found is None:
             raise NotAuthorizedException("the token is wrong, revoked or expired")
         _entered(request, found)
-        kept = _cookie(request, options, callers.cookie, data.password)
+        kept = _session_cookie(request, options, data.password)
         return Response(_info(found, options), cookies=[kept])
     if not callers.with_users:
         raise NotAllowed("this server has no users: sign in with a token, which begins with rb_")
@@ -123,7 +129,7 @@ async def sign_in(
         raise NotAuthorizedException("the name or the password is wrong")
     principal = of_user(user, "session")
     _entered(request, principal)
-    cookie = _cookie(request, options, callers.cookie, await callers.start(user.id))
+    cookie = _session_cookie(request, options, await callers.start(user.id))
     return Response(_info(principal, options), cookies=[cookie])
 
 
@@ -145,7 +151,7 @@ async def change_password(
         raise NotAuthorizedException("the present password is wrong")
     await run_sync(users.set_password, store, user, data.new_password)
     callers.forget()
-    cookie = _cookie(request, options, callers.cookie, await callers.start(user.id))
+    cookie = _session_cookie(request, options, await callers.start(user.id))
     return Response(_info(of_user(user, "session"), options), cookies=[cookie])
 
 
@@ -159,7 +165,7 @@ async def sign_out(
     ended = value is not None and principal is not None and principal.kind == "session"
     if value is not None and ended:
         await callers.end(value)
-    gone = _cookie(request, options, callers.cookie, "", max_age=0)
+    gone = _session_cookie(request, options, "", max_age=0)
     return Response(Count(int(ended)), cookies=[gone])
 
 
@@ -182,7 +188,7 @@ def _here(request: Caller, options: ServerOptions) -> str:
 def _state(request: Caller, options: ServerOptions, value: str, seconds: int) -> Cookie:
     """Return the cookie of a person who is at the provider, which sends the browser back from another site."""
     path = f"/{options.root_path.strip('/')}".rstrip("/") + "/api/session/oidc"
-    name = f"runbase_oidc_{options.port}"
+    name = cookie_name("oidc", request.headers.get("host", ""))
     return _cookie(request, options, name, value, path=path, max_age=seconds, samesite="lax")
 
 
@@ -211,13 +217,13 @@ async def end_oidc(
     options: NamedDependency[ServerOptions],
 ) -> Response[None]:
     """Begin a session of the user whom the provider names."""
-    known = request.cookies.get(f"runbase_oidc_{options.port}", "")
+    known = request.cookies.get(cookie_name("oidc", request.headers.get("host", "")), "")
     query = {name: value for name, value in request.query_params.items() if isinstance(value, str)}
     claims = await _of(provider).end(query, known, _here(request, options))
     user = await run_sync(_of(provider).user_of, store, claims)
     callers.forget()
     cookies = [
-        _cookie(request, options, callers.cookie, await callers.start(user.id)),
+        _session_cookie(request, options, await callers.start(user.id)),
         _state(request, options, "", 0),
     ]
     return _home(options, cookies)
@@ -249,7 +255,7 @@ async def opened_link(
     if not callers.open_link(key):
         raise NotAllowed("this URL was opened before, or is of another start; restart the server")
     value = await callers.start(None)
-    return _home(options, [_cookie(request, options, callers.cookie, value)])
+    return _home(options, [_session_cookie(request, options, value)])
 
 
 ROUTES: tuple[Any, ...] = (

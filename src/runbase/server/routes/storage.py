@@ -64,7 +64,7 @@ def _check(
     if name in LOGGING and principal.may_everywhere("log"):
         return
     if principal.may_everywhere(needed):
-        if name == "sql" and needed != "admin" and not principal.may("admin"):
+        if name in ("sql", "first_rows") and needed != "admin" and not principal.may("admin"):
             console.check(args[0])
         return
     if name in LOGGING and principal.may_somewhere("log"):

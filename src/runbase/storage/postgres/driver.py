@@ -220,15 +220,16 @@ class PostgresDriver:
         params: Mapping[str, Any] | Sequence[Any],
         write: bool,
         timeout: float | None,
+        most: int | None = None,
     ) -> Rows:
-        """Execute a user's statement; `:name` or `?` are placeholders for parameters.
+        """Execute a user's statement; `:name` or `?` are placeholders for parameters; `most` limits the rows that are read.
 
         A statement that only reads is sent alone, by the extended protocol, in a read-only transaction that reverts settings. It
         is refused if it is not a query, so that it has no lasting effects.
         """
         text, values = _placed(query, params)
         if not write:
-            return self._look_up(text, values, timeout)
+            return self._look_up(text, values, timeout, most)
         if not self._prepared:
             with self.errors():
                 self._set_up()
@@ -238,7 +239,7 @@ class PostgresDriver:
                 connection.execute(_statement_timeout(timeout))
             return _rows(connection.execute(text, values))  # type: ignore[arg-type]
 
-    def _look_up(self, text: str, values: Any, timeout: float | None) -> Rows:
+    def _look_up(self, text: str, values: Any, timeout: float | None, most: int | None) -> Rows:
         word = _first_word(text)
         if word not in _QUERIES:
             raise QueryError(
@@ -252,6 +253,11 @@ class PostgresDriver:
         ):
             if timeout is not None:
                 connection.execute(_statement_timeout(timeout))
+            if (
+                most is not None and word not in _SHORT
+            ):  # the server computes and sends no more rows
+                connection.execute(f"declare runbase_rows no scroll cursor for {text}", values)  # type: ignore[arg-type]
+                text, values = f"fetch forward {most:d} from runbase_rows", None
             cursor = connection.execute(text, values)  # type: ignore[arg-type]
             pipeline.sync()
             rows = _rows(cursor)
@@ -433,6 +439,8 @@ def _placed(query: str, params: Mapping[str, Any] | Sequence[Any]) -> tuple[str,
 
 _QUERIES = frozenset(["select", "with", "values", "table", "show", "explain"])
 """Keywords at the beginning of statements that only read."""
+_SHORT = frozenset(["show", "explain"])
+"""Those of them that no cursor can be declared for; their results are short."""
 
 
 def _first_word(text: str) -> str:

@@ -63,6 +63,7 @@ READS = frozenset(
         "figures_of_experiments",
         "find_experiment",
         "find_run",
+        "first_rows",
         "flush",
         "folders",
         "get_experiments",

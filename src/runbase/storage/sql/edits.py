@@ -195,6 +195,22 @@ def remove(session: Session, kind: Kind, key: str, keys: Mapping[str, Sequence[s
     (remove_from_run if kind == "run" else remove_from_experiment)(session, key, keys)
 
 
+def tag_runs(
+    session: Session,
+    runs: Sequence[str],
+    tags: Mapping[str, str | None],
+    remove: Sequence[str] = (),
+) -> int:
+    """Set tags of many runs, and remove others, one statement a tag; return how many of the runs exist."""
+    ids = session.as_list(runs)
+    found = session.changed("touch_runs", runs=ids, time=session.time(time.time()))
+    for key, value in tags.items():
+        session.run("set_tag_of_runs", runs=ids, key=key, value=value)
+    for key in remove:
+        session.run("remove_tag_of_runs", runs=ids, key=key)
+    return found
+
+
 def set_experiment(session: Session, experiment: str, changes: Mapping[str, Any]) -> None:
     """Set fields of an experiment; tags, objectives and documents are replaced as a whole."""
     rest = dict(changes)

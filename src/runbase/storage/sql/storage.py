@@ -162,6 +162,7 @@ class SqlStorage:
     _update_runs = writes(edits.update_runs)
     add = writes(edits.add)
     remove = writes(edits.remove)
+    tag_runs = writes(edits.tag_runs)
     set_status = writes(edits.set_status)
     link = writes(link_verbs.link)
     unlink = writes(link_verbs.unlink)
@@ -430,6 +431,16 @@ class SqlStorage:
     ) -> Rows:
         """Run any query and return its rows."""
         return self.driver.sql(query, params, write, timeout)
+
+    def first_rows(
+        self,
+        query: str,
+        params: Mapping[str, Any] | Sequence[Any],
+        most: int,
+        timeout: float | None = None,
+    ) -> Rows:
+        """Run a query that only reads, and return its first rows."""
+        return self.driver.sql(query, params, False, timeout, most)
 
     def connect(self) -> Any:
         """Open a connection of the caller's own: sqlite3's or psycopg's."""

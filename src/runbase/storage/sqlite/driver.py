@@ -182,28 +182,29 @@ class SqliteDriver:
         params: Mapping[str, Any] | Sequence[Any],
         write: bool,
         timeout: float | None,
+        most: int | None = None,
     ) -> Rows:
-        """Execute a user's statement."""
+        """Execute a user's statement; read `most` rows of its result, or all."""
         if write:
             with self.write():
-                return self._fetch(self._connect_writer(), query, params, timeout)
+                return self._fetch(self._connect_writer(), query, params, timeout, most)
         self._check_process()
         if self.path is None:
             with self._turn:
                 connection = self._connect_writer()
                 connection.execute("pragma query_only = on")
                 try:
-                    return self._fetch(connection, query, params, timeout)
+                    return self._fetch(connection, query, params, timeout, most)
                 finally:
                     connection.execute("pragma query_only = off")
         connection = self._open(read_only=True)
         # ATTACH could create a file from a read-only connection.
         connection.set_authorizer(_no_attach)
         # The deadline is not checked inside a function call; these limits bound how long one can take.
-        for limit, most in _LIMITS.items():
-            connection.setlimit(limit, most)
+        for limit, largest in _LIMITS.items():
+            connection.setlimit(limit, largest)
         try:
-            return self._fetch(connection, query, params, timeout)
+            return self._fetch(connection, query, params, timeout, most)
         finally:
             connection.close()
 
@@ -301,6 +302,7 @@ class SqliteDriver:
         query: str,
         params: Mapping[str, Any] | Sequence[Any],
         timeout: float | None,
+        most: int | None,
     ) -> Rows:
         deadline = None if timeout is None else time.monotonic() + timeout
         late = deadline_passed(deadline)
@@ -308,8 +310,10 @@ class SqliteDriver:
         connection.row_factory = None
         try:
             cursor = connection.execute(query, params)
-            rows = cast("list[tuple[Any, ...]]", cursor.fetchall())
-            return Rows([column[0] for column in cursor.description or ()], rows)
+            found = cursor.fetchall() if most is None else cursor.fetchmany(most)
+            names = [column[0] for column in cursor.description or ()]
+            cursor.close()  # ends a query whose rows were not all read
+            return Rows(names, cast("list[tuple[Any, ...]]", found))
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             if code == sqlite3.SQLITE_INTERRUPT:

@@ -117,6 +117,37 @@ class ReadingContract(OnStorage):
         storage.sql("update runs set notes = 'changed'", write=True)
         assert storage.runs()[0].notes == "changed"
 
+    def test_tags_of_many_runs(self, storage: Storage) -> None:
+        runs = [Journal(storage, name=f"run-{n}", time=T0 + n).write() for n in range(4)]
+        ids = [storage.find_run(f"run-{n}") for n in range(len(runs))]
+        storage.add("run", ids[0], {"tags": {"stage": "old", "kept": None}})
+        before = storage.changes(None).cursor
+        long = "k" * 2000
+        assert (
+            storage.tag_runs([*ids[:3], "f" * 32], {"stage": "new", "good": None, long: "x"}) == 3
+        )
+        tags = {run.id: run.tags for run in storage.get_runs(ids)}
+        added = {"stage": "new", "good": None, long: "x"}
+        assert tags == {ids[0]: {"kept": None, **added}, ids[1]: added, ids[2]: added, ids[3]: {}}
+        assert sorted(storage.changes(before).runs) == sorted(ids[:3])
+        assert storage.tag_runs(ids, {}, ["good", long, "missing"]) == 4
+        assert storage.tag_runs([], {"none": None}) == 0
+        tags = {run.id: run.tags for run in storage.get_runs(ids)}
+        left = {"stage": "new"}
+        assert tags == {ids[0]: {"kept": None, **left}, ids[1]: left, ids[2]: left, ids[3]: {}}
+
+    def test_first_rows_of_a_query_without_an_end(self, storage: Storage) -> None:
+        query = "with recursive n(i) as (select 1 union all select i + cast(:by as integer) from n) select i as number from n; -- more"
+        rows = storage.first_rows(query, {"by": 2}, 3, 120)
+        assert rows == [(1,), (3,), (5,)]
+        assert rows.columns == ("number",)
+        assert storage.first_rows("values (1), (2)", (), 5) == [(1,), (2,)]
+        assert storage.first_rows("/* short */ select 7", (), 5) == [(7,)]
+        assert storage.first_rows("explain select 7", (), 5)
+        for change in ("delete from runs", "select 1; select 2", "select nothing from nowhere"):
+            with pytest.raises(QueryError):
+                storage.first_rows(change, (), 5)
+
     def test_it_is_sound(self, storage: Storage) -> None:
         Journal(storage).write(points([1.0, 2.0]))
         assert storage.check() == []

@@ -25,8 +25,8 @@ from runbase.integrations.mlflow.rest.models import model_of, run_of_model
 from runbase.model import Artifact, Run
 
 MODELS = "models"
-_OF_MODEL = re.compile(r"(?:.*/)?models/(m-[0-9a-f]{32})/artifacts(?:/(?P<path>.*))?")
-_OF_RUN = re.compile(r"(?:.*/)?(?P<run>[A-Za-z0-9][\w\-]{0,255})/artifacts(?:/(?P<path>.*))?")
+_OF_MODEL = re.compile(r"(?:.*?/)?models/(m-[0-9a-f]{32})/artifacts(?:/(?P<path>.*))?")
+_OF_RUN = re.compile(r"(?:^|/)(?=(?P<run>[A-Za-z0-9][\w\-]{0,255})/artifacts(?:/(?P<path>.*))?$)")
 _HIDDEN = re.compile(r"models/m-[0-9a-f]{32}(/|$)")
 """Paths of a run's artifacts that are files of logged models."""
 
@@ -85,10 +85,13 @@ def place_of(call: Call, path: str, permission: str = "read") -> Place | None:
     model = _OF_MODEL.fullmatch(whole)
     if model is not None:
         return _place_of_model(call, model[1], model["path"] or "", permission)
-    match = _OF_RUN.fullmatch(whole)
-    if match is None or not call.store.storage.get_runs([match["run"]]):
-        return None
-    return of_run(call, match["run"], match["path"] or "", permission)
+    # Files of a run may be in folders called artifacts, too: the first folder that is named as a run is that of the run.
+    places = [(match["run"], match["path"] or "") for match in _OF_RUN.finditer(whole)]
+    known = {run.id for run in call.store.storage.get_runs([run for run, _ in places])}
+    for run, rest in places:
+        if run in known:
+            return of_run(call, run, rest, permission)
+    return None
 
 
 def of_run(call: Call, run: str, path: str, permission: str = "read") -> Place:

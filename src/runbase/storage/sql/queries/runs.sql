@@ -75,6 +75,10 @@ update runs set error = :error, exit_code = :exit_code where id = :run;
 -- Record a change of a run; its time never goes back.
 update runs set updated_at = case when updated_at < :time then :time else updated_at end where id = :id;
 
+-- name: touch_runs
+-- Record a change of runs; their times never go back.
+update runs set updated_at = case when updated_at < :time then :time else updated_at end where id = any(:runs);
+
 -- name: seen_run
 -- Set the times of the latest heartbeat and the latest change.
 update runs set
@@ -138,6 +142,16 @@ on conflict (run_id, key) do update set value = excluded.value;
 -- name: remove_tag
 -- Remove a tag.
 delete from run_tags where run_id = :run and key = :key;
+
+-- name: set_tag_of_runs
+-- Set or change a tag of runs that exist.
+insert into run_tags (run_id, key, value, long_key)
+select r.id, :key, :value, :long_key from runs r where r.id = any(:runs) order by r.id
+on conflict (run_id, key) do update set value = excluded.value;
+
+-- name: remove_tag_of_runs
+-- Remove a tag of runs.
+delete from run_tags where run_id = any(:runs) and key = :key;
 
 -- name: set_param
 -- Set or change a parameter.
