@@ -1,8 +1,8 @@
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
-import { get, post, query, type Schemas } from "../api/client";
-import { follow } from "../api/live";
+import { get, literal, post, query, type Schemas } from "../api/client";
+import { useChanges } from "../api/useChanges";
 import { colourOf } from "../charts/palette";
 import { Link } from "../parts/Link";
 import { Status } from "../parts/status";
@@ -43,28 +43,11 @@ export function Compare() {
     Promise.all(ids.map((id) => get<RunRecord>(`/api/runs/${id}`))).then(setRuns, failed);
   }
   useEffect(load, [key]);
-  useEffect(() => {
-    if (!ids.length) return;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const where = `id in (${ids.map((id) => `'${id}'`).join(", ")})`;
-    const stop = follow(
-      { where, columns: ["status"] },
-      {
-        runs: (changed) => {
-          if (!changed.ids.length) return;
-          timer ??= setTimeout(() => {
-            timer = undefined;
-            load();
-            setTick((old) => old + 1);
-          }, 2000);
-        },
-      },
-    );
-    return () => {
-      stop();
-      clearTimeout(timer);
-    };
-  }, [key]);
+  const changed = () => {
+    load();
+    setTick((old) => old + 1);
+  };
+  useChanges(ids.length ? { where: `id in (${ids.map(literal).join(", ")})`, columns: ["status"] } : null, changed, 2000);
 
   const base = runs?.find((one) => one.id === param("base")) ?? runs?.[0];
   const ordered = useMemo(() => (runs && base ? [base, ...runs.filter((one) => one !== base)] : []), [runs, base?.id]);

@@ -1,6 +1,6 @@
 import { useEffect, useState } from "preact/hooks";
 import { get, post, type Schemas } from "../api/client";
-import { follow } from "../api/live";
+import { useChanges } from "../api/useChanges";
 import { ago, duration, number, plural } from "../parts/format";
 import { Link } from "../parts/Link";
 import { Status } from "../parts/status";
@@ -60,21 +60,8 @@ export function Home() {
     }, failed);
   }
 
-  useEffect(() => {
-    load();
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const soon = () => {
-      timer ??= setTimeout(() => {
-        timer = undefined;
-        load();
-      }, 1000);
-    };
-    const stop = follow({ columns: ["status"] }, { runs: soon, experiments: soon, reset: soon });
-    return () => {
-      stop();
-      clearTimeout(timer);
-    };
-  }, []);
+  useEffect(load, []);
+  useChanges({ columns: ["status"] }, load, 1000);
 
   if (experiments?.length === 0) return <Welcome experiment={null} onFirst={load} />;
   if (!running || !experiments) return null;

@@ -1,8 +1,8 @@
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useLayoutEffect, useState } from "preact/hooks";
-import { ApiError, call, get, post, query, type Schemas } from "../api/client";
-import { follow } from "../api/live";
+import { ApiError, call, get, literal, post, query, type Schemas } from "../api/client";
+import { useChanges } from "../api/useChanges";
 import { colourOf } from "../charts/palette";
 import { ago, duration } from "../parts/format";
 import { Link } from "../parts/Link";
@@ -54,23 +54,14 @@ export function Run({ run: word = "", tab = "overview" }: { run?: string; tab?: 
     setRun(null);
     load();
   }, [word]);
+  useChanges(run ? { where: `id = ${literal(run.id)}`, columns: ["status"] } : null, load, SETTLED);
   useEffect(() => {
     if (!run) return;
     document.title = `${run.name} · runbase`;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const soon = () => {
-      timer ??= setTimeout(() => {
-        timer = undefined;
-        load();
-      }, SETTLED);
-    };
-    const stop = follow({ where: `id = '${run.id}'`, columns: ["status"] }, { runs: (changed) => changed.ids.length && soon(), reset: soon });
     return () => {
-      stop();
-      clearTimeout(timer);
       document.title = "runbase";
     };
-  }, [run?.id]);
+  }, [run?.name]);
 
   useLayoutEffect(() => {
     const press = (event: KeyboardEvent) => {

@@ -1,6 +1,6 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { call, get, literal, post, query, quoted, type Schemas } from "../api/client";
+import { call, get, post, query, quoted, type Schemas } from "../api/client";
 import { colourOf } from "../charts/palette";
 import { FilterBox } from "../filter/FilterBox";
 import { Grid, type Column } from "../grid/Grid";
@@ -10,11 +10,13 @@ import { Popover } from "../parts/Popover";
 import { share } from "../parts/share";
 import { copy, failed, toast } from "../parts/toast";
 import { isDark } from "../state/theme";
-import { go, href, param, params, setParams } from "../state/url";
+import { go, href, param, setParams } from "../state/url";
 import { Charts } from "./Charts";
 import { ColumnChooser } from "./ColumnChooser";
 import { asCell, asColumn, defaultColumns, headline, loadKeys, type Keys, type KnownKey } from "./columns";
+import { asCopy } from "./copies";
 import { Groups } from "./Groups";
+import { NoMatch } from "./NoMatch";
 import { SavedViews } from "./SavedViews";
 import { Welcome } from "./Welcome";
 
@@ -195,37 +197,7 @@ export function Runs({ experiment }: { experiment: string | null }) {
     l: () => setParams({ y: param("y") === "log" ? null : "log" }),
   };
 
-  function copyAs(kind: "cli" | "python" | "sql" | "url"): void {
-    const filter = selected.size ? `id in (${[...selected].map(literal).join(", ")})` : where;
-    const quote = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;
-    const store = new URL(document.baseURI).href.replace(/\/$/, "");
-    const texts = {
-      cli: [
-        "runbase runs",
-        ...(filter ? [quote(filter)] : []),
-        ...(experiment ? ["-e", quote(record?.name ?? experiment)] : []),
-        ...(sort ? ["--sort", quote(sort)] : []),
-        ...(shown ? names.filter((name) => name.includes(".")).map((name) => `-c ${quote(name)}`) : []),
-        `--store ${store}`,
-      ].join(" "),
-      python: [
-        "import runbase",
-        "",
-        `store = runbase.open(${JSON.stringify(store)})`,
-        `runs = store.runs(${[
-          filter ? JSON.stringify(filter) : "None",
-          ...(sort ? [`order_by=${JSON.stringify(sort)}`] : []),
-          ...(experiment ? [`experiment=${JSON.stringify(record?.name ?? experiment)}`] : []),
-        ].join(", ")})`,
-      ].join("\n"),
-      sql: `select * from run_summary where id in (\n${rows.ids
-        .slice(0, 100)
-        .map((id) => `  ${literal(id)}`)
-        .join(",\n")}\n);`,
-      url: window.location.href,
-    };
-    void copy(texts[kind], { cli: "Command", python: "Python", sql: "SQL", url: "Address" }[kind]);
-  }
+  const copies = { where, sort, experiment: experiment ? (record?.name ?? experiment) : null, columns: shown ? names : null, selected: [...selected], ids: rows.ids };
 
   if (keys && !rows.loading.value && !rows.total && !where && !rows.problem.value) {
     return <Welcome experiment={record?.name ?? experiment} />;
@@ -267,7 +239,7 @@ export function Runs({ experiment }: { experiment: string | null }) {
           {(close) => (
             <div class="menu">
               {(["cli", "python", "sql", "url"] as const).map((kind) => (
-                <button key={kind} type="button" onClick={() => (copyAs(kind), close())}>
+                <button key={kind} type="button" onClick={() => (void copy(asCopy(kind, copies), { cli: "Command", python: "Python", sql: "SQL", url: "Address" }[kind]), close())}>
                   {{ cli: "Command line", python: "Python", sql: "SQL", url: "Address of this view" }[kind]}
                 </button>
               ))}
@@ -464,57 +436,6 @@ export function Runs({ experiment }: { experiment: string | null }) {
           runs
         </label>
       </footer>
-      {params.value.has("debug") && <pre>{JSON.stringify(names)}</pre>}
-    </div>
-  );
-}
-
-/** Says which part of a filter removes everything. */
-function NoMatch({ where, experiment }: { where: string; experiment: string | null }) {
-  const [counts, setCounts] = useState<{ clause: string; total: number }[]>([]);
-  useEffect(() => {
-    const clauses = where.split(/\s+and\s+/i);
-    if (clauses.length < 2) return;
-    let alive = true;
-    void Promise.all(
-      clauses.map(async (clause) => {
-        const body = { where: clause, experiment, columns: ["id"], limit: 1, total: true };
-        const { total } = await post<Schemas["TableAnswer"]>("/api/table", body);
-        return { clause, total: total ?? 0 };
-      }),
-    ).then((found) => alive && setCounts(found), () => undefined);
-    return () => {
-      alive = false;
-    };
-  }, [where, experiment]);
-  return (
-    <div class="nothing">
-      <h2>No run matches</h2>
-      <p>
-        <code>{where}</code>
-      </p>
-      {counts.length > 0 && (
-        <ul>
-          {counts.map(({ clause, total }) => (
-            <li key={clause}>
-              <code>{clause}</code> alone: {plural(total, "run")}{" "}
-              {total === 0 && (
-                <button
-                  type="button"
-                  onClick={() =>
-                    setParams({ q: counts.filter((one) => one.clause !== clause).map((one) => one.clause).join(" and ") })
-                  }
-                >
-                  remove this part
-                </button>
-              )}
-            </li>
-          ))}
-        </ul>
-      )}
-      <button type="button" onClick={() => setParams({ q: null })}>
-        remove the filter
-      </button>
     </div>
   );
 }

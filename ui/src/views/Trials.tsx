@@ -1,7 +1,7 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { get, post, type Schemas } from "../api/client";
-import { follow } from "../api/live";
+import { useChanges } from "../api/useChanges";
 import { PointPlot } from "../charts/PointPlot";
 import { number, plural, value } from "../parts/format";
 import { Link } from "../parts/Link";
@@ -36,21 +36,8 @@ function Queue({ experiment }: { experiment: string }) {
       setResults(three);
     }, failed);
   }
-  useEffect(() => {
-    load();
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const soon = () => {
-      timer ??= setTimeout(() => {
-        timer = undefined;
-        load();
-      }, 1500);
-    };
-    const stop = follow({ experiment, columns: ["status"] }, { runs: (changed) => changed.ids.length && soon(), reset: soon });
-    return () => {
-      stop();
-      clearTimeout(timer);
-    };
-  }, [experiment]);
+  useEffect(load, [experiment]);
+  useChanges({ experiment, columns: ["status"] }, load, 1500);
 
   const trials = results?.trials ?? [];
   const objectives = Object.entries((results?.objectives ?? {}) as Record<string, string>);
