@@ -8,7 +8,7 @@ from typing import Any
 from litestar import Litestar
 from litestar.config.compression import CompressionConfig
 from litestar.di import Provide
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, NotFoundException
 from litestar.middleware import DefineMiddleware
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
@@ -76,6 +76,7 @@ def create_app(store: Store, options: ServerOptions | None = None) -> Litestar:
     handlers: dict[int | type[Exception], Callable[..., Any]] = {
         RunbaseError: problems.of_runbase,
         HTTPException: problems.of_http,
+        NotFoundException: page.of_missing(options),
         Exception: problems.of_anything,
     }
     app = Litestar(

@@ -2,14 +2,17 @@
 
 import html
 import mimetypes
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from litestar import MediaType, Request, Response, get
 from litestar.di import NamedDependency
+from litestar.exceptions import HTTPException
 from litestar.params import FromPath, FromQuery
 
 from runbase.errors import NotFound
+from runbase.server import problems
 from runbase.server.callers import Callers
 from runbase.server.options import ServerOptions
 from runbase.server.routes.session import opened_link
@@ -44,33 +47,52 @@ def is_built() -> bool:
     return (FOLDER / "index.html").is_file()
 
 
-def routes(options: ServerOptions) -> list[Any]:
-    """Return the routes of the page for a server."""
-    base = f"/{options.root_path.strip('/')}/".replace("//", "/")
-
-    headers = {
+def _headers(options: ServerOptions) -> dict[str, str]:
+    return {
         "Content-Security-Policy": " ".join([CSP, *options.embedders]),
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "same-origin",
     }
 
-    def document() -> Response[str]:
-        """Return the HTML document of the page, which shows the view of the URL."""
-        if is_built():
-            text = (FOLDER / "index.html").read_text("utf-8")
-            text = text.replace("<head>", f'<head><base href="{html.escape(base)}">', 1)
-        else:
-            text = _MISSING
-        return Response(
-            text, media_type=MediaType.HTML, headers={**headers, "Cache-Control": "no-cache"}
-        )
 
+def document(options: ServerOptions, status: int = 200) -> Response[str]:
+    """Return the HTML document of the page, which shows the view of the URL."""
+    base = f"/{options.root_path.strip('/')}/".replace("//", "/")
+    text = _MISSING
+    if is_built():
+        text = (FOLDER / "index.html").read_text("utf-8")
+        text = text.replace("<head>", f'<head><base href="{html.escape(base)}">', 1)
+    return Response(
+        text,
+        status_code=status,
+        media_type=MediaType.HTML,
+        headers={**_headers(options), "Cache-Control": "no-cache"},
+    )
+
+
+def of_missing(
+    options: ServerOptions,
+) -> Callable[[Request[Any, Any, Any], HTTPException], Response[Any]]:
+    """Return the handler of unknown paths: a browser gets the page, which says so; programs get a problem."""
+
+    def handler(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+        wants_page = "text/html" in request.headers.get("accept", "")
+        if wants_page and not request.url.path.startswith("/api/"):
+            return document(options, 404)
+        return problems.of_http(request, error)
+
+    return handler
+
+
+def routes(options: ServerOptions) -> list[Any]:
+    """Return the routes of the page for a server."""
+    headers = _headers(options)
     public = {"permission": "public"}
     views = [path for view in VIEWS for path in (f"/{view}", f"/{view}/{{rest:path}}")]
 
     @get(views, opt=public, include_in_schema=False, sync_to_thread=False)
     def view() -> Response[str]:
-        return document()
+        return document(options)
 
     @get("/", opt=public, include_in_schema=False)
     async def home(
@@ -80,7 +102,7 @@ def routes(options: ServerOptions) -> list[Any]:
     ) -> Response[Any]:
         """Return the document; with the key of the one-time URL, begin a session."""
         if key is None or options.auth != "link":
-            return document()
+            return document(options)
         return await opened_link(request, callers, options, key)
 
     @get("/assets/{name:str}", opt=public, include_in_schema=False, sync_to_thread=False)

@@ -65,3 +65,13 @@ def test_a_free_port() -> None:
         with pytest.raises(UsageError, match=f"port {first} is taken"):
             free_port(first, 0)
         assert free_port(first, 200) > first
+
+
+def test_an_unknown_address_is_the_page_for_people_and_a_problem_for_programs(
+    http: Http, built: Path
+) -> None:
+    page_answer = http.send("GET", "/no/such/view", accept="text/html,*/*")
+    assert (page_answer.status, b"<base" in page_answer.data) == (404, True)
+    assert http.json("GET", "/no/such/view", status=404)["status"] == 404
+    api = http.send("GET", "/api/no-such-thing", accept="text/html")
+    assert api.headers["Content-Type"].startswith("application/problem+json")

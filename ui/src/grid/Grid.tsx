@@ -32,8 +32,9 @@ interface Props {
   sort: { id: string; descending: boolean } | null;
   onSort: (column: Column) => void;
   onResize: (id: string, width: number) => void;
-  selected: Set<string>;
-  onSelect: (selected: Set<string>) => void;
+  /** Without these, rows have no check boxes. */
+  selected?: Set<string>;
+  onSelect?: (selected: Set<string>) => void;
   onOpen: (id: string) => void;
   /** Rows up to this one are looked at. */
   onNeed: (row: number) => void;
@@ -53,13 +54,14 @@ interface View {
 
 /** Milliseconds after the last move until the ARIA grid follows: it has a hundred times as many elements as the canvas. */
 const SETTLED = 90;
+const NOTHING = new Set<string>();
 const HEADER = 30;
 const ROW = 27;
-const CHECK = 30;
 
 /** A table on a canvas, with the rows in view as an ARIA grid beside it. The rows come from a function, as they are needed. */
 export function Grid(props: Props) {
-  const { columns, count, selected, hovered, pinned = 1 } = props;
+  const { columns, count, selected = NOTHING, hovered, pinned = 1 } = props;
+  const CHECK = props.onSelect ? 30 : 0;
   const root = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
   const [size, setSize] = useState({ width: 0, height: 0 });
@@ -87,7 +89,7 @@ export function Grid(props: Props) {
   function draw(): void {
     const { current: place } = root;
     if (!place || !canvas.current || !size.width) return;
-    const { columns: shown, count: rows, id, cell, sort, selected: chosen, onNeed } = latest.current;
+    const { columns: shown, count: rows, id, cell, sort, selected: chosen = NOTHING, onNeed } = latest.current;
     const context = sized(canvas.current, size.width, size.height);
     const top = place.scrollTop;
     const left = place.scrollLeft;
@@ -177,7 +179,7 @@ export function Grid(props: Props) {
     for (let row = first; row < last; row++) {
       const y = HEADER + row * ROW - top;
       const key = id(row);
-      checkbox(context, 9, y + ROW / 2 - 6.5, key !== null && chosen.has(key));
+      if (CHECK) checkbox(context, 9, y + ROW / 2 - 6.5, key !== null && chosen.has(key));
     }
     if (left > 0) {
       const shade = context.createLinearGradient(frozen, 0, frozen + 8, 0);
@@ -261,7 +263,7 @@ export function Grid(props: Props) {
     } else if (next.has(key)) next.delete(key);
     else next.add(key);
     setAnchor(row);
-    props.onSelect(next);
+    props.onSelect?.(next);
   }
 
   function scrollTo(row: number): void {
@@ -288,7 +290,7 @@ export function Grid(props: Props) {
     else if (event.key === "Enter") {
       const key = props.id(cursor);
       if (key !== null) props.onOpen(key);
-    } else if (event.key === "Escape") props.onSelect(new Set());
+    } else if (event.key === "Escape") props.onSelect?.(new Set());
     else if (event.key === "ArrowRight") root.current!.scrollLeft += 120;
     else if (event.key === "ArrowLeft") root.current!.scrollLeft -= 120;
     else return;
@@ -332,7 +334,7 @@ export function Grid(props: Props) {
       aria-label={props.label}
       aria-rowcount={count + 1}
       aria-colcount={columns.length}
-      aria-multiselectable="true"
+      aria-multiselectable={props.onSelect !== undefined}
       aria-activedescendant={count ? `row-${cursor}` : undefined}
       onScroll={scrolled}
       onKeyDown={keyboard}

@@ -208,8 +208,6 @@ export function Sql() {
                     sort={sort}
                     onSort={(column) => setSort(sort?.id !== column.id ? { id: column.id, descending: false } : sort.descending ? null : { id: column.id, descending: true })}
                     onResize={(id, width) => setWidths({ ...widths, [id]: width })}
-                    selected={new Set()}
-                    onSelect={() => undefined}
                     onOpen={(id) => {
                       const key = runColumn >= 0 ? rows[Number(id)]?.[runColumn] : null;
                       if (typeof key === "string") go(`/run/${key}`);
