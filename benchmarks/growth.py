@@ -202,7 +202,12 @@ def long_curve(
     for part, start in enumerate(range(0, size, piece)):
         steps = list(range(start, start + piece))
         times = [1.7e9 + step for step in steps]
-        event = Points(keys=("loss",), steps=steps, times=times, columns=[values])
+        event = Points(
+            keys=("loss",),
+            steps=steps,
+            times=times,
+            columns=[values[start : start + piece] or values],
+        )
         events = [head, event] if part == 0 else [event]
         delivery = Delivery(run=run, events=events, journal=journal, start=part, offset=part + 1)
         began = time.process_time()

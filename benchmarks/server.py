@@ -77,7 +77,7 @@ def timed_request(
 def noise(store: Store, size: int) -> str:
     """Store a metric of random values, which compress badly; returns its run."""
     dice = np.random.default_rng()
-    return long_curve(store, size, dice.normal(size=min(size, 50_000)).tolist())[0]
+    return long_curve(store, size, dice.normal(size=size).tolist())[0]
 
 
 def requests(store: Store, url: str) -> Iterator[Row]:
