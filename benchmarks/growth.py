@@ -187,17 +187,27 @@ def of_keys(store: runbase.Store, sizes: tuple[int, ...]) -> Iterator[Row]:
     yield "keys of one run, a call each", "ms", figures, BUDGETS["keys of one run, a call each"]
 
 
-def long_curve(store: runbase.Store, size: int) -> tuple[str, float]:
-    """Store a metric with a number of points in a run of its own; returns the run, and the CPU seconds that it took."""
+def long_curve(
+    store: runbase.Store, size: int, values: list[float] | None = None
+) -> tuple[str, float]:
+    """Store a metric with a number of points in a run of its own; returns the run, and the CPU seconds that it took.
+
+    `values` are repeated until there are enough.
+    """
     journal, run = new_id(), new_id()
     head = beginning(run, journal, "points")
     piece = min(size, 50_000)
-    values = [math.sin(n) * n for n in range(piece)]
+    values = values or [math.sin(n) * n for n in range(piece)]
     taken = 0.0
     for part, start in enumerate(range(0, size, piece)):
         steps = list(range(start, start + piece))
         times = [1.7e9 + step for step in steps]
-        event = Points(keys=("loss",), steps=steps, times=times, columns=[values])
+        event = Points(
+            keys=("loss",),
+            steps=steps,
+            times=times,
+            columns=[values[start : start + piece] or values],
+        )
         events = [head, event] if part == 0 else [event]
         delivery = Delivery(run=run, events=events, journal=journal, start=part, offset=part + 1)
         began = time.process_time()

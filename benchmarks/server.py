@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import urllib3
 
 import runbase
@@ -73,6 +74,12 @@ def timed_request(
     )
 
 
+def noise(store: Store, size: int) -> str:
+    """Store a metric of random values, which compress badly; returns its run."""
+    dice = np.random.default_rng()
+    return long_curve(store, size, dice.normal(size=size).tolist())[0]
+
+
 def requests(store: Store, url: str) -> Iterator[Row]:
     """Tables and curves."""
     pool = urllib3.PoolManager()
@@ -93,15 +100,16 @@ def requests(store: Store, url: str) -> Iterator[Row]:
     _, cpu, size = timed_request(post("/api/table", body, "gzip"))
     yield "table, 100 rows × 12 columns of 10,000 runs: CPU", "ms", cpu, 15.0, None
     yield "table: bytes, with gzip", "kB", size / 1e3, 12.0, None
-    run, _ = long_curve(store, 1_000_000)
+    # gzip looks back 32 kB: fewer than five curves in turn would shrink to one.
+    long = [noise(store, 1_000_000) for _ in range(5)]
     _, cpu, size = timed_request(
-        post("/api/curves", {"series": [[run, "loss"]] * 100, "columns": 1000})
+        post("/api/curves", {"series": [[r, "loss"] for r in long] * 20, "columns": 1000}, "gzip")
     )
     yield "curves, 100 × 1,000,000 points: CPU", "ms", cpu, 100.0, None
     yield "curves, 100 × 1,000,000 points: bytes", "kB", size / 1e3, 800.0, None
-    short = [long_curve(store, 500)[0] for _ in range(5)]
+    short = [noise(store, 500) for _ in range(50)]
     _, cpu, size = timed_request(
-        post("/api/curves", {"series": [[r, "loss"] for r in short] * 10, "columns": 1000})
+        post("/api/curves", {"series": [[r, "loss"] for r in short], "columns": 1000}, "gzip")
     )
     yield "curves, 50 × 500 points: CPU", "ms", cpu, 15.0, None
     yield "curves, 50 × 500 points: bytes", "kB", size / 1e3, 200.0, None

@@ -103,14 +103,15 @@ class Running:
 
 @contextmanager
 def running(
-    command: list[str], path: str, port: int, folder: Path, environ: Mapping[str, str]
+    command: list[str], path: str, port: int, folder: Path, environ: dict[str, str]
 ) -> Iterator[Running]:
     """Run a server in a folder until the end of the block; it has started when `path` answers with 200."""
     began, url = time.perf_counter(), f"http://127.0.0.1:{port}"
     process = subprocess.Popen(
         command,
         cwd=folder,
-        env={**os.environ, **environ},
+        # With a cache of bytecode, as servers have one.
+        env={n: v for n, v in os.environ.items() if n != "PYTHONDONTWRITEBYTECODE"} | environ,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
