@@ -120,10 +120,10 @@ def requests(store: Store, url: str) -> Iterator[Row]:
 
 
 def remote_logging(url: str, folder: Path, writers: int = 4, steps: int = 50_000) -> Iterator[Row]:
-    """Points a second that writers log and a server stores, and what a log call costs them."""
+    """Points a second that writers log and a server stores, and what a log call costs them; without their imports."""
     environ = {**os.environ, "RUNBASE_STORE": url, "RUNBASE_QUIET": "1"}
     (folder / "train.py").write_text(TRAIN)
-    began, cpu = time.perf_counter(), time.process_time()
+    cpu = time.process_time()
     running = [
         subprocess.Popen(
             [sys.executable, "train.py", str(steps)],
@@ -135,7 +135,7 @@ def remote_logging(url: str, folder: Path, writers: int = 4, steps: int = 50_000
         for _ in range(writers)
     ]
     outputs = [process.communicate()[0].split() for process in running]
-    wall, served = time.perf_counter() - began, time.process_time() - cpu
+    wall, served = max(float(output[1]) for output in outputs), time.process_time() - cpu
     points = writers * steps * 4
     clients = sum(float(output[2]) for output in outputs)
     yield (
