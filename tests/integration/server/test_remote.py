@@ -129,7 +129,6 @@ with runbase.start_run('far', params={'lr': 0.1}, tags=['x'], capture=['output']
         assert "said on the way" in (there.home / run.folder / "output.log").read_text()  # type: ignore[operator]
 
 
-@on_both
 def test_writers_while_the_server_is_killed(away: Away, script: Script, home: Path) -> None:
     away.start()
     writers = [script(TRAIN, str(n), "4000", RUNBASE_STORE=away.url) for n in range(6)]
