@@ -90,9 +90,10 @@ test-pgbouncer: $(VENV)/.ready
 test-load: $(VENV)/.ready
 	$(BIN)/python -m pytest -o addopts="" -q -s tests/environments/load
 
-## One table: runbase beside the limits of this machine.
+## Two tables: runbase beside the limits of this machine; the server beside MLflow's and Trackio's.
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks --trials --optuna
+	$(BIN)/python -m benchmarks --server
 
 ## The page in Chromium, beside Trackio and MLflow: apt install chromium.
 bench-page: $(VENV)/.ready page
