@@ -23,7 +23,7 @@ def test_no_request_fails_the_server(
     options = ["--url", client.url, "--checks", CHECKS, "--exclude-path", "/api/live"]
     limits = [
         "--max-examples",
-        "15",
+        "6",
         "--generation-deterministic",
         "--suppress-health-check",
         "all",

@@ -64,3 +64,12 @@ def test_an_experiment_without_objectives_has_a_timeline(http: Http) -> None:
     assert (results["trials"], len(results["timeline"])) == ([], 3)
     more = http.json("GET", "/api/experiments/digits/results?metric=acc")
     assert list(more["importance"]) == ["acc"]
+
+
+def test_numbers_that_no_database_stores_are_refused(http: Http) -> None:
+    for body in ({"attempt": 2**70}, {"attempt": -1}):
+        http.json("POST", "/api/trials/run-0/renew", body, status=400)
+        http.json("POST", "/api/trials/run-0/finish", body, status=400)
+    http.json(
+        "POST", "/api/experiments/digits/trials", {"params": [{}], "priority": 2**40}, status=400
+    )

@@ -22,6 +22,8 @@ from runbase.trials.ranking import Scored
 
 Caller = Request[Principal, Any, Any]
 MOST_WAITING = 200
+Attempt = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+"""A number that both databases can store."""
 MOST_TRIALS = 10_000
 
 
@@ -54,8 +56,8 @@ class NewTrials(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     params: Annotated[list[dict[str, Any]], msgspec.Meta(min_length=1, max_length=MOST_TRIALS)]
     tags: dict[str, str | None] = {}
-    priority: int = 0
-    retries: Annotated[int, msgspec.Meta(ge=0)] = 1
+    priority: Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)] = 0
+    retries: Annotated[int, msgspec.Meta(ge=0, le=10**6)] = 1
     runner: str | None = None
 
 
@@ -142,7 +144,7 @@ def claim(
 class RenewRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The attempt that was claimed, and for how many seconds it is extended."""
 
-    attempt: int
+    attempt: Attempt
     lease: Annotated[float, msgspec.Meta(ge=1, le=86400)] = LEASE
 
 
@@ -159,7 +161,7 @@ def renew(
 class FinishRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a claimed trial ended, with its last metrics."""
 
-    attempt: int
+    attempt: Attempt
     status: str = "COMPLETED"
     metrics: dict[str, float] = {}
     error: str | None = None
