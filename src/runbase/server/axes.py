@@ -23,12 +23,14 @@ class Axis(Struct, frozen=True):
         place: returns the x values of steps.
         before: returns a step whose points, and all earlier ones, lie at or before an x value; None if x does not follow the steps.
         after: the same for later points.
+        timed: whether x values are times, which each point has exactly.
         start: of times since the start of a run: that start, in seconds since the epoch.
     """
 
     place: Callable[[Floats], Floats]
     before: Callable[[float], float] | None = None
     after: Callable[[float], float] | None = None
+    timed: bool = False
     start: float = 0.0
 
 
@@ -86,7 +88,7 @@ def _clock(steps: list[float], times: list[float], start: float) -> Axis:
     def after(moment: float) -> float:
         return steps[min(int(np.searchsorted(moments, moment, side="right")), len(steps) - 1)]
 
-    return Axis(place, before, after, start)
+    return Axis(place, before, after, timed=True, start=start)
 
 
 def _metric(storage: Storage, run: str, key: str) -> Axis:

@@ -98,7 +98,7 @@ def encode(
             found.append(_within(moved(envelope, axis), start, end))
         else:
             points = storage.series(run, key, first, last)
-            found.append(_within(_placed(key, points, axis, x), start, end))
+            found.append(_within(_placed(key, points, axis), start, end))
     lows = [float(e.first_steps[0]) for e in found if len(e)]
     highs = [float(e.last_steps.max()) for e in found if len(e)]
     low = float(start) if start is not None else min(lows, default=0.0)
@@ -138,9 +138,9 @@ def _body(header: CurvesHeader, arrays: Sequence[bytes]) -> bytes:
     return b"".join([head, bytes(-len(head) % 8), *arrays])
 
 
-def _placed(key: str, points: Series, axis: Axis, x: str) -> Envelope:
+def _placed(key: str, points: Series, axis: Axis) -> Envelope:
     """Return points as buckets of one point, by x. Times are exact here: the axis only interpolates them."""
-    if x in ("time", "relative"):
+    if axis.timed:
         places = points.times - axis.start
     else:
         places = axis.place(np.asarray(points.steps, dtype=np.float64))

@@ -30,8 +30,13 @@ def _limited(column: str, principal: Principal, where: str | None, permission: s
     general = principal.may(permission)
     # Those that differ from what holds in general.
     names = [e for e in principal.grants if principal.may(permission, e) != general]
-    listed = ", ".join("'" + name.replace("'", "''") + "'" for name in names) or "''"
-    return both(where, f"{column} {'not in' if general else 'in'} ({listed})")
+    return both(where, among(column, names, negated=general))
+
+
+def among(column: str, values: Iterable[str], *, negated: bool = False) -> str:
+    """Return the condition that a column has one of some texts, or none of them."""
+    listed = ", ".join("'" + value.replace("'", "''") + "'" for value in values) or "''"
+    return f"{column} {'not in' if negated else 'in'} ({listed})"
 
 
 def both(where: str | None, condition: str) -> str:

@@ -16,8 +16,6 @@ interface Props {
   hovered: Signal<string | null>;
   /** Metrics whose sections are open at first. */
   first: string[];
-  /** How many runs match in all. */
-  total: number;
   note?: string;
   groupOf?: Map<string, string> | null;
   /** Finds metrics that are not among the given ones: those of older runs. */

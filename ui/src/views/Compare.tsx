@@ -67,7 +67,6 @@ export function Compare() {
         tick={tick}
         hovered={hovered}
         first={headline(metrics, [], 4).map((one) => one.key)}
-        total={runs.length}
       />
     ),
     parallel: () => <Parallel runs={ordered} hovered={hovered} />,

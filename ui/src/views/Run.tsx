@@ -125,7 +125,6 @@ export function Run({ run: word = "", tab = "overview" }: { run?: string; tab?: 
         tick={tick}
         hovered={hovered}
         first={headline(metrics, [], 4).map((key) => key.key)}
-        total={1}
       />
     ),
     media: () => <Media run={run} records={media} />,

@@ -355,7 +355,6 @@ export function Runs({ experiment }: { experiment: string | null }) {
           tick={tick}
           hovered={hovered}
           first={headline(keys?.metrics ?? [], objectives, 4).map((key) => key.key)}
-          total={rows.total}
           note={by.length ? `mean ± sd of ${new Set(groupOf?.values()).size} groups` : selected.size ? `${selected.size} selected` : `first ${Math.min(drawn, rows.total)} of ${number(rows.total)}`}
         />
       </div>

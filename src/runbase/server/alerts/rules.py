@@ -13,6 +13,7 @@ from msgspec import Struct
 from runbase.errors import NotFound, RunbaseError, UsageError, suggestion
 from runbase.events import Level
 from runbase.server.alerts import targets
+from runbase.server.scope import among
 from runbase.storage.alert_protocol import AlertRule
 from runbase.storage.types import Query
 from runbase.store.store import Store
@@ -165,8 +166,7 @@ def evaluate(store: Store, rule: AlertRule, changed: Sequence[str] | None = None
         count = store.storage.forward_alerts(rule.id, since, earliest)
     else:
         if changed is not None:
-            names = ", ".join("'" + run.replace("'", "''") + "'" for run in changed)
-            condition = f"id in ({names})"
+            condition = among("id", changed)
         else:
             moment = f"'{datetime.fromtimestamp(since, UTC).isoformat()}'"
             condition = f"ended_at is null or ended_at > {moment} or updated_at > {moment}"

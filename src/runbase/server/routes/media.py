@@ -16,7 +16,7 @@ from runbase.errors import UsageError
 from runbase.model import Artifact, Change, Link, Use
 from runbase.server.principals import Principal
 from runbase.server.routes.runs import Limit
-from runbase.server.scope import run_for, visible, without_hidden
+from runbase.server.scope import among, run_for, visible, without_hidden
 from runbase.server.threads import in_thread
 from runbase.store.store import Store
 
@@ -140,8 +140,8 @@ def lineage(request: Caller, store: NamedDependency[Store], run: FromPath[str]) 
     pairs: list[tuple[str, str, str | None]] = []
     if found.parent_id is not None:
         pairs.append((found.parent_id, "parent", None))
-    literal = found.id.replace("'", "''")
-    pairs += [(child.id, "child", None) for child in store.runs(f"parent_id = '{literal}'")]
+    children = store.runs(among("parent_id", [found.id]))
+    pairs += [(child.id, "child", None) for child in children]
     for link in found.links:
         other = link.to_id if link.from_id == found.id else link.from_id
         pairs.append((other, link.kind, None))

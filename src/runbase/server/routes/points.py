@@ -18,7 +18,7 @@ from runbase.server.alerts.news import AlertNews
 from runbase.server.callers import Callers
 from runbase.server.live import LiveHub
 from runbase.server.principals import Principal
-from runbase.server.scope import readable_runs, run_for, visible
+from runbase.server.scope import among, both, readable_runs, run_for, visible
 from runbase.server.threads import in_thread
 from runbase.store.store import Store
 
@@ -90,22 +90,23 @@ def curve_bodies(
 
 def _with_metric(principal: Principal, store: Store, data: CurvesRequest) -> list[str]:
     """Return the ids of the runs of a request that have its metric, in the order of the request or the newest first."""
-    conditions = [f'metrics."{str(data.key).replace(chr(34), chr(34) * 2)}".count > 0']
+    where = f'metrics."{str(data.key).replace(chr(34), chr(34) * 2)}".count > 0'
     if data.where:
-        conditions.append(f"({data.where})")
+        where = both(data.where, where)
     if data.runs is not None:
         if len(data.runs) > curves.MOST_CURVES:
             raise UsageError(f"{len(data.runs)} runs; ask for {curves.MOST_CURVES} at most")
-        listed = ", ".join("'" + run.replace("'", "''") + "'" for run in data.runs)
-        conditions.append(f"id in ({listed})" if listed else "id = ''")
-    where = visible(principal, " and ".join(conditions))
+        where = f"{where} and {among('id', data.runs)}"
     found = store.table(
-        where,
+        visible(principal, where),
         columns=["id"],
         limit=data.limit if data.runs is None else None,
         experiment=data.experiment,
     ).ids
-    return found if data.runs is None else [run for run in data.runs if run in set(found)]
+    if data.runs is None:
+        return found
+    known = set(found)
+    return [run for run in data.runs if run in known]
 
 
 def _numbers(values: Any) -> list[float | None]:
@@ -167,8 +168,7 @@ async def live(
     since = request.headers.get("last-event-id")
 
     def rows(changed: list[str]) -> LiveRuns:
-        listed = ", ".join("'" + run.replace("'", "''") + "'" for run in changed)
-        here = f"id in ({listed})" + (f" and ({condition})" if condition else "")
+        here = among("id", changed) + (f" and ({condition})" if condition else "")
         found = store.table(here, columns=names, experiment=experiment)
         gone = set(changed).difference(found.ids)
         if not request.user.may_everywhere(

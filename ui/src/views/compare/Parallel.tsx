@@ -2,11 +2,11 @@ import type { Signal } from "@preact/signals";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { sized } from "../../charts/LineChart";
 import { makeScale, tickLabel, type Scale } from "../../charts/scales";
-import { failed } from "../../parts/toast";
 import { colour, colours } from "../../state/theme";
 import { go } from "../../state/url";
 import type { RunRecord } from "../Run";
-import { dimension, mostTelling, ofExperiment, ofRuns, type Dimension, type Plotted } from "./values";
+import { AllRuns } from "./AllRuns";
+import { dimension, mostTelling, ofRuns, type Dimension, type Plotted } from "./values";
 
 const HEIGHT = 420;
 const TOP = 44;
@@ -40,21 +40,10 @@ export function Parallel({ runs, hovered }: Props) {
     }),
   );
   const count = kept.filter(Boolean).length;
-  const experiment = runs[0]?.experiment_id;
   return (
     <>
       <div class="bar">
-        <label>
-          <input
-            type="checkbox"
-            checked={all !== null}
-            onChange={() => {
-              if (all) setAll(null);
-              else if (experiment) ofExperiment(experiment, null).then(setAll, failed);
-            }}
-          />{" "}
-          all runs of {runs[0]?.experiment}
-        </label>
+        <AllRuns runs={runs} all={all} setAll={setAll} />
         <label>
           axis{" "}
           <select

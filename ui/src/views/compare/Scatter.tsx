@@ -1,10 +1,10 @@
 import type { Signal } from "@preact/signals";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { PointPlot } from "../../charts/PointPlot";
-import { failed } from "../../parts/toast";
 import { go } from "../../state/url";
 import type { RunRecord } from "../Run";
-import { dimension, mostTelling, ofExperiment, ofRuns, type Plotted } from "./values";
+import { AllRuns } from "./AllRuns";
+import { dimension, mostTelling, ofRuns, type Plotted } from "./values";
 
 /** Two parameters or metrics of runs against each other. */
 export function Scatter({ runs, hovered }: { runs: RunRecord[]; hovered: Signal<string | null> }) {
@@ -22,7 +22,6 @@ export function Scatter({ runs, hovered }: { runs: RunRecord[]; hovered: Signal<
     setY((old) => old ?? telling[telling.length - 1] ?? labels[1] ?? null);
   }, [labels.join()]);
   if (labels.length < 2) return <p class="soft centre">These runs have no two parameters or metrics to plot.</p>;
-  const experiment = runs[0]?.experiment_id;
   const pick = (label: string, current: string | null, set: (next: string) => void) => (
     <label>
       {label}{" "}
@@ -40,17 +39,7 @@ export function Scatter({ runs, hovered }: { runs: RunRecord[]; hovered: Signal<
         {pick("x", x, setX)}
         {pick("y", y, setY)}
         {pick("colour", tint, setTint)}
-        <label>
-          <input
-            type="checkbox"
-            checked={all !== null}
-            onChange={() => {
-              if (all) setAll(null);
-              else if (experiment) ofExperiment(experiment, null).then(setAll, failed);
-            }}
-          />{" "}
-          all runs of {runs[0]?.experiment}
-        </label>
+        <AllRuns runs={runs} all={all} setAll={setAll} />
       </div>
       {x && y && x in plotted.values && y in plotted.values && (
         <PointPlot
