@@ -179,11 +179,10 @@ def ours(browser: Browser, folder: Path) -> Iterator[Row]:
 def live(browser: Browser, folder: Path) -> Iterator[Row]:
     """Bytes a second while 100 runs log once a second."""
     home = folder / "live"
+    os.environ["RUNBASE_SYSTEM_METRICS"] = "false"  # only what the runs log
     with runbase.open(home=home) as store, serving(store) as url:
         runs = [
-            runbase.start_run(
-                "live", home=home, name=f"live-{n}", capture=False, system_metrics=False
-            )
+            runbase.start_run("live", home=home, name=f"live-{n}", capture=False)
             for n in range(100)
         ]
         stop = threading.Event()
