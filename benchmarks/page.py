@@ -5,6 +5,7 @@
 """
 
 import os
+import random
 import shutil
 import statistics
 import subprocess
@@ -185,13 +186,13 @@ def live(browser: Browser, folder: Path) -> Iterator[Row]:
             runbase.start_run("live", home=home, name=f"live-{n}", capture=False)
             for n in range(100)
         ]
-        stop = threading.Event()
+        stop, dice = threading.Event(), random.Random(0)
 
         def work() -> None:
             step = 0
             while not stop.wait(1.0):
                 for run in runs:
-                    run.log({"loss": 1 / (step + 1)}, step=step)
+                    run.log({"loss": dice.random()}, step=step)
                 step += 1
 
         thread = threading.Thread(target=work)
@@ -206,7 +207,7 @@ def live(browser: Browser, folder: Path) -> Iterator[Row]:
                 "live, 100 runs at 1 Hz: received a second",
                 "kB",
                 (one.streamed - before) / 20e3,
-                None,
+                1.0,
             )
         stop.set()
         thread.join()

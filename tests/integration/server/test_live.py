@@ -2,10 +2,12 @@
 
 import json
 import threading
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
 import runbase
+from runbase.server.routes.live import MOST_KNOWN, LiveRuns, Sent
 from runbase.store.store import Store
 from tests.patience import wait_until
 
@@ -55,13 +57,18 @@ class Stream:
         except Exception:
             pass
 
+    def rows(self) -> dict[str, dict[str, Any]]:
+        """Return each run's cells, as a client knows them after all events."""
+        known: dict[str, dict[str, Any]] = {}
+        for event, _, data in list(self.events):
+            if event == "runs":
+                for place, run in enumerate(data["ids"]):
+                    cells = {name: values[place] for name, values in data["columns"].items()}
+                    known.setdefault(run, {}).update(cells)
+        return known
+
     def names(self) -> set[str]:
-        return {
-            name
-            for event, _, data in self.events
-            if event == "runs"
-            for name in data["columns"]["name"]
-        }
+        return {row["name"] for row in self.rows().values()}
 
     def close(self) -> None:
         self._answer.shutdown()  # close() would wait for the reading thread
@@ -90,15 +97,71 @@ def test_a_new_run_and_its_points_arrive(http: Http, store: Store) -> None:
         run.log({"loss": 0.5})
         run.flush()
         wait_until(lambda: "fresh" in stream.names(), seconds=300)
-    wait_until(
-        lambda: any(
-            data["columns"]["status"] == ["COMPLETED"] and data["columns"]["metrics.loss"] == [0.5]
-            for event, _, data in stream.events
-            if event == "runs"
-        ),
-        seconds=60,
-    )
+    ended = {"name": "fresh", "status": "COMPLETED", "metrics.loss": 0.5}
+    wait_until(lambda: stream.rows() == {run.id: ended}, seconds=60)
     stream.close()
+
+
+@on_both
+def test_an_event_holds_only_the_cells_that_changed(http: Http, store: Store) -> None:
+    stream = Stream(http, "?columns=name,status,metrics.loss,notes")
+    run = runbase.start_run("live", name="fresh", home=store.home, capture=False)
+    run.log({"loss": 0.5})
+    run.flush()
+    wait_until(lambda: stream.rows().get(run.id, {}).get("metrics.loss") == 0.5, seconds=300)
+    before = len(stream.events)
+    run.log({"loss": float("nan")})
+    run.flush()
+    wait_until(lambda: stream.rows()[run.id]["metrics.loss"] == "NaN", seconds=300)
+    later = [data["columns"] for event, _, data in stream.events[before:] if event == "runs"]
+    assert {"metrics.loss": ["NaN"]} in later
+    assert not any("name" in columns or "notes" in columns for columns in later)
+    run.finish()
+    stream.close()
+
+
+def test_runs_that_changed_in_the_same_columns_share_an_event() -> None:
+    sent = Sent()
+    first = {"name": ["a", "b", "c"], "loss": [1.0, 2.0, float("nan")]}
+    assert len(sent.news(["1", "2", "3"], first, [])) == 1
+    second = {"name": ["a", "b", "z"], "loss": [1.5, 2.5, float("nan")]}
+    assert sent.news(["1", "2", "3"], second, ["4"]) == [
+        LiveRuns(["1", "2"], {"loss": [1.5, 2.5]}, []),
+        LiveRuns(["3"], {"name": ["z"]}, []),
+        LiveRuns([], {}, ["4"]),
+    ]
+    sent.news([], {"name": [], "loss": []}, ["1"])
+    again = sent.news(["1"], {"name": ["a"], "loss": [1.5]}, [])
+    assert again == [LiveRuns(["1"], {"name": ["a"], "loss": [1.5]}, [])]
+
+
+def test_a_stream_remembers_a_bounded_number_of_runs() -> None:
+    sent = Sent()
+    for number in range(MOST_KNOWN + 1):
+        sent.news([str(number)], {"name": ["x"]}, [])
+    newest, oldest = str(MOST_KNOWN), "0"
+    assert sent.news([newest], {"name": ["x"]}, []) == [LiveRuns([newest], {}, [])]
+    assert sent.news([oldest], {"name": ["x"]}, []) == [LiveRuns([oldest], {"name": ["x"]}, [])]
+
+
+@on_both
+def test_a_compressed_stream_passes_each_event_on_at_once(http: Http, store: Store) -> None:
+    with http.pool.request(
+        "GET",
+        f"{http.url}/api/live",
+        headers={"Accept-Encoding": "gzip"},
+        preload_content=False,
+        decode_content=False,
+    ) as answer:
+        assert answer.headers["Content-Encoding"] == "gzip"
+        unpacker, text = zlib.decompressobj(wbits=31), b""
+        pieces = answer.stream(64, decode_content=False)
+        while b"event: ready" not in text:
+            text += unpacker.decompress(next(pieces))
+        store.note(store.run("run-1"), "x")
+        while b"run-1" not in text:  # without a flush after each event this would wait for ever
+            text += unpacker.decompress(next(pieces))
+        answer.shutdown()
 
 
 @on_both

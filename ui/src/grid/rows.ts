@@ -38,6 +38,8 @@ export class Rows {
   private stop: () => void = () => undefined;
   private places = new Map<string, number>();
   private newcomers = new Set<string>();
+  /** Changes that arrived while rows were asked for: the answer may be older. */
+  private late: ChangedRuns[] = [];
 
   /** Show other rows. The last ones stay until the new ones are here. */
   show(what: RowsQuery): void {
@@ -68,6 +70,7 @@ export class Rows {
     this.abort = new AbortController();
     const { signal: aborted } = this.abort;
     this.loading.value = true;
+    this.late = [];
     try {
       const limit = Math.max(FIRST_PAGE, Math.min(this.ids.length, this.size));
       const answer = await this.page(null, limit, aborted);
@@ -78,7 +81,8 @@ export class Rows {
       this.took = answer.took_ms;
       this.index(0);
       this.newcomers.clear();
-      this.fresh.value = 0;
+      this.late.splice(0).forEach((changed) => this.apply(changed));
+      this.fresh.value = this.newcomers.size;
       this.problem.value = null;
       this.version.value++;
     } catch (error) {
@@ -87,7 +91,10 @@ export class Rows {
       if (error instanceof ApiError) this.problem.value = error.problem;
       else setTimeout(() => void (reachable.peek() ? null : this.reload()), 3000);
     } finally {
-      if (!aborted.aborted) this.loading.value = false;
+      if (!aborted.aborted) {
+        this.loading.value = false;
+        this.welcome();
+      }
     }
   }
 
@@ -95,6 +102,7 @@ export class Rows {
   async need(row: number): Promise<void> {
     if (this.busy || this.cursor === null || row < this.ids.length - 60) return;
     this.busy = true;
+    this.late = [];
     try {
       const answer = await this.page(this.cursor, this.size, this.abort.signal);
       const begin = this.ids.length;
@@ -104,6 +112,8 @@ export class Rows {
       }
       this.cursor = answer.cursor;
       this.index(begin);
+      this.late.splice(0).forEach((changed) => this.apply(changed));
+      this.fresh.value = this.newcomers.size;
       this.version.value++;
     } catch {
       // the next look tries again
@@ -150,21 +160,33 @@ export class Rows {
   }
 
   private patch(changed: ChangedRuns): void {
+    if (this.busy || this.loading.peek()) this.late.push(changed);
+    this.apply(changed);
+    this.moved.value++;
+    this.fresh.value = this.newcomers.size;
+    this.version.value++;
+    if (!this.loading.peek()) this.welcome();
+  }
+
+  /** A table that is short shows new runs at once; a long one holds still until it is asked. */
+  private welcome(): void {
+    if (this.newcomers.size && this.ids.length < 20) void this.reload();
+  }
+
+  /** Write the cells that changed. */
+  private apply(changed: ChangedRuns): void {
+    changed.gone.forEach((id) => this.newcomers.delete(id));
     changed.ids.forEach((id, index) => {
       const place = this.places.get(id);
       if (place === undefined) {
         this.newcomers.add(id);
         return;
       }
+      this.newcomers.delete(id);
       for (const name of Object.keys(changed.columns)) {
         const column = this.columns[name];
         if (column) column[place] = changed.columns[name]![index];
       }
     });
-    this.moved.value++;
-    this.fresh.value = this.newcomers.size;
-    this.version.value++;
-    // A table that is short shows new runs at once; a long one holds still until it is asked.
-    if (this.newcomers.size && this.ids.length < 20) void this.reload();
   }
 }

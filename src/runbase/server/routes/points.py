@@ -1,24 +1,17 @@
-"""Curves, points and telemetry of runs, and the stream of changes."""
+"""Curves, points and telemetry of runs."""
 
-from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Literal
 
 import msgspec
-from anyio.to_thread import run_sync
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
-from litestar.response import ServerSentEvent
-from litestar.types import SSEData
+from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import Struct
 
-from runbase.errors import RunbaseError, UsageError
-from runbase.server import curves, limits
-from runbase.server.alerts.news import AlertNews
-from runbase.server.callers import Callers
-from runbase.server.live import LiveHub
+from runbase.errors import UsageError
+from runbase.server import curves
 from runbase.server.principals import Principal
-from runbase.server.scope import among, both, readable_runs, run_for, visible
+from runbase.server.scope import among, both, run_for, visible
 from runbase.server.threads import in_thread
 from runbase.store.store import Store
 
@@ -138,88 +131,4 @@ def points(
     )
 
 
-class LiveRuns(Struct, frozen=True):
-    """Runs that changed: their ids, the columns that were asked for, and which of the changed ids no longer match."""
-
-    ids: list[str]
-    columns: dict[str, list[Any]]
-    gone: list[str]
-
-
-@get("/api/live", opt={"permission": "read"})
-async def live(
-    request: Caller,
-    store: NamedDependency[Store],
-    hub: NamedDependency[LiveHub],
-    callers: NamedDependency[Callers],
-    where: FromQuery[str | None] = None,
-    experiment: FromQuery[str | None] = None,
-    columns: Annotated[
-        str, QueryParameter(description="names of columns, separated by commas")
-    ] = "name,status",
-) -> ServerSentEvent:
-    """Stream what changes: `runs`, `experiments` and `alert` events, and `reset` if everything must be read again.
-
-    `ready` comes first: what changes after it is streamed. Each event has an id; a client that reconnects with `Last-Event-ID` gets what it missed.
-    """
-    condition = visible(request.user, where)
-    names = [name.strip() for name in columns.split(",") if name.strip()]
-    news = AlertNews(store, condition, experiment)
-    since = request.headers.get("last-event-id")
-
-    def rows(changed: list[str]) -> LiveRuns:
-        here = among("id", changed) + (f" and ({condition})" if condition else "")
-        found = store.table(here, columns=names, experiment=experiment)
-        gone = set(changed).difference(found.ids)
-        if not request.user.may_everywhere(
-            "read"
-        ):  # ids of other runs are none of the caller's business
-            gone = readable_runs(store.storage, request.user, gone)
-        return LiveRuns(found.ids, found.columns, [run for run in changed if run in gone])
-
-    async def followed() -> AsyncGenerator[SSEData]:
-        started = False
-        async for changes in hub.listen(since):
-            if changes is not None and not started:
-                started = True
-                try:
-                    await run_sync(news.begin, changes.runs)
-                except RunbaseError as error:
-                    yield {"event": "error", "data": str(error)}
-                    return
-                yield {"event": "ready", "id": changes.cursor, "data": ""}
-            if await callers.of_scope(request.scope) != request.user:
-                return  # signed out, revoked, or with other rights: the client connects again
-            if changes is None:
-                yield {"comment": "nothing changed", "data": ""}
-                continue
-            if changes.reset and since is not None:
-                yield {"event": "reset", "id": changes.cursor, "data": ""}
-            if changes.runs:
-                try:
-                    found = await run_sync(rows, changes.runs)
-                    alerts = await run_sync(news.look)
-                except RunbaseError as error:
-                    yield {"event": "error", "data": str(error)}
-                    return
-                if found.ids or found.gone:
-                    body = msgspec.json.encode(found).decode()
-                    yield {"event": "runs", "id": changes.cursor, "data": body}
-                for alert in alerts:
-                    body = msgspec.json.encode(alert).decode()
-                    yield {"event": "alert", "id": changes.cursor, "data": body}
-            experiments = [e for e in changes.experiments if request.user.may("read", e)]
-            if experiments:
-                body = msgspec.json.encode(experiments).decode()
-                yield {"event": "experiments", "id": changes.cursor, "data": body}
-
-    async def events() -> AsyncGenerator[SSEData]:
-        with limits.streams.taken(request.user.person):
-            async for event in followed():
-                yield event
-
-    limits.streams.check(request.user.person)
-    return ServerSentEvent(events())
-
-
-ROUTES: tuple[Any, ...] = (curve_bodies, points, live)
+ROUTES: tuple[Any, ...] = (curve_bodies, points)

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from runbase.errors import NotFound
 from runbase.server import console, limits
+from runbase.server.bodies import finite
 from runbase.server.options import ServerOptions
 from runbase.server.principals import Principal
 from runbase.server.routes.runs import Count
@@ -56,11 +57,7 @@ def sql(
 
 def _plain(value: Any) -> Any:
     """Return a value that JSON has."""
-    if isinstance(value, float) and value - value != 0:
-        return str(value)
-    if isinstance(value, bytes):
-        return f"{len(value)} bytes"
-    return value
+    return f"{len(value)} bytes" if isinstance(value, bytes) else finite(value)
 
 
 @get("/api/schema", opt={"permission": "read"})

@@ -12,6 +12,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from runbase.errors import Conflict, UsageError
 from runbase.model import Run
+from runbase.server.bodies import finite
 from runbase.server.principals import Principal
 from runbase.server.scope import id_of_experiment, run_for, trashed_run_for, visible, without_hidden
 from runbase.server.threads import in_thread
@@ -157,20 +158,13 @@ def table(
     total = store.count(where, experiment=data.experiment) if data.total else None
     return TableAnswer(
         columns={
-            name: [_finite(value) for value in values] for name, values in found.columns.items()
+            name: [finite(value) for value in values] for name, values in found.columns.items()
         },
         ids=found.ids,
         cursor=found.cursor,
         total=total,
         took_ms=round((time.perf_counter() - began) * 1000, 2),
     )
-
-
-def _finite(value: Any) -> Any:
-    """Return a value that JSON has: NaN and infinities as text."""
-    if value.__class__ is float and value - value != 0:
-        return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
-    return value
 
 
 @get("/api/keys", opt={"permission": "read"})
