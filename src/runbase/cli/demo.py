@@ -21,6 +21,7 @@ from runbase.cli import common, plot, runs, sql
 from runbase.errors import StoreError, UsageError, counted
 from runbase.settings import load
 from runbase.store.store import Runs, Store
+from runbase.store.store import open as open_store
 
 EXAMPLES = (
     "Examples:\n"
@@ -84,6 +85,13 @@ def _page(home: Path) -> Generator[None]:
 
 def _demo(place: Path, epochs: int, json: bool) -> None:
     began = time.perf_counter()
+    with open_store(home=place) as store:
+        store.create_experiment(
+            "digits",
+            description="A small network on scikit-learn's handwritten digits.",
+            objectives={"val/accuracy": "max"},
+            exist_ok=True,
+        )
     train(place, epochs)
     with common.store(place, None) as store:
         trained = store.runs("tags.demo is not null", experiment="digits", limit=len(TRIALS))
@@ -142,6 +150,7 @@ def look(out: Console, store: Store, trained: Runs, seconds: float) -> None:
         f"  {program} ui                      # the web page: runs, curves, comparisons\n"
         f"  {program} show {best[0].name}\n"
         f"  {program} plot val/accuracy\n"
+        f"  {program} best digits\n"
         f"  {program} runs 'params.lr < 0.001' --sort val/loss\n"
         f'  sqlite3 {shown} "{FIRST_QUERY}"',
         soft_wrap=True,

@@ -58,12 +58,14 @@ export function headline(metrics: KnownKey[], objectives: string[], count: numbe
 /** The columns of a table that nobody has changed: what differs, and what is aimed at. */
 export function defaultColumns(keys: Keys, objectives: string[], experiment: string | null): string[] {
   const differing = keys.params.filter((key) => key.type === "text" || key.type === "str" || key.least !== key.greatest);
+  const metrics = headline(keys.metrics, objectives, 4).map((key) => `metrics.${quoted(key.key)}`);
   return [
     "name",
     "status",
     ...(experiment ? [] : ["experiment"]),
-    ...headline(keys.metrics, objectives, 4).map((key) => `metrics.${quoted(key.key)}`),
+    ...metrics.slice(0, 2),
     ...differing.slice(0, 6).map((key) => `params.${quoted(key.key)}`),
+    ...metrics.slice(2),
     "created_at",
     "seconds",
   ];
