@@ -290,7 +290,7 @@ def of_peer(name: str, browser: Browser, folder: Path) -> Iterator[tuple[str, st
             "--port",
             str(port),
         ]
-        address = f"{url}/#/experiments/0"
+        address = f"{url}/#/experiments/0/runs"
     else:
         subprocess.run(
             [python, "-c", TRACKIO], check=True, cwd=folder, env=environ, capture_output=True
