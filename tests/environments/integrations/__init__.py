@@ -1,0 +1,1 @@
+"""The adapters of training tools with the real tools: `make test-integrations`."""
