@@ -7,7 +7,7 @@ LOCK := requirements-dev.txt
 # The tests start many processes: without a cache of bytecode they took 12 minutes on two cores, with one 7.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo page test test-mlos test-frameworks test-mlflow-loggers test-pgbouncer test-page test-load check bench bench-page bench-peers docs pictures lock clean
+.PHONY: demo page test test-mlos test-frameworks test-mlflow-loggers test-integrations test-pgbouncer test-page test-load check bench bench-page bench-peers docs pictures lock clean
 
 $(VENV)/.made:
 	$(PYTHON) -c 'import sys; sys.exit("runbase needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
@@ -70,6 +70,17 @@ test-mlflow-loggers: .venv-mlflow3/.ready .venv-mlflow2/.ready
 	.venv-mlflow3/bin/python -m pytest -o addopts="" -q tests/environments/frameworks/test_mlflow_loggers.py
 	.venv-mlflow2/bin/python -m pytest -o addopts="" -q tests/environments/frameworks/test_mlflow_loggers.py
 
+## The adapters of training tools with the real tools, in an environment of their own (2.5 GB).
+test-integrations: .venv-integrations/.ready
+	.venv-integrations/bin/python -m pytest -o addopts="" -q tests/environments/integrations
+
+.venv-integrations/.ready: pyproject.toml
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --no-compile --quiet --disable-pip-version-check -e '.[media,server,optuna]' pytest pandas torch==2.13.0 \
+	  lightning pytorch-lightning transformers accelerate keras lightgbm catboost scikit-learn hydra-core 'ray[tune]' tensorboard stable-baselines3
+	$(@D)/bin/python -m pip install --no-compile --quiet --disable-pip-version-check --no-deps xgboost  # its library for GPUs has 300 MB
+	touch $@
+
 .venv-mlflow3/.ready: MLFLOW = mlflow>=3
 .venv-mlflow2/.ready: MLFLOW = mlflow==2.22.*
 .venv-mlflow3/.ready .venv-mlflow2/.ready: pyproject.toml
@@ -118,4 +129,4 @@ lock: $(VENV)/.made
 	  --no-annotate --no-header pyproject.toml -o $(LOCK)
 
 clean:
-	rm -rf $(VENV) .venv-mlos .venv-frameworks .venv-mlflow2 .venv-mlflow3 site dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-mlos .venv-frameworks .venv-integrations .venv-mlflow2 .venv-mlflow3 site dist .pytest_cache .ruff_cache

@@ -1,1 +1,1 @@
-"""Integrations, one folder per tool: readers of its records, storages, loggers and compatible interfaces."""
+"""Integrations, one module or folder a tool: adapters, readers of records, storages, compatible interfaces."""

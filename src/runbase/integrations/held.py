@@ -81,6 +81,10 @@ class HeldRun:
             self.id = self._run.id
         return self._run
 
+    def rename(self, name: str) -> None:
+        """Set the display name of a run that has not begun."""
+        self._first["name"] = self.name = name
+
     def _open(self) -> Run:
         joined = active_run() if self._joins and self.id is None else None
         if isinstance(joined, Run) and joined not in _begun:

@@ -126,13 +126,16 @@ print(json.dumps({"open": open_after, "given": not given.finished}))
 
 def test_two_processes_log_once(run_script: RunScript, store: runbase.Store) -> None:
     """`ddp_spawn` pickles the logger before anything ran; rank one logs nothing."""
-    script = MODEL + """
+    script = (
+        MODEL
+        + """
 if __name__ == "__main__":
     logger = RunbaseLogger("digits")
     spread = trainer(logger, strategy="ddp_spawn", devices=2)
     spread.fit(Model(), data, data)
     trainer(logger).test(Model(), data, verbose=False)
 """
+    )
     run_script(script)
     (run,) = store.runs()
     assert run.status.value == "COMPLETED"
@@ -144,10 +147,13 @@ if __name__ == "__main__":
 
 
 def test_a_run_is_continued_by_its_id(run_script: RunScript, store: runbase.Store) -> None:
-    script = MODEL + """
+    script = (
+        MODEL
+        + """
 fitted = trainer(RunbaseLogger("digits", run_id="the-run"))
 fitted.fit(Model(), data, data)
 """
+    )
     run_script(script)
     run_script(script)
     (run,) = store.runs()
@@ -201,7 +207,9 @@ logger.finalize("success")
 """
     )
     (run,) = store.runs()
-    kinds: dict[str, Any] = {record["key"]: (record["kind"], record["step"]) for record in store.records(run.id)}
+    kinds: dict[str, Any] = {
+        record["key"]: (record["kind"], record["step"]) for record in store.records(run.id)
+    }
     assert kinds == {"pixels": ("image", 3), "words": ("text", 3), "rows": ("table", 3)}
     assert run.params["function"] == "print"
     assert json.dumps(run.params["shape"]) == "[1, 2]"
