@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -93,6 +93,18 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             found[kind] = (source, uri, mlflow(SCRIPT, uri))
         finally:
             os.chdir(here)
+    return found
+
+
+@pytest.fixture(scope="module")
+def grown(made: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Copies of both, to which MLflow has added points and a tag."""
+    found: dict[str, Path] = {}
+    for kind, (path, _, ids) in made.items():
+        copy = tmp_path_factory.mktemp(f"grown-{kind}") / path.name
+        (shutil.copytree if path.is_dir() else shutil.copy)(path, copy)
+        mlflow(MORE, copy.as_uri() if path.is_dir() else f"sqlite:///{copy}", ids[0])
+        found[path.name] = copy
     return found
 
 
@@ -210,13 +222,19 @@ def test_artifacts_are_found_where_they_are(
     assert json.loads(store.download(artifact).read_text()) == {"a": 1}
 
 
-def test_again_brings_what_is_new(store: runbase.Store, source: tuple[str, str, list[str]]) -> None:
-    path, uri, (first, *_) = source
+def test_again_brings_what_is_new(
+    store: runbase.Store, source: tuple[str, str, list[str]], grown: dict[str, Path]
+) -> None:
+    path, _, (first, *_) = source
     store.import_from(path, "mlflow")
     store.add_to_run(first, tags=["mine"])
     again = store.import_from(str(path), "mlflow")
     assert (again.new, again.updated, again.unchanged, again.points) == (0, 0, 5, 0)
-    mlflow(MORE, uri, first)
+    newer = grown[Path(path).name]
+    if newer.is_dir():
+        shutil.copytree(newer, path, dirs_exist_ok=True)
+    else:
+        shutil.copy(newer, path)
     more = store.import_from(str(path), "mlflow")
     assert (more.new, more.updated, more.unchanged, more.points) == (0, 1, 4, 11)
     run = store.run(first)
@@ -323,17 +341,26 @@ with mlflow.start_run(run_name="first") as run:
 """
 
 
+@pytest.fixture(scope="module")
+def pictured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The addresses of a folder and of a database with images and tables, and of a server of the database."""
+    folder = tmp_path_factory.mktemp("pictured")
+    found = {"folder": str(folder / "mlruns"), "database": f"sqlite:///{folder / 'm.db'}"}
+    for kind, source in found.items():
+        mlflow(EXTRAS, source, str(folder / f"artifacts-{kind}"))
+    with server(found["database"], folder) as address:
+        yield {**found, "server": address}
+
+
 @pytest.mark.parametrize("kind", ["folder", "database", "server"])
 def test_images_tables_datasets_and_experiments(
-    kind: str, store: runbase.Store, tmp_path: Path
+    kind: str, store: runbase.Store, pictured: dict[str, str]
 ) -> None:
-    source = str(tmp_path / "mlruns") if kind == "folder" else f"sqlite:///{tmp_path / 'm.db'}"
-    mlflow(EXTRAS, source, str(tmp_path / "artifacts"))
-    with server(source, tmp_path) if kind == "server" else nullcontext(source) as address:
-        system = importer_for(address)
-        assert system is not None
-        report = store.import_from(address, system)
-        again = store.import_from(address, system)
+    address = pictured[kind]
+    system = importer_for(address)
+    assert system is not None
+    report = store.import_from(address, system)
+    again = store.import_from(address, system)
     assert report.problems == []
     assert (again.unchanged, again.counts) == (1, {})
     experiment = store.experiment("pictures")
