@@ -9,6 +9,7 @@
 | `slurm`    | job, array, step and node; array jobs are tagged `sweep:<id>`          |
 | `env`      | environment variables of an allow-list, without secrets                |
 | `output`   | standard output and error, as `output.log`                             |
+| `seeds`    | states of `random`, NumPy and PyTorch at the start, as `seeds.json`     |
 | `system`   | use of CPU, memory, disk, network and GPUs, every 15 seconds           |
 """
 
@@ -19,7 +20,7 @@ from typing import Any
 from runbase.capture import environment, git, machine, secrets, slurm
 from runbase.errors import UsageError, suggestion
 
-PARTS = ("git", "command", "packages", "host", "slurm", "env", "output", "system")
+PARTS = ("git", "command", "packages", "host", "slurm", "env", "output", "seeds", "system")
 
 
 def parts(capture: bool | Iterable[str]) -> tuple[str, ...]:

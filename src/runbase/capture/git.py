@@ -12,6 +12,8 @@ from runbase.capture.secrets import mask_diff, mask_text
 LARGEST_DIFF = 2**20
 """Largest part of a diff that is kept (1 MiB), in bytes."""
 
+MOST_UNTRACKED = 100
+"""Names of untracked files that are kept."""
 SHARED = 5.0
 """Seconds for which the facts of a repository are taken to hold."""
 _TIMEOUT = 10.0
@@ -35,7 +37,7 @@ def recent(folder: Path) -> dict[str, Any] | None:
 
 
 def repository(folder: Path) -> dict[str, Any] | None:
-    """Return root, commit, branch, remote, dirty flag and diff; None outside a repository or without git."""
+    """Return root, commit, branch, remote, dirty flag, diff and untracked files; None outside a repository or without git."""
     head = _git(folder, "rev-parse", "--show-toplevel", "HEAD", "--abbrev-ref", "HEAD")
     if head is None:
         return _empty_repository(folder)
@@ -54,6 +56,10 @@ def repository(folder: Path) -> dict[str, Any] | None:
         facts["diff_truncated"] = len(diff) > LARGEST_DIFF
         if masked != diff[:LARGEST_DIFF]:
             facts["diff_masked"] = True
+    others = _git(Path(root), "ls-files", "--others", "--exclude-standard", "-z")
+    if untracked := [name for name in (others or "").split("\0") if name]:
+        facts["untracked"] = untracked[:MOST_UNTRACKED]
+        facts["untracked_files"] = len(untracked)
     return facts
 
 

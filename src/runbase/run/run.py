@@ -437,7 +437,7 @@ class Run(MediaLog, ArtifactLog, AlertLog):
         """Queue the captured output, which is masked by now, and the diff for a server."""
         if self._artifact_root is None or not is_server(self._artifact_root):
             return
-        for name in ("output.log", "git.diff"):
+        for name in ("output.log", "git.diff", "seeds.json"):
             with suppress(OSError):
                 size = (self.folder / name).stat().st_size
                 self._uploads().add(ArtifactLogged(path=name, kind="file", uri=name, size=size))

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
-from runbase.capture import facts, output, slurm
+from runbase.capture import facts, output, seeds, slurm
 from runbase.capture.system_metrics import SystemMetrics
 from runbase.coerce import as_params, as_tags
+from runbase.errors import warn
 from runbase.events import Captured, Noted, Started, Tags
 from runbase.filesystems import on_network
 from runbase.journal import JournalWriter
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
+REPRODUCES = "RUNBASE_REPRODUCES"
+"""The id of the run that this process reproduces, the parent of its runs: `runbase reproduce` sets it."""
 _announced: set[str] = set()
 
 
@@ -71,7 +74,7 @@ def start_run(
         parent: the run that it belongs to; False for none. Default: the run of the enclosing `with`
             block.
         capture: True (all), False, or the parts to capture: git, command, packages,
-            host, slurm, env, output, system.
+            host, slurm, env, output, seeds, system.
         ends: other statuses for the endings normal (default COMPLETED), exception (FAILED),
             interrupt (CANCELLED), terminate (CANCELLED, or as reported by Slurm).
         run_id: an id created elsewhere. If a run has it, that run is resumed.
@@ -182,6 +185,7 @@ def begin(options: RunOptions, held: Held | None = None) -> Run:
         )
     _log_start(run, journal, settings, wanted, plain_params, labels)
     exit_hooks.register(run)
+    _restore_seeds()
     _capture_slowly(run, journal, wanted)
     background.add(monitor)
     if not disabled and (job is None or not job.rank):
@@ -266,6 +270,8 @@ def _log_start(
     tags: Mapping[str, str | None],
 ) -> None:
     run.log_params(params)
+    if original := os.environ.get(REPRODUCES):
+        tags = {**tags, "reproduces": original}
     from_settings = [tag for tag in (settings.text("tags") or "").split(",") if tag]
     all_tags = as_tags(from_settings) | dict(tags)
     if "slurm" in wanted and (sweep := slurm.sweep_tag()):
@@ -278,15 +284,29 @@ def _log_start(
         journal.append(Captured(time=time.time(), **quick))
 
 
+def _restore_seeds() -> None:
+    """Set the random number generators to the states of the run that this process reproduces, once."""
+    path = os.environ.pop(seeds.STATE, None)
+    if path is None:
+        return
+    try:
+        seeds.restore(Path(path))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        warn(f"the states of the random number generators were not restored: {error}")
+
+
 def _capture_slowly(run: Run, journal: JournalWriter, wanted: tuple[str, ...]) -> None:
     """Capture repository, packages and hardware in a thread: it takes about a tenth of a second."""
     slow = [part for part in wanted if part in ("git", "packages", "host")]
-    if not slow:
+    states = seeds.states() if "seeds" in wanted else None
+    if not slow and states is None:
         return
     script = getattr(sys.modules.get("__main__"), "__file__", None)
     place = Path(script).parent if script else Path.cwd()
 
     def work() -> None:
+        if states is not None:
+            seeds.write(states, run.folder)
         captured = facts.capture(slow, place, run.folder)
         if captured and not run.finished:
             journal.append(Captured(time=time.time(), **captured))
@@ -331,7 +351,7 @@ def _parent_id(parent: RunLike | bool | None) -> str | None:
     if parent is not None and not isinstance(parent, bool):
         return parent.id
     enclosing = enclosing_run()
-    return enclosing.id if enclosing is not None else None
+    return enclosing.id if enclosing is not None else os.environ.get(REPRODUCES)
 
 
 def _announce(settings: Settings, run: Run, how: str, job: ranks.Job | None) -> None:

@@ -28,6 +28,13 @@ export function Code({ run }: { run: RunRecord }) {
             </button>
           </h2>
           <pre>{args.cwd ? `cd ${quoted(String(args.cwd))}\n${command}` : command}</pre>
+          <h3>
+            Run it again{" "}
+            <button type="button" class="plain" onClick={() => void copy(`runbase reproduce ${run.id} --run`, "Command")}>
+              copy
+            </button>
+          </h3>
+          <pre>{`runbase reproduce ${quoted(run.name)} --run`}</pre>
         </section>
       )}
       <section>
