@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from runbase.artifacts.files import describe, safe_name
-from runbase.coerce import as_table
 from runbase.errors import InvalidValue, MissingPackage
 from runbase.events import ArtifactLogged, RecordLogged, Scalar
 from runbase.run.base import Recorder
 from runbase.typing import StepLike
-from runbase.values import encode_json, to_parameter, to_text
+from runbase.values import as_table, encode_json, to_parameter, to_text
 
 LARGEST_INLINE = 2**16
 """The maximum size in bytes of a record in the journal; a larger one is written to a file."""
