@@ -1,5 +1,6 @@
 """Media methods of `Run`: log text, JSON, tables, histograms, images, audio, video and plots at a step."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -67,7 +68,9 @@ class MediaLog(Recorder):
 
         self._record(key, "histogram", histogram(key, values, bins), step)
 
-    def log_image(self, key: str, image: object, step: StepLike = None) -> None:
+    def log_image(
+        self, key: str, image: object, step: StepLike = None, *, caption: str | None = None
+    ) -> None:
         """Log an image at a step.
 
         Args:
@@ -77,19 +80,26 @@ class MediaLog(Recorder):
                 1 | 3 | 4). PyTorch's (1 | 3 | 4, height, width) is recognised if the last dimension
                 cannot be the channels.
             step: the step.
+            caption: a text about the image.
 
         Raises:
             InvalidValue: it is not an image.
         """
         from runbase.run.encode_media import save_image
 
-        self._keep(key, "image", step, ".png", lambda path: save_image(key, image, path))
+        self._keep(key, "image", step, ".png", lambda path: save_image(key, image, path), caption)
 
     log_figure = log_image
     """Another name of `log_image`."""
 
     def log_audio(
-        self, key: str, audio: object, step: StepLike = None, *, sample_rate: int | None = None
+        self,
+        key: str,
+        audio: object,
+        step: StepLike = None,
+        *,
+        sample_rate: int | None = None,
+        caption: str | None = None,
     ) -> None:
         """Log audio at a step.
 
@@ -99,6 +109,7 @@ class MediaLog(Recorder):
                 (samples, channels), int16 or floats from -1 to 1.
             step: the step.
             sample_rate: samples per second, in hertz; required for an array.
+            caption: a text about the audio.
 
         Raises:
             InvalidValue: it is not audio.
@@ -107,11 +118,22 @@ class MediaLog(Recorder):
 
         suffix = suffix_of(audio, ".wav")
         self._keep(
-            key, "audio", step, suffix, lambda path: save_audio(key, audio, path, sample_rate)
+            key,
+            "audio",
+            step,
+            suffix,
+            lambda path: save_audio(key, audio, path, sample_rate),
+            caption,
         )
 
     def log_video(
-        self, key: str, video: object, step: StepLike = None, *, fps: float = 10.0
+        self,
+        key: str,
+        video: object,
+        step: StepLike = None,
+        *,
+        fps: float = 10.0,
+        caption: str | None = None,
     ) -> None:
         """Log a video at a step.
 
@@ -121,6 +143,7 @@ class MediaLog(Recorder):
                 or (frames, height, width, 3), which are written as an animated WebP.
             step: the step.
             fps: frames per second, for an array.
+            caption: a text about the video.
 
         Raises:
             InvalidValue: it is not a video.
@@ -128,7 +151,42 @@ class MediaLog(Recorder):
         from runbase.run.encode_media import save_video, suffix_of
 
         suffix = suffix_of(video, ".webp")
-        self._keep(key, "video", step, suffix, lambda path: save_video(key, video, path, fps))
+        self._keep(
+            key, "video", step, suffix, lambda path: save_video(key, video, path, fps), caption
+        )
+
+    def log_file(
+        self,
+        key: str,
+        path: "str | os.PathLike[str]",
+        step: StepLike = None,
+        *,
+        kind: str = "file",
+        caption: str | None = None,
+    ) -> None:
+        """Log a file of any other format at a step, such as an HTML page or a point cloud.
+
+        Args:
+            key: the name of the record.
+            path: the file; its suffix is kept.
+            step: the step.
+            kind: the kind of the record, such as html or molecule.
+            caption: a text about the file.
+
+        Raises:
+            InvalidValue: the file does not exist.
+        """
+        source = Path(path).expanduser()
+        if not source.is_file():
+            raise InvalidValue(f"file {source} for {key!r} not found")
+        self._keep(
+            key,
+            kind,
+            step,
+            source.suffix.lower(),
+            lambda target: target.write_bytes(source.read_bytes()),
+            caption,
+        )
 
     def log_plot(self, key: str, plot: Any, step: StepLike = None) -> None:
         """Log a plot at a step.
@@ -175,7 +233,13 @@ class MediaLog(Recorder):
             self._record_file(key, kind, at, path)
 
     def _keep(
-        self, key: str, kind: str, step: StepLike, suffix: str, write: Callable[[Path], None]
+        self,
+        key: str,
+        kind: str,
+        step: StepLike,
+        suffix: str,
+        write: Callable[[Path], object],
+        caption: str | None = None,
     ) -> None:
         """Write a file to the run folder and log it."""
         at = self._step_of(step)
@@ -192,12 +256,15 @@ class MediaLog(Recorder):
                 raise InvalidValue(f"{key!r} cannot be written as {kind}: {error}") from error
 
         if not self._environment_fails(work):
-            self._record_file(key, kind, at, path)
+            self._record_file(key, kind, at, path, caption)
 
-    def _record_file(self, key: str, kind: str, step: Scalar, path: str) -> None:
+    def _record_file(
+        self, key: str, kind: str, step: Scalar, path: str, caption: str | None = None
+    ) -> None:
         """Log a record whose value is a file; the file is also an artifact of the run."""
         now = time.time()
-        self._append(RecordLogged(time=now, key=key, kind=kind, step=step, path=path))
+        about = None if caption is None else {"caption": to_text(caption)}
+        self._append(RecordLogged(time=now, key=key, kind=kind, step=step, value=about, path=path))
         size, digest, mime = describe(self.folder / path)
         event = ArtifactLogged(
             time=now,
