@@ -68,6 +68,34 @@ class MediaLog(Recorder):
 
         self._record(key, "histogram", histogram(key, values, bins), step)
 
+    def log_counts(
+        self,
+        key: str,
+        counts: Sequence[float],
+        edges: Sequence[float],
+        step: StepLike = None,
+        *,
+        not_finite: int = 0,
+    ) -> None:
+        """Log a histogram that is counted already.
+
+        Args:
+            key: the name of the histogram.
+            counts: the number of values in each bin.
+            edges: the edges of the bins, one more than bins.
+            step: the step.
+            not_finite: the number of values that are not finite.
+
+        Raises:
+            InvalidValue: the numbers of counts and edges do not fit.
+        """
+        if len(edges) != len(counts) + 1:
+            raise InvalidValue(
+                f"{key!r} has {len(counts)} counts and {len(edges)} edges; there must be one edge more"
+            )
+        value = {"counts": [*counts], "edges": [*edges], "not_finite": not_finite}
+        self._record(key, "histogram", value, step)
+
     def log_image(
         self, key: str, image: object, step: StepLike = None, *, caption: str | None = None
     ) -> None:
