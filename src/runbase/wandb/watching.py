@@ -1,6 +1,6 @@
 """`watch`: histograms of the gradients and parameters of PyTorch models."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from runbase.wandb.terms import warn_once
@@ -24,13 +24,13 @@ class Watcher:
         Args:
             models: a model or several.
             what: gradients, parameters, all, or None.
-            every: the number of backward or forward passes from one histogram to the next.
+            every: the number of backward passes from one histogram to the next.
             number: the number in the names, for several models.
         """
         several: list[Any]
         several = [*models] if isinstance(models, list | tuple) else [models]
         for model in several:
-            if not (hasattr(model, "named_parameters") and hasattr(model, "register_forward_hook")):
+            if not hasattr(model, "named_parameters"):
                 warn_once(
                     f"watch: {type(model).__name__} is not a PyTorch model; it is not watched"
                 )
@@ -40,10 +40,12 @@ class Watcher:
             place = len(self._models) + (number or 0)
             prefix = f"graph_{place}" if place else ""
             self._models.append(id(model))
-            if what in ("gradients", "all"):
-                self._watch_gradients(model, prefix, max(1, every))
-            if what in ("parameters", "all"):
-                self._watch_parameters(model, prefix, max(1, every))
+            kinds = ("gradients", "parameters") if what == "all" else (what,) if what else ()
+            for name, parameter in model.named_parameters():
+                if parameter.requires_grad and kinds:
+                    names = {kind: f"{prefix}{kind}/{name}" for kind in kinds}
+                    hook = parameter.register_hook(self._hook(parameter, names, max(1, every)))
+                    self._hooks.append((id(model), hook))
 
     def unwatch(self, models: Any) -> None:
         """Remove the hooks of some models; None: of all."""
@@ -56,35 +58,18 @@ class Watcher:
         self._hooks = [(model, hook) for model, hook in self._hooks if model not in wanted]
         self._models = [model for model in self._models if model not in wanted]
 
-    def _watch_gradients(self, model: Any, prefix: str, every: int) -> None:
-        for name, parameter in model.named_parameters():
-            if parameter.requires_grad:
-                key = f"{prefix}gradients/{name}"
-                hook = parameter.register_hook(self._each(every, key))
-                self._hooks.append((id(model), hook))
-
-    def _each(self, every: int, key: str) -> Callable[[Any], None]:
+    def _hook(self, parameter: Any, names: Mapping[str, str], every: int) -> Callable[[Any], None]:
+        """Return a function that PyTorch calls with the gradient of a parameter."""
         passes = 0
 
         def hook(gradient: Any) -> None:
             nonlocal passes
             passes += 1
             if passes % every == 0:
-                self._log_values(key, gradient)
+                for kind, key in names.items():
+                    self._log_values(key, gradient if kind == "gradients" else parameter)
 
         return hook
-
-    def _watch_parameters(self, model: Any, prefix: str, every: int) -> None:
-        passes = 0
-
-        def hook(module: Any, *_: Any) -> None:
-            nonlocal passes
-            passes += 1
-            if passes % every == 0 and module.training:
-                for name, parameter in module.named_parameters():
-                    self._log_values(f"{prefix}parameters/{name}", parameter)
-
-        self._hooks.append((id(model), model.register_forward_hook(hook)))
 
     def _log_values(self, key: str, values: Any) -> None:
         from runbase.wandb.data_types import Histogram
