@@ -743,6 +743,84 @@ def test_api() -> None:
     again = wandb.Api().run(run.id)
     assert (again.tags, again.config["later"], again.notes) == (["added"], 1, "read again")
     assert again.config["opt"] == {"m": 2}
+    assert again.config["opt/m"] == again.config.get("opt/m") == 2
+    assert "opt/x" not in again.config
+
+
+def test_a_program_on_the_queue(home: Path) -> None:
+    """`runbase worker NAME -- python -m runbase.wandb train.py`: the config is that of the trial."""
+    with runbase.open(home=home) as store:
+        experiment = store.create_experiment("queue", objectives={"loss": "min"})
+        trial = experiment.new_trial({"lr": 0.25, "opt/m": 3})
+        text = """
+import wandb
+run = wandb.init(project="queue", config={"lr": 9, "extra": 1})
+assert run.config["opt"]["m"] == 3
+run.log({"loss": run.config.lr})
+"""
+        Path("train.py").write_text(text)
+        program = [sys.executable, "-m", "runbase.wandb", "train.py"]
+        worker = [sys.executable, "-m", "runbase", "worker", "queue", "--wait", "0", "--"]
+        done = subprocess.run([*worker, *program], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        store.sync()
+        run = store.run(trial.id)
+        assert (run.params, run.status.value) == ({"lr": 0.25, "opt/m": 3, "extra": 1}, "COMPLETED")
+        assert run.metrics["loss"].last == 0.25
+
+
+def test_the_home(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder of a tool's output keeps the home of the script; another folder has one of its own."""
+    with wandb.init(project="p", dir="outputs/one") as run:
+        assert Path(run.sync_dir).is_relative_to(home)
+    outside = tmp_path.parent / f"{tmp_path.name}-outside"
+    with wandb.init(project="p", dir=outside) as run:
+        assert Path(run.sync_dir).is_relative_to(outside / ".runbase")
+    monkeypatch.setenv("RUNBASE_HOME", str(home))
+    with wandb.init(project="p", dir=outside) as run:
+        assert Path(run.sync_dir).is_relative_to(home)
+
+
+class Parameter:
+    """As a parameter of PyTorch: calls its hook with its gradient."""
+
+    requires_grad = True
+
+    def __init__(self) -> None:
+        self.hooks: list[Any] = []
+
+    def register_hook(self, hook: Any) -> "Parameter":
+        self.hooks.append(hook)
+        return self
+
+    def remove(self) -> None:
+        self.hooks.clear()
+
+    def detach(self) -> "Parameter":
+        return self
+
+    def float(self) -> Any:
+        return np.arange(4.0)
+
+
+def test_watch(home: Path) -> None:
+    parameter = Parameter()
+
+    class Model:
+        def named_parameters(self) -> list[tuple[str, Parameter]]:
+            return [("w", parameter)]
+
+    with wandb.init(project="watch") as run:
+        run.watch(Model(), log="all", log_freq=2)
+        for step in range(4):
+            for hook in parameter.hooks:
+                hook(parameter)
+            run.log({"loss": step})
+        run.unwatch()
+        assert parameter.hooks == []
+    with runbase.open(home=home) as store:
+        steps = [(r["key"], r["step"]) for r in store.records(run.id, kind="histogram")]
+    assert steps == [(f"{kind}/w", step) for kind in ("gradients", "parameters") for step in (1, 3)]
 
 
 CHILD = """

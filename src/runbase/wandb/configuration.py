@@ -160,9 +160,34 @@ def from_yaml(path: Path) -> JsonObject:
     return values
 
 
+class NestedParams(JsonObject):
+    """Nested dictionaries that also find a parameter by its whole name: ``opt/lr``."""
+
+    def __missing__(self, key: str) -> Any:
+        head, slash, rest = str(key).partition("/")
+        inner: Any = super().get(head)
+        if not slash or not isinstance(inner, dict):
+            raise KeyError(key)
+        return NestedParams(cast("JsonObject", inner))[rest]
+
+    def __contains__(self, key: object) -> bool:
+        try:
+            self[str(key)]
+        except KeyError:
+            return False
+        return True
+
+    def get(self, key: str, default: Any = None) -> Any:  # type: ignore[override]
+        """Return a parameter, or the default."""
+        try:
+            return self[key]
+        except KeyError:
+            return default
+
+
 def nested(params: Mapping[str, object]) -> JsonObject:
     """Return parameters as nested dictionaries: ``opt/lr`` becomes ``{"opt": {"lr": …}}``."""
-    whole: JsonObject = {}
+    whole: JsonObject = NestedParams()
     for key, value in params.items():
         *path, last = key.split("/")
         place = whole

@@ -39,6 +39,8 @@ class Definitions:
     def __init__(self) -> None:
         self.exact: dict[str, Metric] = {}
         self.patterns: dict[str, Metric] = {}
+        self.steps: set[str] = set()
+        """The step metrics of others."""
         self._found: dict[str, Metric | None] = {}
 
     def __bool__(self) -> bool:
@@ -70,6 +72,7 @@ class Definitions:
             goal=old.goal if goal is None else goal,
         )
         target[name] = metric
+        self.steps = {one.step_metric for one in self.all() if one.step_metric is not None}
         self._found.clear()
         return metric
 
@@ -83,10 +86,6 @@ class Definitions:
         """Return the definition of a metric if it has a step metric."""
         metric = self.of(key)
         return metric if metric is not None and metric.step_metric not in (None, key) else None
-
-    def is_step(self, key: str) -> bool:
-        """Return whether a metric was defined as the step metric of others."""
-        return any(metric.step_metric == key for metric in self.all())
 
     def all(self) -> list[Metric]:
         """Return all definitions."""

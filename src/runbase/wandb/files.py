@@ -9,7 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from runbase.errors import RunbaseError
+from runbase.journal import files
+from runbase.journal.packed import open_lines
 from runbase.wandb.artifacts import Artifact, find
 from runbase.wandb.errors import CommError, UsageError
 from runbase.wandb.options import Origin
@@ -303,25 +307,13 @@ class FileMethods:
         if recorder is None:
             return
         folder = recorder.folder / "artifacts"
-        known = self._known_files()
-        for path in sorted(folder.rglob("*")):
-            name = path.relative_to(folder).as_posix()
-            if path.is_file() and name not in known and not path.name.endswith(".part"):
-                self._log_file(path, name)
-
-    def _known_files(self) -> set[str]:
-        """Return the names of the files in `dir` that are recorded already."""
-        from runbase.journal import files, read
-
-        known = {*self._logged}
-        recorder = self._recorder
-        assert recorder is not None
-        for journal in files(recorder.folder):
-            offset = 0
-            while (batch := read(journal, offset)).offset > offset:
-                offset = batch.offset
-                known |= {str(getattr(e, "path", "")) for e in batch.events}
-        return known
+        paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        names = {path.relative_to(folder).as_posix(): path for path in paths}
+        new = [name for name in names if name not in self._logged and not name.endswith(".part")]
+        known: set[str] = _recorded(recorder.folder) if new else set()
+        for name in new:
+            if name not in known:
+                self._log_file(names[name], name)
 
     def _remove_files(self) -> None:
         """Delete the folder of a disabled run."""
@@ -346,10 +338,10 @@ def _base(pattern: str) -> Path:
 def _code_files(folder: Path) -> list[tuple[Path, str]]:
     """Return the files below a folder with their names, without hidden folders, environments and run folders."""
     found: list[tuple[Path, str]] = []
-    for place, folders, files in os.walk(folder):
+    for place, folders, names in os.walk(folder):
         folders[:] = sorted(f for f in folders if not f.startswith(".") and f not in _NOT_CODE)
         here = Path(place)
-        found += [(here / f, (here / f).relative_to(folder).as_posix()) for f in sorted(files)]
+        found += [(here / f, (here / f).relative_to(folder).as_posix()) for f in sorted(names)]
     return found
 
 
@@ -367,3 +359,15 @@ def _call(choose: Callable[..., bool], path: Path, root: Path) -> bool:
 
     several = len(inspect.signature(choose).parameters) > 1
     return bool(choose(str(path), str(root)) if several else choose(str(path)))
+
+
+def _recorded(folder: Path) -> set[str]:
+    """Return the names of the artifacts that the journals of a run list."""
+    known: set[str] = set()
+    for journal in files(folder):
+        with suppress(OSError), open_lines(journal) as lines:
+            for line in lines:
+                if b'"artifact"' in line:  # most lines are points, which need not be decoded
+                    with suppress(msgspec.DecodeError):
+                        known.add(str(msgspec.json.decode(line, type=dict[str, Any]).get("path")))
+    return known

@@ -101,7 +101,7 @@ class Rows:
         keys = [*values.numbers, *(key for key, _ in values.others)]
         present.update(keys)
         for key in keys:
-            if self.definitions.is_step(key) and key in values.numbers:
+            if key in self.definitions.steps and key in values.numbers:
                 self._steps[key] = values.numbers[key]
         for key in keys:
             metric = self.definitions.step_of(key)
@@ -128,7 +128,7 @@ class Rows:
 
     def _place(self, key: str, row: Scalar) -> Scalar:
         """Return the step of a point: that of its step metric if it counts steps, else the number of the row."""
-        name = key if self.definitions.is_step(key) else self._step_metric(self.definitions.of(key))
+        name = key if key in self.definitions.steps else self._step_metric(self.definitions.of(key))
         if name is None or name not in self._steps or not counts_steps(name):
             return row
         try:

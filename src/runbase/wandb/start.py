@@ -202,6 +202,8 @@ def _start(wanted: Settings, tags: Mapping[str, str], step: int | None) -> Run:
     run = Run(recorder, origin)
     if known is not None:
         _restore(run, recorder, url)
+    elif recorder.number is not None:  # a trial that `runbase worker` has claimed
+        run.config.hold(nested(recorder.params), locked_by="the trial")
     return run
 
 

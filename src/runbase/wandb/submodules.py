@@ -93,6 +93,7 @@ CONTENTS: Mapping[str, Mapping[str, Any]] = {
     "sdk.data_types": _TYPES,
     "sdk.data_types.table": {"Table": Table},
     "sdk.data_types.image": {"Image": data_types.Image},
+    "sdk.data_types.video": {"Video": data_types.Video},
     "sdk.data_types.base_types": {},
     "sdk.data_types.base_types.wb_value": {"WBValue": Media},
     "sdk.data_types.base_types.media": {"Media": Media},

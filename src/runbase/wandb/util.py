@@ -51,6 +51,14 @@ def json_friendly_val(value: Any) -> Any:
     return to_parameter("value", value)
 
 
+def json_dumps_safer(value: Any, **options: Any) -> str:
+    """Return a value as JSON; what has no form in JSON becomes text."""
+    import json
+
+    options.pop("cls", None)
+    return json.dumps(to_parameter("value", value), **options)
+
+
 def to_forward_slash_path(path: str) -> str:
     """Return a path with slashes."""
     return path.replace("\\", "/")
