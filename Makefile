@@ -7,7 +7,7 @@ LOCK := requirements-dev.txt
 # The tests start many processes: without a cache of bytecode they took 12 minutes on two cores, with one 7.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo page test test-mlos test-frameworks test-mlflow-loggers test-integrations test-pgbouncer test-page test-load check bench bench-page bench-peers docs pictures lock clean
+.PHONY: demo page test test-mlos test-frameworks test-mlflow-loggers test-wandb-loggers test-integrations test-pgbouncer test-page test-load check bench bench-page bench-peers docs pictures lock clean
 
 $(VENV)/.made:
 	$(PYTHON) -c 'import sys; sys.exit("runbase needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
@@ -63,12 +63,16 @@ test-frameworks:
 	.venv-frameworks/bin/python -m pip install --no-compile --quiet --disable-pip-version-check -e '.[media]' pytest pyyaml torch==2.13.0 jax lightning loguru omegaconf
 	.venv-frameworks/bin/python -m pip install --no-compile --quiet --disable-pip-version-check --no-deps stable-pretraining
 	.venv-frameworks/bin/python -m pytest -o addopts="" -q tests/environments/frameworks
-	$(MAKE) test-mlflow-loggers
+	$(MAKE) test-mlflow-loggers test-wandb-loggers
 
 ## The MLflow loggers of Lightning, transformers and XGBoost against a server: with MLflow 3 and 2.22, each in an environment (2 GB).
 test-mlflow-loggers: .venv-mlflow3/.ready .venv-mlflow2/.ready
 	.venv-mlflow3/bin/python -m pytest -o addopts="" -q tests/environments/frameworks/test_mlflow_loggers.py
 	.venv-mlflow2/bin/python -m pytest -o addopts="" -q tests/environments/frameworks/test_mlflow_loggers.py
+
+## The W&B loggers of Lightning, transformers and accelerate on runbase.wandb, in the environment with MLflow 3.
+test-wandb-loggers: .venv-mlflow3/.ready
+	.venv-mlflow3/bin/python -m pytest -o addopts="" -q tests/environments/frameworks/test_wandb_loggers.py
 
 ## The adapters of training tools with the real tools, in an environment of their own (2.5 GB).
 test-integrations: .venv-integrations/.ready

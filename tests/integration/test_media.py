@@ -125,3 +125,30 @@ def test_shown_in_a_notebook(logged: Any, home: Path) -> None:
         assert "19950 more rows" in page
         (logged.folder / store.records("all", "table")[0]["path"]).unlink()
         assert "not on this machine" in store.records("all", "table")._repr_html_()
+
+
+def test_captions_and_other_files(home: Path, tmp_path: Path) -> None:
+    page = tmp_path / "report.HTML"
+    page.write_text("<p>all is well")
+    with runbase.start_run("media", name="captions", home=home, capture=False) as run:
+        run.log_image("cat", np.zeros((4, 4)), step=1, caption="a cat")
+        run.log_audio("sound", [0, 1], step=1, sample_rate=8000, caption="a bark")
+        run.log_video("film", np.zeros((2, 4, 4)), step=1, caption="a walk")
+        run.log_file("report", page, step=2, kind="html", caption="how it went")
+        run.log_counts("counted", [1, 2], [0, 0.5, 1], step=2, not_finite=3)
+        with pytest.raises(InvalidValue, match="one edge more"):
+            run.log_counts("counted", [1, 2], [0, 1])
+        with pytest.raises(InvalidValue, match="not found"):
+            run.log_file("report", tmp_path / "nowhere.html")
+    with runbase.open(home=home) as store:
+        records = {record["key"]: record for record in store.records("captions")}
+        counted = store.read_record(records.pop("counted"))
+        assert counted == {"counts": [1, 2], "edges": [0, 0.5, 1], "not_finite": 3}
+        assert {key: record["value"]["caption"] for key, record in records.items()} == {
+            "cat": "a cat",
+            "sound": "a bark",
+            "film": "a walk",
+            "report": "how it went",
+        }
+        assert records["report"]["kind"] == "html"
+        assert store.read_record(records["report"]).read_text() == "<p>all is well"

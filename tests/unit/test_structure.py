@@ -20,7 +20,7 @@ from runbase.storage.sqlite.driver import Session, SqliteDriver
 SOURCE = Path(runbase.__file__).parent
 LAYERS = """
     cli server
-    integrations launchers testing
+    integrations launchers testing wandb
     aio __init__
     store
     trials
@@ -29,7 +29,7 @@ LAYERS = """
     ingest settings
     storage analysis
     journal
-    capture coerce errors events extras filesystems ids model processes space status typing values
+    capture errors events extras filesystems ids model processes space status typing values
 """
 """Packages and modules from top to bottom: an import goes down, or stays in its line. Late and type-only ones count."""
 TYPED = ["store", "run", "trials", "ingest"]

@@ -173,6 +173,11 @@ def drop_secrets(environ: Mapping[str, str]) -> dict[str, str]:
 Stars = Callable[[str], str]
 
 
+def as_environment(environ: Mapping[str, str] | str) -> dict[str, str]:
+    """Return environment variables without those that look like a secret; for "auto", those of the allow-list."""
+    return allowed() if isinstance(environ, str) else drop_secrets(environ)
+
+
 def _hidden(secret: str) -> str:
     del secret
     return HIDDEN

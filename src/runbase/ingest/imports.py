@@ -10,7 +10,6 @@ from typing import Any
 
 from msgspec import Struct
 
-from runbase.coerce import as_tags
 from runbase.errors import NotFound, QueryError, StoreError
 from runbase.events import (
     ArtifactLogged,
@@ -37,7 +36,7 @@ from runbase.status import Phase
 from runbase.storage.protocol import Storage
 from runbase.storage.types import Delivery
 from runbase.typing import JsonObject
-from runbase.values import plain_text
+from runbase.values import as_tags, plain_text
 
 BATCH = 50
 """Runs in one transaction."""

@@ -7,14 +7,13 @@ from types import TracebackType
 from typing import Any, Self
 from weakref import WeakSet
 
-from runbase.coerce import as_tags
 from runbase.errors import InvalidValue, UsageError, warn
 from runbase.ids import new_id
 from runbase.run.context import active_run
 from runbase.run.run import Run
 from runbase.run.start import start_run
 from runbase.status import Status
-from runbase.values import Scalar, flatten, to_scalar
+from runbase.values import Scalar, as_tags, flatten, to_scalar
 
 MODELS = (False, True, "all")
 """Values of `log_model`: no model, the last and the best one, or each one that the tool saves."""

@@ -12,12 +12,11 @@ import msgspec
 
 from runbase.analysis.directions import lower_is_better
 from runbase.artifacts.files import copy, digest, safe_name, sources
-from runbase.coerce import as_direction
 from runbase.errors import UsageError
 from runbase.events import ArtifactLogged, ArtifactRemoved, ArtifactUsed
 from runbase.run.base import Recorder
 from runbase.typing import JsonObject, StepLike
-from runbase.values import encode_json, to_parameter, to_scalar
+from runbase.values import as_direction, encode_json, to_parameter, to_scalar
 
 if TYPE_CHECKING:
     from runbase.model import Artifact

@@ -1,17 +1,17 @@
 """Media methods of `Run`: log text, JSON, tables, histograms, images, audio, video and plots at a step."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from runbase.artifacts.files import describe, safe_name
-from runbase.coerce import as_table
 from runbase.errors import InvalidValue, MissingPackage
 from runbase.events import ArtifactLogged, RecordLogged, Scalar
 from runbase.run.base import Recorder
 from runbase.typing import StepLike
-from runbase.values import encode_json, to_parameter, to_text
+from runbase.values import as_table, encode_json, to_parameter, to_text
 
 LARGEST_INLINE = 2**16
 """The maximum size in bytes of a record in the journal; a larger one is written to a file."""
@@ -68,7 +68,37 @@ class MediaLog(Recorder):
 
         self._record(key, "histogram", histogram(key, values, bins), step)
 
-    def log_image(self, key: str, image: object, step: StepLike = None) -> None:
+    def log_counts(
+        self,
+        key: str,
+        counts: Sequence[float],
+        edges: Sequence[float],
+        step: StepLike = None,
+        *,
+        not_finite: int = 0,
+    ) -> None:
+        """Log a histogram that is counted already.
+
+        Args:
+            key: the name of the histogram.
+            counts: the number of values in each bin.
+            edges: the edges of the bins, one more than bins.
+            step: the step.
+            not_finite: the number of values that are not finite.
+
+        Raises:
+            InvalidValue: the numbers of counts and edges do not fit.
+        """
+        if len(edges) != len(counts) + 1:
+            raise InvalidValue(
+                f"{key!r} has {len(counts)} counts and {len(edges)} edges; there must be one edge more"
+            )
+        value = {"counts": [*counts], "edges": [*edges], "not_finite": not_finite}
+        self._record(key, "histogram", value, step)
+
+    def log_image(
+        self, key: str, image: object, step: StepLike = None, *, caption: str | None = None
+    ) -> None:
         """Log an image at a step.
 
         Args:
@@ -78,19 +108,26 @@ class MediaLog(Recorder):
                 1 | 3 | 4). PyTorch's (1 | 3 | 4, height, width) is recognised if the last dimension
                 cannot be the channels.
             step: the step.
+            caption: a text about the image.
 
         Raises:
             InvalidValue: it is not an image.
         """
         from runbase.run.encode_media import save_image
 
-        self._keep(key, "image", step, ".png", lambda path: save_image(key, image, path))
+        self._keep(key, "image", step, ".png", lambda path: save_image(key, image, path), caption)
 
     log_figure = log_image
     """Another name of `log_image`."""
 
     def log_audio(
-        self, key: str, audio: object, step: StepLike = None, *, sample_rate: int | None = None
+        self,
+        key: str,
+        audio: object,
+        step: StepLike = None,
+        *,
+        sample_rate: int | None = None,
+        caption: str | None = None,
     ) -> None:
         """Log audio at a step.
 
@@ -100,6 +137,7 @@ class MediaLog(Recorder):
                 (samples, channels), int16 or floats from -1 to 1.
             step: the step.
             sample_rate: samples per second, in hertz; required for an array.
+            caption: a text about the audio.
 
         Raises:
             InvalidValue: it is not audio.
@@ -108,11 +146,22 @@ class MediaLog(Recorder):
 
         suffix = suffix_of(audio, ".wav")
         self._keep(
-            key, "audio", step, suffix, lambda path: save_audio(key, audio, path, sample_rate)
+            key,
+            "audio",
+            step,
+            suffix,
+            lambda path: save_audio(key, audio, path, sample_rate),
+            caption,
         )
 
     def log_video(
-        self, key: str, video: object, step: StepLike = None, *, fps: float = 10.0
+        self,
+        key: str,
+        video: object,
+        step: StepLike = None,
+        *,
+        fps: float = 10.0,
+        caption: str | None = None,
     ) -> None:
         """Log a video at a step.
 
@@ -122,6 +171,7 @@ class MediaLog(Recorder):
                 or (frames, height, width, 3), which are written as an animated WebP.
             step: the step.
             fps: frames per second, for an array.
+            caption: a text about the video.
 
         Raises:
             InvalidValue: it is not a video.
@@ -129,7 +179,42 @@ class MediaLog(Recorder):
         from runbase.run.encode_media import save_video, suffix_of
 
         suffix = suffix_of(video, ".webp")
-        self._keep(key, "video", step, suffix, lambda path: save_video(key, video, path, fps))
+        self._keep(
+            key, "video", step, suffix, lambda path: save_video(key, video, path, fps), caption
+        )
+
+    def log_file(
+        self,
+        key: str,
+        path: "str | os.PathLike[str]",
+        step: StepLike = None,
+        *,
+        kind: str = "file",
+        caption: str | None = None,
+    ) -> None:
+        """Log a file of any other format at a step, such as an HTML page or a point cloud.
+
+        Args:
+            key: the name of the record.
+            path: the file; its suffix is kept.
+            step: the step.
+            kind: the kind of the record, such as html or molecule.
+            caption: a text about the file.
+
+        Raises:
+            InvalidValue: the file does not exist.
+        """
+        source = Path(path).expanduser()
+        if not source.is_file():
+            raise InvalidValue(f"file {source} for {key!r} not found")
+        self._keep(
+            key,
+            kind,
+            step,
+            source.suffix.lower(),
+            lambda target: target.write_bytes(source.read_bytes()),
+            caption,
+        )
 
     def log_plot(self, key: str, plot: Any, step: StepLike = None) -> None:
         """Log a plot at a step.
@@ -176,7 +261,13 @@ class MediaLog(Recorder):
             self._record_file(key, kind, at, path)
 
     def _keep(
-        self, key: str, kind: str, step: StepLike, suffix: str, write: Callable[[Path], None]
+        self,
+        key: str,
+        kind: str,
+        step: StepLike,
+        suffix: str,
+        write: Callable[[Path], object],
+        caption: str | None = None,
     ) -> None:
         """Write a file to the run folder and log it."""
         at = self._step_of(step)
@@ -193,12 +284,15 @@ class MediaLog(Recorder):
                 raise InvalidValue(f"{key!r} cannot be written as {kind}: {error}") from error
 
         if not self._environment_fails(work):
-            self._record_file(key, kind, at, path)
+            self._record_file(key, kind, at, path, caption)
 
-    def _record_file(self, key: str, kind: str, step: Scalar, path: str) -> None:
+    def _record_file(
+        self, key: str, kind: str, step: Scalar, path: str, caption: str | None = None
+    ) -> None:
         """Log a record whose value is a file; the file is also an artifact of the run."""
         now = time.time()
-        self._append(RecordLogged(time=now, key=key, kind=kind, step=step, path=path))
+        about = None if caption is None else {"caption": to_text(caption)}
+        self._append(RecordLogged(time=now, key=key, kind=kind, step=step, value=about, path=path))
         size, digest, mime = describe(self.folder / path)
         event = ArtifactLogged(
             time=now,

@@ -15,7 +15,6 @@ from typing import Any, Self, cast
 
 from runbase.capture import output
 from runbase.capture.secrets import mask_text
-from runbase.coerce import as_params, as_tags
 from runbase.errors import RunFinished, StoreBusy, UsageError, warn
 from runbase.events import (
     ArtifactLogged,
@@ -41,6 +40,8 @@ from runbase.storage.address import is_server
 from runbase.typing import JsonObject, StepLike
 from runbase.values import (
     LARGEST_INTEGER,
+    as_params,
+    as_tags,
     flatten,
     to_progress,
     to_scalar,

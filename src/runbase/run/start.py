@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 from runbase.capture import facts, output, seeds, slurm
 from runbase.capture.system_metrics import SystemMetrics
-from runbase.coerce import as_params, as_tags
 from runbase.errors import warn
 from runbase.events import Captured, Noted, Started, Tags
 from runbase.filesystems import on_network
@@ -28,6 +27,7 @@ from runbase.settings import Settings, load
 from runbase.status import Status
 from runbase.storage.address import is_server, server_of, without_password
 from runbase.typing import JsonObject, RunLike
+from runbase.values import as_params, as_tags
 
 if TYPE_CHECKING:
     import inspect

@@ -7,7 +7,6 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from runbase.analysis.listings import Experiments
-from runbase.coerce import as_direction, as_tags
 from runbase.errors import UsageError
 from runbase.model import Ancestor, Link, Objective
 from runbase.space import Parameter, check
@@ -15,6 +14,7 @@ from runbase.storage.types import Query
 from runbase.store.base import StoreBase, given
 from runbase.trials.experiment import Experiment, attach
 from runbase.typing import ExperimentLike, JsonObject, TagsLike
+from runbase.values import as_direction, as_tags
 
 Objectives = Mapping[str, str] | Iterable[Objective]
 Limits = Mapping[str, tuple[float | None, float | None]]

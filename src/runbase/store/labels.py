@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from runbase.coerce import as_tags
 from runbase.errors import UsageError
 from runbase.store.base import StoreBase
 from runbase.typing import JsonObject, Subject
+from runbase.values import as_tags
 
 
 class LabelMethods(StoreBase):

@@ -10,7 +10,6 @@ from runbase.analysis.compare import Comparison, compare
 from runbase.analysis.directions import lower_is_better
 from runbase.analysis.grouping import grouped, ordered
 from runbase.analysis.listings import Runs, Table
-from runbase.coerce import as_direction, as_tags
 from runbase.errors import NotFound, UsageError
 from runbase.model import Artifact, Experiment, Run
 from runbase.status import Status
@@ -18,7 +17,7 @@ from runbase.storage.types import Changes, Query
 from runbase.store.base import given
 from runbase.store.experiments import ExperimentMethods
 from runbase.typing import ExperimentLike, JsonObject, RunLike, Subject, TagsLike
-from runbase.values import Moment, to_seconds
+from runbase.values import Moment, as_direction, as_tags, to_seconds
 
 GLANCE = 1.0
 """Seconds after which a change that was not announced is looked for."""

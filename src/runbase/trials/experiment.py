@@ -16,7 +16,6 @@ import msgspec
 
 from runbase import model
 from runbase.analysis.listings import Runs
-from runbase.coerce import as_params, as_tags
 from runbase.errors import NotFound, RunbaseError, UsageError
 from runbase.ids import name_for, new_id
 from runbase.run.context import OpenStore
@@ -30,7 +29,7 @@ from runbase.trials.observations import ENDED, Observations
 from runbase.trials.ranking import Scored
 from runbase.trials.sampling import Suggestion
 from runbase.typing import ExperimentLike, JsonObject, RunLike, TagsLike
-from runbase.values import Moment, to_seconds
+from runbase.values import Moment, as_params, as_tags, to_seconds
 
 if TYPE_CHECKING:
     from runbase.run.run import Run

@@ -60,19 +60,28 @@ def grid(
     space: Mapping[str, Parameter], tried: Sequence[Mapping[str, object]]
 ) -> Suggestion | None:
     """Return the first point that was not tried, or None if all were."""
-    steps = {key: _values(key, parameter) for key, parameter in space.items()}
-    points = math.prod(len(values) for values in steps.values())
-    if points > LARGEST:
-        raise UsageError(
-            f"the grid has {points:,} points; use larger steps of the parameters, or another sampler"
-        )
     known = {_mark({key: params[key] for key in space if key in params}) for params in tried}
-    for params in _points(ordered(space), steps):
+    for params in points(space):
         mark = _mark(params)
         if mark not in known:
             return Suggestion({key: params[key] for key in space if key in params})
         known.add(mark)
     return None
+
+
+def points(space: Mapping[str, Parameter]) -> Generator[JsonObject]:
+    """Yield all points of a grid, in the order of the space. A point may repeat if a parameter depends on others.
+
+    Raises:
+        UsageError: the grid is too large, or a parameter has no steps.
+    """
+    steps = {key: _values(key, parameter) for key, parameter in space.items()}
+    count = math.prod(len(values) for values in steps.values())
+    if count > LARGEST:
+        raise UsageError(
+            f"the grid has {count:,} points; use larger steps of the parameters, or another sampler"
+        )
+    yield from _points(ordered(space), steps)
 
 
 def _points(

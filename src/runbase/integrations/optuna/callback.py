@@ -6,13 +6,13 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from runbase.coerce import as_params, as_tags
 from runbase.ids import derived_id
 from runbase.ingest.foreign import ImportedRun
 from runbase.ingest.imports import ImportReport, import_runs
 from runbase.integrations.held import numbers
 from runbase.status import Status
 from runbase.store.store import open as open_store
+from runbase.values import as_params, as_tags
 
 ENDS = {
     TrialState.COMPLETE: Status.COMPLETED,

@@ -23,7 +23,8 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import runbase
-from runbase.coerce import as_environment, program_options
+from runbase.capture import environment
+from runbase.capture.secrets import as_environment
 from runbase.errors import UsageError
 from runbase.integrations.sqltrack.reader import ENDED
 
@@ -440,7 +441,7 @@ def _url(config_path: str | None, arguments: Mapping[str, Any]) -> str | None:
 
 
 def _args(args: Mapping[str, Any] | str) -> dict[str, Any]:
-    return program_options() if isinstance(args, str) else dict(args)
+    return environment.command().get("options", {}) if isinstance(args, str) else dict(args)
 
 
 def _flat(words: Sequence[Any]) -> list[str]:

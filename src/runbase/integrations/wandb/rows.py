@@ -2,6 +2,7 @@
 
 import json
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -70,11 +71,11 @@ class Rows:
             typed = any((*path[:n], "_type") in self._summary for n in range(1, len(path)))
             if typed or path[0] in _OWN or any(key == k or key.startswith(f"{k}.") for k in known):
                 continue
-            value: Any = json.loads(raw)
-            if isinstance(value, int | float):
-                self._metrics[key] = [(end, self._step, float(value))]
-            elif isinstance(value, str):
-                self.texts.append((end, self._step, key, value))
+            for name, value in _leaves(key, json.loads(raw)):
+                if isinstance(value, int | float):
+                    self._metrics[name] = [(end, self._step, float(value))]
+                elif isinstance(value, str):
+                    self.texts.append((end, self._step, name, value))
         return self._metrics
 
     def _keep(self, key: str, value: Any, when: float, files: Path) -> None:
@@ -124,6 +125,17 @@ class Rows:
                     time=when, step=self._step, key=key, kind=kind, value=value, path=path
                 )
             )
+
+
+def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the values of a nested document, with dots between their keys; a document of a type has none."""
+    if not isinstance(value, dict):
+        yield key, value
+        return
+    document = cast("dict[str, Any]", value)
+    if "_type" not in document:
+        for name, inner in document.items():
+            yield from _leaves(f"{key}.{name}", inner)
 
 
 def _item(raw: bytes) -> tuple[list[str], Any]:
