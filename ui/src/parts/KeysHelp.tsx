@@ -16,6 +16,8 @@ const KEYS: [string, string][] = [
   ["l", "logarithmic y axis"],
   ["z", "whole range of x"],
   ["[  ]", "previous run, next run"],
+  ["←  →  p", "in Media: previous step, next step, play"],
+  ["+  −  0  ⇧ arrows", "in Media: zoom all images, show them whole, move them"],
   ["Esc", "close, or select nothing"],
   ["?", "this list"],
 ];

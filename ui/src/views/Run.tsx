@@ -29,6 +29,7 @@ export function Run({ run: word = "", tab = "overview" }: { run?: string; tab?: 
   const [run, setRun] = useState<RunRecord | null>(null);
   const [problem, setProblem] = useState<string | null>(null);
   const [records, setRecords] = useState<Schemas["MediaRecord"][]>([]);
+  const [cut, setCut] = useState(false);
   const [tick, setTick] = useState(0);
   const [naming, setNaming] = useState(false);
   const hovered = useSignal<string | null>(null);
@@ -45,7 +46,10 @@ export function Run({ run: word = "", tab = "overview" }: { run?: string; tab?: 
       },
     );
     get<Schemas["Records"]>(`/api/runs/${encodeURIComponent(word)}/records`).then(
-      (found) => setRecords(found.records),
+      (found) => {
+        setRecords(found.records);
+        setCut(found.more);
+      },
       () => undefined,
     );
   }
@@ -127,7 +131,7 @@ export function Run({ run: word = "", tab = "overview" }: { run?: string; tab?: 
         first={headline(metrics, [], 4).map((key) => key.key)}
       />
     ),
-    media: () => <Media run={run} records={media} />,
+    media: () => <Media run={run} records={media} more={cut} />,
     artifacts: () => <Files run={run} media={mediaPaths} />,
     logs: () => <Logs run={run} tick={tick} />,
     system: () => <System run={run} tick={tick} />,

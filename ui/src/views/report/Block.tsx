@@ -180,7 +180,7 @@ function MediaBlock({ fields }: { fields: Fields }) {
     );
   }, [fields]);
   if (problem) return <p class="problem">{problem}</p>;
-  return found ? <One run={found.run} record={found.record} /> : null;
+  return found ? <One record={found.record} /> : null;
 }
 
 const STYLE = `body{font:15px/1.55 system-ui,sans-serif;max-width:860px;margin:40px auto;padding:0 20px;color:#1b2027;background:#fff}

@@ -1,54 +1,75 @@
+import { useSignal } from "@preact/signals";
 import { useMemo, useState } from "preact/hooks";
 import { url, type Schemas } from "../../api/client";
-import { number, value } from "../../parts/format";
+import { number, plural, value } from "../../parts/format";
 import { Markdown } from "../../parts/Markdown";
+import { param, setParams } from "../../state/url";
+import { Against, comparable } from "../media/Against";
+import { Frame, LinkedZoom, Picture, ZoomButtons } from "../media/Picture";
+import { StepSlider, useSteps } from "../media/steps";
 import type { RunRecord } from "../Run";
 import { Ridgeline, type HistogramValue } from "./Ridgeline";
 
 export type MediaRecord = Schemas["MediaRecord"];
 
+/** How a record of a run is compared: with the one before it, or with the first one. */
+const AGAINST: [string, string][] = [
+  ["", "nothing"],
+  ["previous", "the previous step"],
+  ["first", "the first step"],
+];
+
 /** Images, audio, video, tables, histograms and texts, each by its steps, with one slider for all. */
-export function Media({ run, records }: { run: RunRecord; records: MediaRecord[] }) {
+export function Media({ run, records, more }: { run: RunRecord; records: MediaRecord[]; more: boolean }) {
   const groups = useMemo(() => {
     const found = new Map<string, MediaRecord[]>();
     for (const one of records) found.set(one.key, [...(found.get(one.key) ?? []), one]);
     return [...found];
   }, [records]);
-  const steps = useMemo(
-    () => [...new Set(records.map((one) => one.step).filter((one): one is number => one !== null))].sort((a, b) => a - b),
-    [records],
-  );
-  const [place, setPlace] = useState<number | null>(null);
-  const step = steps[place ?? steps.length - 1] ?? null;
+  const steps = useSteps(records);
+  const divider = useSignal(0.5);
+  const against = param("with");
+  const hasImages = records.some((one) => one.kind === "image" || one.kind === "plot");
   if (!groups.length) return <p class="soft centre">This run logged no images, tables, histograms or texts.</p>;
+
+  function body(items: MediaRecord[]) {
+    if (items[0]!.kind === "histogram") return <Ridgeline records={items} step={steps.step} />;
+    const record = at(items, steps.step);
+    const base = against === "first" ? items[0]! : against === "previous" ? (items[items.indexOf(record) - 1] ?? null) : null;
+    if (base === record || !comparable(base, record)) return <One record={record} />;
+    return <Against base={base} baseName={run.name} record={record} name={run.name} divider={divider} />;
+  }
   return (
     <div class="media">
-      {steps.length > 1 && (
+      <LinkedZoom>
         <div class="bar">
-          <label>
-            step{" "}
-            <input
-              type="range"
-              min={0}
-              max={steps.length - 1}
-              value={place ?? steps.length - 1}
-              class="wide"
-              onInput={(event) => setPlace(Number(event.currentTarget.value))}
-            />{" "}
-            <output>{step === null ? "" : number(step)}</output>
-          </label>
+          <StepSlider {...steps} />
+          {steps.steps.length > 1 && (
+            <label>
+              compare with{" "}
+              <select value={against} onChange={(event) => setParams({ with: event.currentTarget.value })}>
+                {AGAINST.map(([id, label]) => (
+                  <option key={id} value={id}>
+                    {label}
+                  </option>
+                ))}
+              </select>
+            </label>
+          )}
+          {hasImages && <ZoomButtons />}
+          {more && <span class="soft">the first {number(records.length)} records</span>}
         </div>
-      )}
-      <div class="cards">
-        {groups.map(([key, items]) => (
-          <figure class="card" key={key}>
-            <figcaption>
-              <span class="title">{key}</span> <span class="soft">{items.length > 1 ? `${items.length} steps` : ""}</span>
-            </figcaption>
-            {items[0]!.kind === "histogram" ? <Ridgeline records={items} step={step} /> : <One run={run.id} record={at(items, step)} />}
-          </figure>
-        ))}
-      </div>
+        <div class="cards">
+          {groups.map(([key, items]) => (
+            <figure class="card" key={key} data-key={key}>
+              <figcaption>
+                <span class="title">{key}</span> <span class="soft">{items.length > 1 ? plural(items.length, "step") : ""}</span>
+              </figcaption>
+              {body(items)}
+            </figure>
+          ))}
+        </div>
+      </LinkedZoom>
     </div>
   );
 }
@@ -61,16 +82,27 @@ export function at(items: MediaRecord[], step: number | null): MediaRecord {
   return found;
 }
 
-interface TableValue {
+/** Where the file of a record is; null if the record is a value. */
+export function sourceOf(record: MediaRecord): string | null {
+  return record.path === null ? null : url(`/api/runs/${record.run}/files/${record.path.split("/").map(encodeURIComponent).join("/")}`);
+}
+
+export interface TableValue {
   columns: string[];
   rows: unknown[][];
 }
 
-export function One({ run, record }: { run: string; record: MediaRecord }) {
-  const source = record.path === null ? null : url(`/api/runs/${run}/files/${record.path.split("/").map(encodeURIComponent).join("/")}`);
+export function One({ record }: { record: MediaRecord }) {
+  const source = sourceOf(record);
   const caption = record.step === null ? null : <div class="soft">step {number(record.step)}</div>;
   let body;
-  if (source && (record.kind === "image" || record.kind === "plot")) body = <img src={source} alt={`${record.key}, step ${record.step}`} loading="lazy" onLoad={(event) => event.currentTarget.classList.toggle("small", event.currentTarget.naturalWidth < 160)} />;
+  if (source && (record.kind === "image" || record.kind === "plot")) {
+    body = (
+      <Frame>
+        <Picture source={source} alt={`${record.key}${record.step === null ? "" : `, step ${record.step}`}`} />
+      </Frame>
+    );
+  }
   else if (source && record.kind === "audio") body = <audio controls src={source} />;
   else if (source && record.kind === "video") body = <video controls src={source} />;
   else if (record.kind === "text") body = <Text text={String(record.value ?? "")} />;
