@@ -524,7 +524,8 @@ export interface components {
                 string,
                 string,
                 number | null,
-                number | null
+                number | null,
+                string
             ][];
         };
         /** Run */

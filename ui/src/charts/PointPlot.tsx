@@ -3,9 +3,9 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { number } from "../parts/format";
 import { colour, colours, isDark } from "../state/theme";
 import type { Dimension } from "../views/compare/values";
+import { axesOf, drawAxes, runNear, type Axes } from "./axes";
 import { sized } from "./LineChart";
 import { colourOf } from "./palette";
-import { makeScale, ticks, type Scale } from "./scales";
 
 interface Props {
   ids: string[];
@@ -23,8 +23,6 @@ interface Props {
   line?: [number, number][];
 }
 
-const BOTTOM = 40;
-const TOP = 10;
 const RIGHT = 14;
 
 /** Points of runs over two dimensions. */
@@ -33,7 +31,7 @@ export function PointPlot(props: Props) {
   const root = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
   const [width, setWidth] = useState(0);
-  const scales = useRef<{ x: Scale; y: Scale } | null>(null);
+  const axes = useRef<Axes | null>(null);
   const version = colours.value;
   const under = hovered.value;
   const dark = isDark();
@@ -46,43 +44,10 @@ export function PointPlot(props: Props) {
   useEffect(() => {
     if (!canvas.current || !width) return;
     const context = sized(canvas.current, width, height);
-    context.font = "11px ui-monospace, SFMono-Regular, Menlo, monospace";
-    const kind = (one: Dimension) => (one.log ? "log" : "linear");
-    const room = (one: Dimension): [number, number] => {
-      if (one.categories) return [one.low, one.high];
-      if (one.log) return [one.low / 1.15, one.high * 1.15];
-      const span = (one.high - one.low) * 0.05;
-      return [one.low - span, one.high + span];
-    };
-    const marksOf = (one: Dimension, scale: Scale, count: number) =>
-      one.categories ? one.categories.map((label, value) => ({ value, label: label.slice(0, 14) })) : ticks(scale, kind(one), count);
-    const up = makeScale(kind(y), room(y), [height - BOTTOM, TOP]);
-    const yMarks = marksOf(y, up, Math.floor(height / 50));
-    const left = Math.max(30, ...yMarks.map((mark) => context.measureText(mark.label).width)) + 28;
-    const across = makeScale(kind(x), room(x), [left, width - RIGHT]);
-    scales.current = { x: across, y: up };
-    context.strokeStyle = colour("--line");
-    context.fillStyle = colour("--soft");
-    context.textBaseline = "middle";
-    context.textAlign = "right";
-    context.beginPath();
-    for (const { value, label } of yMarks) {
-      const place = Math.round(up(value)) + 0.5;
-      context.moveTo(left, place);
-      context.lineTo(width - RIGHT, place);
-      context.fillText(label, left - 6, place);
-    }
-    context.textAlign = "center";
-    context.textBaseline = "top";
-    for (const { value, label } of marksOf(x, across, Math.floor(width / 90))) {
-      const place = Math.round(across(value)) + 0.5;
-      context.moveTo(place, TOP);
-      context.lineTo(place, height - BOTTOM);
-      context.fillText(label, place, height - BOTTOM + 5);
-    }
-    context.stroke();
-    context.fillStyle = colour("--ink");
-    context.fillText(x.label, (left + width) / 2, height - 15);
+    const found = axesOf(context, x, y, width, height, RIGHT);
+    const [across, up] = [found.x, found.y];
+    axes.current = found;
+    drawAxes(context, found, x, y, height);
     if (line?.length) {
       context.strokeStyle = colour("--accent");
       context.lineWidth = 1.6;
@@ -134,26 +99,16 @@ export function PointPlot(props: Props) {
       role="img"
       aria-label={`${y.label} over ${x.label}, ${ids.length} runs`}
       onPointerMove={(event) => {
-        const { current } = scales;
-        if (!current) return;
+        if (!axes.current) return;
         const box = root.current!.getBoundingClientRect();
-        const [px, py] = [event.clientX - box.left, event.clientY - box.top];
-        let best: string | null = null;
-        let away = 14;
-        ids.forEach((id, row) => {
-          const [a, b] = [x.numbers[row], y.numbers[row]];
-          if (a === null || b === null || a === undefined || b === undefined) return;
-          const distance = Math.hypot(current.x(a) - px, current.y(b) - py);
-          if (distance < away) [best, away] = [id, distance];
-        });
-        hovered.value = best;
+        hovered.value = runNear(axes.current, ids, x, y, event.clientX - box.left, event.clientY - box.top);
       }}
       onPointerLeave={() => (hovered.value = null)}
       onClick={() => hovered.value && onOpen(hovered.value)}
     >
       <canvas ref={canvas} />
       <span class="y-name">{y.label}</span>
-      {under !== null && ids.includes(under) && <Readout {...props} row={ids.indexOf(under)} name={names[ids.indexOf(under)] ?? ""} />}
+      {under !== null && ids.includes(under) && <Readout x={x} y={y} tint={tint} row={ids.indexOf(under)} name={names[ids.indexOf(under)] ?? ""} />}
     </div>
   );
 }
@@ -163,7 +118,8 @@ function shade(tint: Dimension, value: number): string {
   return `hsl(${215 - 195 * position} 70% 50%)`;
 }
 
-function Readout({ x, y, tint, row, name }: Props & { row: number; name: string }) {
+/** The values of the run below the pointer. */
+export function Readout({ x, y, tint, row, name }: Pick<Props, "x" | "y" | "tint"> & { row: number; name: string }) {
   const text = (one: Dimension) => {
     const found = one.numbers[row];
     if (found === null || found === undefined) return "–";

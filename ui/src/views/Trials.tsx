@@ -9,6 +9,7 @@ import { look, Status } from "../parts/status";
 import { failed, toast } from "../parts/toast";
 import { go } from "../state/url";
 import { dimension } from "./compare/values";
+import { Contour } from "./trials/Contour";
 import { Timeline } from "./trials/Timeline";
 
 type Results = Schemas["Results"];
@@ -189,6 +190,16 @@ function Queue({ experiment }: { experiment: string }) {
                 </tbody>
               </table>
             </figure>
+            <Contour
+              experiment={experiment}
+              space={(record.space ?? {}) as Record<string, { log?: boolean }>}
+              trials={trials}
+              metric={metric}
+              direction={direction ?? "min"}
+              order={importance.map(([key]) => key)}
+              hovered={hovered}
+              tick={results}
+            />
             {param && (
               <figure class="card">
                 <figcaption>
@@ -204,6 +215,7 @@ function Queue({ experiment }: { experiment: string }) {
                   names={names}
                   x={dimension(param, trials.map((one) => (one.params as Record<string, unknown>)[param] ?? null))}
                   y={dimension(metric, values)}
+                  height={320}
                   tint={{ ...dimension("trial", trials.map((one) => one.number)), log: false }}
                   hovered={hovered}
                   onOpen={(id) => go(`/run/${id}`)}
@@ -213,7 +225,7 @@ function Queue({ experiment }: { experiment: string }) {
           </div>
         </>
       )}
-      <Timeline rows={results.timeline as [number, string, string, string, number | null, number | null][]} hovered={hovered} />
+      <Timeline rows={results.timeline as [number, string, string, string, number | null, number | null, string][]} hovered={hovered} />
       {trials.length > 0 && metric && (
         <>
           <h2>Best trials</h2>

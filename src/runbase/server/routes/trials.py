@@ -214,7 +214,7 @@ class Results(Struct, frozen=True):
         best: for each trial by number, the best weighted sum so far.
         front: the runs that no other one dominates.
         importance: for each objective: parameter → share of the variance that it explains alone.
-        timeline: each trial: number, run, status, runner, start and end in seconds since the epoch.
+        timeline: each trial: number, run, status, runner, start and end in seconds since the epoch, host.
     """
 
     objectives: dict[str, str]
@@ -222,7 +222,7 @@ class Results(Struct, frozen=True):
     best: list[tuple[int, float]]
     front: list[str]
     importance: dict[str, dict[str, float]]
-    timeline: list[tuple[int, str, str, str, float | None, float | None]]
+    timeline: list[tuple[int, str, str, str, float | None, float | None, str]]
 
 
 @get("/api/experiments/{experiment:str}/results", opt={"permission": "read"})
@@ -269,8 +269,8 @@ def _keys(rows: Any) -> list[str]:
 
 def _timeline(
     store: Store, experiment: Experiment
-) -> list[tuple[int, str, str, str, float | None, float | None]]:
-    columns = ["number", "id", "status", "runner", "started_at", "ended_at"]
+) -> list[tuple[int, str, str, str, float | None, float | None, str]]:
+    columns = ["number", "id", "status", "runner", "started_at", "ended_at", "host"]
     table = store.table(
         columns=columns, experiment=experiment, order_by="number", limit=MOST_TRIALS
     ).columns
@@ -282,8 +282,9 @@ def _timeline(
             runner or "",
             None if start is None else start.timestamp(),
             None if end is None else end.timestamp(),
+            host or "",
         )
-        for number, run, status, runner, start, end in zip(
+        for number, run, status, runner, start, end, host in zip(
             *(table[name] for name in columns), strict=True
         )
     ]
