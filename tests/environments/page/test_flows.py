@@ -325,3 +325,52 @@ def test_hide_runs_and_pin_a_baseline(tab: Tab) -> None:
     charts(page, "val/loss", 5)
     page.get_by_role("button", name="show 2 hidden").click()
     charts(page, "val/loss", 6)
+
+
+def order(page: Page) -> list[str]:
+    """The charts of the section val, in their order."""
+    cards = page.locator('.section:has(summary:has-text("val")) figure')
+    return cards.evaluate_all("all => all.map(one => one.dataset.metric)")
+
+
+def test_charts_are_arranged_by_keys_and_by_drag(tab: Tab) -> None:
+    page = tab("/e/digits")
+    charts(page, "val/loss", 6)
+    first, second = order(page)
+    page.get_by_role("button", name=f"move {second}").focus()
+    page.keyboard.press("Home")
+    expect(page.get_by_role("status").filter(has_text=f"{second} is chart 1 of 2")).to_be_attached()
+    assert order(page) == [second, first]
+    expect(page.get_by_role("button", name=f"move {second}")).to_be_focused()
+    page.reload()
+    charts(page, "val/loss", 6)
+    assert order(page) == [second, first]
+    page.get_by_role("button", name=f"move {first}").drag_to(
+        page.locator(f'[data-metric="{second}"]')
+    )
+    page.wait_for_function(
+        "wanted => document.querySelector('.section figure').dataset.metric === wanted", arg=first
+    )
+    assert order(page) == [first, second]
+
+
+def test_charts_of_a_section_have_a_size(tab: Tab) -> None:
+    page = tab("/e/digits")
+    charts(page, "val/loss", 6)
+    chart = page.locator('[data-metric="val/loss"] .chart')
+    sizes = page.get_by_role("group", name="size of the charts of val")
+    heights: list[float] = []
+    for size in ("small", "medium", "large"):
+        sizes.get_by_role("button", name=f"{size} charts").click()
+        expect(sizes.get_by_role("button", name=f"{size} charts")).to_have_attribute(
+            "aria-pressed", "true"
+        )
+        box = chart.bounding_box()
+        assert box is not None
+        heights.append(box["height"])
+    assert heights == sorted(set(heights))
+    page.get_by_role("button", name="reset val").click()
+    expect(page.get_by_role("button", name="reset val")).to_have_count(0)
+    box = chart.bounding_box()
+    assert box is not None
+    assert box["height"] == heights[1]

@@ -1,4 +1,5 @@
 import type { Signal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { ApiError } from "../api/client";
 import { fetchCurves, type Curves } from "../api/curves";
@@ -32,12 +33,15 @@ interface Props {
   pinned?: boolean;
   onPin?: () => void;
   height?: number;
+  /** The handle that moves the chart, and what it does when another one is dropped on it. */
+  grip?: ComponentChildren;
+  drop?: Partial<Record<"onDragOver" | "onDragLeave" | "onDrop", (event: DragEvent) => void>>;
   /** Id of a run → label of its group: then the chart shows the mean of each group, with its standard deviation. */
   groupOf?: Map<string, string> | null;
 }
 
 /** A chart of one metric of several runs: it asks for curves when it is visible, and again when there are new points. */
-export function ChartCard({ metric, runs, name, settings, tick, pinned, onPin, height = 210, groupOf = null }: Props) {
+export function ChartCard({ metric, runs, name, settings, tick, pinned, onPin, height = 210, groupOf = null, grip, drop }: Props) {
   const root = useRef<HTMLElement>(null);
   const [visible, setVisible] = useState(false);
   const [log, setLog] = useState<Kind | null>(null);
@@ -95,8 +99,9 @@ export function ChartCard({ metric, runs, name, settings, tick, pinned, onPin, h
   const empty = data !== null && data.curves.length === 0;
 
   return (
-    <figure ref={root} class={large ? "card large" : "card"} data-metric={metric}>
+    <figure ref={root} class={large ? "card large" : "card"} data-metric={metric} {...drop}>
       <figcaption>
+        {grip}
         <span class="title" title={metric}>
           {metric}
         </span>

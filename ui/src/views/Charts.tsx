@@ -5,6 +5,7 @@ import type { Kind } from "../charts/scales";
 import { operands, readExpression } from "../charts/expressions";
 import { toast } from "../parts/toast";
 import { param, setParams } from "../state/url";
+import { dropping, Grip, HEIGHTS, SectionTools, useArrangement } from "./charts/arrange";
 import type { KnownKey } from "./columns";
 import type { Signal } from "@preact/signals";
 
@@ -18,6 +19,8 @@ interface Props {
   first: string[];
   note?: string;
   groupOf?: Map<string, string> | null;
+  /** The experiment, or the view, for which the order and the size of the charts are kept. */
+  place: string;
   /** Finds metrics that are not among the given ones: those of older runs. */
   search?: (text: string) => Promise<KnownKey[]>;
 }
@@ -41,7 +44,8 @@ function areMany(metrics: KnownKey[]): boolean {
 }
 
 /** Charts of metrics in sections by prefix, with one axis, one zoom and one cursor. */
-export function Charts({ metrics, runs, name, tick, hovered, first, note, groupOf = null, search }: Props) {
+export function Charts({ metrics, runs, name, tick, hovered, first, note, groupOf = null, place, search }: Props) {
+  const arrangement = useArrangement(place);
   const cursor = useSignal<number | null>(null);
   const [find, setFind] = useState("");
   const [closed, setClosed] = useState<Record<string, boolean>>({});
@@ -87,6 +91,9 @@ export function Charts({ metrics, runs, name, tick, hovered, first, note, groupO
     }
     const order = first.map((key) => prefixOf(key, short));
     const weight = (prefix: string) => (order.includes(prefix) ? order.indexOf(prefix) : order.length);
+    // Within a section, those that tell most are first.
+    const rank = (key: string) => (first.includes(key) ? first.indexOf(key) : first.length);
+    for (const keys of found.values()) keys.sort((a, b) => rank(a) - rank(b));
     return [...found].sort(([a], [b]) => weight(a) - weight(b) || a.localeCompare(b));
   }, [metrics, older, find, first.join()]);
 
@@ -108,19 +115,29 @@ export function Charts({ metrics, runs, name, tick, hovered, first, note, groupO
   const known = new Set(metrics.map((one) => one.key));
   const pinned = pins.filter((one) => known.has(one));
   const axes = AXES.some(([id]) => id === axis) ? AXES : [...AXES, [axis, axis.replace("metric:", "")] as [string, string]];
-  const card = (metric: string) => (
-    <ChartCard
-      key={metric}
-      metric={metric}
-      runs={runs}
-      name={name}
-      settings={settings}
-      tick={tick}
-      pinned={pins.includes(metric)}
-      onPin={() => pin(metric)}
-      groupOf={groupOf}
-    />
-  );
+  const card = (metric: string, section: string, charts: string[]) => {
+    const where = { section, charts, chart: metric, arrangement };
+    return (
+      <ChartCard
+        key={metric}
+        metric={metric}
+        runs={runs}
+        name={name}
+        settings={settings}
+        tick={tick}
+        pinned={pins.includes(metric)}
+        onPin={() => pin(metric)}
+        groupOf={groupOf}
+        height={HEIGHTS[arrangement.sizeOf(section)]}
+        grip={charts.length > 1 && <Grip {...where} />}
+        drop={dropping(where)}
+      />
+    );
+  };
+  const cards = (section: string, keys: string[]) => {
+    const charts = arrangement.sorted(section, keys);
+    return <div class={`cards ${arrangement.sizeOf(section)}`}>{charts.slice(0, 200).map((one) => card(one, section, charts))}</div>;
+  };
 
   return (
     <section class="charts" aria-label="charts">
@@ -196,7 +213,7 @@ export function Charts({ metrics, runs, name, tick, hovered, first, note, groupO
           <div class="cards">
             {added.map((one) => (
               <div key={one}>
-                {card(one)}
+                {card(one, "expressions", [one])}
                 <button type="button" class="plain" onClick={() => setParams({ charts: added.filter((other) => other !== one).join("~") })}>
                   remove {one}
                 </button>
@@ -208,31 +225,39 @@ export function Charts({ metrics, runs, name, tick, hovered, first, note, groupO
       {!runs.length && <p class="soft centre">No run to draw.</p>}
       {runs.length > 0 && !metrics.length && <p class="soft centre">No metric was logged yet.</p>}
       {runs.length > 0 && pinned.length > 0 && (
-        <details open>
-          <summary>
-            pinned <span class="soft">{pinned.length}</span>
-          </summary>
-          <div class="cards">{pinned.map(card)}</div>
-        </details>
+        <div class="section">
+          <details open>
+            <summary>
+              pinned <span class="soft">{pinned.length}</span>
+            </summary>
+            {cards("pinned", pinned)}
+          </details>
+          <SectionTools section="pinned" arrangement={arrangement} />
+        </div>
       )}
       {(runs.length ? sections : []).map(([prefix, keys], index) => {
         const open = !(closed[prefix] ?? (index > 2 && !find));
         return (
-          <details
-            key={prefix}
-            open={open}
-            onToggle={(event) => {
-              const { open: now } = event.currentTarget;
-              if (now !== open) setClosed({ ...closed, [prefix]: !now });
-            }}
-          >
-            <summary>
-              {prefix || "metrics"} <span class="soft">{keys.length}</span>
-            </summary>
-            {open && <div class="cards">{keys.slice(0, 200).map(card)}</div>}
-          </details>
+          <div class="section" key={prefix}>
+            <details
+              open={open}
+              onToggle={(event) => {
+                const { open: now } = event.currentTarget;
+                if (now !== open) setClosed({ ...closed, [prefix]: !now });
+              }}
+            >
+              <summary>
+                {prefix || "metrics"} <span class="soft">{keys.length}</span>
+              </summary>
+              {open && cards(prefix, keys)}
+            </details>
+            {open && <SectionTools section={prefix} arrangement={arrangement} />}
+          </div>
         );
       })}
+      <span class="hidden" role="status">
+        {arrangement.said}
+      </span>
     </section>
   );
 }

@@ -61,6 +61,7 @@ export function Compare() {
     diff: () => <DiffTable runs={ordered} />,
     curves: () => (
       <Charts
+        place={"compare"}
         metrics={metrics}
         runs={drawn}
         name={(run) => names.get(run) ?? run}

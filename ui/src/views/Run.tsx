@@ -123,6 +123,7 @@ export function Run({ run: word = "", tab = "overview" }: { run?: string; tab?: 
     overview: () => <Overview run={run} records={media} onChange={change} tick={tick} />,
     charts: () => (
       <Charts
+        place={run.experiment}
         metrics={metrics}
         runs={[run.id]}
         name={() => run.name}

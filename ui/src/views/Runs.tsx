@@ -347,6 +347,7 @@ export function Runs({ experiment }: { experiment: string | null }) {
           }}
         />
         <Charts
+          place={experiment ?? "runs"}
           metrics={keys?.metrics ?? []}
           runs={stableCharted}
           search={(text) => get<KnownKey[]>(`/api/keys${query({ kind: "metric", experiment, text, limit: 100 })}`)}
