@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal, cast, overload
 
 from runbase.analysis.frames import Axis, Layout
-from runbase.errors import UsageError
+from runbase.errors import NotFound, UsageError
 from runbase.model import Envelope, Scalar, Series
 from runbase.storage.points_protocol import KnownKey
 from runbase.store.base import StoreBase
@@ -71,9 +71,9 @@ class PointMethods(StoreBase):
         return self.storage.series(run_id, key, start, end, every=every)
 
     def telemetry(self, run: RunLike, key: str) -> Series:
-        """Return the telemetry that a run logged about its machine, by time.
+        """Return telemetry of a run, by time: what the run logged about its machine, else what was added or imported.
 
-        Telemetry added by `add_telemetry` is in `telemetry_frame` only.
+        Values that are not numbers are in `telemetry_frame` only.
 
         Args:
             run: the run.
@@ -81,8 +81,22 @@ class PointMethods(StoreBase):
 
         Returns:
             A `Series` of NumPy arrays; use `times` (seconds since the epoch) and `values`.
+
+        Raises:
+            NotFound: the run or the telemetry does not exist.
         """
-        return self.storage.series(self._run_id(run), key, every=True, kind="telemetry")
+        run_id = self._run_id(run)
+        try:
+            return self.storage.series(run_id, key, every=True, kind="telemetry")
+        except NotFound:
+            added = [sample for _, sample in self.storage.samples([run_id], key)]
+            pairs = [(time, value) for time, _, value in added if isinstance(value, int | float)]
+            if not pairs:
+                raise
+        import numpy as np
+
+        times, values = np.array(pairs, dtype=np.float64).T
+        return Series(key, np.arange(len(pairs)), times, values)
 
     def add_telemetry(self, run: RunLike, samples: Iterable[tuple[Moment, str, Any]]) -> None:
         """Add telemetry of the system under test that was measured outside the run.
@@ -123,7 +137,8 @@ class PointMethods(StoreBase):
     def keys(self, run: RunLike, kind: str = "metric") -> list[str]:
         """Return the names of a run's metrics, or of its telemetry with `kind="telemetry"`."""
         rows = self.storage.sql(
-            "select key from series where run_id = :run and kind = :kind order by key",
+            "select key from series where run_id = :run and kind = :kind union select key from samples "
+            "where run_id = :run and number is not null and cast(:kind as text) = 'telemetry' order by key",
             {"run": self._run_id(run), "kind": kind},
         )
         return [row[0] for row in rows]

@@ -113,3 +113,26 @@ def test_images_are_zoomed_together(tab: Tab, three: list[str]) -> None:
     assert "scale(1.5)" in styles[0]
     page.get_by_role("button", name="1.5×").click()
     assert "scale(1)" in images.evaluate_all("all => all.map(one => one.style.transform)")[1]
+
+
+def test_telemetry_that_was_imported(tab: Tab, store: Store) -> None:
+    """The names are those of W&B; the curves of GPUs have one scale."""
+    run = store.run("run-1")
+    assert run.started_at is not None
+    start = run.started_at.timestamp()
+    store.add_telemetry(
+        run,
+        [
+            (start + second, f"system/{key}", factor * second)
+            for second in range(10)
+            for key, factor in (("gpu.0.gpu", 1.0), ("gpu.1.gpu", 10.0), ("cpu", 2.0))
+        ],
+    )
+    page = tab(f"/run/{run.id}/system")
+    gpus = page.get_by_role("region", name="GPU gpu")
+    expect(gpus.locator("figcaption")).to_have_text(["GPU 0", "GPU 1"])
+    expect(gpus).to_contain_text("GPU utilization, %")
+    charts = gpus.locator(".chart[data-y]")
+    expect(charts).to_have_count(2)
+    assert len(set(charts.evaluate_all("all => all.map(one => one.dataset.y)"))) == 1
+    expect(page.locator('[data-telemetry="system/cpu"]')).to_be_visible()

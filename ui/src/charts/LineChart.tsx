@@ -24,6 +24,8 @@ interface Props {
   /** The x value under the pointer, in any chart. */
   cursor: Signal<number | null>;
   height?: number;
+  /** The range of y, for charts that are compared. Default: that of the curves. */
+  yRange?: [number, number] | null;
   /** A look other than that of the run, by the run of the curve. */
   look?: (run: string) => Look;
   onOpen?: (run: string) => void;
@@ -53,7 +55,7 @@ export function LineChart(props: Props) {
     ink: colour("--soft"),
     faint: colour("--line"),
     look: props.look ?? ((run) => (run === "" ? { colour: colour("--accent"), dash: [] } : { colour: colourOf(run, dark), dash: dashOf(run) })),
-    yRange: null,
+    yRange: props.yRange ?? null,
   };
 
   useEffect(() => {
@@ -73,7 +75,7 @@ export function LineChart(props: Props) {
       current.dataset.y = `${low},${high}`;
       current.dataset.x = `${domain[0]},${domain[1]}`;
     }
-  }, [curves, width, height, domain[0], domain[1], xKind, yKind, smooth, axis, version]);
+  }, [curves, width, height, domain[0], domain[1], xKind, yKind, smooth, axis, version, props.yRange?.[0], props.yRange?.[1]]);
 
   const at = cursor.value;
   const marked = hovered.value;

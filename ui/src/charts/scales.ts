@@ -61,12 +61,14 @@ export function xLabel(axis: string, value: number): string {
 export function xTicks(scale: Scale, axis: string, count: number): { value: number; label: string }[] {
   if (axis !== "time" && axis !== "relative") return ticks(scale, "linear", count);
   const [low = 0, high = 1] = scale.domain();
-  const steps = [0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 600, 1800, 3600, 10_800, 21_600, 43_200, 86_400, 604_800];
+  const steps = [
+    0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800,
+  ];
   const step = steps.find((one) => (high - low) / one <= count) ?? (high - low) / count;
   const found: { value: number; label: string }[] = [];
   const shift = axis === "time" ? new Date(low * 1000).getTimezoneOffset() * 60 : 0;
   for (let value = Math.ceil((low - shift) / step) * step + shift; value <= high; value += step) {
-    let label = duration(value);
+    let label = value === 0 ? "0" : duration(value);
     if (axis === "time") {
       const date = new Date(value * 1000);
       label =

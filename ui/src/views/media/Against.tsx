@@ -78,7 +78,7 @@ function Wipe({ base, baseName, record, name, divider }: Props) {
           }}
         />
       </div>
-      <div class="soft ends">
+      <div class="caption ends">
         <span>
           {baseName}
           {stepOf(base)}
@@ -119,14 +119,14 @@ function Legend({ changes, base, baseName, record, name }: Props & { changes: Ch
   const count = (sign: string) => changes.filter((one) => one.sign === sign).length;
   if (changes.every((one) => one.sign === "")) {
     return (
-      <div class="soft">
+      <div class="caption">
         the same as {baseName}
         {stepOf(base)}
       </div>
     );
   }
   return (
-    <div class="soft">
+    <div class="caption">
       − {count("−")} of {baseName}
       {stepOf(base)}, + {count("+")} of {name}
       {stepOf(record)}

@@ -94,7 +94,7 @@ export interface TableValue {
 
 export function One({ record }: { record: MediaRecord }) {
   const source = sourceOf(record);
-  const caption = record.step === null ? null : <div class="soft">step {number(record.step)}</div>;
+  const caption = record.step === null ? null : <div class="caption">step {number(record.step)}</div>;
   let body;
   if (source && (record.kind === "image" || record.kind === "plot")) {
     body = (

@@ -40,7 +40,7 @@ export function Ridgeline({ records, step }: { records: MediaRecord[]; step: num
     const tall = single ? room - 8 : room * 0.42;
     const x = (some: number) => 8 + ((some - low) / (high - low || 1)) * (width - 60);
     histograms.forEach((one, place) => {
-      const base = single ? room : 14 + tall * 0.8 + (place / (histograms.length - 1)) * (room - tall * 0.8 - 14);
+      const base = single ? room : 6 + tall + (place / (histograms.length - 1)) * (room - tall - 6);
       const marked = one.step === step;
       context.beginPath();
       context.moveTo(x(one.edges[0]!), base);

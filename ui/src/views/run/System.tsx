@@ -6,7 +6,47 @@ import { LineChart } from "../../charts/LineChart";
 import { bytes, value } from "../../parts/format";
 import type { RunRecord } from "../Run";
 
-const MOST = 60;
+const MOST = 100;
+/** A figure of one GPU, as runbase, W&B and Trackio name it. */
+const GPU = /^(?:system\/)?gpu[./](\d+)[./](.+)$/;
+
+/** What W&B's and runbase's short names of figures stand for. */
+const FIGURES: Record<string, string> = {
+  gpu: "utilization, %",
+  percent: "utilization, %",
+  memory: "memory access, %",
+  memoryAllocated: "memory, %",
+  memoryAllocatedBytes: "memory, bytes",
+  temp: "temperature, °C",
+  powerPercent: "power, %",
+  powerWatts: "power, W",
+};
+
+/** Curves of GPUs by figure; the other curves. */
+function byGpu(series: Curve[]): { gpus: [string, [string, Curve][]][]; others: Curve[] } {
+  const gpus = new Map<string, [string, Curve][]>();
+  const others: Curve[] = [];
+  for (const curve of series) {
+    const found = GPU.exec(curve.key);
+    if (found) gpus.set(found[2]!, [...(gpus.get(found[2]!) ?? []), [found[1]!, curve]]);
+    else others.push(curve);
+  }
+  for (const curves of gpus.values()) curves.sort(([a], [b]) => Number(a) - Number(b));
+  return { gpus: [...gpus], others };
+}
+
+/** One range for several charts, so that they can be compared; it begins at 0 unless a value is below. */
+function rangeOf(curves: Curve[]): [number, number] {
+  let [low, high] = [0, -Infinity];
+  for (const { low: values } of curves) {
+    for (const one of values) {
+      if (!Number.isFinite(one)) continue;
+      low = Math.min(low, one);
+      high = Math.max(high, one);
+    }
+  }
+  return high > low ? [low, high + (high - low) * 0.05] : [low, low + 1];
+}
 
 /** The machine: its hardware, and CPU, memory, GPU, disk and network over time. */
 export function System({ run, tick }: { run: RunRecord; tick: number }) {
@@ -40,6 +80,29 @@ export function System({ run, tick }: { run: RunRecord; tick: number }) {
   }, [run.id, slow]);
 
   const whole: [number, number] = [Math.min(0, ...series.map((one) => one.x[0] ?? 0)), Math.max(1, ...series.map((one) => one.last ?? 0))];
+  const { gpus, others } = byGpu(series);
+  const card = (curve: Curve, title: string, height: number, yRange: [number, number] | null) => (
+    <figure class="card" key={curve.key} data-telemetry={curve.key}>
+      <figcaption>
+        <span class="title" title={curve.key}>
+          {title}
+        </span>
+      </figcaption>
+      <LineChart
+        title={curve.key}
+        curves={[curve]}
+        whole={whole}
+        axis="relative"
+        zoom={zoom}
+        onZoom={setZoom}
+        name={() => title}
+        hovered={hovered}
+        cursor={cursor}
+        height={height}
+        yRange={yRange}
+      />
+    </figure>
+  );
   const { packages: _, ...hardware } = run.system as Record<string, unknown>;
   return (
     <div>
@@ -55,28 +118,25 @@ export function System({ run, tick }: { run: RunRecord; tick: number }) {
         </tbody>
       </table>
       <h2>Over time</h2>
-      {keys?.length === 0 && <p class="soft">{run.ended_at ? "No samples: the first one is taken 15 seconds after the start." : "No sample yet: the first one is taken 15 seconds after the start."}</p>}
-      <div class="cards">
-        {series.map((curve) => (
-          <figure class="card" key={curve.key}>
-            <figcaption>
-              <span class="title">{curve.key}</span>
-            </figcaption>
-            <LineChart
-              title={curve.key}
-              curves={[curve]}
-              whole={whole}
-              axis="relative"
-              zoom={zoom}
-              onZoom={setZoom}
-              name={() => curve.key}
-              hovered={hovered}
-              cursor={cursor}
-              height={140}
-            />
-          </figure>
-        ))}
-      </div>
+      {keys?.length === 0 && <p class="soft">{nothing(run)}</p>}
+      {keys && keys.length > MOST && (
+        <p class="soft">
+          the first {MOST} of {keys.length} figures
+        </p>
+      )}
+      {gpus.map(([figure, curves]) => (
+        <section key={figure} aria-label={`GPU ${figure}`}>
+          <h3>GPU {FIGURES[figure] ?? figure}</h3>
+          <div class="cards small">{curves.map(([index, curve]) => card(curve, `GPU ${index}`, 100, rangeOf(curves.map(([, one]) => one))))}</div>
+        </section>
+      ))}
+      {gpus.length > 0 && others.length > 0 && <h3>Machine and process</h3>}
+      <div class="cards">{others.map((curve) => card(curve, curve.key.replace(/^system\//, ""), 140, null))}</div>
     </div>
   );
+}
+
+function nothing(run: RunRecord): string {
+  if (run.source_status) return "No samples were imported with this run.";
+  return `No sample${run.ended_at ? "s" : " yet"}: the first one is taken 15 seconds after the start.`;
 }
