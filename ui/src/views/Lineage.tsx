@@ -1,39 +1,32 @@
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { get, type Schemas } from "../api/client";
 import { plural } from "../parts/format";
 import { Link } from "../parts/Link";
 import { look } from "../parts/status";
 import { failed } from "../parts/toast";
-import { href } from "../state/url";
+import { go, href } from "../state/url";
+import { arrange, BOX, type Relation } from "./lineage/layout";
+import { PanZoom } from "./lineage/PanZoom";
 
 interface Node {
   id: string;
   name: string;
   status: string;
   experiment: string;
-  /** Columns to the right of the run that was asked for; negative: before it. */
-  depth: number;
-}
-
-interface Edge {
-  from: string;
-  to: string;
-  label: string;
 }
 
 const DEPTH = 3;
 const MOST = 80;
-const BOX = { width: 170, height: 40, gapX: 110, gapY: 18 };
 
 /** Whether the other run comes before this one. */
 function isBefore(kind: string): boolean {
   return ["parent", "uses", "fork", "resumes", "forked_from"].includes(kind);
 }
 
-async function collect(start: string): Promise<{ nodes: Map<string, Node>; edges: Edge[] }> {
+async function collect(start: string): Promise<{ nodes: Map<string, Node>; edges: Relation[] }> {
   const first = await get<Schemas["Run"]>(`/api/runs/${encodeURIComponent(start)}`);
-  const nodes = new Map<string, Node>([[first.id, { id: first.id, name: first.name, status: first.status, experiment: first.experiment, depth: 0 }]]);
-  const edges: Edge[] = [];
+  const nodes = new Map<string, Node>([[first.id, { id: first.id, name: first.name, status: first.status, experiment: first.experiment }]]);
+  const edges: Relation[] = [];
   const seen = new Set<string>();
   let wave = [first.id];
   for (let turn = 0; turn < DEPTH && wave.length && nodes.size < MOST; turn++) {
@@ -43,7 +36,7 @@ async function collect(start: string): Promise<{ nodes: Map<string, Node>; edges
       for (const other of related) {
         const before = isBefore(other.kind);
         if (!nodes.has(other.id)) {
-          nodes.set(other.id, { ...other, depth: nodes.get(id)!.depth + (before ? -1 : 1) });
+          nodes.set(other.id, other);
           wave.push(other.id);
         }
         const [from, to] = before ? [other.id, id] : [id, other.id];
@@ -65,64 +58,76 @@ export function Lineage({ run = "" }: { run?: string }) {
     collect(run).then(setGraph, failed);
   }, [run]);
   if (!graph) return null;
-  const columns = new Map<number, Node[]>();
-  for (const node of graph.nodes.values()) columns.set(node.depth, [...(columns.get(node.depth) ?? []), node]);
-  const depths = [...columns.keys()].sort((a, b) => a - b);
-  const tallest = Math.max(...[...columns.values()].map((one) => one.length));
-  const height = tallest * (BOX.height + BOX.gapY) + 20;
-  const places = new Map<string, { x: number; y: number }>();
-  depths.forEach((depth, column) => {
-    const nodes = columns.get(depth)!;
-    const top = (height - nodes.length * (BOX.height + BOX.gapY)) / 2;
-    nodes.forEach((node, place) => places.set(node.id, { x: 20 + column * (BOX.width + BOX.gapX), y: top + place * (BOX.height + BOX.gapY) }));
-  });
-  const width = depths.length * (BOX.width + BOX.gapX) - BOX.gapX + 40;
-  const centre = [...graph.nodes.values()][0]!;
+  return <Graph {...graph} />;
+}
+
+function Graph({ nodes, edges }: Awaited<ReturnType<typeof collect>>) {
+  const placed = useMemo(() => arrange([...nodes.keys()], edges), [nodes, edges]);
+  const centre = [...nodes.values()][0]!;
   return (
-    <div class="page">
+    <div class="page lineage">
       <header class="top">
         <h1>Lineage</h1>
         <Link to={`/run/${centre.id}`}>{centre.name}</Link>
         <span class="soft">
-          {plural(graph.nodes.size, "run")}, {plural(graph.edges.length, "relation")}
+          {plural(nodes.size, "run")}, {plural(edges.length, "relation")}
+          {nodes.size >= MOST ? "; further ones are left out" : ""}
         </span>
       </header>
-      {graph.edges.length === 0 && <p class="soft centre">No other run is related to this one.</p>}
-      <div class="scroll">
-        <svg class="graph" width={width} height={height} role="group" aria-label={`${graph.nodes.size} related runs`}>
-          {graph.edges.map(({ from, to, label }) => {
-            const [a, b] = [places.get(from)!, places.get(to)!];
-            const [x1, y1, x2, y2] = [a.x + BOX.width, a.y + BOX.height / 2, b.x, b.y + BOX.height / 2];
-            const bend = Math.max((x2 - x1) / 2, 30);
-            return (
-              <g key={`${from}${to}${label}`}>
-                <path d={`M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`} class="edge" />
-                <text x={(x1 + x2) / 2} y={(y1 + y2) / 2 - 4} text-anchor="middle">
-                  {label.length > 18 ? `…${label.slice(-17)}` : label}
-                </text>
-              </g>
-            );
-          })}
-          {[...graph.nodes.values()].map((node) => {
-            const { x, y } = places.get(node.id)!;
-            const { mark, word, colour } = look(node.status);
-            return (
-              <a key={node.id} href={href(`/run/${node.id}`)}>
-                <rect x={x} y={y} width={BOX.width} height={BOX.height} rx="6" class={node.id === centre.id ? "node here" : "node"} />
-                <text x={x + 10} y={y + 17} class="name">
-                  {node.name.slice(0, 22)}
-                </text>
-                <text x={x + 10} y={y + 32} style={{ fill: `var(${colour})` }}>
-                  {mark} {word}
-                </text>
-                <text x={x + BOX.width - 8} y={y + 32} text-anchor="end">
-                  {node.experiment.slice(0, 14)}
-                </text>
-              </a>
-            );
-          })}
-        </svg>
-      </div>
+      {edges.length === 0 && <p class="soft centre">No other run is related to this one.</p>}
+      <PanZoom width={placed.width} height={placed.height} centre={placed.nodes.get(centre.id)!} label={`${nodes.size} related runs`}>
+        <defs>
+          <marker id="arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" orient="auto-start-reverse">
+            <path d="M0 1L8 4L0 7z" class="arrow" />
+          </marker>
+        </defs>
+        {placed.edges.map(({ from, to, label, path }) => (
+          <path key={`${from}${to}${label}`} d={path} class="edge" marker-end="url(#arrow)" />
+        ))}
+        {placed.edges.map(({ from, to, label, text, x, y, width }) => (
+          <g key={`${from}${to}${label}`} class="edge-label">
+            <title>{label}</title>
+            <rect x={x - width / 2} y={y - 8} width={width} height={16} rx="3" />
+            <text x={x} y={y + 3.5} text-anchor="middle">
+              {text}
+            </text>
+          </g>
+        ))}
+        {[...nodes.values()].map((node) => (
+          <Box key={node.id} node={node} at={placed.nodes.get(node.id)!} here={node.id === centre.id} />
+        ))}
+      </PanZoom>
     </div>
   );
+}
+
+function Box({ node, at, here }: { node: Node; at: { x: number; y: number }; here: boolean }) {
+  const { mark, word, colour } = look(node.status);
+  const [x, y] = [at.x - BOX.width / 2, at.y - BOX.height / 2];
+  return (
+    <a
+      href={href(`/run/${node.id}`)}
+      onClick={(event) => {
+        if (event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey) return;
+        event.preventDefault();
+        go(`/run/${node.id}`);
+      }}
+      aria-label={`${node.name}, ${word}, ${node.experiment}`}
+    >
+      <rect x={x} y={y} width={BOX.width} height={BOX.height} rx="6" class={here ? "node here" : "node"} />
+      <text x={x + 10} y={y + 17} class="name">
+        {cut(node.name, 22)}
+      </text>
+      <text x={x + 10} y={y + 33} style={{ fill: `var(${colour})` }}>
+        {mark} {word}
+      </text>
+      <text x={x + BOX.width - 10} y={y + 33} text-anchor="end">
+        {cut(node.experiment, 13)}
+      </text>
+    </a>
+  );
+}
+
+function cut(text: string, most: number): string {
+  return text.length > most ? `${text.slice(0, most - 1)}…` : text;
 }
