@@ -2,12 +2,15 @@
 
 import sys
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from runbase.cli import common
 from runbase.errors import NotAllowed, NotFound
+
+if TYPE_CHECKING:
+    from runbase.storage.server_protocol import Token
 
 EXAMPLES = (
     "Examples:\n"
@@ -80,7 +83,7 @@ def list_(home: common.Home = None, url: common.Url = None, json: common.Json = 
         table.add_row(
             common.escape(token.name),
             ", ".join(token.permissions),
-            "all" if token.experiments is None else str(len(token.experiments)),
+            _places(token),
             f"{token.created_at:%Y-%m-%d}",
             "revoked"
             if token.revoked_at
@@ -91,6 +94,13 @@ def list_(home: common.Home = None, url: common.Url = None, json: common.Json = 
             token.id,
         )
     common.console().print(table)
+
+
+def _places(token: "Token") -> str:
+    """Return what a token is for, in a word."""
+    if token.only is not None:
+        return f"{len(token.only.runs)} runs only"
+    return "all" if token.experiments is None else str(len(token.experiments))
 
 
 @app.command(epilog="Examples:\n\n    runbase tokens revoke ada")

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from runbase.errors import NotAllowed
 from runbase.server.tokens import PERMISSIONS, permissions_of
-from runbase.storage.server_protocol import Token
+from runbase.storage.server_protocol import Shared, Token
 from runbase.storage.users_protocol import User
 
 Kind = Literal["local", "token", "session", "password"]
@@ -30,6 +30,8 @@ class Principal(Struct, frozen=True, kw_only=True):
         kind: how it was recognised.
         user: the id of the user; None: a token of nobody, or `local`.
         person: whose limits count: the name of the user, else the name.
+        only: the only runs and documents that it reads, if it is a link to one view; it has no permissions and grants then.
+        owner: who made the link: it reads only what its owner may read.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Principal(Struct, frozen=True, kw_only=True):
     kind: Kind = "token"
     user: str | None = None
     person: str
+    only: Shared | None = None
+    owner: "Principal | None" = None
 
     def may(self, permission: str, experiment: str | None = None) -> bool:
         """Return whether it has a permission: on an experiment if one is given, else on the store and new experiments."""
@@ -53,9 +57,28 @@ class Principal(Struct, frozen=True, kw_only=True):
 
     def may_somewhere(self, permission: str) -> bool:
         """Return whether it has a permission on the store or on at least one experiment."""
-        return permission in self.permissions or any(
-            permission in granted for granted in self.grants.values()
+        return (
+            permission in self.permissions
+            or any(permission in granted for granted in self.grants.values())
+            or (permission == "read" and self.only is not None)
         )
+
+    def may_read_run(self, run: str, experiment: str) -> bool:
+        """Return whether it may read a run: because it may read its experiment, or as a link to the run."""
+        return self.may("read", experiment) or (
+            self.only is not None and run in self.only.runs and self._owner_may_read(experiment)
+        )
+
+    def may_read_document(self, document: str, experiment: str | None) -> bool:
+        """Return whether it may read a document: because it may read its experiment, or as a link to the document."""
+        return self.may("read", experiment) or (
+            self.only is not None
+            and document in self.only.documents
+            and self._owner_may_read(experiment)
+        )
+
+    def _owner_may_read(self, experiment: str | None) -> bool:
+        return self.owner is None or self.owner.may("read", experiment)
 
     def require(self, permission: str, experiment: str | None = None) -> None:
         """Raise NotAllowed unless it `may`."""
@@ -95,6 +118,15 @@ def of_token(token: Token, user: User | None) -> Principal:
         user: its user, if it is one of a user.
     """
     allowed = permissions_of(token.permissions)
+    if token.only is not None:
+        return Principal(
+            name=token.name,
+            person=token.name if user is None else user.name,
+            permissions=frozenset(),
+            user=None if user is None else user.id,
+            only=token.only,
+            owner=None if user is None else of_user(user, "token"),
+        )
     if user is None:
         limited = token.experiments is not None
         return Principal(

@@ -10,12 +10,17 @@ from runbase.errors import FilterError, NotFound
 from runbase.model import Run
 from runbase.server.principals import Principal
 from runbase.storage.protocol import Storage
+from runbase.storage.server_protocol import Document
 from runbase.store.store import Store
 from runbase.trials.experiment import Experiment
 
 
 def visible(principal: Principal, where: str | None, permission: str = "read") -> str | None:
-    """Return a filter for runs, with the condition that the caller has a permission on their experiments."""
+    """Return a filter for runs, with the condition that the caller has a permission on their experiments, or is a link to them."""
+    if principal.only is not None and permission == "read":
+        shared = both(where, among("id", principal.only.runs))
+        owner = principal.owner
+        return shared if owner is None else _limited("experiment_id", owner, shared, "read")
     return _limited("experiment_id", principal, where, permission)
 
 
@@ -62,14 +67,15 @@ def run_for(store: Store, principal: Principal, word: str, permission: str = "re
         NotAllowed: the caller may read it, and not do this with it.
     """
     run = store.run(word)
-    _check(principal, run.experiment_id, permission, f"no run matches {word!r}")
+    if permission != "read" or not principal.may_read_run(run.id, run.experiment_id):
+        _check(principal, run.experiment_id, permission, f"no run matches {word!r}")
     return run
 
 
 def readable_runs(storage: Storage, principal: Principal, ids: Iterable[str]) -> set[str]:
     """Return which of some runs the caller may read; without ids of runs that were purged."""
     known = storage.get_runs([*dict.fromkeys(ids)])
-    return {run.id for run in known if principal.may("read", run.experiment_id)}
+    return {run.id for run in known if principal.may_read_run(run.id, run.experiment_id)}
 
 
 def without_hidden(storage: Storage, principal: Principal, run: Run) -> Run:
@@ -106,6 +112,18 @@ def experiment_for(
     experiment = store.experiment(word)
     _check(principal, experiment.id, permission, f"no experiment matches {word!r}")
     return experiment
+
+
+def document_for(store: Store, principal: Principal, document: str) -> Document:
+    """Return a document that the caller may read.
+
+    Raises:
+        NotFound: it does not exist, or the caller may not read it.
+    """
+    found = store.storage.document(document)
+    if found is None or not principal.may_read_document(document, found.experiment):
+        raise NotFound(f"no document {document!r}")
+    return found
 
 
 def _check(principal: Principal, experiment: str, permission: str, missing: str) -> None:

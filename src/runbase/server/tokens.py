@@ -9,7 +9,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Struct
 
-from runbase.errors import UsageError
+from runbase.errors import NotFound, UsageError
+from runbase.storage.server_protocol import Shared
 from runbase.store.store import Store
 
 PERMISSIONS = ("read", "log", "write", "admin")
@@ -19,17 +20,27 @@ IMPLIED = {
     "read": ("read",),
     "log": ("log",),
 }
+MOST_SHARED = 200
+"""Runs that one link reads."""
 PREFIX = "rb_"
 DAY = 86400.0
 
 
 class NewToken(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A token to be made. `permissions`: some of read, log, write, admin; `days`: until it expires."""
+    """A token to be made.
+
+    Attributes:
+        permissions: some of read, log, write, admin.
+        experiments: names or ids of the experiments that it is for; null: all.
+        days: until it expires.
+        only: ids of the only runs and documents that it reads: a link to one view. Its permission is read.
+    """
 
     name: str
     permissions: list[str] = msgspec.field(default_factory=lambda: ["write"])
     experiments: list[str] | None = None
     days: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    only: Shared | None = None
 
 
 class MadeToken(Struct, frozen=True):
@@ -70,9 +81,10 @@ def make(store: Store, data: NewToken, user: str | None = None) -> MadeToken:
 
     Raises:
         UsageError: a permission does not exist, or a valid token has this name.
-        NotFound: an experiment does not exist.
+        NotFound: an experiment, run or document does not exist.
     """
     permissions_of(data.permissions)
+    only = None if data.only is None else _shared(store, data)
     if any(
         (token.name, token.user, token.revoked_at) == (data.name, user, None)
         for token in store.storage.tokens()
@@ -85,5 +97,23 @@ def make(store: Store, data: NewToken, user: str | None = None) -> MadeToken:
     )
     token, digest = new_token()
     expires = None if data.days is None else time.time() + data.days * DAY
-    made = store.storage.add_token(data.name, digest, data.permissions, experiments, expires, user)
+    made = store.storage.add_token(
+        data.name, digest, data.permissions, experiments, expires, user, only
+    )
     return MadeToken(made, token)
+
+
+def _shared(store: Store, data: NewToken) -> Shared:
+    """Return the whole ids of what a link reads."""
+    only = data.only
+    assert only is not None
+    if data.permissions != ["read"] or data.experiments is not None:
+        raise UsageError(
+            "a link to single runs or documents has the permission read, and no experiments"
+        )
+    if len(only.runs) > MOST_SHARED:
+        raise UsageError(f"{len(only.runs)} runs; a link reads {MOST_SHARED} at most")
+    for document in only.documents:
+        if store.storage.document(document) is None:
+            raise NotFound(f"no document {document!r}")
+    return Shared(runs=[store.run(run).id for run in only.runs], documents=only.documents)

@@ -7,6 +7,13 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 
+class Shared(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a link to one view reads, and nothing else: ids of runs and of documents."""
+
+    runs: list[str] = []
+    documents: list[str] = []
+
+
 class Token(Struct, frozen=True, kw_only=True):
     """A token that a client of a server presents, without the token itself.
 
@@ -15,6 +22,7 @@ class Token(Struct, frozen=True, kw_only=True):
         experiments: ids of the experiments that it is for; None: all.
         used_at: when it was last used, to the minute.
         user: the id of the user whose token it is, and whose rights limit it; None: nobody's.
+        only: the only runs and documents that it reads; None: those of its experiments.
     """
 
     id: str
@@ -26,6 +34,7 @@ class Token(Struct, frozen=True, kw_only=True):
     used_at: datetime | None = None
     revoked_at: datetime | None = None
     user: str | None = None
+    only: Shared | None = None
 
 
 class Audited(Struct, frozen=True, kw_only=True):
@@ -63,6 +72,7 @@ class ServerStorage(Protocol):
         experiments: Sequence[str] | None = None,
         expires: float | None = None,
         user: str | None = None,
+        only: Shared | None = None,
     ) -> str:
         """Add a token by its hash and return its id.
 
@@ -73,6 +83,7 @@ class ServerStorage(Protocol):
             experiments: ids of the experiments that it is for; None: all.
             expires: when it expires, in seconds since the epoch.
             user: the id of the user whose token it is.
+            only: the only runs and documents that it reads; None: those of its experiments.
         """
         ...
 

@@ -3,6 +3,7 @@
 import sqlite3
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,7 +14,10 @@ import runbase
 from runbase.errors import NotAllowed, UsageError
 from runbase.server.app import create_app
 from runbase.server.options import ServerOptions
+from runbase.server.principals import of_token
 from runbase.server.serve import check, serving
+from runbase.storage.server_protocol import Shared, Token
+from runbase.storage.users_protocol import User
 from runbase.store.store import Store
 from runbase.testing.contract.journal import Journal
 from tests.patience import wait_until
@@ -169,6 +173,74 @@ def test_a_token_for_one_experiment_sees_nothing_else(guarded: Guarded, store: S
         assert client.send(method, path, body).status in (400, 403, 404), path
     assert client.json("POST", "/api/bulk", {"action": "delete", "where": "true"}) == {"count": 3}
     assert [run.name for run in store.runs()] == ["secret"]
+
+
+def test_a_link_to_one_run_and_a_report_reads_nothing_else(guarded: Guarded, store: Store) -> None:
+    run, other = store.run("run-1").id, store.run("run-2").id
+    admin = guarded("admin")
+    body = {"kind": "report", "name": "mine", "body": {"text": "# Mine"}}
+    report, hidden = (
+        admin.json("POST", "/api/documents", body | {"name": name}, status=201)["id"]
+        for name in ("mine", "hidden")
+    )
+    link = guarded("read", only=Shared(runs=[run], documents=[report]))
+    assert [one["id"] for one in link.json("GET", "/api/runs")["runs"]] == [run]
+    table = {"where": "true", "columns": ["name"], "experiment": "digits"}
+    assert link.json("POST", "/api/table", table)["columns"]["name"] == ["run-1"]
+    assert link.json("GET", f"/api/runs/{run}")["name"] == "run-1"
+    assert link.json("GET", f"/api/runs/{run}/points?key=val/loss")["values"]
+    assert link.json("GET", f"/api/documents/{report}")["name"] == "mine"
+    assert link.send("POST", "/api/curves", {"runs": [run], "key": "val/loss"}).status == 200
+    assert link.json("GET", "/api/experiments")["experiments"] == []
+    assert link.json("GET", "/api/server")["totals"] == {"experiments": 0, "runs": 1}
+    for method, path, data in (
+        ("GET", f"/api/runs/{other}", None),
+        ("GET", f"/api/runs/{other}/points?key=val/loss", None),
+        ("GET", f"/api/runs/{other}/files/model.bin", None),
+        ("GET", f"/api/runs/{other}/lineage", None),
+        ("PATCH", f"/api/runs/{run}", {"notes": "x"}),
+        ("DELETE", f"/api/runs/{run}", None),
+        ("POST", "/api/sql", {"query": "select * from runs"}),
+        ("POST", "/api/curves", {"series": [[other, "val/loss"]]}),
+        ("POST", "/api/compare", {"runs": [run, other]}),
+        ("POST", "/api/bulk", {"action": "tag", "ids": [run], "tags": {"x": None}}),
+        ("POST", "/api/table", {"where": "true) or (true"}),
+        ("POST", "/api/documents", body),
+        ("GET", f"/api/documents/{hidden}", None),
+        ("GET", "/api/documents?kind=report", None),
+        ("DELETE", f"/api/documents/{report}", None),
+        ("GET", "/api/experiments/digits", None),
+        ("GET", "/api/experiments/digits/results", None),
+        ("GET", "/api/keys?experiment=digits", None),
+        ("GET", "/api/sizes", None),
+        ("GET", "/api/tokens", None),
+        ("POST", "/api/tokens", {"name": "more", "permissions": ["read"]}),
+        ("POST", "/mcp", {}),
+        ("POST", "/api/storage/experiments", {}),
+    ):
+        assert link.send(method, path, data).status in (400, 403, 404, 405, 415), path
+    wide = {"name": "x", "permissions": ["write"], "only": {"runs": [run]}}
+    assert admin.send("POST", "/api/tokens", wide).status == 400
+
+
+@pytest.mark.parametrize(("role", "reads"), [("viewer", True), ("none", False)])
+def test_a_link_of_a_user_reads_what_the_user_may_read(role: str, reads: bool) -> None:
+    now = datetime.now(UTC)
+    token = Token(
+        id="t",
+        name="link",
+        permissions=["read"],
+        experiments=None,
+        created_at=now,
+        only=Shared(runs=["run"]),
+    )
+    known = {"id": "u", "name": "ada", "has_password": False, "subject": None, "created_at": now}
+    user = msgspec.convert(known | {"role": role, "grants": {"open": "viewer"}}, User)
+    link = of_token(token, user)
+    assert link.may_read_run("run", "closed") is reads
+    assert link.may_read_run("run", "open")
+    assert not link.may_read_run("other", "open")
+    assert not link.may("read", "open")
 
 
 @pytest.mark.parametrize("where", ["true) or (true", "true) or true or (true", "true or true) --"])

@@ -442,6 +442,7 @@ export interface components {
             permissions?: string[];
             experiments?: string[] | null;
             days?: number | null;
+            only?: components["schemas"]["Shared"] | null;
         };
         /** NewTrials */
         NewTrials: {
@@ -648,6 +649,11 @@ export interface components {
                 [key: string]: string[];
             };
         };
+        /** Shared */
+        Shared: {
+            runs?: string[];
+            documents?: string[];
+        };
         /** ShownRule */
         ShownRule: {
             id: string;
@@ -740,6 +746,7 @@ export interface components {
             used_at?: string | null;
             revoked_at?: string | null;
             user?: string | null;
+            only?: components["schemas"]["Shared"] | null;
         };
         /** TrialStates */
         TrialStates: {

@@ -17,7 +17,16 @@ export async function openShared(): Promise<void> {
 }
 
 /** Make a link to this view that reads one experiment, or the whole store, for 30 days; it is revoked like a token. */
-export async function share(experiment: string | null, name: string): Promise<void> {
+export function share(experiment: string | null, name: string): Promise<void> {
+  return make(name, { experiments: experiment === null ? null : [experiment] }, experiment ?? "the whole store");
+}
+
+/** Make a link to this view that reads some runs and documents, and nothing else. */
+export function shareOnly(runs: string[], documents: string[], name: string, what: string): Promise<void> {
+  return make(name, { only: { runs, documents } }, what);
+}
+
+async function make(name: string, limit: Pick<Schemas["NewToken"], "experiments" | "only">, what: string): Promise<void> {
   try {
     const { auth } = await get<Schemas["SessionInfo"]>("/api/session");
     if (auth === "none" || auth === "link") {
@@ -25,12 +34,12 @@ export async function share(experiment: string | null, name: string): Promise<vo
       return;
     }
     const made = await post<Schemas["MadeToken"]>("/api/tokens", {
-      name: `link to ${name}, ${new Date().toISOString().slice(0, 16)}`,
+      name: `link to ${name}, ${new Date().toISOString().slice(0, 19)}`,
       permissions: ["read"],
-      experiments: experiment === null ? null : [experiment],
+      ...limit,
       days: DAYS,
     });
-    await copy(`${window.location.href.split("#")[0]}#${made.token}`, `Link that reads ${experiment ?? "the whole store"} for ${DAYS} days`);
+    await copy(`${window.location.href.split("#")[0]}#${made.token}`, `Link that reads ${what} for ${DAYS} days`);
   } catch (error) {
     failed(error);
   }

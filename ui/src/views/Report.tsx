@@ -1,12 +1,12 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { ApiError, call, get, type Schemas } from "../api/client";
 import { save } from "../charts/export";
-import { ago } from "../parts/format";
+import { ago, plural } from "../parts/format";
 import { Markdown } from "../parts/Markdown";
-import { share } from "../parts/share";
+import { shareOnly } from "../parts/share";
 import { failed, toast } from "../parts/toast";
 import { param, setParams } from "../state/url";
-import { Block, offline } from "./report/Block";
+import { Block, offline, runsOf } from "./report/Block";
 
 type Document = Schemas["Document"];
 
@@ -65,6 +65,13 @@ export function Report({ report = "" }: { report?: string }) {
     }
   }
 
+  async function shareReport(): Promise<void> {
+    const found = await Promise.all(pieces.filter((piece) => piece.kind === "block").map((piece) => runsOf(piece.text)));
+    const runs = [...new Set(found.flat())];
+    const title = titleOf(text);
+    await shareOnly(runs, [document!.id], title, `this report and ${plural(runs.length, "run")}`);
+  }
+
   return (
     <div class="report">
       <header class="top">
@@ -84,7 +91,7 @@ export function Report({ report = "" }: { report?: string }) {
           <button type="button" onClick={() => body.current && save(`${titleOf(text)}.html`, offline(titleOf(text), body.current), "text/html")}>
             offline HTML
           </button>
-          <button type="button" title="a link that reads the store for 30 days" onClick={() => void share(document.experiment, titleOf(text))}>
+          <button type="button" title="a link that reads this report and the runs that it shows now, for 30 days" onClick={() => void shareReport().catch(failed)}>
             share
           </button>
           <button type="button" onClick={() => save(`${titleOf(text)}.md`, text, "text/markdown")}>

@@ -6,6 +6,7 @@ import { useChanges } from "../api/useChanges";
 import { colourOf } from "../charts/palette";
 import { ago, duration } from "../parts/format";
 import { Link } from "../parts/Link";
+import { shareOnly } from "../parts/share";
 import { Status } from "../parts/status";
 import { failed, toast } from "../parts/toast";
 import { isDark } from "../state/theme";
@@ -184,6 +185,9 @@ export function Run({ run: word = "", tab = "overview" }: { run?: string; tab?: 
           </button>
           <button type="button" title="next run (])" onClick={() => void neighbour(true)}>
             ›
+          </button>
+          <button type="button" title="copy a link that reads this run, and nothing else, for 30 days" onClick={() => void shareOnly([run.id], [], run.name, run.name)}>
+            Share
           </button>
           <Link class="button" to={`/compare?r=${run.id}`}>
             Compare

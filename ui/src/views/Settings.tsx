@@ -145,7 +145,7 @@ function Tokens() {
             <tr key={one.id}>
               <td>{one.revoked_at ? <s>{one.name}</s> : one.name}</td>
               <td>{one.permissions.join(", ")}</td>
-              <td class="soft">{one.experiments ? plural(one.experiments.length, "experiment") : "all experiments"}</td>
+              <td class="soft">{reach(one)}</td>
               <td class="soft">{one.used_at ? `used ${ago(one.used_at)}` : "never used"}</td>
               <td class="soft">{one.expires_at ? `until ${moment(one.expires_at)}` : ""}</td>
               <td>
@@ -270,4 +270,10 @@ function Audit() {
       </table>
     </>
   );
+}
+
+/** What a token is for. */
+function reach(token: Schemas["Token"]): string {
+  if (token.only) return `${plural(token.only.runs?.length ?? 0, "run")} and ${plural(token.only.documents?.length ?? 0, "document")} only`;
+  return token.experiments ? plural(token.experiments.length, "experiment") : "all experiments";
 }

@@ -161,7 +161,8 @@ def lineage(request: Caller, store: NamedDependency[Store], run: FromPath[str]) 
             artifact=artifact,
         )
         for key, kind, artifact in pairs
-        if (other := known.get(key)) is not None and request.user.may("read", other.experiment_id)
+        if (other := known.get(key)) is not None
+        and request.user.may_read_run(other.id, other.experiment_id)
     ]
     return Lineage(related, found.artifacts, found.links, found.uses)
 

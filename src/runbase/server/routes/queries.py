@@ -7,12 +7,12 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import Struct
 
-from runbase.errors import NotFound
 from runbase.server import console, limits
 from runbase.server.bodies import finite
 from runbase.server.options import ServerOptions
 from runbase.server.principals import Principal
 from runbase.server.routes.runs import Count
+from runbase.server.scope import document_for
 from runbase.server.threads import in_thread
 from runbase.storage.server_protocol import Document
 from runbase.store.store import Store
@@ -107,14 +107,7 @@ def one_document(
     request: Caller, store: NamedDependency[Store], document: FromPath[str]
 ) -> Document:
     """Return a document."""
-    return _document(request, store, document)
-
-
-def _document(request: Caller, store: Store, document: str) -> Document:
-    found = store.storage.document(document)
-    if found is None or not request.user.may("read", found.experiment):
-        raise NotFound(f"no document {document!r}")
-    return found
+    return document_for(store, request.user, document)
 
 
 @put("/api/documents/{document:str}", opt={"permission": "write"})
@@ -126,7 +119,7 @@ def change_document(
     data: JSONBody[DocumentBody],
 ) -> Document:
     """Replace a document, if it still has the version of the change; 409 otherwise."""
-    found = _document(request, store, document)
+    found = document_for(store, request.user, document)
     request.user.require("write", found.experiment)
     return store.storage.put_document(
         found.kind,
@@ -145,7 +138,7 @@ def remove_document(
     request: Caller, store: NamedDependency[Store], document: FromPath[str]
 ) -> Count:
     """Remove a document."""
-    found = _document(request, store, document)
+    found = document_for(store, request.user, document)
     request.user.require("write", found.experiment)
     return Count(int(store.storage.remove_document(document)))
 

@@ -11,7 +11,7 @@ from runbase.server.callers import Callers
 from runbase.server.principals import Principal
 from runbase.server.routes.runs import Count, Limit
 from runbase.server.routes.users import note
-from runbase.server.scope import experiment_for
+from runbase.server.scope import document_for, experiment_for, run_for
 from runbase.server.threads import in_thread
 from runbase.server.tokens import MadeToken, NewToken, make, permissions_of
 from runbase.storage.server_protocol import Audited, Token
@@ -49,6 +49,11 @@ def add_token(
         return make(store, data)
     if caller.kind == "token":
         raise NotAllowed("a token of a user makes no tokens; sign in")
+    if data.only is not None:
+        for run in data.only.runs:
+            run_for(store, caller, run)
+        for word in data.only.documents:
+            document_for(store, caller, word)
     for permission in sorted(permissions_of(data.permissions)):
         for word in data.experiments or ():
             experiment_for(store, caller, word, permission)

@@ -7,7 +7,7 @@ from typing import Any
 
 from runbase.errors import Conflict, NotFound
 from runbase.ids import new_id
-from runbase.storage.server_protocol import Audited, Document, Token
+from runbase.storage.server_protocol import Audited, Document, Shared, Token
 from runbase.storage.sql.session import Session
 
 
@@ -19,6 +19,7 @@ def add_token(
     experiments: Sequence[str] | None = None,
     expires: float | None = None,
     user: str | None = None,
+    only: Shared | None = None,
 ) -> str:
     """Add a token by its hash and return its id."""
     token = new_id()
@@ -29,6 +30,8 @@ def add_token(
         sha256=sha256,
         permissions=session.json(list(permissions)),
         experiments=None if experiments is None else session.json(list(experiments)),
+        runs=None if only is None else session.json(list(only.runs)),
+        documents=None if only is None else session.json(list(only.documents)),
         created=session.time(clock.time()),
         expires=None if expires is None else session.time(expires),
         user=user,
@@ -53,7 +56,7 @@ def touch_token(session: Session, token: str) -> None:
 
 
 def _token(session: Session, row: Any) -> Token:
-    experiments = row["experiments"]
+    experiments, runs, documents = row["experiments"], row["runs"], row["documents"]
     created = session.moment(row["created_at"])
     assert created is not None
     return Token(
@@ -66,6 +69,9 @@ def _token(session: Session, row: Any) -> Token:
         used_at=session.moment(row["used_at"]),
         revoked_at=session.moment(row["revoked_at"]),
         user=row["user_id"],
+        only=None
+        if runs is None
+        else Shared(runs=session.document(runs), documents=session.document(documents)),
     )
 
 

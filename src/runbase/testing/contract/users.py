@@ -5,6 +5,7 @@ import pytest
 
 from runbase.errors import Conflict, NotFound
 from runbase.storage.protocol import Storage
+from runbase.storage.server_protocol import Shared
 
 
 class UserContract:
@@ -116,6 +117,18 @@ class UserContract:
         user = storage.find_user(bob)
         assert user is not None
         assert user.grants == {}
+
+    def test_a_token_of_a_link_reads_single_runs_and_documents(self, storage: Storage) -> None:
+        only = Shared(runs=["a" * 32], documents=["b" * 32])
+        storage.add_token("link", "1", ["read"], only=only)
+        storage.add_token("whole", "2", ["read"])
+        token = storage.find_token("1")
+        assert token is not None
+        assert (token.only, token.experiments) == (only, None)
+        assert {token.name: token.only for token in storage.tokens()} == {
+            "link": only,
+            "whole": None,
+        }
 
     def test_a_user_revokes_own_tokens_only(self, storage: Storage) -> None:
         ada, bob = (storage.add_user(name, "viewer") for name in ("ada", "bob"))

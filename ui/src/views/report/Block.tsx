@@ -38,18 +38,29 @@ export function Block({ text }: { text: string }) {
   );
 }
 
+function asTable(fields: Fields, columns: string[]) {
+  return {
+    where: fields.where || null,
+    experiment: fields.experiment || null,
+    order_by: fields.sort || null,
+    limit: Math.min(Number(fields.limit) || 20, 1000),
+    columns,
+  };
+}
+
+/** The runs that a block shows now. SQL can name any run, so its runs are not known. */
+export async function runsOf(text: string): Promise<string[]> {
+  const fields = fieldsOf(text);
+  if ("media" in fields) return [(await get<Schemas["Run"]>(`/api/runs/${encodeURIComponent(fields.run ?? "")}`)).id];
+  if ("curves" in fields || "table" in fields) return (await post<Schemas["TableAnswer"]>("/api/table", asTable(fields, ["name"]))).ids;
+  return [];
+}
+
 function useRuns(fields: Fields, columns: string[]): [Schemas["TableAnswer"] | null, string | null] {
   const [table, setTable] = useState<Schemas["TableAnswer"] | null>(null);
   const [problem, setProblem] = useState<string | null>(null);
   useEffect(() => {
-    const body = {
-      where: fields.where || null,
-      experiment: fields.experiment || null,
-      order_by: fields.sort || null,
-      limit: Math.min(Number(fields.limit) || 20, 1000),
-      columns,
-    };
-    post<Schemas["TableAnswer"]>("/api/table", body).then(
+    post<Schemas["TableAnswer"]>("/api/table", asTable(fields, columns)).then(
       (found) => {
         setTable(found);
         setProblem(null);

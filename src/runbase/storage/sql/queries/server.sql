@@ -1,16 +1,16 @@
 -- name: add_token
 -- Add a token.
-insert into server_tokens (id, name, sha256, permissions, experiments, created_at, expires_at, user_id)
-values (:id, :name, :sha256, :permissions, :experiments, :created, :expires, :user);
+insert into server_tokens (id, name, sha256, permissions, experiments, runs, documents, created_at, expires_at, user_id)
+values (:id, :name, :sha256, :permissions, :experiments, :runs, :documents, :created, :expires, :user);
 
 -- name: tokens
 -- All tokens, newest first.
-select id, name, permissions, experiments, created_at, expires_at, used_at, revoked_at, user_id
+select id, name, permissions, experiments, runs, documents, created_at, expires_at, used_at, revoked_at, user_id
 from server_tokens order by created_at desc, id;
 
 -- name: token_by_hash
 -- The token with a hash, if it is valid.
-select id, name, permissions, experiments, created_at, expires_at, used_at, revoked_at, user_id
+select id, name, permissions, experiments, runs, documents, created_at, expires_at, used_at, revoked_at, user_id
 from server_tokens where sha256 = :sha256 and revoked_at is null and (expires_at is null or expires_at > :now);
 
 -- name: touch_token
