@@ -82,3 +82,24 @@ def test_the_timeline_by_host(tab: Tab, search: str) -> None:
     page.get_by_label("lanes of the timeline").select_option("host")
     expect(page.get_by_role("img", name="25 trials of 1 host over")).to_be_visible()
     assert "lanes=host" in page.url
+
+
+def test_metrics_with_one_value_a_run_are_bars(tab: Tab, search: str) -> None:
+    page = tab(f"/e/{search}")
+    chart = page.locator('[data-metric="loss"] .chart')
+    expect(chart).to_have_attribute("data-curves", "24")
+    expect(chart.locator("tr")).to_have_count(24)
+    widths = chart.locator("tr").evaluate_all(
+        "all => all.map(row => [row.lastChild.textContent, parseFloat(row.querySelector('i').style.width)])"
+    )
+    assert {width for text, width in widths if text == "8"} == {100}
+    assert {width for text, width in widths if text == "2"} == {25}
+    page.locator('select:has(option:text-is("symlog"))').select_option("symlog")
+    expect(page.locator('[data-metric="loss"] canvas').first).to_be_visible()
+
+
+@pytest.mark.parametrize("path", ["/e/missing", "/e/missing/trials"])
+def test_an_experiment_that_does_not_exist(tab: Tab, path: str) -> None:
+    page = tab(path, allowed=("404",))
+    expect(page.get_by_role("heading", name="No such experiment")).to_be_visible()
+    expect(page.locator(".toast.bad")).to_have_count(0)

@@ -8,6 +8,7 @@ import { asCsv, asPython, asSvg, save, savePng } from "./export";
 import { MANY } from "./draw";
 import { groupCurves } from "./groups";
 import { LineChart } from "./LineChart";
+import { areSingle, SingleValues } from "./SingleValues";
 import type { Kind } from "./scales";
 import { Icon } from "../parts/icons";
 import { Popover } from "../parts/Popover";
@@ -96,6 +97,7 @@ export function ChartCard({ metric, runs, name, settings, tick, pinned, onPin, h
   );
   const range = whole ?? (data ? ([data.from, data.to] as [number, number]) : ([0, 1] as [number, number]));
   const kind = log ?? settings.yKind;
+  const single = axis === "step" && kind === "linear" && !groupOf && areSingle(curves);
   const empty = data !== null && data.curves.length === 0;
 
   return (
@@ -132,9 +134,11 @@ export function ChartCard({ metric, runs, name, settings, tick, pinned, onPin, h
           <Popover label={<Icon name="more" />} title="more" align="right">
             {(close) => (
               <div class="menu">
-                <button type="button" onClick={() => (savePng(root.current, metric), close())}>
-                  Save as PNG
-                </button>
+                {!single && (
+                  <button type="button" onClick={() => (savePng(root.current, metric), close())}>
+                    Save as PNG
+                  </button>
+                )}
                 <button type="button" onClick={() => (save(`${metric}.svg`, asSvg(metric, curves, zoom ?? range, axis, kind, settings.smooth), "image/svg+xml"), close())}>
                   Save as SVG
                 </button>
@@ -156,6 +160,8 @@ export function ChartCard({ metric, runs, name, settings, tick, pinned, onPin, h
         <p class="problem">{error}</p>
       ) : empty ? (
         <p class="soft centre">none of these runs has points here</p>
+      ) : single ? (
+        <SingleValues curves={curves} name={name} hovered={settings.hovered} height={large ? 420 : height} />
       ) : (
         <LineChart
           title={metric}

@@ -79,6 +79,7 @@ export function xTicks(scale: Scale, axis: string, count: number): { value: numb
               minute: "2-digit",
               hourCycle: "h23",
               ...(step < 60 ? { second: "2-digit" } : {}),
+              ...(step < 1 ? { fractionalSecondDigits: step < 0.1 ? 2 : 1 } : {}),
             });
     }
     found.push({ value, label });

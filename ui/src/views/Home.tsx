@@ -3,7 +3,7 @@ import { get, post, type Schemas } from "../api/client";
 import { useChanges } from "../api/useChanges";
 import { ago, duration, number, plural } from "../parts/format";
 import { Link } from "../parts/Link";
-import { Status } from "../parts/status";
+import { look, Status } from "../parts/status";
 import { failed } from "../parts/toast";
 import { Alerts } from "./Alerts";
 import { Welcome } from "./Welcome";
@@ -138,24 +138,18 @@ export function Home() {
   );
 }
 
-const ORDER: [string, string][] = [
-  ["RUNNING", "--running"],
-  ["COMPLETED", "--good"],
-  ["FAILED", "--bad"],
-  ["NODE_FAIL", "--bad"],
-  ["TIMEOUT", "--warn"],
-];
+const ORDER = ["RUNNING", "COMPLETED", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "TIMEOUT"];
 
 /** The shares of states as one bar. */
 function States({ states, total }: { states: Record<string, number>; total: number }) {
-  const known = ORDER.filter(([status]) => states[status]);
+  const known = [...ORDER, ...Object.keys(states).filter((status) => !ORDER.includes(status))].filter((status) => states[status]);
   const label = Object.entries(states)
-    .map(([status, count]) => `${count} ${status.toLowerCase()}`)
+    .map(([status, count]) => `${count} ${look(status).word}`)
     .join(", ");
   return (
     <span class="states" role="img" aria-label={label} title={label}>
-      {known.map(([status, colour]) => (
-        <i key={status} style={{ width: `${((states[status] ?? 0) / total) * 100}%`, background: `var(${colour})` }} />
+      {known.map((status) => (
+        <i key={status} style={{ width: `${((states[status] ?? 0) / total) * 100}%`, background: `var(${look(status).colour})` }} />
       ))}
     </span>
   );
@@ -164,7 +158,7 @@ function States({ states, total }: { states: Record<string, number>; total: numb
 function RunList({ rows, ended }: { rows: Row[]; ended?: boolean }) {
   if (!rows.length) return null;
   return (
-    <table class="list">
+    <table class="list run-list">
       <tbody>
         {rows.map((row) => (
           <tr key={row.id}>

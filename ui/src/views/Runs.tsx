@@ -1,12 +1,13 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { call, get, post, query, quoted, type Schemas } from "../api/client";
+import { ApiError, call, get, post, query, quoted, type Schemas } from "../api/client";
 import { colourOf } from "../charts/palette";
 import { FilterBox } from "../filter/FilterBox";
 import { Grid, type Column } from "../grid/Grid";
 import { Rows } from "../grid/rows";
 import { number, plural } from "../parts/format";
 import { Popover } from "../parts/Popover";
+import { MissingExperiment } from "../parts/Missing";
 import { share } from "../parts/share";
 import { copy, failed, toast } from "../parts/toast";
 import { isDark } from "../state/theme";
@@ -35,6 +36,7 @@ function stored<T>(key: string, fallback: T): T {
 export function Runs({ experiment }: { experiment: string | null }) {
   const [keys, setKeys] = useState<Keys | null>(null);
   const [record, setRecord] = useState<Schemas["Experiment"] | null>(null);
+  const [missing, setMissing] = useState<string | null>(null);
   const [widths, setWidths] = useState<Record<string, number>>(() => stored("widths", {}));
   const [split, setSplit] = useState<number>(() => stored("split", 46));
   const [tick, setTick] = useState(0);
@@ -55,9 +57,15 @@ export function Runs({ experiment }: { experiment: string | null }) {
   useEffect(() => {
     setKeys(null);
     setRecord(null);
-    loadKeys(experiment).then(setKeys, failed);
+    setMissing(null);
+    loadKeys(experiment).then(setKeys, (error: Error) => {
+      // Of an experiment that is missing, the view says so once.
+      if (!(error instanceof ApiError && error.problem.status === 404)) failed(error);
+    });
     if (experiment) {
-      get<Schemas["Experiment"]>(`/api/experiments/${encodeURIComponent(experiment)}`).then(setRecord, () => undefined);
+      get<Schemas["Experiment"]>(`/api/experiments/${encodeURIComponent(experiment)}`).then(setRecord, (error: Error) => {
+        if (error instanceof ApiError && error.problem.status === 404) setMissing(error.message);
+      });
     }
   }, [experiment]);
   useEffect(() => () => rows.close(), []);
@@ -199,6 +207,7 @@ export function Runs({ experiment }: { experiment: string | null }) {
 
   const copies = { where, sort, experiment: experiment ? (record?.name ?? experiment) : null, columns: shown ? names : null, selected: [...selected], ids: rows.ids };
 
+  if (missing !== null) return <MissingExperiment message={missing} />;
   if (keys && !rows.loading.value && !rows.total && !where && !rows.problem.value) {
     return <Welcome experiment={record?.name ?? experiment} />;
   }
@@ -216,7 +225,7 @@ export function Runs({ experiment }: { experiment: string | null }) {
         />
         <span class="count" aria-live="polite">
           {rows.loading.value ? <span class="spin" aria-label="loading" /> : null}
-          <b>{number(rows.total)}</b> runs <span class="soft">{(rows.took / 1000).toFixed(2)} s</span>
+          <b>{number(rows.total)}</b> {rows.total === 1 ? "run" : "runs"} <span class="soft">{(rows.took / 1000).toFixed(2)} s</span>
         </span>
         {rows.fresh.value > 0 && (
           <button type="button" class="accent" onClick={() => void rows.reload()}>

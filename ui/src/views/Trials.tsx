@@ -1,10 +1,11 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useMemo, useState } from "preact/hooks";
-import { get, post, type Schemas } from "../api/client";
+import { ApiError, get, post, type Schemas } from "../api/client";
 import { useChanges } from "../api/useChanges";
 import { PointPlot } from "../charts/PointPlot";
 import { number, plural, value } from "../parts/format";
 import { Link } from "../parts/Link";
+import { MissingExperiment } from "../parts/Missing";
 import { look, Status } from "../parts/status";
 import { failed, toast } from "../parts/toast";
 import { go } from "../state/url";
@@ -27,6 +28,7 @@ function Queue({ experiment }: { experiment: string }) {
   const [results, setResults] = useState<Results | null>(null);
   const [slice, setSlice] = useState<string | null>(null);
   const [aim, setAim] = useState(0);
+  const [missing, setMissing] = useState<string | null>(null);
   const hovered = useSignal<string | null>(null);
   const path = `/api/experiments/${encodeURIComponent(experiment)}`;
 
@@ -35,7 +37,10 @@ function Queue({ experiment }: { experiment: string }) {
       setRecord(one);
       setStates(two);
       setResults(three);
-    }, failed);
+    }, (error: Error) => {
+      if (error instanceof ApiError && error.problem.status === 404) setMissing(error.message);
+      else failed(error);
+    });
   }
   useEffect(load, [experiment]);
   useChanges({ experiment, columns: ["status"] }, load, 1500);
@@ -66,6 +71,7 @@ function Queue({ experiment }: { experiment: string }) {
   const importance = metric ? Object.entries((results?.importance as Record<string, Record<string, number>> | undefined)?.[metric] ?? {}) : [];
   const param = slice ?? importance[0]?.[0] ?? Object.keys(trials[0]?.params ?? {})[0] ?? null;
   const front = useMemo(() => new Set(results?.front ?? []), [results]);
+  if (missing !== null) return <MissingExperiment message={missing} />;
   if (!record || !states || !results) return null;
   const counts = Object.entries(states.progress as Record<string, number>);
   const total = counts.reduce((sum, [, count]) => sum + count, 0);
@@ -150,7 +156,7 @@ function Queue({ experiment }: { experiment: string }) {
             {objectives.length > 1 && (
               <figure class="card">
                 <figcaption>
-                  <span class="title">Pareto front</span> <span class="soft">{front.size} trials that no other one beats in everything</span>
+                  <span class="title">Pareto front</span> <span class="soft">{plural(front.size, "trial")} that no other one beats in everything</span>
                 </figcaption>
                 <PointPlot
                   ids={ids}

@@ -27,7 +27,7 @@ export function Welcome({ experiment, onFirst }: { experiment: string | null; on
       <button type="button" class="accent" onClick={() => void copy(code, "Code")}>
         copy
       </button>
-      <p class="soft">
+      <p class="soft after">
         Or run <code>runbase demo</code>, or import what you have: <code>runbase import wandb</code>, <code>mlflow</code>,{" "}
         <code>tensorboard</code>, <code>table</code>.
       </p>
