@@ -1,5 +1,7 @@
 """Draws the pictures of the web page for `tools/pictures.py`, in Chromium.
 
+`python tools/page_pictures.py` draws the pictures with which tests/environments/page compares the views.
+
 The runs are those of the tutorial. This module adds a small search with fixed parameters and seeds, a run that was lost, an active run
 and a report, so that a picture that is drawn again shows the same content.
 """
@@ -8,11 +10,13 @@ import io
 import math
 import random
 import shutil
+import sys
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
 import numpy as np
@@ -87,7 +91,7 @@ def draw(home: Path, write: Callable[[str, bytes], None]) -> None:
                 tab.goto(url + path)
                 prepare(tab)
                 tab.evaluate(ANONYMOUS)
-                write(f"page-{name}.png", _reduced(tab.screenshot()))
+                write(f"page-{name}.png", reduced(tab.screenshot()))
 
 
 def _pictures(store: Store, url: str, tab: Page) -> dict[str, tuple[str, Prepare]]:
@@ -239,7 +243,7 @@ def _active(home: Path) -> Generator[None]:
         yield
 
 
-def _reduced(picture: bytes) -> bytes:
+def reduced(picture: bytes, most: int = COLORS) -> bytes:
     """Return a picture as PNG with its most frequent colors, so that areas of one color stay exact."""
     from PIL import Image
 
@@ -248,10 +252,32 @@ def _reduced(picture: bytes) -> bytes:
     codes = (pixels << np.array([16, 8, 0])).sum(axis=2)
     found, places, counts = np.unique(codes, return_inverse=True, return_counts=True)
     colors = found[:, None] >> np.array([16, 8, 0]) & 255
-    kept = colors[np.argsort(counts)[::-1][:COLORS]]
+    kept = colors[np.argsort(counts)[::-1][:most]]
     nearest = ((colors[:, None] - kept) ** 2).sum(axis=2).argmin(axis=1).astype(np.uint8)
     reduced = Image.fromarray(nearest[places].reshape(codes.shape))
     reduced.putpalette(kept.astype(np.uint8).tobytes())
     out = io.BytesIO()
     reduced.save(out, "PNG", optimize=True)
     return out.getvalue()
+
+
+def renew() -> None:
+    """Draw the pictures with which the tests compare the views."""
+    from tests.environments.page import pictures
+
+    with TemporaryDirectory() as folder, _tab() as tab:
+        pictures.fill(Path(folder) / ".runbase")
+        with runbase.open(home=Path(folder) / ".runbase") as store, serving(store) as url:
+            for name, (path, ready) in pictures.views(store).items():
+                with pictures.opened(tab, url, path, ready):
+                    out = io.BytesIO()
+                    pictures.shot(tab).save(out, "PNG")
+                target = pictures.FOLDER / f"{name}.png"
+                target.parent.mkdir(exist_ok=True)
+                target.write_bytes(reduced(out.getvalue(), pictures.COLORS))
+                print(f"wrote {target.relative_to(Path.cwd())}, {target.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))  # for `tests`
+    renew()

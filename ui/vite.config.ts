@@ -6,6 +6,8 @@ export default defineConfig({
     outDir: "../src/runbase/server/static",
     emptyOutDir: true,
     target: "es2022",
+    // Browsers that know light-dark(): what it is replaced with for others ignores the colours that one chooses.
+    cssTarget: ["chrome123", "firefox120", "safari17.5"],
     modulePreload: { polyfill: false },
     assetsInlineLimit: 0,
   },
