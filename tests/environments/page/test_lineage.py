@@ -80,5 +80,5 @@ def test_the_graph_is_moved_and_zoomed(tab: Tab, related: str) -> None:
     assert before is not None
     assert after is not None
     assert after["x"] < before["x"] - 30
-    page.get_by_role("link", name="evaluate, completed, lineage").press("Enter")
+    page.get_by_role("link", name="evaluate").press("Enter")
     expect(page.get_by_role("heading", name="evaluate")).to_be_visible()

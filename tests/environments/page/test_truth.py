@@ -130,8 +130,8 @@ def test_logged_html_cannot_run_as_a_page_of_the_server(tab: Tab, store: Store, 
 
 
 VIEWS = [
-    "/", "/e/digits", "/run/{}", "/run/{}/charts", "/run/{}/media", "/run/{}/logs", "/run/{}/system", "/run/{}/code",
-    "/run/{}/history", "/compare?r={}", "/compare?r={}&tab=seeds", "/compare?r={}&tab=scatter", "/e/digits/trials",
+    "/", "/e/digits", "/run/{}", "/run/{}/charts", "/run/{}/media?with=previous", "/run/{}/logs", "/run/{}/system", "/run/{}/code",
+    "/run/{}/history", "/compare?r={}", "/compare?r={}&tab=seeds", "/compare?r={}&tab=scatter", "/compare?r={}&tab=media", "/e/digits/trials",
     "/artifacts", "/lineage/{}", "/sql", "/reports", "/settings", "/settings?tab=trash",
 ]  # fmt: skip
 

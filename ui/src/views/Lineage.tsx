@@ -112,7 +112,6 @@ function Box({ node, at, here }: { node: Node; at: { x: number; y: number }; her
         event.preventDefault();
         go(`/run/${node.id}`);
       }}
-      aria-label={`${node.name}, ${word}, ${node.experiment}`}
     >
       <rect x={x} y={y} width={BOX.width} height={BOX.height} rx="6" class={here ? "node here" : "node"} />
       <text x={x + 10} y={y + 17} class="name">
