@@ -83,7 +83,9 @@ def test_two_images_below_a_divider_that_is_dragged_or_moved_by_keys(
     page = tab(f"/compare?r={','.join(three)}&tab=media&how=baseline")
     divider = page.get_by_role("slider", name="divider")
     expect(divider).to_have_attribute("aria-valuenow", "50")
-    page.wait_for_function("[...document.images].every(one => one.complete && one.naturalWidth)")
+    page.wait_for_function(
+        "() => [...document.images].every(one => one.complete && one.naturalWidth)"
+    )
     assert left_pixel(page) == 60
     divider.focus()
     for _ in range(8):
