@@ -138,3 +138,34 @@ def test_telemetry_that_was_imported(tab: Tab, store: Store) -> None:
     expect(charts).to_have_count(2)
     assert len(set(charts.evaluate_all("all => all.map(one => one.dataset.y)"))) == 1
     expect(page.locator('[data-telemetry="system/cpu"]')).to_be_visible()
+
+
+class VegaLite:
+    """Stands for an Altair chart."""
+
+    def __init__(self, data: dict[str, object]) -> None:
+        self._data = data
+
+    def to_dict(self) -> dict[str, object]:
+        encoding = {axis: {"field": axis, "type": "quantitative"} for axis in "xy"}
+        return {"data": self._data, "mark": "line", "encoding": encoding}
+
+
+def test_plots_are_drawn_and_load_nothing(tab: Tab, store: Store, home: Path) -> None:
+    """The policy of the page allows no compiled code, no inline style and no data of another origin."""
+    import plotly.graph_objects as go
+
+    with runbase.start_run("plots", home=home, capture=False) as run:
+        run.log_plot("plotly", go.Figure(go.Scatter(y=[1, 3, 2]), layout={"title": "Hello"}), 0)
+        run.log_plot("large", go.Figure(go.Scatter(y=list(np.arange(20_000.0)))), 0)
+        run.log_plot("vega", VegaLite({"values": [{"x": 1, "y": 2}, {"x": 2, "y": 3}]}), 0)
+        run.log_plot("elsewhere", VegaLite({"url": "https://example.org/secret.json"}), 0)
+        run.log_image("pic", np.zeros((8, 8), dtype="uint8"), 0, caption="a black square")
+    store.sync()
+    page = tab(f"/run/{run.id}/media")
+    for key in ("plotly", "large"):
+        expect(page.locator(f'[data-key="{key}"] .scatterlayer path').first).to_be_attached()
+    expect(page.locator('[data-key="plotly"] .gtitle')).to_have_text("Hello")
+    expect(page.locator('[data-key="vega"] canvas')).to_be_visible()
+    expect(page.locator('[data-key="pic"]')).to_contain_text("a black square")
+    expect(page.locator('[data-key="elsewhere"]')).to_contain_text("refers to data elsewhere")

@@ -69,7 +69,9 @@ function Queue({ experiment }: { experiment: string }) {
     return new Set(trials.filter((one) => wanted.has(one.number)).map((one) => one.run));
   }, [best]);
   const importance = metric ? Object.entries((results?.importance as Record<string, Record<string, number>> | undefined)?.[metric] ?? {}) : [];
-  const param = slice ?? importance[0]?.[0] ?? Object.keys(trials[0]?.params ?? {})[0] ?? null;
+  const parameters = Object.keys(trials[0]?.params ?? {});
+  const varied = parameters.find((key) => new Set(trials.map((one) => JSON.stringify(one.params[key]))).size > 1);
+  const param = slice ?? importance[0]?.[0] ?? varied ?? parameters[0] ?? null;
   const front = useMemo(() => new Set(results?.front ?? []), [results]);
   if (missing !== null) return <MissingExperiment message={missing} />;
   if (!record || !states || !results) return null;

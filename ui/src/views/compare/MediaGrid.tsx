@@ -7,7 +7,7 @@ import { param, setParams } from "../../state/url";
 import { Against, comparable } from "../media/Against";
 import { LinkedZoom, ZoomButtons } from "../media/Picture";
 import { StepSlider, useSteps } from "../media/steps";
-import { at, One, type MediaRecord } from "../run/Media";
+import { at, isPicture, One, type MediaRecord } from "../run/Media";
 import type { RunRecord } from "../Run";
 
 /** Media of runs: a row for each key, a column for each run, one step and one zoom for all. The first run is the baseline. */
@@ -61,7 +61,7 @@ export function MediaGrid({ runs }: { runs: RunRecord[] }) {
               </button>
             </span>
           )}
-          {all.some((one) => one.kind === "image" || one.kind === "plot") && <ZoomButtons />}
+          {all.some(isPicture) && <ZoomButtons />}
           {cut.length > 0 && <span class="soft">only the first records of {cut.join(", ")}</span>}
         </div>
         <div class="scroll">

@@ -3,7 +3,7 @@ import type { Signal } from "@preact/signals";
 import { diffArrays } from "diff";
 import { useRef } from "preact/hooks";
 import { number, value } from "../../parts/format";
-import { One, sourceOf, type MediaRecord, type TableValue } from "../run/Media";
+import { isPicture, One, sourceOf, type MediaRecord, type TableValue } from "../run/Media";
 import { Frame, Picture } from "./Picture";
 
 interface Props {
@@ -21,7 +21,7 @@ const AROUND = 3;
 /** Whether two records can be shown against each other. */
 export function comparable(base: MediaRecord | null, record: MediaRecord): base is MediaRecord {
   if (!base || base.kind !== record.kind) return false;
-  if (record.kind === "image" || record.kind === "plot") return base.path !== null && record.path !== null;
+  if (isPicture(record)) return isPicture(base);
   return record.kind === "text" || (record.kind === "table" && Boolean(base.value) && Boolean(record.value));
 }
 
@@ -30,7 +30,7 @@ export function Against(props: Props) {
   const { record } = props;
   if (record.kind === "text") return <TextChanges {...props} />;
   if (record.kind === "table") return <TableChanges {...props} />;
-  if (record.kind === "image" || record.kind === "plot") return <Wipe {...props} />;
+  if (isPicture(record)) return <Wipe {...props} />;
   return <One record={record} />;
 }
 

@@ -2,6 +2,7 @@ import { useSignal } from "@preact/signals";
 import { useMemo, useState } from "preact/hooks";
 import { url, type Schemas } from "../../api/client";
 import { number, plural, value } from "../../parts/format";
+import { Plot } from "./Plot";
 import { Markdown } from "../../parts/Markdown";
 import { param, setParams } from "../../state/url";
 import { Against, comparable } from "../media/Against";
@@ -29,7 +30,7 @@ export function Media({ run, records, more }: { run: RunRecord; records: MediaRe
   const steps = useSteps(records);
   const divider = useSignal(0.5);
   const against = param("with");
-  const hasImages = records.some((one) => one.kind === "image" || one.kind === "plot");
+  const hasImages = records.some(isPicture);
   if (!groups.length) return <p class="soft centre">This run logged no images, tables, histograms or texts.</p>;
 
   function body(items: MediaRecord[]) {
@@ -87,6 +88,11 @@ export function sourceOf(record: MediaRecord): string | null {
   return record.path === null ? null : url(`/api/runs/${record.run}/files/${record.path.split("/").map(encodeURIComponent).join("/")}`);
 }
 
+/** Whether a record is a file with an image; a plot may also be a specification, which is drawn here. */
+export function isPicture(record: MediaRecord): boolean {
+  return record.path !== null && (record.kind === "image" || record.kind === "plot") && !record.path.endsWith(".json");
+}
+
 export interface TableValue {
   columns: string[];
   rows: unknown[][];
@@ -94,9 +100,16 @@ export interface TableValue {
 
 export function One({ record }: { record: MediaRecord }) {
   const source = sourceOf(record);
-  const caption = record.step === null ? null : <div class="caption">step {number(record.step)}</div>;
+  const said = (record.value as { caption?: string } | null)?.caption;
+  const caption = (record.step !== null || said) && (
+    <div class="caption">
+      {said} {record.step !== null && <span class="soft">step {number(record.step)}</span>}
+    </div>
+  );
   let body;
-  if (source && (record.kind === "image" || record.kind === "plot")) {
+  if (record.kind === "plot" && !isPicture(record)) {
+    body = <Plot value={record.value} path={source && `/api/runs/${record.run}/files/${record.path}`} label={record.key} />;
+  } else if (source && isPicture(record)) {
     body = (
       <Frame>
         <Picture source={source} alt={`${record.key}${record.step === null ? "" : `, step ${record.step}`}`} />
