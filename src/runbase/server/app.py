@@ -107,10 +107,8 @@ def create_app(store: Store, options: ServerOptions | None = None) -> Litestar:
             backend="gzip",
             gzip_compress_level=1,
             minimum_size=2048,
-            exclude=[
-                "/api/live",
-                "/files/",
-            ],  # a stream would wait in the compressor; files have ranges
+            # A stream compresses itself, files have ranges, and assets are compressed when they are built.
+            exclude=["/api/live", "/files/", "/assets/"],
         ),
         openapi_config=OpenAPIConfig(
             title="runbase",

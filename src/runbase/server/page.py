@@ -106,15 +106,18 @@ def routes(options: ServerOptions) -> list[Any]:
         return await opened_link(request, callers, options, key)
 
     @get("/assets/{name:str}", opt=public, include_in_schema=False, sync_to_thread=False)
-    def asset(name: FromPath[str]) -> Response[bytes]:
-        """Return a script, style or font. Names contain a digest, so browsers keep them."""
+    def asset(request: "Request[Any, Any, Any]", name: FromPath[str]) -> Response[bytes]:
+        """Return a script or style, compressed when it was built. Names contain a digest, so browsers keep them."""
         place = FOLDER / "assets" / name
         if Path(name).name != name or name.startswith(".") or not place.is_file():
             raise NotFound(f"no file {name!r}")
         kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-        kept = "public, max-age=31536000, immutable"
-        return Response(
-            place.read_bytes(), media_type=kind, headers={**headers, "Cache-Control": kept}
-        )
+        sent = {**headers, "Cache-Control": "public, max-age=31536000, immutable"}
+        packed = place.with_name(f"{name}.gz")
+        if packed.is_file():
+            sent["Vary"] = "Accept-Encoding"
+            if "gzip" in request.headers.get("accept-encoding", ""):
+                place, sent["Content-Encoding"] = packed, "gzip"
+        return Response(place.read_bytes(), media_type=kind, headers=sent)
 
     return [view, home, asset]

@@ -1,5 +1,6 @@
 """How the server serves the page: one document for all views, files with digests, and headers that keep scripts out."""
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,23 @@ def test_files_are_kept_and_confined(http: Http, built: Path) -> None:
         refused = http.send("GET", f"/assets/{name}")
         assert refused.status in (400, 404), name
         assert b"secret" not in refused.data
+
+
+def test_a_file_that_was_compressed_when_built_is_sent_as_it_is(http: Http, built: Path) -> None:
+    packed = gzip.compress(b"packed" * 1000, mtime=0)
+    (built / "assets" / "index-abc.js.gz").write_bytes(packed)
+    with http.pool.request(
+        "GET",
+        f"{http.url}/assets/index-abc.js",
+        headers={"Accept-Encoding": "gzip"},
+        preload_content=False,
+        decode_content=False,
+    ) as answer:
+        assert answer.headers["Content-Encoding"] == "gzip"
+        assert answer.headers["Vary"] == "Accept-Encoding"
+        assert answer.read(decode_content=False) == packed  # not compressed again
+    plain = http.pool.request("GET", f"{http.url}/assets/index-abc.js")
+    assert (plain.data, plain.headers.get("Content-Encoding")) == (b"export {};", None)
 
 
 def test_a_checkout_without_a_page_says_how_to_build_it(
