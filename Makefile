@@ -7,7 +7,7 @@ LOCK := requirements-dev.txt
 # The tests start many processes: without a cache of bytecode they took 12 minutes on two cores, with one 7.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo page test test-mlos test-frameworks test-mlflow-loggers test-wandb-loggers test-integrations test-pgbouncer test-page test-load check bench bench-page bench-peers docs pictures lock clean
+.PHONY: demo page test test-mlos test-frameworks test-mlflow-loggers test-wandb-loggers test-integrations test-spark test-pgbouncer test-page test-load check bench bench-page bench-peers docs pictures lock clean
 
 $(VENV)/.made:
 	$(PYTHON) -c 'import sys; sys.exit("runbase needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
@@ -93,6 +93,15 @@ test-integrations: .venv-integrations/.ready
 	$(@D)/bin/python -m pip install --no-compile --quiet --disable-pip-version-check --no-deps xgboost  # its library for GPUs has 300 MB
 	touch $@
 
+## A lake read by Spark, in an environment of its own (1 GB); needs Java: apt install default-jre-headless.
+test-spark: .venv-spark/.ready
+	.venv-spark/bin/python -m pytest -o addopts="" -q tests/environments/spark
+
+.venv-spark/.ready: pyproject.toml
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --no-compile --quiet --disable-pip-version-check -e . pytest pyarrow pyspark
+	touch $@
+
 ## The page in Chromium: apt install chromium.
 test-page: $(VENV)/.ready page
 	$(BIN)/python -m pytest -o addopts="" -q tests/environments/page
@@ -133,4 +142,4 @@ lock: $(VENV)/.made
 	  --no-annotate --no-header pyproject.toml -o $(LOCK)
 
 clean:
-	rm -rf $(VENV) .venv-mlos .venv-frameworks .venv-integrations .venv-mlflow2 .venv-mlflow3 site dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-mlos .venv-frameworks .venv-integrations .venv-spark .venv-mlflow2 .venv-mlflow3 site dist .pytest_cache .ruff_cache

@@ -28,6 +28,8 @@ EXPORT_EXAMPLES = (
     "\n    runbase export best.db 'metrics.loss < 0.1'"
     "\n    runbase export points.parquet --what metrics -e mnist"
     "\n    runbase export images/ --what records"
+    "\n    runbase export --lake s3://lab/lake"
+    "\n    runbase export --lake lake/ 'tags.paper is not null'"
 )
 IMPORT_EXAMPLES = (
     "Examples:\n"
@@ -48,11 +50,12 @@ COPY_EXAMPLES = (
 
 def export(
     path: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
-            help="The file: .csv, .parquet, .jsonl, or .db for everything; a folder with --what records."
+            help="The file: .csv, .parquet, .jsonl, or .db for everything; a folder with --what records. Not with --lake.",
+            show_default=False,
         ),
-    ],
+    ] = None,
     where: Annotated[str | None, typer.Argument(help="A filter; see `runbase runs`.")] = None,
     experiment: common.OfExperiment = None,
     what: Annotated[
@@ -64,11 +67,30 @@ def export(
     format: Annotated[
         str | None, typer.Option("--format", help="parquet, csv, jsonl or sqlite.")
     ] = None,
+    lake: Annotated[
+        str | None,
+        typer.Option(
+            "--lake",
+            help="Write the points of ended runs, and tables of these runs, as Parquet files to this folder or URL; "
+            "runs that it has already are not written again.",
+        ),
+    ] = None,
+    prune: Annotated[
+        bool,
+        typer.Option("--prune", help="With --lake: remove runs that are deleted from the store."),
+    ] = False,
     home: common.Home = None,
     url: common.Url = None,
     json: common.Json = False,
 ) -> None:
     """Write runs to a file. A .db file contains everything and is a store of its own."""
+    if lake is not None:
+        if where is not None:
+            raise UsageError("with --lake, pass a filter only: runbase export --lake URL FILTER")
+        _to_lake(lake, None if path is None else str(path), experiment, prune, home, url, json)
+        return
+    if path is None:
+        raise UsageError("pass a file, or --lake with a folder or a URL")
     into_folder = what == "records" and format is None and not path.suffix
     with common.store(home, url) as store, common.progress("exporting runs") as step:
         if into_folder:
@@ -85,6 +107,36 @@ def export(
         common.print_json({"path": str(path), "runs": count})
     else:
         common.say(f"Wrote {counted(count, 'run')} to {path} ({common.size(path.stat().st_size)})")
+
+
+def _to_lake(
+    lake: str,
+    where: str | None,
+    experiment: str | None,
+    prune: bool,
+    home: Path | None,
+    url: str | None,
+    json: bool,
+) -> None:
+    from runbase.store.lake import export_lake  # imported here: it needs PyArrow
+
+    with common.store(home, url) as store, common.progress("writing runs") as step:
+        done = export_lake(store, lake, where, experiment=experiment, prune=prune, progress=step)
+    if json:
+        common.print_json({name: getattr(done, name) for name in done.__struct_fields__})
+        return
+    common.say(
+        f"{counted(done.new, 'new run')}, {done.grown} with more points, {done.unchanged} unchanged: wrote "
+        f"{counted(done.points, 'point')} in {counted(done.files, 'file')} to {lake} ({common.size(done.bytes)})"
+    )
+    if done.running:
+        common.say(f"{counted(done.running, 'run')} did not end yet; a later export writes them")
+    if done.pruned:
+        common.say(f"removed {counted(done.pruned, 'deleted run')}")
+    if done.gone:
+        common.say(
+            f"{counted(done.gone, 'run')} of the lake are deleted from the store; --prune removes them"
+        )
 
 
 def import_(

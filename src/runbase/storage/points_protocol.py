@@ -100,7 +100,15 @@ class Points(Protocol):
         ...
 
     def points(
-        self, runs: Sequence[str], keys: Sequence[str] | None, kind: str = "metric"
+        self,
+        runs: Sequence[str],
+        keys: Sequence[str] | None,
+        kind: str = "metric",
+        *,
+        every: bool = False,
     ) -> dict[tuple[str, str], Series]:
-        """Return all points of many metrics (None: all metrics) of many runs, by run and key, in one query."""
+        """Return the points of many metrics (None: all metrics) of many runs, by run and key, in one query.
+
+        Of a step, the latest point counts, or all with `every`.
+        """
         ...

@@ -38,11 +38,16 @@ def series(
 
 
 def many(
-    session: Session, runs: Sequence[str], keys: Sequence[str] | None, kind: str = "metric"
+    session: Session,
+    runs: Sequence[str],
+    keys: Sequence[str] | None,
+    kind: str = "metric",
+    *,
+    every: bool = False,
 ) -> dict[tuple[str, str], Series]:
-    """Return all points of many metrics of many runs, by run and key, in one query.
+    """Return the points of many metrics of many runs, by run and key, in one query.
 
-    Of a step, the latest point counts. Telemetry has times instead of steps, so all of it is returned.
+    Of a step, the latest point counts, or all with `every`. Telemetry has times instead of steps, so all of it is returned.
     """
     rows = session.arrays(
         "blocks_of_runs",
@@ -55,7 +60,7 @@ def many(
     for row in rows:
         blocks.setdefault((row["run_id"], row["key"]), []).append(row)
     return {
-        (run, key): _series(key, rows_of_series, None, None, kind == "telemetry")
+        (run, key): _series(key, rows_of_series, None, None, every or kind == "telemetry")
         for (run, key), rows_of_series in blocks.items()
     }
 

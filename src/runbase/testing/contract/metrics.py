@@ -62,6 +62,9 @@ class MetricContract(OnStorage):
         assert (latest.steps.tolist(), latest.values.tolist()) == ([-1, 5, 6], [4.0, 3.0, 5.0])
         every = storage.series(journal.run, "loss", every=True)
         assert every.values.tolist() == [4.0, 1.0, 3.0, 2.0, 5.0]
+        for wanted, all_of_them in ((latest, False), (every, True)):
+            many = storage.points([journal.run], None, every=all_of_them)[journal.run, "loss"]
+            assert many.values.tolist() == wanted.values.tolist()
         metric = storage.runs()[0].metrics["loss"]
         assert (metric.count, metric.last, metric.last_step, metric.first) == (5, 5.0, 6, 4.0)
 

@@ -1,0 +1,1 @@
+"""A lake read by Spark: `make test-spark`."""
