@@ -352,6 +352,15 @@ def test_charts_are_arranged_by_keys_and_by_drag(tab: Tab) -> None:
         "wanted => document.querySelector('.section figure').dataset.metric === wanted", arg=first
     )
     assert order(page) == [first, second]
+    page.go_back()
+    page.wait_for_function(
+        "wanted => document.querySelector('.section figure').dataset.metric === wanted", arg=second
+    )
+    address = page.url
+    page.evaluate("localStorage.clear()")
+    page.goto(address)  # as somebody else opens the link, or the saved view
+    charts(page, "val/loss", 6)
+    assert order(page) == [second, first]
 
 
 def test_charts_of_a_section_have_a_size(tab: Tab) -> None:

@@ -1,5 +1,6 @@
-/** The order and the size of the charts of each section. The browser keeps them for each experiment. */
-import { useLayoutEffect, useRef, useState } from "preact/hooks";
+/** The order and the size of the charts of each section: in the URL, and kept by the browser for each experiment. */
+import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { param, setParams } from "../../state/url";
 
 export type Size = "small" | "medium" | "large";
 export const HEIGHTS: Record<Size, number> = { small: 130, medium: 210, large: 340 };
@@ -24,9 +25,12 @@ export interface Arrangement {
   said: string;
 }
 
-function read(name: string): Kept {
+/** Characters of an arrangement that still goes into the URL. */
+const LONGEST = 1500;
+
+function parsed(text: string | null): Kept {
   try {
-    return { order: {}, sizes: {}, ...(JSON.parse(localStorage.getItem(name) ?? "{}") as Partial<Kept>) };
+    return { order: {}, sizes: {}, ...(JSON.parse(text || "{}") as Partial<Kept>) };
   } catch {
     return { order: {}, sizes: {} };
   }
@@ -35,7 +39,9 @@ function read(name: string): Kept {
 /** How the charts of a view are arranged; `place` is the experiment, or the view. */
 export function useArrangement(place: string): Arrangement {
   const name = `charts:${place}`;
-  const [kept, setKept] = useState(() => read(name));
+  const [own, setOwn] = useState(() => parsed(localStorage.getItem(name)));
+  const given = param("charts");
+  const kept = useMemo(() => (given ? parsed(given) : own), [given, own]);
   const [said, setSaid] = useState("");
   const moved = useRef<[string, string] | null>(null);
 
@@ -48,8 +54,11 @@ export function useArrangement(place: string): Arrangement {
   }, [kept]);
 
   function keep(next: Kept): void {
-    setKept(next);
-    localStorage.setItem(name, JSON.stringify(next));
+    const text = JSON.stringify(next);
+    const empty = Object.keys(next.order).length + Object.keys(next.sizes).length === 0;
+    setOwn(next);
+    localStorage.setItem(name, text);
+    setParams({ charts: empty || text.length > LONGEST ? null : text });
   }
   function without<T>(all: Record<string, T>, section: string): Record<string, T> {
     return Object.fromEntries(Object.entries(all).filter(([key]) => key !== section));
