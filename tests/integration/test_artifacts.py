@@ -1,5 +1,6 @@
 """Artifacts: uploaded in the background, resumed, fetched with their bytes checked, versioned, kept."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 import runbase
+from runbase.artifacts import remote
 from runbase.errors import InvalidValue, NotFound, StoreError, UsageError
 from tests.conftest import close_storages
 from tests.patience import PATIENCE
@@ -247,3 +249,23 @@ def test_training_does_not_wait_for_an_upload(
     may_go_on.set()
     run.finish()
     assert len(objects()) == 1
+
+
+@pytest.mark.parametrize("engine", ["obstore", "fsspec"])
+def test_both_engines_store_in_parts_and_say_what_is_missing(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    if engine == "fsspec":
+        monkeypatch.setitem(sys.modules, "obstore.store", None)  # as if it were not installed
+    assert (remote.bucket_of(f"{bucket}/a") is None) == (engine == "fsspec")
+    content = os.urandom(20 * 2**20)
+    url = f"{bucket}/large ü #1.bin"
+    remote.store_file(file(tmp_path, "large.bin", content), url)
+    assert objects() == {"runs/large ü #1.bin"}
+    remote.fetch(url, tmp_path / "back.bin")
+    assert (tmp_path / "back.bin").read_bytes() == content
+    remote.remove(url)
+    remote.remove(url)
+    assert objects() == set()
+    with pytest.raises(StoreError, match="does not exist any more"):
+        remote.fetch(url, tmp_path / "again.bin")

@@ -1,11 +1,12 @@
-"""Locations of artifacts besides the run's folder: any URL that fsspec supports.
+"""Locations of artifacts besides the run's folder: object stores by obstore, all other URLs by fsspec.
 
-fsspec supports s3, gs, az, sftp and forty more through further packages, which its errors name.
+fsspec supports sftp, hdfs and forty more through further packages, which its errors name.
 """
 
 from pathlib import Path
 from typing import Any, cast
 
+from runbase.artifacts.objects import bucket_of
 from runbase.errors import StoreError, UsageError
 from runbase.settings import cache_folder
 from runbase.storage.address import is_server
@@ -17,6 +18,10 @@ def store_file(path: Path, url: str) -> None:
     if is_server(url):
         files.upload(path, url)
         return
+    if (found := bucket_of(url)) is not None:
+        bucket, key = found
+        bucket.put(path, key)
+        return
     system, place = _system(url)
     system.makedirs(system._parent(place), exist_ok=True)
     system.put_file(str(path), place)
@@ -27,9 +32,14 @@ def store_file(path: Path, url: str) -> None:
 
 def fetch(place: str, path: Path) -> None:
     """Copy a file from a path or a URL."""
-    system, inner = _system(place)
+    found = bucket_of(place)
     try:
-        system.get_file(inner, str(path))
+        if found is not None:
+            bucket, key = found
+            bucket.get(key, path)
+        else:
+            system, inner = _system(place)
+            system.get_file(inner, str(path))
     except FileNotFoundError as error:
         raise StoreError(f"{place} does not exist any more") from error
 
@@ -37,6 +47,10 @@ def fetch(place: str, path: Path) -> None:
 def remove(url: str) -> None:
     """Delete the file at a URL; a file that does not exist is ignored. A server deletes its files itself."""
     if is_server(url):
+        return
+    if (found := bucket_of(url)) is not None:
+        bucket, key = found
+        bucket.remove(key)
         return
     system, place = _system(url)
     try:

@@ -16,7 +16,9 @@ def test_the_questions_of_the_page(home: Path, tmp_path: Path) -> None:
                 for step in range(100):
                     run.log({"loss": (number + 1) / (step + 1), "acc": step / 100}, step=step)
         export_lake(store, str(tmp_path / "lake"))
-    spark = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
+    spark = (
+        SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
+    )
     spark.read.parquet(str(tmp_path / "lake" / "points")).createOrReplaceTempView("points")
     spark.read.parquet(str(tmp_path / "lake" / "runs.parquet")).createOrReplaceTempView("runs")
     best = spark.sql(
@@ -29,7 +31,11 @@ def test_the_questions_of_the_page(home: Path, tmp_path: Path) -> None:
         "select step, value from points p join runs r using (run_id) "
         "where r.name = 'run-1' and key = 'loss' order by step"
     ).collect()
-    assert [(row.step, row.value) for row in curve] == [(step, 2 / (step + 1)) for step in range(100)]
-    (mean,) = spark.sql("select avg(value) as mean from points where key = 'acc' and step = 50").collect()
+    assert [(row.step, row.value) for row in curve] == [
+        (step, 2 / (step + 1)) for step in range(100)
+    ]
+    (mean,) = spark.sql(
+        "select avg(value) as mean from points where key = 'acc' and step = 50"
+    ).collect()
     assert mean.mean == 0.5
     spark.stop()
