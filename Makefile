@@ -83,6 +83,8 @@ test-integrations: .venv-integrations/.ready
 	$(@D)/bin/python -m pip install --no-compile --quiet --disable-pip-version-check -e '.[media,server,optuna]' pytest pandas torch==2.13.0 \
 	  lightning pytorch-lightning transformers accelerate keras lightgbm catboost scikit-learn hydra-core 'ray[tune]' tensorboard stable-baselines3
 	$(@D)/bin/python -m pip install --no-compile --quiet --disable-pip-version-check --no-deps xgboost  # its library for GPUs has 300 MB
+	$(@D)/bin/python -m pip install --no-compile --quiet --disable-pip-version-check fastcore fastprogress fasttransform fastdownload
+	$(@D)/bin/python -m pip install --no-compile --quiet --disable-pip-version-check --no-deps fastai  # it needs torchvision, which does not fit this PyTorch
 	touch $@
 
 .venv-mlflow3/.ready: MLFLOW = mlflow>=3

@@ -142,7 +142,7 @@ def test_what_grows_is_followed(
         assert store.metrics(run, "loss").steps.tolist() == [0, 1, 2, 3]
         assert store.metrics(run, "new2").values.tolist() == [2]
     with monkeypatch.context() as patch:  # three minutes later
-        patch.setattr("runbase.integrations.lightning.reader.STILL", -1.0)
+        patch.setattr("runbase.ingest.metric_tables.STILL", -1.0)
         store.scan(tree)
     [other] = store.runs("name = 'lightning_logs/version_3'")
     assert other.status is Status.COMPLETED

@@ -33,7 +33,10 @@ def command(
     url: common.Url = None,
     json: common.Json = False,
 ) -> None:
-    """Ingest run folders of runbase, stable-pretraining, Lightning's CSVLogger and TensorBoard.
+    """Ingest run folders of runbase and of other training tools.
+
+    Known are those of stable-pretraining, Lightning's CSVLogger, Ultralytics, Ray Tune, transformers, DVCLive,
+    stable-baselines3 and TensorBoard.
 
     Only what changed since the last scan is read, and nothing is written to the folders: there is no server and no
     lock, and any number of scans can run. Runs whose folder no longer exists are kept and marked with `missing_at`.

@@ -67,7 +67,11 @@ class Format(Protocol):
         ...
 
     def tells(self, folder: str, names: set[str]) -> list[str]:
-        """Return the names of the files that describe the run; empty: the folder is not of this format."""
+        """Return the files that describe the run; empty: the folder is not of this format.
+
+        `names` has the files of the folder, and its subfolders with a final slash. Files of subfolders are returned as paths
+        relative to the folder.
+        """
         ...
 
     def read(self, folder: Path, names: Sequence[str], reached: Reached, keep: Keep) -> Folder:
@@ -93,7 +97,7 @@ class Table(Struct, frozen=True):
         return self.rows[self.first :]
 
 
-def read_table(path: Path, known: int, *, over: bool) -> Table:
+def read_table(path: Path, known: int, *, over: bool, **options: Any) -> Table:
     """Read a table that a program may be rewriting at this moment.
 
     Training programs rewrite such a file whole when a metric is added, and may start it again when they are resumed. The
@@ -103,6 +107,7 @@ def read_table(path: Path, known: int, *, over: bool) -> Table:
         path: the file.
         known: `reached` of the last time; 0: it was never read.
         over: whether the run has ended, so that the file is complete.
+        options: arguments of `csv.DictReader`, such as the delimiter.
 
     Raises:
         Unreadable: the first row is not a header, or the file changed during each of several attempts to read it.
@@ -113,7 +118,7 @@ def read_table(path: Path, known: int, *, over: bool) -> Table:
         raw = raw[: raw.rfind(b"\n") + 1]
     problems: list[str] = []
     text = io.StringIO(raw.decode("utf-8", "replace"), newline="")
-    rows = list(csv_rows(text, problems.append))
+    rows = list(csv_rows(text, problems.append, **options))
     if rows and raw.count(b'"') % 2 and not over:
         rows.pop()  # a quoted cell with a line break is still being written
     header = list(rows[0]) if rows else []
@@ -172,11 +177,22 @@ def opening(run: str, journal: str, experiment: str, name: str, began: float) ->
 
 
 def rows_to_points(
-    rows: Iterable[Mapping[str, object]], step_key: str, first: int, time: float
+    rows: Iterable[Mapping[str, object]],
+    step_key: str,
+    first: int,
+    time: float | Callable[[Mapping[str, object]], float],
 ) -> Iterator[Points]:
-    """Convert rows of a table of metrics to points; adjacent rows with the same keys are combined, text and blanks are left out."""
+    """Convert rows of a table of metrics to points; adjacent rows with the same keys are combined, text and blanks are left out.
+
+    Args:
+        rows: column → value of each row.
+        step_key: the column with the steps.
+        first: the step of the first row without one.
+        time: when the rows were written, in seconds since the epoch, or a function that returns it.
+    """
     keys: tuple[str, ...] = ()
     steps: list[Scalar] = []
+    times: list[float] = []
     columns: list[list[Scalar]] = []
     for number, row in enumerate(rows, first):
         values = {
@@ -189,14 +205,15 @@ def rows_to_points(
         step = number_of(row.get(step_key))
         if tuple(values) != keys or len(steps) == 1024:
             if steps:
-                yield Points(keys=keys, steps=steps, times=[time] * len(steps), columns=columns)
-            keys, steps, columns = tuple(values), [], [[] for _ in values]
+                yield Points(keys=keys, steps=steps, times=times, columns=columns)
+            keys, steps, times, columns = tuple(values), [], [], [[] for _ in values]
         whole = number if step is None else step
         steps.append(int(whole) if whole == int(whole) else whole)
+        times.append(time(row) if callable(time) else time)
         for column, value in zip(columns, values.values(), strict=True):
             column.append(value)
     if steps:
-        yield Points(keys=keys, steps=steps, times=[time] * len(steps), columns=columns)
+        yield Points(keys=keys, steps=steps, times=times, columns=columns)
 
 
 def number_of(text: Any) -> float | None:

@@ -10,6 +10,7 @@ A reader of **records** (a database, a folder, a server) is a module with
 A reader of **run folders** is a module with a NAME and
 
     tells(folder, names) -> the names of the files that describe the run; empty: the folder is not of this format
+    skips(name) -> whether a subfolder is part of the run (only if NESTED is true: runs can be inside others)
     read(folder, names, reached, keep) -> Folder: the run's id, and what is new
 
 `reached` returns how far a file has been read. Each `Delivery` continues from there, so that concurrent scanners store each
@@ -62,7 +63,16 @@ _RECORDS = {
     "goodseed": "goodseed.reader",
     "table": "tables.reader",
 }
-_FOLDERS = ("stable_pretraining.reader", "lightning.reader", "tensorboard.reader")
+_FOLDERS = (
+    "stable_pretraining.reader",
+    "lightning.reader",
+    "ultralytics.reader",
+    "ray.reader",
+    "trainer_state.reader",
+    "dvclive.reader",
+    "stable_baselines3.reader",
+    "tensorboard.reader",
+)
 
 
 @cache
@@ -85,7 +95,8 @@ SYSTEMS = tuple(_RECORDS)
 """Names of the tools whose records can be imported."""
 _KNOWN = (
     "a .db of runbase, mlruns or a database of MLflow, a folder of W&B, Trackio, Neptune or GoodSeed, a database of "
-    "mlos_bench, SQLTrack or the experiment store, run folders of stable-pretraining, Lightning or TensorBoard, "
+    "mlos_bench, SQLTrack or the experiment store, run folders of stable-pretraining, Lightning, Ultralytics, Ray Tune, "
+    "transformers, DVCLive, stable-baselines3 or TensorBoard, "
     ".csv, .tsv, .jsonl, .parquet"
 )
 """What can be imported, as text for messages."""

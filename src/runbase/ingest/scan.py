@@ -6,7 +6,7 @@ All data is stored through journal offsets, so that concurrent scanners store ea
 
 import time
 from collections import Counter
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -15,7 +15,8 @@ from msgspec.structs import replace
 from runbase.errors import StoreError, UsageError
 from runbase.events import Points
 from runbase.filesystems import atomic_write
-from runbase.ingest.folders import Folder, Keep, Unreadable
+from runbase.ingest.folders import Folder, Keep, Reached, Unreadable
+from runbase.ingest.hydra_config import with_config
 from runbase.ingest.walk import Found, is_settled_since, same, walk
 from runbase.storage.protocol import Storage
 from runbase.storage.types import Delivery, Scanned
@@ -170,7 +171,7 @@ def _take(
     for each in part:
         try:
             folder = each.format.read(Path(each.path), each.names, reached, keep)
-            for delivery in folder.deliveries:
+            for delivery in _deliveries(each, folder, reached):
                 batch.append(_placed(delivery, place(each.path)))
                 report.points += _points(delivery)
                 size += 64 * len(delivery.events) + 16 * _points(delivery)
@@ -204,6 +205,13 @@ def _take(
     scanned = [_kept(read_folder, place, late) for read_folder in read]
     report.returned += storage.put_scans(scanned) if scanned else 0
     return [read_folder.found for read_folder in read if read_folder.folder.run in late]
+
+
+def _deliveries(found: Found, folder: Folder, reached: Reached) -> Iterable[Delivery]:
+    """Return what is new in a folder, with the parameters of the Hydra job in whose folder it is."""
+    if found.config is None:
+        return folder.deliveries
+    return with_config(folder.deliveries, Path(found.config), reached)
 
 
 def _apply(storage: Storage, batch: Sequence[Delivery], report: ScanReport) -> set[str]:

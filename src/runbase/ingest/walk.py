@@ -6,14 +6,16 @@ folder was changed just before it was read, so that a later change might have th
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from runbase.ingest import journal_folders
 from runbase.ingest.folders import Format
+from runbase.ingest.hydra_config import CONFIG, FOLDER
 from runbase.ingest.readers import folder_formats
 from runbase.storage.types import Scanned
 from runbase.values import plain_text
@@ -45,10 +47,16 @@ class Found(Struct, frozen=True):
     format: Format
     names: list[str]
     stamp: str
+    config: str | None = None
+    """The configuration of the Hydra job in whose folder it is."""
 
 
 def walk(
-    root: str, problems: list[str], known: Mapping[str, Scanned], depth: int = _DEEP
+    root: str,
+    problems: list[str],
+    known: Mapping[str, Scanned],
+    depth: int = _DEEP,
+    config: str | None = None,
 ) -> Iterator[Found]:
     """Yield every run folder at and below a folder, by path, without descending into run folders.
 
@@ -57,6 +65,7 @@ def walk(
         problems: a list to which what cannot be read is added, with reasons.
         known: folders of earlier scans, by path: those that have not changed are not listed again.
         depth: how many levels to descend.
+        config: the configuration of the Hydra job in whose folder the root is.
     """
     if len(os.fsencode(root)) > _LONGEST_PATH:
         problems.append(f"{plain_text(root[:100])}…: its path has more than {_LONGEST_PATH} bytes")
@@ -64,7 +73,7 @@ def walk(
     earlier = known.get(root)
     if earlier is not None and earlier.format in _flat() and _is_as_before(root, earlier.stamp):
         names = [name for name, _, _ in decode(earlier.stamp)[1:]]
-        yield Found(root, _flat()[earlier.format], names, earlier.stamp)
+        yield Found(root, _flat()[earlier.format], names, earlier.stamp, config)
         return
     try:
         with os.scandir(root) as entries:
@@ -72,20 +81,37 @@ def walk(
     except OSError as wrong:
         problems.append(f"{root}: {wrong.strerror}")
         return
-    files = {entry.name: entry for entry in here if _is_file(entry)}
+    files = {entry.name for entry in here if _is_file(entry)}
+    folders = [entry for entry in here if entry.is_dir(follow_symlinks=False)]
+    if any(entry.name == FOLDER for entry in folders):
+        config = _config(root) or config
+    skips: Callable[[str], bool] | None = None
+    told = files | {f"{entry.name}/" for entry in folders}
     for format in folder_formats():
-        names = format.tells(root, set(files))
+        names = format.tells(root, told)
         if names:
-            stamp = _stamp(root, [files[name] for name in names])
+            stamp = _stamp(root, names)
             if stamp is not None:
-                yield Found(root, format, names, stamp)
+                yield Found(root, format, names, stamp, _for(format, config))
             if not getattr(format, "NESTED", False):
                 return
+            skips = getattr(format, "skips", None)
             break
     if depth:
-        for entry in here:
-            if entry.is_dir(follow_symlinks=False):
-                yield from walk(entry.path, problems, known, depth - 1)
+        for entry in folders:
+            if skips is None or not skips(entry.name):
+                yield from walk(entry.path, problems, known, depth - 1, config)
+
+
+def _config(root: str) -> str | None:
+    """Return the configuration of a Hydra job whose folder this is."""
+    path = os.path.join(root, FOLDER, CONFIG)  # noqa: PTH118 - as the other paths of a walk
+    return path if os.path.isfile(path) else None  # noqa: PTH113
+
+
+def _for(format: Format, config: str | None) -> str | None:
+    """Return the configuration for a run of a format: our own runs have their parameters."""
+    return None if format.NAME == journal_folders.NAME else config
 
 
 def same(earlier: str, now: str) -> bool:
@@ -123,15 +149,15 @@ def _is_file(entry: "os.DirEntry[str]") -> bool:
         return False
 
 
-def _stamp(path: str, entries: "Sequence[os.DirEntry[str]]") -> str | None:
+def _stamp(path: str, names: Sequence[str]) -> str | None:
     """Return the stamp of a folder and its files; None if a file was removed meanwhile."""
     try:
         folder = os.stat(path).st_mtime_ns  # noqa: PTH116
         settled = folder < time.time_ns() - _UNSETTLED
         files: list[Any] = [
-            (entry.name, status.st_size, status.st_mtime_ns)
-            for entry in entries
-            for status in [entry.stat()]
+            (name, status.st_size, status.st_mtime_ns)
+            for name in names
+            for status in [os.stat(f"{path}/{name}")]  # noqa: PTH116
         ]
     except OSError:
         return None

@@ -14,16 +14,8 @@ from transformers import TrainerCallback
 from transformers.integrations import integration_utils
 
 from runbase.integrations.held import HeldRun, Holder, check_log_model
+from runbase.integrations.trainer_state.names import spelt
 from runbase.run.run import Run
-
-TOTALS = (
-    "train_runtime",
-    "train_samples_per_second",
-    "train_steps_per_second",
-    "train_loss",
-    "total_flos",
-)
-"""What the last log call of a training reports. `train_loss` is the mean of all steps: no point of the curve `train/loss`."""
 
 
 class RunbaseCallback(TrainerCallback, Holder):
@@ -150,20 +142,6 @@ class RunbaseCallback(TrainerCallback, Holder):
             scores = spelt({key: found[-1]}) if found else {}
         direction = "max" if args.greater_is_better else "min"
         self.held.log_saved_model(path, step, scores=scores, direction=direction)
-
-
-def spelt(logs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a Trainer logs under the names of its own loggers: `eval_loss` → `eval/loss`, `loss` → `train/loss`."""
-    named: dict[str, Any] = {}
-    for key, value in logs.items():
-        kind, _, rest = key.partition("_")
-        if key in TOTALS:
-            named[key] = value
-        elif kind in ("eval", "test") and rest:
-            named[f"{kind}/{rest}"] = value
-        else:
-            named[f"train/{key}"] = value
-    return named
 
 
 def _step_of(path: Path) -> int:

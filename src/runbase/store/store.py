@@ -113,8 +113,8 @@ class Store(
     ) -> ScanReport:
         """Ingest the run folders at and below some paths.
 
-        Known formats are those of runbase, stable-pretraining, Lightning's CSV logger and
-        TensorBoard. Nothing is written to the folders. Runs whose folder no longer exists are marked
+        Known formats are those of runbase, stable-pretraining, Lightning's CSV logger, Ultralytics,
+        Ray Tune, transformers, DVCLive, stable-baselines3 and TensorBoard. Nothing is written to the folders. Runs whose folder no longer exists are marked
         (`missing_at`), and so are runs whose process exited without closing them.
 
         Args:

@@ -40,7 +40,7 @@ _BEGINNINGS = {b"\xff\xd8": ".jpg", b"GIF8": ".gif", b"RIFF": ".wav", b"\x89PNG"
 def tells(folder: str, names: set[str]) -> list[str]:
     """Return the event files of a folder."""
     del folder
-    return sorted(n for n in names if "tfevents." in n and not n.endswith(".profile-empty"))
+    return sorted(n for n in names if "tfevents." in n and not n.endswith((".profile-empty", "/")))
 
 
 def read(folder: Path, names: Sequence[str], reached: Reached, keep: Keep) -> Folder:

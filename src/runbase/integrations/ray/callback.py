@@ -3,7 +3,6 @@
 # pyright: basic, reportMissingImports=false
 
 import hashlib
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,8 @@ from typing import Any
 from ray.tune.logger import LoggerCallback
 
 from runbase.integrations.held import HeldRun, Holder, check_log_model, numbers
+from runbase.integrations.ray.terms import OWN, error_text
 from runbase.run.run import Run
-
-OWN = {
-    "config", "date", "timestamp", "pid", "hostname", "node_ip", "trial_id", "experiment_id", "experiment_tag", "done",
-    "time_since_restore", "iterations_since_restore", "time_total_s", "time_this_iter_s", "training_iteration",
-}  # fmt: skip
-"""What Tune adds to each result, and what is known without it."""
-COLOURS = re.compile("\x1b\\[[0-9;]*m")
 
 
 class RunbaseLoggerCallback(LoggerCallback, Holder):
@@ -120,7 +113,6 @@ class RunbaseLoggerCallback(LoggerCallback, Holder):
 def _error_of(trial: Any) -> str:
     """Return what Tune wrote about the exception of a trial, without colours."""
     try:
-        text = COLOURS.sub("", Path(trial.error_file).read_text(errors="replace")).strip()
+        return error_text(Path(trial.error_file))
     except (OSError, TypeError):
         return "the trial failed"
-    return text or "the trial failed"

@@ -1,0 +1,1 @@
+"""DVCLive: the reader of its folders."""
