@@ -5,13 +5,12 @@ The interface is that of `accelerate.tracking.GeneralTracker` 1.x.
 
 # pyright: basic, reportMissingImports=false
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 from accelerate import tracking
 from accelerate.tracking import GeneralTracker, on_main_process
 
-from runbase.integrations.held import HeldRun
+from runbase.integrations.held import HeldRun, RunArguments
 from runbase.run.run import Run
 
 
@@ -22,12 +21,7 @@ class RunbaseTracker(GeneralTracker):
 
     Args:
         experiment: the project of `init_trackers`: the experiment.
-        name: the display name of the run.
-        params: further parameters.
-        tags: plain tags, or a mapping of tag to value.
-        run_id: the id of a run to continue.
-        run: an open run of yours, which the tracker never ends; the project is ignored then.
-        options: further arguments of `start_run`.
+        options: `name`, `params`, `tags`, `run_id`, `run` and others; see `held.RunArguments`.
     """
 
     name = "runbase"
@@ -38,19 +32,10 @@ class RunbaseTracker(GeneralTracker):
     def __init__(
         self,
         experiment: str | None = None,
-        *,
-        name: str | None = None,
-        params: Mapping[str, object] | None = None,
-        tags: Any = None,
-        run_id: str | None = None,
-        run: Run | None = None,
-        **options: Any,
+        **options: Unpack[RunArguments],
     ) -> None:
         super().__init__()
-        self.held = HeldRun(
-            None if run is not None else experiment,
-            name=name, params=params, tags=tags, run_id=run_id, run=run, **options,
-        )  # fmt: skip
+        self.held = HeldRun(experiment if options.get("run") is None else None, **options)
 
     @on_main_process
     def start(self) -> None:

@@ -1,10 +1,8 @@
 """`RunbaseCallback` for CatBoost. The interface is that of the objects in the argument `callbacks` of `fit`, on a CPU."""
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
-from runbase.integrations.held import HeldRun, Holder
-from runbase.run.run import Run
+from runbase.integrations.held import HeldRun, Holder, RunArguments
 
 
 class RunbaseCallback(Holder):
@@ -15,29 +13,16 @@ class RunbaseCallback(Holder):
 
     Args:
         experiment: the experiment. Default: the run that you have started, else that of `start_run`.
-        name: the display name of the run.
-        params: the parameters.
-        tags: plain tags, or a mapping of tag to value.
-        run_id: the id of a run to continue.
-        run: an open run of yours, which the callback never ends.
-        options: further arguments of `start_run`.
+        options: `name`, `params`, `tags`, `run_id`, `run` and others; see `held.RunArguments`.
     """
 
     def __init__(
         self,
         experiment: str | None = None,
-        *,
-        name: str | None = None,
-        params: Mapping[str, object] | None = None,
-        tags: Any = None,
-        run_id: str | None = None,
-        run: Run | None = None,
-        **options: Any,
+        **options: Unpack[RunArguments],
     ) -> None:
         self._last = 0
-        self.held = HeldRun(
-            experiment, name=name, params=params, tags=tags, run_id=run_id, run=run, **options
-        )
+        self.held = HeldRun(experiment, **options)
 
     def after_iteration(self, info: Any) -> bool:
         """Log the figures of a round; CatBoost counts rounds from 1, steps begin with 0."""

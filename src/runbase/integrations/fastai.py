@@ -6,16 +6,14 @@ The end of a fit does not end the run, because another fit may follow, as in `fi
 # pyright: basic, reportMissingImports=false
 
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from fastai.callback.core import Callback
 from fastai.learner import Recorder, save_model
 from fastai.torch_core import rank_distrib
 
-from runbase.integrations.held import HeldRun, Holder, check_log_model
-from runbase.run.run import Run
+from runbase.integrations.held import HeldRun, Holder, RunArguments, check_log_model
 
 
 class RunbaseCallback(Callback, Holder):
@@ -26,14 +24,9 @@ class RunbaseCallback(Callback, Holder):
 
     Args:
         experiment: the experiment. Default: the run that you have started, else that of `start_run`.
-        name: the display name of the run.
-        params: further parameters.
-        tags: plain tags, or a mapping of tag to value.
-        run_id: the id of a run to continue.
-        run: an open run of yours, which the callback never ends.
         log_model: log the model at the end of each fit (True), or after each epoch (``"all"``).
         log_batches: log every n-th batch; 0: none.
-        options: further arguments of `start_run`.
+        options: `name`, `params`, `tags`, `run_id`, `run` and others; see `held.RunArguments`.
     """
 
     order = Recorder.order + 1
@@ -43,22 +36,15 @@ class RunbaseCallback(Callback, Holder):
         self,
         experiment: str | None = None,
         *,
-        name: str | None = None,
-        params: Mapping[str, object] | None = None,
-        tags: Any = None,
-        run_id: str | None = None,
-        run: Run | None = None,
         log_model: bool | str = False,
         log_batches: int = 1,
-        **options: Any,
+        **options: Unpack[RunArguments],
     ) -> None:
         super().__init__()
         self._log_model = check_log_model(log_model)
         self._every, self._batches, self._epochs = log_batches, 0, 0
         self._logs = False
-        self.held = HeldRun(
-            experiment, name=name, params=params, tags=tags, run_id=run_id, run=run, **options
-        )
+        self.held = HeldRun(experiment, **options)
 
     def before_fit(self) -> None:
         """Begin the run; a search of the learning rate and predictions are not logged."""

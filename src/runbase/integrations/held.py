@@ -1,10 +1,10 @@
 """The run that an adapter logs into, from its first value to its end; each adapter of a training tool holds one."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 from weakref import WeakSet
 
 from runbase.errors import InvalidValue, UsageError, warn
@@ -19,6 +19,40 @@ MODELS = (False, True, "all")
 """Values of `log_model`: no model, the last and the best one, or each one that the tool saves."""
 _begun: "WeakSet[Run]" = WeakSet()
 """Runs that adapters began: a new adapter does not join them, as it joins the run of a user."""
+
+
+class RunArguments(TypedDict, total=False):
+    """The keyword arguments that all adapters share.
+
+    Attributes:
+        name: the display name of the run.
+        params: parameters, in addition to those that the tool knows.
+        tags: plain tags, or a mapping of tag to value.
+        run_id: the id of a run to continue.
+        run: an open run of yours, which the adapter never ends.
+        notes, store, home, parent, capture, ends: as for `start_run`.
+    """
+
+    name: str | None
+    params: Mapping[str, object] | None
+    tags: Any
+    run_id: str | None
+    run: Run | None
+    notes: str | None
+    store: Any
+    home: "str | os.PathLike[str] | None"
+    parent: Any
+    capture: bool | Iterable[str] | None
+    ends: Mapping[str, Status | str | None] | None
+
+
+OF_ONE_RUN = ("name", "run_id", "run")
+"""The arguments that say which run it is: the children of a search do not share them."""
+
+
+def shared(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that the children of a search share with their parent."""
+    return {key: value for key, value in options.items() if key not in OF_ONE_RUN}
 
 
 class HeldRun:

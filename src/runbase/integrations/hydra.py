@@ -16,13 +16,12 @@ The interface is that of `hydra.experimental.callback.Callback` 1.3. Hydra turns
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from runbase.integrations.held import HeldRun
-from runbase.run.run import Run
+from runbase.integrations.held import HeldRun, RunArguments, shared
 from runbase.values import flatten
 
 SWEEP = "RUNBASE_HYDRA_SWEEP"
@@ -36,28 +35,17 @@ class RunbaseCallback(Callback):
 
     Args:
         experiment: the experiment. Default: the name of the job.
-        name: the display name of the run.
-        params: further parameters.
-        tags: plain tags, or a mapping of tag to value.
-        run_id: the id of a run to continue.
-        run: an open run of yours, which the callback never ends.
-        options: further arguments of `start_run`.
+        options: `name`, `params`, `tags`, `run_id`, `run` and others; see `held.RunArguments`.
     """
 
     def __init__(
         self,
         experiment: str | None = None,
-        *,
-        name: str | None = None,
-        params: Mapping[str, object] | None = None,
-        tags: Any = None,
-        run_id: str | None = None,
-        run: Run | None = None,
-        **options: Any,
+        **options: Unpack[RunArguments],
     ) -> None:
-        self._arguments: dict[str, Any] = {"params": params, "tags": tags, **options}
-        self._experiment, self._name = experiment, name
-        self._given = {"run": run, "run_id": run_id}
+        self._arguments = shared(options)
+        self._experiment, self._name = experiment, options.get("name")
+        self._given = {"run": options.get("run"), "run_id": options.get("run_id")}
         self._sweep: HeldRun | None = None
         self._job: HeldRun | None = None
 

@@ -8,12 +8,11 @@ The end of a training does not end the run, because `evaluate` may follow; the e
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from keras.callbacks import Callback
 
-from runbase.integrations.held import HeldRun, Holder, check_log_model
-from runbase.run.run import Run
+from runbase.integrations.held import HeldRun, Holder, RunArguments, check_log_model
 
 
 class RunbaseCallback(Callback, Holder):
@@ -21,36 +20,24 @@ class RunbaseCallback(Callback, Holder):
 
     Args:
         experiment: the experiment. Default: the run that you have started, else that of `start_run`.
-        name: the display name of the run.
-        params: further parameters.
-        tags: plain tags, or a mapping of tag to value.
-        run_id: the id of a run to continue.
-        run: an open run of yours, which the callback never ends.
         log_model: log the model at the end (True), or after each epoch (``"all"``).
         log_batches: log the figures of every n-th batch as `batch/loss`; 0: none.
-        options: further arguments of `start_run`.
+        options: `name`, `params`, `tags`, `run_id`, `run` and others; see `held.RunArguments`.
     """
 
     def __init__(
         self,
         experiment: str | None = None,
         *,
-        name: str | None = None,
-        params: Mapping[str, object] | None = None,
-        tags: Any = None,
-        run_id: str | None = None,
-        run: Run | None = None,
         log_model: bool | str = False,
         log_batches: int = 0,
-        **options: Any,
+        **options: Unpack[RunArguments],
     ) -> None:
         super().__init__()
         self._log_model = check_log_model(log_model)
         self._every = log_batches
         self._batches, self._epoch, self._fits = 0, 0, False
-        self.held = HeldRun(
-            experiment, name=name, params=params, tags=tags, run_id=run_id, run=run, **options
-        )
+        self.held = HeldRun(experiment, **options)
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Begin the run."""

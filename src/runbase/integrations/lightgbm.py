@@ -3,12 +3,10 @@
 # pyright: basic, reportMissingImports=false
 
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
-from runbase.integrations.held import HeldRun, Holder, check_log_model
-from runbase.run.run import Run
+from runbase.integrations.held import HeldRun, Holder, RunArguments, check_log_model
 
 
 class RunbaseCallback(Holder):
@@ -19,13 +17,8 @@ class RunbaseCallback(Holder):
 
     Args:
         experiment: the experiment. Default: the run that you have started, else that of `start_run`.
-        name: the display name of the run.
-        params: further parameters.
-        tags: plain tags, or a mapping of tag to value.
-        run_id: the id of a run to continue.
-        run: an open run of yours, which the callback never ends.
         log_model: log the model at the end of the run.
-        options: further arguments of `start_run`.
+        options: `name`, `params`, `tags`, `run_id`, `run` and others; see `held.RunArguments`.
     """
 
     order = 5
@@ -36,20 +29,13 @@ class RunbaseCallback(Holder):
         self,
         experiment: str | None = None,
         *,
-        name: str | None = None,
-        params: Mapping[str, object] | None = None,
-        tags: Any = None,
-        run_id: str | None = None,
-        run: Run | None = None,
         log_model: bool | str = False,
-        **options: Any,
+        **options: Unpack[RunArguments],
     ) -> None:
         self._log_model = check_log_model(log_model)
         self._model: Any = None
         self._used = False
-        self.held = HeldRun(
-            experiment, name=name, params=params, tags=tags, run_id=run_id, run=run, **options
-        )
+        self.held = HeldRun(experiment, **options)
 
     def __call__(self, env: Any) -> None:
         """Log the figures of a round."""

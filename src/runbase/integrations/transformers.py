@@ -6,16 +6,14 @@ The interface is that of `transformers.TrainerCallback` 5.x. The names of metric
 
 # pyright: basic, reportMissingImports=false
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from transformers import TrainerCallback
 from transformers.integrations import integration_utils
 
-from runbase.integrations.held import HeldRun, Holder, check_log_model
+from runbase.integrations.held import HeldRun, Holder, RunArguments, check_log_model, shared
 from runbase.integrations.trainer_state.names import spelt
-from runbase.run.run import Run
 
 
 class RunbaseCallback(TrainerCallback, Holder):
@@ -25,31 +23,21 @@ class RunbaseCallback(TrainerCallback, Holder):
 
     Args:
         experiment: the experiment. Default: the run that you have started, else that of `start_run` (RUNBASE_EXPERIMENT).
-        name: the display name of the run. Default: `run_name` of the arguments.
-        params: further parameters.
-        tags: plain tags, or a mapping of tag to value.
-        run_id: the id of a run to continue.
-        run: an open run of yours, which the callback never ends.
         log_model: log the best and the last checkpoint at the end (True), or each one that is saved (``"all"``).
-        options: further arguments of `start_run`.
+        options: `name`, `params`, `tags`, `run_id`, `run` and others; see `held.RunArguments`.
     """
 
     def __init__(
         self,
         experiment: str | None = None,
         *,
-        name: str | None = None,
-        params: Mapping[str, object] | None = None,
-        tags: Any = None,
-        run_id: str | None = None,
-        run: Run | None = None,
         log_model: bool | str = False,
-        **options: Any,
+        **options: Unpack[RunArguments],
     ) -> None:
         self._log_model = check_log_model(log_model)
         self._experiment = experiment
-        self._labels: dict[str, Any] = {"params": params, "tags": tags, **options}
-        self.held = HeldRun(experiment, name=name, run_id=run_id, run=run, **self._labels)
+        self._labels = shared(options)
+        self.held = HeldRun(experiment, **options)
         self._search: HeldRun | None = None
         self._described = False
 

@@ -6,13 +6,12 @@ import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from xgboost import collective
 from xgboost.callback import TrainingCallback
 
-from runbase.integrations.held import HeldRun, Holder, check_log_model
-from runbase.run.run import Run
+from runbase.integrations.held import HeldRun, Holder, RunArguments, check_log_model
 
 
 class RunbaseCallback(TrainingCallback, Holder):
@@ -23,33 +22,21 @@ class RunbaseCallback(TrainingCallback, Holder):
 
     Args:
         experiment: the experiment. Default: the run that you have started, else that of `start_run`.
-        name: the display name of the run.
-        params: further parameters.
-        tags: plain tags, or a mapping of tag to value.
-        run_id: the id of a run to continue.
-        run: an open run of yours, which the callback never ends.
         log_model: log the model at the end.
-        options: further arguments of `start_run`.
+        options: `name`, `params`, `tags`, `run_id`, `run` and others; see `held.RunArguments`.
     """
 
     def __init__(
         self,
         experiment: str | None = None,
         *,
-        name: str | None = None,
-        params: Mapping[str, object] | None = None,
-        tags: Any = None,
-        run_id: str | None = None,
-        run: Run | None = None,
         log_model: bool | str = False,
-        **options: Any,
+        **options: Unpack[RunArguments],
     ) -> None:
         super().__init__()
         self._log_model = check_log_model(log_model)
         self._trained = False
-        self.held = HeldRun(
-            experiment, name=name, params=params, tags=tags, run_id=run_id, run=run, **options
-        )
+        self.held = HeldRun(experiment, **options)
 
     def before_training(self, model: Any) -> Any:
         """Begin the run."""

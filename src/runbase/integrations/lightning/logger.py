@@ -10,10 +10,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Unpack
 
 from runbase.extras import missing
-from runbase.integrations.held import HeldRun, check_log_model
+from runbase.integrations.held import HeldRun, RunArguments, check_log_model
 from runbase.run.run import Run
 
 PACKAGES = ("lightning.pytorch", "pytorch_lightning")
@@ -41,33 +41,21 @@ class RunbaseLogger(_Logger):
 
     Args:
         experiment: the experiment. Default: the run that you have started, else that of `start_run`.
-        name: the display name of the run.
-        params: further parameters.
-        tags: plain tags, or a mapping of tag to value.
-        run_id: the id of a run to continue.
-        run: an open run of yours, which the logger never ends.
         log_model: log the best and the last checkpoint at the end (True), or each one that is saved (``"all"``).
         prefix: what the names of metrics begin with.
-        options: further arguments of `start_run`.
+        options: `name`, `params`, `tags`, `run_id`, `run` and others; see `held.RunArguments`.
     """
 
     def __init__(
         self,
         experiment: str | None = None,
         *,
-        name: str | None = None,
-        params: Mapping[str, object] | None = None,
-        tags: Any = None,
-        run_id: str | None = None,
-        run: Run | None = None,
         log_model: bool | str = False,
         prefix: str = "",
-        **options: Any,
+        **options: Unpack[RunArguments],
     ) -> None:
         super().__init__()
-        self.held = HeldRun(
-            experiment, name=name, params=params, tags=tags, run_id=run_id, run=run, **options
-        )
+        self.held = HeldRun(experiment, **options)
         self._log_model = check_log_model(log_model)
         self._prefix = f"{prefix}/" if prefix else ""
         self._callback: Any = None

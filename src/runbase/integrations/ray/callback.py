@@ -3,15 +3,20 @@
 # pyright: basic, reportMissingImports=false
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from ray.tune.logger import LoggerCallback
 
-from runbase.integrations.held import HeldRun, Holder, check_log_model, numbers
+from runbase.integrations.held import (
+    HeldRun,
+    Holder,
+    RunArguments,
+    check_log_model,
+    numbers,
+    shared,
+)
 from runbase.integrations.ray.terms import OWN, error_text
-from runbase.run.run import Run
 
 
 class RunbaseLoggerCallback(LoggerCallback, Holder):
@@ -21,35 +26,23 @@ class RunbaseLoggerCallback(LoggerCallback, Holder):
 
     Args:
         experiment: the experiment. Default: that of `start_run`.
-        name: the display name of the parent run.
-        params: further parameters of the parent run.
-        tags: plain tags, or a mapping of tag to value, of all runs.
-        run_id: the id of a parent run to continue.
-        run: an open run of yours as the parent, which the callback never ends.
         log_model: log the last checkpoint of each trial (True), or all (``"all"``).
-        options: further arguments of `start_run`.
+        options: `name`, `params`, `tags`, `run_id`, `run` and others; see `held.RunArguments`.
     """
 
     def __init__(
         self,
         experiment: str | None = None,
         *,
-        name: str | None = None,
-        params: Mapping[str, object] | None = None,
-        tags: Any = None,
-        run_id: str | None = None,
-        run: Run | None = None,
         log_model: bool | str = False,
-        **options: Any,
+        **options: Unpack[RunArguments],
     ) -> None:
         self._log_model = check_log_model(log_model)
-        self._tags, self._options = tags, options
+        self._options = shared(options)
         self._trials: dict[str, HeldRun] = {}
         # The output of trials is not that of this process, so it is not captured.
         options.setdefault("capture", ["git", "command", "packages", "host", "env"])
-        self.held = HeldRun(
-            experiment, name=name, params=params, tags=tags, run_id=run_id, run=run, **options
-        )
+        self.held = HeldRun(experiment, **options)
 
     def log_trial_start(self, trial: Any) -> None:
         """Begin the run of a trial, or continue it."""
@@ -60,10 +53,8 @@ class RunbaseLoggerCallback(LoggerCallback, Holder):
         held = HeldRun(
             parent.experiment,
             name=str(trial),
-            params=trial.config,
-            tags=self._tags,
             run_id=hashlib.sha256(place.encode()).hexdigest()[:32],
-            **{**self._options, "parent": parent, "capture": False},
+            **{**self._options, "params": trial.config, "parent": parent, "capture": False},
         )
         held.run.tag(trial=trial.trial_id)
         self._trials[trial.trial_id] = held

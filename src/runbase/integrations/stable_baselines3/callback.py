@@ -2,14 +2,12 @@
 
 # pyright: basic, reportMissingImports=false
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter
 
-from runbase.integrations.held import HeldRun, Holder
-from runbase.run.run import Run
+from runbase.integrations.held import HeldRun, Holder, RunArguments
 
 
 class RunbaseCallback(BaseCallback, Holder):
@@ -17,29 +15,16 @@ class RunbaseCallback(BaseCallback, Holder):
 
     Args:
         experiment: the experiment. Default: the run that you have started, else that of `start_run`.
-        name: the display name of the run.
-        params: further parameters.
-        tags: plain tags, or a mapping of tag to value.
-        run_id: the id of a run to continue.
-        run: an open run of yours, which the callback never ends.
-        options: further arguments of `start_run`.
+        options: `name`, `params`, `tags`, `run_id`, `run` and others; see `held.RunArguments`.
     """
 
     def __init__(
         self,
         experiment: str | None = None,
-        *,
-        name: str | None = None,
-        params: Mapping[str, object] | None = None,
-        tags: Any = None,
-        run_id: str | None = None,
-        run: Run | None = None,
-        **options: Any,
+        **options: Unpack[RunArguments],
     ) -> None:
         super().__init__()
-        self.held = HeldRun(
-            experiment, name=name, params=params, tags=tags, run_id=run_id, run=run, **options
-        )
+        self.held = HeldRun(experiment, **options)
 
     def _on_training_start(self) -> None:
         model = self.model

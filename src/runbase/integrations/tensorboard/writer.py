@@ -5,11 +5,11 @@
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import numpy as np
 
-from runbase.integrations.held import HeldRun, numbers
+from runbase.integrations.held import HeldRun, RunArguments, numbers
 from runbase.integrations.tensorboard import shapes
 from runbase.run.run import Run
 
@@ -25,12 +25,7 @@ class SummaryWriter:
         flush_secs: ignored.
         filename_suffix: ignored.
         experiment: the experiment. Default: the run that you have started, else that of `start_run`.
-        name: the display name of the run.
-        params: parameters.
-        tags: plain tags, or a mapping of tag to value.
-        run_id: the id of a run to continue.
-        run: an open run of yours, which the writer never ends.
-        options: further arguments of `start_run`.
+        options: `name`, `params`, `tags`, `run_id`, `run` and others; see `held.RunArguments`.
     """
 
     def __init__(
@@ -43,19 +38,14 @@ class SummaryWriter:
         filename_suffix: str = "",
         *,
         experiment: str | None = None,
-        name: str | None = None,
-        params: Mapping[str, object] | None = None,
-        tags: Any = None,
-        run_id: str | None = None,
-        run: Run | None = None,
-        **options: Any,
+        **options: Unpack[RunArguments],
     ) -> None:
         del purge_step, max_queue, flush_secs, filename_suffix
         self._log_dir = None if log_dir is None else str(log_dir)
-        title = name or f"{'' if log_dir is None else Path(str(log_dir)).name}{comment}" or None
-        self.held = HeldRun(
-            experiment, name=title, params=params, tags=tags, run_id=run_id, run=run, **options
-        )
+        title = f"{'' if log_dir is None else Path(str(log_dir)).name}{comment}"
+        if title and not options.get("name"):
+            options["name"] = title
+        self.held = HeldRun(experiment, **options)
 
     @property
     def run(self) -> Run:

@@ -6,44 +6,33 @@ beside every PyTorch.
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
-from runbase.integrations.held import HeldRun, Holder, check_log_model
-from runbase.run.run import Run
+from runbase.integrations.held import HeldRun, Holder, RunArguments, check_log_model
 
 
 def add_callbacks(
     model: Any,
     experiment: str | None = None,
     *,
-    name: str | None = None,
-    params: Mapping[str, object] | None = None,
-    tags: Any = None,
-    run_id: str | None = None,
-    run: Run | None = None,
     log_model: bool | str = False,
-    **options: Any,
+    **options: Unpack[RunArguments],
 ) -> "RunbaseCallbacks":
     """Make a model log its trainings into runs.
 
     Args:
         model: a model, such as `YOLO("yolo11n.pt")`.
         experiment: the experiment. Default: the run that you have started, else that of `start_run`.
-        name: the display name of the run. Default: the name of the folder of the training.
-        params: further parameters.
-        tags: plain tags, or a mapping of tag to value.
-        run_id: the id of a run to continue.
-        run: an open run of yours, which the callbacks never end.
         log_model: log the best and the last weights at the end (True), or those of each epoch (``"all"``).
-        options: further arguments of `start_run`.
+        options: `name`, `params`, `tags`, `run_id`, `run` and others; see `held.RunArguments`.
 
     Returns:
         What holds the run.
     """
     callbacks = RunbaseCallbacks(
-        HeldRun(experiment, name=name, params=params, tags=tags, run_id=run_id, run=run, **options),
+        HeldRun(experiment, **options),
         log_model=log_model,
     )
     for event, callback in callbacks.events().items():
