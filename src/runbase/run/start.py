@@ -296,8 +296,10 @@ def _restore_seeds() -> None:
 
 
 def _capture_slowly(run: Run, journal: JournalWriter, wanted: tuple[str, ...]) -> None:
-    """Capture repository, packages and hardware in a thread: it takes about a tenth of a second."""
+    """Capture repository, packages, hardware and Slurm's job in a thread: it takes about a tenth of a second."""
     slow = [part for part in wanted if part in ("git", "packages", "host")]
+    if "slurm" in wanted and "SLURM_JOB_ID" in os.environ and not ranks.rank():
+        slow.append("slurm")
     states = seeds.states() if "seeds" in wanted else None
     if not slow and states is None:
         return
