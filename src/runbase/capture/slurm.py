@@ -43,6 +43,7 @@ _REASONS = {
 _KILLED = (
     Status.BOOT_FAIL,
     Status.CANCELLED,
+    Status.COMPLETING,
     Status.DEADLINE,
     Status.FAILED,
     Status.NODE_FAIL,
@@ -50,7 +51,7 @@ _KILLED = (
     Status.PREEMPTED,
     Status.TIMEOUT,
 )
-"""The final states of a job that explain why a process of it is gone."""
+"""The states of a job that explain why a process of it is gone."""
 _ENVIRONMENT = {"SLURM_TIME_FORMAT": "%s"}
 """Makes Slurm's commands print times as seconds since the epoch."""
 
@@ -134,7 +135,7 @@ def why_terminated(environ: Mapping[str, str] | None = None) -> Status:
 def killed(jobs: Collection[Mapping[str, Any]]) -> dict[str, Status]:
     """Return why the processes of jobs are gone, as far as Slurm knows it: final states by job id.
 
-    The controller knows a job for some minutes after its end (`MinJobAge`).
+    COMPLETING stands for a job that is just ending: its final state is not visible yet. The controller knows a job for some minutes after its end (`MinJobAge`).
 
     Args:
         jobs: the jobs as `job` returned them. Those of other clusters are left out.

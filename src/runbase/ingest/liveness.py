@@ -71,8 +71,7 @@ def check_liveness(storage: Storage, home: Path, report: Report | None = None) -
             living.append(run.id)
         elif not alive and not run.lost and not (folder and is_written(folder)):
             gone.append(_Gone(run.id, seen, _reason(run, by_database), by_database, folder))
-    _mark_lost(storage, gone)
-    report.lost += len(gone)
+    report.lost += _mark_lost(storage, gone)
     if living:
         storage.heartbeat(living)
     return report
@@ -88,10 +87,14 @@ class _Gone(NamedTuple):
     folder: Path | None
 
 
-def _mark_lost(storage: Storage, gone: list[_Gone]) -> None:
-    """Mark runs as lost, with the final state of their Slurm job if Slurm knows it."""
+def _mark_lost(storage: Storage, gone: list[_Gone]) -> int:
+    """Mark runs as lost, with the final state of their Slurm job if Slurm knows it; return how many.
+
+    A run whose job is just ending is left for the next call.
+    """
     if not gone:
-        return
+        return 0
+    count = 0
     records = storage.get_runs([lost.run for lost in gone])
     captured: dict[str, dict[str, Any]] = {run.id: run.system.get("slurm") or {} for run in records}
     jobs = {run: job for run, job in captured.items() if job.get("job_id")}
@@ -99,6 +102,9 @@ def _mark_lost(storage: Storage, gone: list[_Gone]) -> None:
     for lost in gone:
         job_id = str(jobs[lost.run]["job_id"]) if lost.run in jobs else ""
         status, reason = states.get(job_id, Status.NODE_FAIL), lost.reason
+        if status is Status.COMPLETING:
+            continue
+        count += 1
         if job_id in states:
             reason = f"{reason}; Slurm job {job_id} ended with {status.value}"
         _LOG.info("run %s is lost: %s", lost.run, reason)
@@ -106,6 +112,7 @@ def _mark_lost(storage: Storage, gone: list[_Gone]) -> None:
         if lost.folder is not None and not lost.by_database:
             with suppress(OSError):  # as the run itself does at its end
                 mask_file(lost.folder / "output.log")
+    return count
 
 
 def _check_endless(storage: Storage, run: LiveRun, report: Report) -> None:
