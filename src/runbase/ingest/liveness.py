@@ -229,10 +229,10 @@ def has_begun(folder: Path) -> bool:
 
 
 def _began(path: Path) -> bool:
+    """Return whether the process of a journal began the run: this is the second line, except in journals of others."""
     with open_lines(path) as file:
-        return b'\n{"e":"start"' in file.read(
-            2**14
-        )  # the second line, except in journals of attached processes
+        file.readline(2**20)
+        return file.readline(16).startswith(b'{"e":"start"')
 
 
 def _closed(path: Path) -> bool:
