@@ -7,7 +7,7 @@ LOCK := requirements-dev.txt
 # The tests start many processes: without a cache of bytecode they took 12 minutes on two cores, with one 7.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo page test test-mlos test-frameworks test-mlflow-loggers test-wandb-loggers test-integrations test-spark test-pgbouncer test-page test-load check bench bench-page bench-peers docs pictures lock clean
+.PHONY: demo page test test-mlos test-frameworks test-mlflow-loggers test-wandb-loggers test-integrations test-spark test-pgbouncer test-slurm test-page test-load check bench bench-page bench-peers docs pictures lock clean
 
 $(VENV)/.made:
 	$(PYTHON) -c 'import sys; sys.exit("runbase needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
@@ -111,6 +111,10 @@ test-page: $(VENV)/.ready page
 ## The contracts through pgbouncer in transaction mode; needs the program: apt install pgbouncer.
 test-pgbouncer: $(VENV)/.ready
 	$(BIN)/python -m pytest -o addopts="" -q tests/environments/pgbouncer
+
+## Jobs of a real Slurm, which the tests start on this machine: apt install slurmctld slurmd slurm-client munge.
+test-slurm: $(VENV)/.ready
+	$(BIN)/python -m pytest -o addopts="" -q tests/environments/slurm
 
 ## 200 runs log to one server, which is killed twice. Takes ten minutes; LOAD_SECONDS=60 makes it shorter.
 test-load: $(VENV)/.ready

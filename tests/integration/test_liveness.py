@@ -40,6 +40,35 @@ def test_a_paused_process_lives_and_a_killed_one_does_not(script: Script, home: 
         assert str(process.pid) in (record.history[-1].reason or "")
 
 
+def test_a_killed_process_of_a_slurm_job(
+    script: Script, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGKILL leaves no word; Slurm still knows that the job was out of memory."""
+    code = (
+        "import runbase, sys, time\n"
+        "run = runbase.start_run('job', capture=['slurm'])\n"
+        "run.flush()\n"
+        "print(run.id, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    squeue = tmp_path / "bin" / "squeue"
+    squeue.parent.mkdir()
+    squeue.write_text("#!/bin/sh\necho 4711 OUT_OF_MEMORY\n")
+    squeue.chmod(0o755)
+    process = script(code, SLURM_JOB_ID="4711")
+    assert process.stdout is not None
+    run = process.stdout.readline().strip()
+    process.kill()
+    process.wait()
+    monkeypatch.setenv("PATH", str(squeue.parent), prepend=":")
+    with runbase.open(home=home) as store:
+        record = store.run(run)
+        assert record.status.value == "OUT_OF_MEMORY"
+        assert (record.history[-1].reason or "").endswith(
+            "exited without closing the run; Slurm job 4711 ended with OUT_OF_MEMORY"
+        )
+
+
 def test_runs_on_other_hosts_by_their_heartbeat(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@
 | `command`  | script, command line, its parsed options                               |
 | `packages` | Python, and every installed package with its version                   |
 | `host`     | system, CPU, memory, GPUs                                              |
-| `slurm`    | job, array, step and node; array jobs are tagged `sweep:<id>`          |
+| `slurm`    | job, array, step, node, end; array jobs are tagged `sweep:<id>`        |
 | `env`      | environment variables of an allow-list, without secrets                |
 | `output`   | standard output and error, as `output.log`                             |
 | `seeds`    | states of `random`, NumPy and PyTorch at the start, as `seeds.json`     |
@@ -52,7 +52,10 @@ def quick(wanted: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 
 def capture(wanted: Iterable[str], script_folder: Path, folder: Path) -> dict[str, dict[str, Any]]:
-    """Return facts that take time: repository, packages, hardware. Writes the diff into `folder`."""
+    """Return facts that take time: repository, packages, hardware, the time limit of a Slurm job.
+
+    Writes the diff into `folder`.
+    """
     names = set(wanted)
     facts: dict[str, dict[str, Any]] = {}
     if "git" in names and (repository := git.recent(script_folder)):
@@ -65,6 +68,8 @@ def capture(wanted: Iterable[str], script_folder: Path, folder: Path) -> dict[st
         system |= machine.hardware()
     if "packages" in names:
         system |= machine.python()
+    if "slurm" in names and (job := slurm.details()):
+        system["slurm"] = job
     if system:
         facts["system"] = system
     return facts

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import msgspec
 import typer
 from rich.console import Console
 
+from runbase.capture import slurm
 from runbase.cli import common, details, tables
 from runbase.cli.tracebacks import folded
 from runbase.events import Problem
@@ -80,6 +82,11 @@ def print_run(
     print_problems(out, store.problems(run, limit=SHOWN + 1))
 
 
+def _is_gone(run: Run) -> bool:
+    """Return whether the processes of a run were killed and Slurm told the final state of their job."""
+    return "; Slurm job " in (run.history[-1].reason or "")
+
+
 def print_problems(out: Console, problems: Sequence[Problem]) -> None:
     """Print the lines of a run that could not be stored."""
     if problems:
@@ -115,7 +122,7 @@ def _print_head(out: Console, store: Store, run: Run) -> None:
         "command": _command(run.args.get("argv", [])),
         "where": _where(run, cwd),
         "machine": _machine(run.system),
-        "slurm": _slurm(run.system.get("slurm") or {}),
+        "slurm": _slurm(run),
         "git": _git(run.git),
         "folder": _folder(store.folder(run) or run.folder),
         "exit code": str(run.exit_code) if run.exit_code else "",
@@ -138,7 +145,7 @@ def _print_error(out: Console, run: Run, everything: bool) -> None:
         out.print(f"  [bold red]{tables.escape(name)}[/]{colon}{tables.escape(begin)}")
         for row in rest:
             out.print(f"  {tables.escape(row)}", soft_wrap=True)
-    elif run.status.value == "NODE_FAIL" and run.history:
+    elif run.history and (run.status.value == "NODE_FAIL" or _is_gone(run)):
         reason = tables.escape(run.history[-1].reason or "")
         out.print(f"\n[red]Lost[/]: {reason}; last seen {common.when(run.ended_at)}")
 
@@ -192,8 +199,9 @@ def _git(git: dict[str, Any]) -> str:
     return f"{git['commit'][:10]} on {git.get('branch') or 'no branch'}{dirty}{remote}"
 
 
-def _slurm(job: dict[str, Any]) -> str:
+def _slurm(run: Run) -> str:
     """Return the Slurm job of a run in one line; empty outside of Slurm."""
+    job: dict[str, Any] = run.system.get("slurm") or {}
     if not job.get("job_id"):
         return ""
     task = (
@@ -211,6 +219,9 @@ def _slurm(job: dict[str, Any]) -> str:
         "submit_dir": "submitted in",
     }
     more = [f"{word} {job[key]}" for key, word in places.items() if job.get(key)]
+    left = slurm.seconds_left(job, datetime.now(UTC)) if run.alive else None
+    if left is not None:
+        more.append(f"time limit in {common.duration(left)}")
     return ", ".join([f"job {job['job_id']}{task}", *more])
 
 

@@ -91,6 +91,7 @@ def as_data(row: Row) -> dict[str, Any]:
         "state": row.state,
         "progress": row.progress,
         "seconds_left": row.left,
+        "job_seconds_left": row.job_left,
         "step": row.step,
         "age": row.age,
         "seconds": row.took,

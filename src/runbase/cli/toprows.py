@@ -24,7 +24,7 @@ def cells(row: Row) -> list[str]:
         "–" if row.step is None else f"{row.step:,}",
         *figures,
         age_text(row),
-        common.duration(row.took),
+        took_text(row),
     ]
 
 
@@ -43,3 +43,12 @@ def age_text(row: Row) -> str:
         return "–"
     text = "now" if row.age < 2 else f"{common.duration(row.age)} ago"
     return text if row.state == "alive" else f"[{COLOURS[row.state]}]{text}[/]"
+
+
+def took_text(row: Row) -> str:
+    """Return how long a run takes, and when its Slurm job reaches its time limit."""
+    took = common.duration(row.took)
+    if row.job_left is None or row.state != "alive":
+        return took
+    colour = "yellow" if row.left is not None and row.left > row.job_left else "dim"
+    return f"{took} [{colour}](limit in {common.duration(row.job_left)})[/]"

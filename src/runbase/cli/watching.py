@@ -10,6 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from runbase.analysis import headline
+from runbase.capture import slurm
 from runbase.model import Run
 from runbase.status import ACTIVE, Phase, Status
 from runbase.store.store import Store
@@ -49,6 +50,8 @@ class Row(Struct, frozen=True, kw_only=True):
     """Seconds since its start; for a run that is not alive, until its last heartbeat."""
     left: float | None
     """The estimated remaining time in seconds."""
+    job_left: float | None = None
+    """Seconds until the run's Slurm job reaches its time limit, if that is known and the run is alive."""
     step: float | None
     age: float | None
     """Seconds since the last point."""
@@ -116,6 +119,7 @@ class Watch:
             progress=progress,
             took=took,
             left=took / progress - took if progress else None,
+            job_left=slurm.seconds_left(run.system.get("slurm") or {}, now) if run.alive else None,
             step=step,
             age=None if latest is None else max((now - latest).total_seconds(), 0.0),
             figures=[self._figure(run, key) for key in keys],

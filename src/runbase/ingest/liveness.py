@@ -13,7 +13,9 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from socket import gethostname
+from typing import Any, NamedTuple
 
+from runbase.capture import slurm
 from runbase.capture.secrets import mask_file
 from runbase.events import Process
 from runbase.ingest.journals import Report
@@ -42,6 +44,7 @@ def check_liveness(storage: Storage, home: Path, report: Report | None = None) -
     report = report if report is not None else Report()
     clock = None
     living: list[str] = []
+    gone: list[_Gone] = []
     for run in storage.live_runs():
         if not run.processes:
             continue  # reported from outside, without a journal: only a lease can decide
@@ -67,16 +70,49 @@ def check_liveness(storage: Storage, home: Path, report: Report | None = None) -
         elif alive and not by_database and (run.silent is None or run.silent > BEATS):
             living.append(run.id)
         elif not alive and not run.lost and not (folder and is_written(folder)):
-            reason = _reason(run, by_database)
-            _LOG.info("run %s is lost: %s", run.id, reason)
-            storage.mark_lost(run.id, seen, reason)
-            report.lost += 1
-            if folder is not None and not by_database:
-                with suppress(OSError):  # as the run itself does at its end
-                    mask_file(folder / "output.log")
+            gone.append(_Gone(run.id, seen, _reason(run, by_database), by_database, folder))
+    report.lost += _mark_lost(storage, gone)
     if living:
         storage.heartbeat(living)
     return report
+
+
+class _Gone(NamedTuple):
+    """A run whose processes are gone."""
+
+    run: str
+    seen: float
+    reason: str
+    by_database: bool
+    folder: Path | None
+
+
+def _mark_lost(storage: Storage, gone: list[_Gone]) -> int:
+    """Mark runs as lost, with the final state of their Slurm job if Slurm knows it; return how many.
+
+    A run whose job is just ending is left for the next call.
+    """
+    if not gone:
+        return 0
+    count = 0
+    records = storage.get_runs([lost.run for lost in gone])
+    captured: dict[str, dict[str, Any]] = {run.id: run.system.get("slurm") or {} for run in records}
+    jobs = {run: job for run, job in captured.items() if job.get("job_id")}
+    states = slurm.killed(jobs.values())
+    for lost in gone:
+        job_id = str(jobs[lost.run]["job_id"]) if lost.run in jobs else ""
+        status, reason = states.get(job_id, Status.NODE_FAIL), lost.reason
+        if status is Status.COMPLETING:
+            continue
+        count += 1
+        if job_id in states:
+            reason = f"{reason}; Slurm job {job_id} ended with {status.value}"
+        _LOG.info("run %s is lost: %s", lost.run, reason)
+        storage.mark_lost(lost.run, lost.seen, reason, status)
+        if lost.folder is not None and not lost.by_database:
+            with suppress(OSError):  # as the run itself does at its end
+                mask_file(lost.folder / "output.log")
+    return count
 
 
 def _check_endless(storage: Storage, run: LiveRun, report: Report) -> None:
@@ -193,10 +229,10 @@ def has_begun(folder: Path) -> bool:
 
 
 def _began(path: Path) -> bool:
+    """Return whether the process of a journal began the run: this is the second line, except in journals of others."""
     with open_lines(path) as file:
-        return b'\n{"e":"start"' in file.read(
-            2**14
-        )  # the second line, except in journals of attached processes
+        file.readline(2**20)
+        return file.readline(16).startswith(b'{"e":"start"')
 
 
 def _closed(path: Path) -> bool:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from runbase.journal import JournalWriter
     from runbase.model import Run
     from runbase.run.lease import Lease
+    from runbase.run.orphans import Orphan
     from runbase.storage.protocol import Storage
 
 _LOG = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class RunMonitor:
         self.where = where
         self.system_metrics = system_metrics
         self.lease: Lease | None = None
+        self.orphan: Orphan | None = None
         self.guard = threading.Lock()
         self.ended = threading.Event()
         self._synced = self._beaten = 0.0
@@ -95,7 +97,9 @@ class RunMonitor:
             return True
 
     def update_store(self) -> None:
-        """Renew the claim, then ingest the journal in small pieces."""
+        """Begin a run that rank 0 does not begin, renew the claim, then ingest the journal in small pieces."""
+        if self.orphan is not None:
+            self.orphan.begin_if_due()
         if self.lease is not None and self.store is not None:
             self.lease.renew_if_due(storage_for(self.store))
         if time.monotonic() < self._waits_until:

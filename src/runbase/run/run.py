@@ -421,11 +421,13 @@ class Run(MediaLog, ArtifactLog, AlertLog):
         if self._captured is not None:
             with suppress(Exception):
                 output.stop(self._captured)
-        if not self._attached:
+        orphan = self._monitor.orphan
+        leads = not self._attached or (orphan is not None and orphan.ends(deadline))
+        if leads:
             self._upload_own_files()
         self._finish_uploads(deadline)
         self.status = status
-        if self._attached and status is Status.COMPLETED:
+        if not leads and status is Status.COMPLETED:
             self._journal.close()  # the first process of the run ends it
             return
         try:

@@ -15,12 +15,14 @@ from runbase.capture.system_metrics import SystemMetrics
 from runbase.errors import warn
 from runbase.events import Captured, Noted, Started, Tags
 from runbase.filesystems import on_network
+from runbase.ingest.liveness import has_begun
 from runbase.journal import JournalWriter
 from runbase.run import background, exit_hooks, ranks, slurm_requeue
 from runbase.run.background import RunMonitor, beat
 from runbase.run.context import OpenStore, enclosing_run
 from runbase.run.lease import Held, Lease
 from runbase.run.options import RunOptions, RunSetup
+from runbase.run.orphans import Orphan
 from runbase.run.resolve import ATTEMPT, RUNNER, next_step, nowhere, open_run
 from runbase.run.run import Run
 from runbase.settings import Settings, load
@@ -173,8 +175,10 @@ def begin(options: RunOptions, held: Held | None = None) -> Run:
     run = Run(setup)
     if opening.known is not None:
         run.params.hold(opening.known.params)
-    if not opening.attached:
-        user = _user()
+    user = _user()
+    if opening.attached and not has_begun(opening.folder):
+        monitor.orphan = Orphan(journal, monitor.record, user)
+    elif not opening.attached:
         journal.append(
             Started(
                 time=opening.starts_at(),
@@ -296,8 +300,10 @@ def _restore_seeds() -> None:
 
 
 def _capture_slowly(run: Run, journal: JournalWriter, wanted: tuple[str, ...]) -> None:
-    """Capture repository, packages and hardware in a thread: it takes about a tenth of a second."""
+    """Capture repository, packages, hardware and Slurm's job in a thread: it takes about a tenth of a second."""
     slow = [part for part in wanted if part in ("git", "packages", "host")]
+    if "slurm" in wanted and "SLURM_JOB_ID" in os.environ and not ranks.rank():
+        slow.append("slurm")
     states = seeds.states() if "seeds" in wanted else None
     if not slow and states is None:
         return
