@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import runbase
@@ -161,6 +162,42 @@ def test_a_signal_gives_the_trial_back(
     run = store.run(trial.id)
     assert (run.status, run.attempt) == (Status.PENDING, 2)
     work("--", "true")
+    assert store.run(trial.id).status is Status.COMPLETED
+
+
+TRAINS = """
+import pathlib, sys, time, runbase
+with runbase.start_run("w", capture=False) as run:
+    run.log({"loss": 1.0})
+    run.flush()
+    if run.attempt == 1:
+        pathlib.Path(sys.argv[1]).touch()
+        time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("first", ["worker", "command"])
+def test_a_script_that_logs_to_its_trial_gives_it_back(
+    store: runbase.Store, experiment: Experiment, tmp_path: Path, first: str
+) -> None:
+    """A scheduler signals all processes of a job: the command may end before the worker is stopped."""
+    trial = experiment.new_trial(retries=0)
+    mark, script = tmp_path / "mark", tmp_path / "train.py"
+    script.write_text(TRAINS)
+    command = [sys.executable, str(script), str(mark)]
+    process = subprocess.Popen(worker("--", *command), stdout=subprocess.PIPE, text=True)
+    until(mark.exists)
+    if first == "command":
+        for child in psutil.Process(process.pid).children():
+            child.terminate()
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=PATIENCE)
+    assert "released" in out
+    store.sync()
+    run = store.run(trial.id)
+    assert (run.status, run.attempt) == (Status.PENDING, 2)
+    work("--", *command)
+    store.sync()
     assert store.run(trial.id).status is Status.COMPLETED
 
 

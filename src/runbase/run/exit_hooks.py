@@ -101,6 +101,11 @@ def judge(
     return (usual["exception"] or Status.FAILED) if failed else usual["normal"] or Status.COMPLETED
 
 
+def is_terminated() -> bool:
+    """Return whether this process received SIGTERM while it had a run."""
+    return _state.terminated is not None
+
+
 def describe(error: BaseException | None) -> JsonObject | None:
     """Return the type, message and traceback of an exception as plain text."""
     if error is None or isinstance(error, SystemExit | GeneratorExit):

@@ -427,8 +427,10 @@ class Run(MediaLog, ArtifactLog, AlertLog):
             self._upload_own_files()
         self._finish_uploads(deadline)
         self.status = status
-        if not leads and status is Status.COMPLETED:
-            self._journal.close()  # the first process of the run ends it
+        # The first process of the run ends it; a worker that stops its command may give the trial back instead.
+        stopped_by_worker = bool(self.attempt) and exit_hooks.is_terminated()
+        if not leads and (status is Status.COMPLETED or stopped_by_worker):
+            self._journal.close()
             return
         try:
             self._journal.close(Ended(time=now, status=status, error=error, exit_code=exit_code))

@@ -33,6 +33,10 @@ GRACE = 10.0
 """Seconds between SIGTERM and SIGKILL."""
 LOOK = 0.2
 """Seconds between two checks of a running command."""
+TOGETHER = 1.0
+"""Seconds within which a scheduler signals all processes of a job."""
+_TERMINATED = (-signal.SIGTERM, 128 + signal.SIGTERM)
+"""The exit codes of a command that was terminated."""
 _PLACE = re.compile(r"\{([^{}]+)\}")
 _OUTPUT = "output.log"
 _FILE = "params.json"
@@ -239,9 +243,20 @@ class Worker:
                 return stop
             if code == 0:
                 return Status.COMPLETED, ""
+            if self._was_stopped_too(code):
+                return None, "worker was stopped"
             if code < 0:
                 return Status.FAILED, f"terminated by signal {signal.Signals(-code).name}"
             return Status.FAILED, f"exit code {code}; see {_OUTPUT}"
+
+    def _was_stopped_too(self, code: int) -> bool:
+        """Return whether the worker is stopped together with its command.
+
+        A scheduler such as Slurm sends SIGTERM to all processes of a job, and the command can end first.
+        """
+        if code in _TERMINATED:
+            self._stopped.wait(TOGETHER)
+        return self._stopped.is_set()
 
     def _too_much(
         self, process: "subprocess.Popen[bytes]", run: "Run", began: float

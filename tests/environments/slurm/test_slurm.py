@@ -1,5 +1,7 @@
 """What real jobs of Slurm record."""
 
+import sys
+
 import runbase
 from runbase.capture import slurm
 from tests.environments.slurm.cluster import wait_until
@@ -37,6 +39,15 @@ with runbase.start_run("job", capture=["slurm"]) as run:
         run.log({"loss": 1.0})
     run.flush()
     if os.environ.get("SLURM_RESTART_COUNT", "0") == "0":
+        open("ready", "w").close()
+        time.sleep(600)
+"""
+TRIAL = """
+import os, time, runbase
+with runbase.start_run("tuning", capture=False) as run:
+    run.log({"loss": 1.0})
+    run.flush()
+    if run.attempt == 1:
         open("ready", "w").close()
         time.sleep(600)
 """
@@ -157,3 +168,19 @@ def start_now(lab: Lab, job: str) -> None:
     """Let a requeued job start: Slurm would wait two minutes."""
     lab.wait_for_state(job, "PENDING")
     lab.cluster.ask("scontrol", "update", f"JobId={job}", "StartTime=now")
+
+
+def test_a_worker_that_is_cancelled_gives_its_trial_back(lab: Lab) -> None:
+    with runbase.open(home=lab.home) as store:
+        store.create_experiment("tuning").new_trial({"lr": 0.1})
+    (lab.folder / "train.py").write_text(TRIAL)
+    worker = f"-m runbase worker tuning --wait 0 -- {sys.executable} train.py"
+    (lab.folder / "worker.sh").write_text(f"#!/bin/sh\n{sys.executable} {worker}\n")
+    first = lab.cluster.ask("sbatch", "--parsable", "worker.sh", cwd=lab.folder)
+    started(lab)
+    lab.cluster.ask("scancel", first)
+    lab.wait("PENDING")
+    lab.wait_for_state(first, "CANCELLED")
+    lab.cluster.ask("sbatch", "worker.sh", cwd=lab.folder)
+    (run,) = lab.wait("COMPLETED")
+    assert run.attempt == 2
