@@ -5,8 +5,6 @@ import pytest
 import runbase
 from tests.environments.integrations.conftest import RunScript, points
 
-pytest.importorskip("fastai", reason="it is installed without its dependencies")
-
 LEARNER = """
 import json, torch
 from fastai.basics import DataLoaders, Learner, mae
