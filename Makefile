@@ -74,14 +74,14 @@ test-mlflow-loggers: .venv-mlflow3/.ready .venv-mlflow2/.ready
 test-wandb-loggers: .venv-mlflow3/.ready
 	.venv-mlflow3/bin/python -m pytest -o addopts="" -q tests/environments/frameworks/test_wandb_loggers.py
 
-## The adapters of training tools with the real tools, in an environment of their own (2.5 GB).
+## The adapters of training tools with the real tools, beside those of MLflow and W&B, in an environment of their own (3 GB).
 test-integrations: .venv-integrations/.ready
 	.venv-integrations/bin/python -m pytest -o addopts="" -q tests/environments/integrations
 
 .venv-integrations/.ready: pyproject.toml
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --no-compile --quiet --disable-pip-version-check -e '.[media,server,optuna]' pytest pandas torch==2.13.0 \
-	  lightning pytorch-lightning transformers accelerate keras lightgbm catboost scikit-learn hydra-core 'ray[tune]' tensorboard stable-baselines3
+	  lightning pytorch-lightning transformers accelerate keras lightgbm catboost scikit-learn hydra-core 'ray[tune]' tensorboard stable-baselines3 mlflow wandb
 	$(@D)/bin/python -m pip install --no-compile --quiet --disable-pip-version-check --no-deps xgboost  # its library for GPUs has 300 MB
 	$(@D)/bin/python -m pip install --no-compile --quiet --disable-pip-version-check fastcore fastprogress fasttransform fastdownload
 	$(@D)/bin/python -m pip install --no-compile --quiet --disable-pip-version-check --no-deps fastai  # it needs torchvision, which does not fit this PyTorch
