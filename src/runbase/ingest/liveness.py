@@ -70,7 +70,9 @@ def check_liveness(storage: Storage, home: Path, report: Report | None = None) -
         elif alive and not by_database and (run.silent is None or run.silent > BEATS):
             living.append(run.id)
         elif not alive and not run.lost and not (folder and is_written(folder)):
-            gone.append(_Gone(run.id, seen, _reason(run, by_database), by_database, folder))
+            gone.append(
+                _Gone(run.id, run.processes, seen, _reason(run, by_database), by_database, folder)
+            )
     report.lost += _mark_lost(storage, gone)
     if living:
         storage.heartbeat(living)
@@ -81,6 +83,7 @@ class _Gone(NamedTuple):
     """A run whose processes are gone."""
 
     run: str
+    processes: list[Process]
     seen: float
     reason: str
     by_database: bool
@@ -98,7 +101,10 @@ def _mark_lost(storage: Storage, gone: list[_Gone]) -> int:
     records = storage.get_runs([lost.run for lost in gone])
     captured: dict[str, dict[str, Any]] = {run.id: run.system.get("slurm") or {} for run in records}
     jobs = {run: job for run, job in captured.items() if job.get("job_id")}
-    states = slurm.killed(jobs.values())
+    states: dict[str, Status] = {}
+    if jobs:
+        states = slurm.killed(jobs.values())
+        gone = _still_gone(storage, gone)
     for lost in gone:
         job_id = str(jobs[lost.run]["job_id"]) if lost.run in jobs else ""
         status, reason = states.get(job_id, Status.NODE_FAIL), lost.reason
@@ -113,6 +119,12 @@ def _mark_lost(storage: Storage, gone: list[_Gone]) -> int:
             with suppress(OSError):  # as the run itself does at its end
                 mask_file(lost.folder / "output.log")
     return count
+
+
+def _still_gone(storage: Storage, gone: list[_Gone]) -> list[_Gone]:
+    """Return the runs that no other process has continued meanwhile: Slurm may take seconds to answer."""
+    now = {run.id: run.processes for run in storage.live_runs() if not run.lost}
+    return [lost for lost in gone if now.get(lost.run) == lost.processes]
 
 
 def _check_endless(storage: Storage, run: LiveRun, report: Report) -> None:
