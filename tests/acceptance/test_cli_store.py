@@ -169,7 +169,7 @@ complete {words}
     [
         ("runbase show se", "second"),
         ("runbase fork d", "digits"),
-        ("runbase re", "rename restore"),
+        ("runbase re", "rename restore reproduce"),
         ("runbase runs -e o", "other"),
         ("runbase compare d", "digits"),
         ("runbase plot tr", "train/loss"),

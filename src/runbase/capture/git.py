@@ -57,7 +57,8 @@ def repository(folder: Path) -> dict[str, Any] | None:
         if masked != diff[:LARGEST_DIFF]:
             facts["diff_masked"] = True
     others = _git(Path(root), "ls-files", "--others", "--exclude-standard", "-z")
-    if untracked := [name for name in (others or "").split("\0") if name]:
+    names = [name for name in (others or "").split("\0") if name]
+    if untracked := [name for name in names if "__pycache__/" not in name]:
         facts["untracked"] = untracked[:MOST_UNTRACKED]
         facts["untracked_files"] = len(untracked)
     return facts
