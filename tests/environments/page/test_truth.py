@@ -227,3 +227,11 @@ def test_pictures_of_curves_can_be_saved(tab: Tab, tmp_path: Path) -> None:
     picture = ElementTree.fromstring(Path(started.value.path()).read_text())
     paths = picture.findall(".//{http://www.w3.org/2000/svg}g/{http://www.w3.org/2000/svg}path")
     assert len({path.get("stroke") for path in paths}) >= 6
+
+
+def test_an_experiment_that_begins_later_appears(tab: Tab, home: Path) -> None:
+    page = tab("/e/later", allowed=("404",))
+    page.get_by_role("heading", name="No such experiment").wait_for()
+    with runbase.start_run("later", home=home, name="begun", capture=False) as run:
+        run.log({"loss": 1.0})
+    page.locator('[role="rowheader"]', has_text="begun").wait_for(state="attached")

@@ -207,7 +207,7 @@ export function Runs({ experiment }: { experiment: string | null }) {
 
   const copies = { where, sort, experiment: experiment ? (record?.name ?? experiment) : null, columns: shown ? names : null, selected: [...selected], ids: rows.ids };
 
-  if (missing !== null) return <MissingExperiment message={missing} />;
+  if (missing !== null) return <MissingExperiment experiment={experiment ?? ""} message={missing} />;
   if (keys && !rows.loading.value && !rows.total && !where && !rows.problem.value) {
     return <Welcome experiment={record?.name ?? experiment} />;
   }

@@ -73,7 +73,7 @@ function Queue({ experiment }: { experiment: string }) {
   const varied = parameters.find((key) => new Set(trials.map((one) => JSON.stringify(one.params[key]))).size > 1);
   const param = slice ?? importance[0]?.[0] ?? varied ?? parameters[0] ?? null;
   const front = useMemo(() => new Set(results?.front ?? []), [results]);
-  if (missing !== null) return <MissingExperiment message={missing} />;
+  if (missing !== null) return <MissingExperiment experiment={experiment ?? ""} message={missing} />;
   if (!record || !states || !results) return null;
   const counts = Object.entries(states.progress as Record<string, number>);
   const total = counts.reduce((sum, [, count]) => sum + count, 0);
