@@ -17,7 +17,7 @@ import { MediaGrid } from "./compare/MediaGrid";
 import { Parallel } from "./compare/Parallel";
 import { Scatter } from "./compare/Scatter";
 import { Seeds } from "./compare/Seeds";
-import type { RunRecord } from "./Run";
+import type { RunRecord } from "../api/types";
 
 const MOST = 60;
 const TABS: [string, string][] = [

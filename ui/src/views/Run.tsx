@@ -2,6 +2,7 @@ import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useLayoutEffect, useState } from "preact/hooks";
 import { ApiError, call, get, literal, post, query, type Schemas } from "../api/client";
+import type { RunRecord } from "../api/types";
 import { useChanges } from "../api/useChanges";
 import { colourOf } from "../charts/palette";
 import { ago, duration } from "../parts/format";
@@ -21,7 +22,6 @@ import { Media } from "./run/Media";
 import { Overview } from "./run/Overview";
 import { System } from "./run/System";
 
-export type RunRecord = Schemas["Run"];
 
 const SETTLED = 1000;
 

@@ -1,5 +1,5 @@
 import { failed } from "../../parts/toast";
-import type { RunRecord } from "../Run";
+import type { RunRecord } from "../../api/types";
 import { ofExperiment, type Plotted } from "./values";
 
 interface Props {

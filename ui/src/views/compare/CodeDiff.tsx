@@ -1,7 +1,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { text } from "../../api/client";
 import { Diff } from "../run/Code";
-import type { RunRecord } from "../Run";
+import type { RunRecord } from "../../api/types";
 
 /** Commits, command lines and packages that differ, and the uncommitted changes of each run. */
 export function CodeDiff({ runs }: { runs: RunRecord[] }) {

@@ -1,6 +1,6 @@
 import { useState } from "preact/hooks";
 import { duration, moment, number, value } from "../../parts/format";
-import type { RunRecord } from "../Run";
+import type { RunRecord } from "../../api/types";
 
 interface Row {
   family: string;

@@ -7,8 +7,8 @@ import { param, setParams } from "../../state/url";
 import { Against, comparable } from "../media/Against";
 import { LinkedZoom, ZoomButtons } from "../media/Picture";
 import { StepSlider, useSteps } from "../media/steps";
-import { at, isPicture, One, type MediaRecord } from "../run/Media";
-import type { RunRecord } from "../Run";
+import type { MediaRecord, RunRecord } from "../../api/types";
+import { at, isPicture, One } from "../media/One";
 
 /** Media of runs: a row for each key, a column for each run, one step and one zoom for all. The first run is the baseline. */
 export function MediaGrid({ runs }: { runs: RunRecord[] }) {

@@ -4,7 +4,7 @@ import { sized } from "../../charts/LineChart";
 import { makeScale, tickLabel, type Scale } from "../../charts/scales";
 import { colour, colours } from "../../state/theme";
 import { go } from "../../state/url";
-import type { RunRecord } from "../Run";
+import type { RunRecord } from "../../api/types";
 import { AllRuns } from "./AllRuns";
 import { dimension, mostTelling, ofRuns, type Dimension, type Plotted } from "./values";
 

@@ -2,7 +2,7 @@ import type { Signal } from "@preact/signals";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { PointPlot } from "../../charts/PointPlot";
 import { go } from "../../state/url";
-import type { RunRecord } from "../Run";
+import type { RunRecord } from "../../api/types";
 import { AllRuns } from "./AllRuns";
 import { dimension, mostTelling, ofRuns, type Plotted } from "./values";
 

@@ -1,6 +1,6 @@
 import { useState } from "preact/hooks";
 import { number, value } from "../../parts/format";
-import type { RunRecord } from "../Run";
+import type { RunRecord } from "../../api/types";
 
 interface Group {
   label: string;

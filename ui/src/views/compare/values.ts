@@ -2,7 +2,7 @@
 import { post, quoted, type Schemas } from "../../api/client";
 import { asNumber } from "../../parts/format";
 import { headline, loadKeys } from "../columns";
-import type { RunRecord } from "../Run";
+import type { RunRecord } from "../../api/types";
 
 export interface Plotted {
   ids: string[];

@@ -2,8 +2,10 @@
 import type { Signal } from "@preact/signals";
 import { diffArrays } from "diff";
 import { useRef } from "preact/hooks";
-import { number, value } from "../../parts/format";
-import { isPicture, One, sourceOf, type MediaRecord, type TableValue } from "../run/Media";
+import { number } from "../../parts/format";
+import type { MediaRecord } from "../../api/types";
+import { Cells } from "../../parts/Cells";
+import { isPicture, One, sourceOf, type TableValue } from "./One";
 import { Frame, Picture } from "./Picture";
 
 interface Props {
@@ -200,11 +202,7 @@ function TableChanges(props: Props) {
                   <td class="sign">
                     <b>{one.sign}</b>
                   </td>
-                  {one.item.map((cell, index) => (
-                    <td key={index} class={typeof cell === "number" ? "number" : ""}>
-                      {value(cell)}
-                    </td>
-                  ))}
+                  <Cells row={one.item} />
                 </tr>
               ),
             )}

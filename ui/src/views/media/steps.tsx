@@ -2,7 +2,7 @@
 import { useEffect, useLayoutEffect, useMemo, useState } from "preact/hooks";
 import { number } from "../../parts/format";
 import { param, setParams } from "../../state/url";
-import type { MediaRecord } from "../run/Media";
+import type { MediaRecord } from "../../api/types";
 
 const FRAME = 400;
 const SETTLED = 250;

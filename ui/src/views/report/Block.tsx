@@ -3,10 +3,10 @@ import { useEffect, useMemo, useState } from "preact/hooks";
 import { get, post, type Schemas } from "../../api/client";
 import { ChartCard } from "../../charts/ChartCard";
 import type { Kind } from "../../charts/scales";
-import { value } from "../../parts/format";
 import { href } from "../../state/url";
 import { asCell } from "../columns";
-import { One } from "../run/Media";
+import { Cells } from "../../parts/Cells";
+import { One } from "../media/One";
 
 type Fields = Record<string, string>;
 
@@ -162,11 +162,7 @@ function SqlBlock({ fields }: { fields: Fields }) {
         <tbody>
           {answer.rows.slice(0, 200).map((row, place) => (
             <tr key={place}>
-              {row.map((cell, index) => (
-                <td key={index} class={typeof cell === "number" ? "number left" : ""}>
-                  {value(cell)}
-                </td>
-              ))}
+              <Cells row={row} numbers="number left" />
             </tr>
           ))}
         </tbody>

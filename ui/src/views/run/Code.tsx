@@ -2,7 +2,7 @@ import { useEffect, useState } from "preact/hooks";
 import { text, url } from "../../api/client";
 import { value } from "../../parts/format";
 import { copy } from "../../parts/toast";
-import type { RunRecord } from "../Run";
+import type { RunRecord } from "../../api/types";
 
 /** The code: commit and changes, command line, environment, packages. */
 export function Code({ run }: { run: RunRecord }) {

@@ -1,7 +1,7 @@
 import { url } from "../../api/client";
 import { bytes, moment, number, plural } from "../../parts/format";
 import { copy } from "../../parts/toast";
-import type { RunRecord } from "../Run";
+import type { RunRecord } from "../../api/types";
 
 /** The artifacts of a run, as a tree of files with sizes and digests. */
 export function Files({ run, media }: { run: RunRecord; media: Set<string> }) {

@@ -4,7 +4,7 @@ import { duration, moment } from "../../parts/format";
 import { Link } from "../../parts/Link";
 import { Status } from "../../parts/status";
 import { Alerts } from "../Alerts";
-import type { RunRecord } from "../Run";
+import type { RunRecord } from "../../api/types";
 
 /** What happened to a run, and which runs are around it. */
 export function History({ run }: { run: RunRecord }) {

@@ -3,7 +3,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { get, query, url, type Schemas } from "../../api/client";
 import { bytes } from "../../parts/format";
 import { failed } from "../../parts/toast";
-import type { RunRecord } from "../Run";
+import type { RunRecord } from "../../api/types";
 
 type Part = Schemas["LogPart"];
 const PIECE = 128 * 1024;

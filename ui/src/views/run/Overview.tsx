@@ -6,7 +6,7 @@ import { duration, moment, number, value } from "../../parts/format";
 import { Markdown } from "../../parts/Markdown";
 import { Link } from "../../parts/Link";
 import { colour, colours } from "../../state/theme";
-import type { RunRecord } from "../Run";
+import type { RunRecord } from "../../api/types";
 
 interface Props {
   run: RunRecord;

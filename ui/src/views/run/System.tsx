@@ -4,7 +4,7 @@ import { get, query, type Schemas } from "../../api/client";
 import type { Curve } from "../../api/curves";
 import { LineChart } from "../../charts/LineChart";
 import { bytes, value } from "../../parts/format";
-import type { RunRecord } from "../Run";
+import type { RunRecord } from "../../api/types";
 
 const MOST = 100;
 /** A figure of one GPU, as runbase, W&B and Trackio name it. */

@@ -3,7 +3,7 @@ import { sized } from "../../charts/LineChart";
 import { tickLabel } from "../../charts/scales";
 import { number } from "../../parts/format";
 import { colour, colours } from "../../state/theme";
-import type { MediaRecord } from "./Media";
+import type { MediaRecord } from "../../api/types";
 
 export interface HistogramValue {
   counts: number[];
