@@ -11,6 +11,8 @@ from runbase.model import Series
 
 ROWS = 2**18
 """Rows of a row group: what a query of one metric reads, at least."""
+PARTIAL = ".partial"
+"""The end of the name of a file that is being written."""
 _RUNS = b"runbase.runs"
 Batch = Iterable[tuple[str, str, Series]]
 """Points of metrics: (run, key, points)."""
@@ -75,7 +77,7 @@ class Place:
             return self._system.get_file_info(path).size
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.tmp")
+        partial = target.with_name(f".{target.name}{PARTIAL}")
         with partial.open("wb") as file:
             work(file)
             file.flush()
@@ -87,6 +89,12 @@ class Place:
     def remove(self, name: str) -> None:
         """Delete a file."""
         self._system.delete_file(f"{self._root}/{name}")
+
+    def remove_partial(self, folder: str) -> None:
+        """Delete what writers that were killed left below a folder."""
+        for name in self.list(folder):
+            if name.endswith(PARTIAL):
+                self.remove(name)
 
     def open(self, name: str) -> Any:
         """Open a file to read any part of it."""

@@ -1,4 +1,4 @@
-"""Object stores by obstore: S3, Google Cloud Storage and Azure. It is imported in 10 ms and sends large files in parts."""
+"""Object stores by obstore: S3, Google Cloud Storage and Azure. Large files are sent in parts."""
 
 import os
 from datetime import timedelta

@@ -20,7 +20,7 @@ STATE = "RUNBASE_SEEDS"
 
 
 def states() -> dict[str, Any]:
-    """Return the states now: generator → plain objects. Takes about 20 µs for `random`."""
+    """Return the states now: generator → plain objects. `random` takes about 20 µs, NumPy 35 µs."""
     found: dict[str, Any] = {"random": random.getstate()}
     if (numpy := sys.modules.get("numpy.random")) is not None:
         found["numpy"] = numpy.get_state()

@@ -51,8 +51,8 @@ def read_folder(
     names: Sequence[str],
     reached: Reached,
     *,
-    experiment: str,
-    name: str,
+    experiment: str | None = None,
+    name: str | None = None,
     params: Callable[[], JsonObject] = dict,
 ) -> Folder:
     """Read new rows, and with the first of them the parameters.
@@ -62,10 +62,12 @@ def read_folder(
         folder: the folder.
         names: the files that describe the run; the table may be missing.
         reached: returns how far a file has been read.
-        experiment: the name of the experiment.
-        name: the display name of the run.
+        experiment: the name of the experiment. Default: that of the parent folder, else of the format.
+        name: the display name of the run. Default: that of the folder.
         params: returns the parameters.
     """
+    experiment = experiment or folder.parent.name or form.name
+    name = name or folder.name or form.name
     run = derived_id(form.name, str(folder))
     began = min((folder / file).stat().st_mtime for file in names)
     first, journal = opening(run, form.table, experiment, name, began)

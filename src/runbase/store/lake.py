@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
 
 from msgspec import Struct
@@ -19,7 +19,7 @@ from runbase.analysis import parquet_files
 from runbase.analysis.parquet_files import Place
 from runbase.errors import UsageError
 from runbase.model import Run, Series
-from runbase.status import Phase
+from runbase.status import Phase, Status
 from runbase.store.store import Store
 from runbase.typing import ExperimentLike
 
@@ -43,6 +43,8 @@ ARTIFACTS = {
     "run_id": "string", "path": "string", "kind": "string", "size": "int64", "sha256": "string", "uri": "string",
     "name": "string", "version": "int64", "step": "double",
 }  # fmt: skip
+TABLES = {"runs": RUNS, "params": PARAMS, "metrics": METRICS, "artifacts": ARTIFACTS}
+"""The tables beside the points: name → columns."""
 Progress = Callable[[int, int], None]
 
 
@@ -110,6 +112,7 @@ def export_lake(
 class _Export:
     def __init__(self, store: Store, place: Place, url: str) -> None:
         self._store, self._place = store, place
+        place.remove_partial("points")
         self._report = LakeReport(url=url)
         self._parts = {
             name: parquet_files.runs_in(place, name)
@@ -128,7 +131,7 @@ class _Export:
         ended = [
             run
             for run, status in zip(found.ids, found.columns["status"], strict=True)
-            if _has_ended(str(status))
+            if Status(str(status)).phase is Phase.ENDED
         ]
         self._report.running = len(found.ids) - len(ended)
         new = [run for run in ended if run not in self._home]
@@ -243,12 +246,7 @@ class _Export:
                 self._write(name, kept)
             else:
                 self._place.remove(name)
-        for name, columns in (
-            ("runs", RUNS),
-            ("params", PARAMS),
-            ("metrics", METRICS),
-            ("artifacts", ARTIFACTS),
-        ):
+        for name, columns in TABLES.items():
             parquet_files.merge_rows(self._place, f"{name}.parquet", [], columns, lost)
         self._report.pruned, self._report.gone = len(gone), 0
 
@@ -256,12 +254,7 @@ class _Export:
         """Write the rows of runs into the tables beside the points."""
         if not runs and self._place.read("runs.parquet") is not None:
             return
-        rows: dict[str, list[dict[str, Any]]] = {
-            "runs": [],
-            "params": [],
-            "metrics": [],
-            "artifacts": [],
-        }
+        rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
         for start in range(0, len(runs), BATCH):
             part = list(runs[start : start + BATCH])
             for run in self._store.storage.get_runs(part):
@@ -273,12 +266,7 @@ class _Export:
                     _metric_row(run.id, key, metric) for key, metric in run.metrics.items()
                 ]
             rows["artifacts"] += self._artifact_rows(part)
-        for name, columns in (
-            ("runs", RUNS),
-            ("params", PARAMS),
-            ("metrics", METRICS),
-            ("artifacts", ARTIFACTS),
-        ):
+        for name, columns in TABLES.items():
             parquet_files.merge_rows(self._place, f"{name}.parquet", rows[name], columns, set(runs))
 
     def _artifact_rows(self, runs: Sequence[str]) -> list[dict[str, Any]]:
@@ -288,12 +276,6 @@ class _Export:
             for run in runs
             for artifact in self._store.artifacts(run)
         ]
-
-
-def _has_ended(status: str) -> bool:
-    from runbase.status import Status
-
-    return Status(status).phase is Phase.ENDED
 
 
 def _points(run: Run) -> int:
@@ -336,12 +318,6 @@ def _param_row(run: str, key: str, value: object) -> dict[str, Any]:
 
 def _metric_row(run: str, key: str, metric: Any) -> dict[str, Any]:
     figures = {
-        name: _float(getattr(metric, name))
-        for name in METRICS
-        if name not in ("run_id", "key", "points")
+        name: getattr(metric, name) for name in METRICS if name not in ("run_id", "key", "points")
     }
     return {"run_id": run, "key": key, "points": metric.count, **figures}
-
-
-def _float(value: Any) -> float | None:
-    return None if value is None or isinstance(value, datetime) else float(value)

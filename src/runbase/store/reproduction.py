@@ -4,7 +4,6 @@ The code is a git worktree at the commit of the run with its uncommitted changes
 environment of their own. What cannot be restored is listed, never passed over.
 """
 
-import json
 import os
 import shutil
 import subprocess
@@ -400,11 +399,8 @@ def run_again(made: Reproduction, store: Store) -> int:
 
 def newest_child(store: Store, run: Run) -> Run | None:
     """Return the newest run that reproduces a run."""
-    found = store.runs(
-        f"tags.reproduces = {json.dumps(run.id).replace(chr(34), chr(39))}",
-        order_by="created_at desc",
-        limit=1,
-    )
+    literal = run.id.replace("'", "''")
+    found = store.runs(f"tags.reproduces = '{literal}'", order_by="created_at desc", limit=1)
     return found[0] if found else None
 
 

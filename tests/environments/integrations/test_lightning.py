@@ -9,45 +9,29 @@ import pytest
 
 import runbase
 from tests.environments.integrations.conftest import RunScript, points
+from tests.environments.integrations.lightning_model import MODEL
 
-MODEL = """
+SCRIPT = (
+    """
 import json, sys, torch, lightning.pytorch as lit
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader, TensorDataset
 from runbase.integrations.lightning import RunbaseLogger
 
-class Model(lit.LightningModule):
-    def __init__(self, lr=0.125, net={"width": 8, "layers": [1, 2]}, fails=0):
-        super().__init__()
-        self.save_hyperparameters()
-        self.layer = torch.nn.Linear(net["width"], 1)
-    def step(self, batch, name):
-        loss = self.layer(batch[0]).pow(2).mean()
-        self.log(f"{name}/loss", loss)
-        return loss
-    def training_step(self, batch, number):
-        if self.hparams.fails and self.global_step == self.hparams.fails:
-            raise ValueError("no more data")
-        return self.step(batch, "train")
-    def validation_step(self, batch, number):
-        self.step(batch, "val")
-    def test_step(self, batch, number):
-        self.step(batch, "test")
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=self.hparams.lr)
-
-torch.manual_seed(0)
-data = DataLoader(TensorDataset(torch.randn(64, 8)), batch_size=4)
+"""
+    + MODEL
+    + """
 def trainer(*loggers, **options):
     return lit.Trainer(max_epochs=3, logger=list(loggers), log_every_n_steps=4, accelerator="cpu",
         enable_progress_bar=False, enable_model_summary=False, **options)
 """
+)
 
 
 def test_every_value_is_at_its_step(run_script: RunScript, store: runbase.Store) -> None:
     run_script(
-        MODEL
+        SCRIPT
         + """
 logger = RunbaseLogger("digits", name="lit", tags={"team": "vision"}, params={"seed": 0})
 both = [logger, CSVLogger("csv", version="one")]
@@ -71,7 +55,7 @@ fitted.test(Model(), data, verbose=False)
 
 def test_an_exception_fails_the_run(run_script: RunScript, store: runbase.Store) -> None:
     run_script(
-        MODEL + 'trainer(RunbaseLogger("digits")).fit(Model(fails=9), data, data)', fails=True
+        SCRIPT + 'trainer(RunbaseLogger("digits")).fit(Model(fails=9), data, data)', fails=True
     )
     (run,) = store.runs()
     assert run.status.value == "FAILED"
@@ -85,7 +69,7 @@ def test_checkpoints(
     run_script: RunScript, store: runbase.Store, tmp_path: Path, kind: str, number: int
 ) -> None:
     answer = run_script(
-        MODEL
+        SCRIPT
         + f"""
 keep = ModelCheckpoint(dirpath="kept", monitor="val/loss", mode="min", save_top_k=1, save_last=True)
 trainer(RunbaseLogger("digits", log_model={kind}), callbacks=[keep]).fit(Model(), data, data)
@@ -104,7 +88,7 @@ print(json.dumps({{"best": str(keep.best_model_score.item()), "path": keep.best_
 
 def test_the_run_of_the_user_goes_on(run_script: RunScript, store: runbase.Store) -> None:
     answer = run_script(
-        MODEL
+        SCRIPT
         + """
 import runbase
 with runbase.start_run("mine", name="whole") as run:
@@ -127,7 +111,7 @@ print(json.dumps({"open": open_after, "given": not given.finished}))
 def test_two_processes_log_once(run_script: RunScript, store: runbase.Store) -> None:
     """`ddp_spawn` pickles the logger before anything ran; rank one logs nothing."""
     script = (
-        MODEL
+        SCRIPT
         + """
 if __name__ == "__main__":
     logger = RunbaseLogger("digits")
@@ -148,7 +132,7 @@ if __name__ == "__main__":
 
 def test_a_run_is_continued_by_its_id(run_script: RunScript, store: runbase.Store) -> None:
     script = (
-        MODEL
+        SCRIPT
         + """
 fitted = trainer(RunbaseLogger("digits", run_id="the-run"))
 fitted.fit(Model(), data, data)
@@ -163,7 +147,7 @@ fitted.fit(Model(), data, data)
 
 def test_the_other_package(run_script: RunScript, store: runbase.Store) -> None:
     """`pytorch_lightning` has classes of its own."""
-    text = MODEL.replace("lightning.pytorch", "pytorch_lightning")
+    text = SCRIPT.replace("lightning.pytorch", "pytorch_lightning")
     run_script(
         text
         + """

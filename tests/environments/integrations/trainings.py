@@ -8,6 +8,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from tests.environments.integrations.lightning_model import MODEL
+
 
 class Training(Struct, frozen=True, kw_only=True):
     """A training of one tool."""
@@ -49,28 +51,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, MLFlowLogger, WandbLogger
 from torch.utils.data import DataLoader, TensorDataset
 
-class Model(lit.LightningModule):
-    def __init__(self, lr=0.125, net={"width": 8}, fails=0):
-        super().__init__()
-        self.save_hyperparameters()
-        self.layer = torch.nn.Linear(net["width"], 1)
-    def step(self, batch, name):
-        loss = self.layer(batch[0]).pow(2).mean()
-        self.log(f"{name}/loss", loss)
-        return loss
-    def training_step(self, batch, number):
-        if self.hparams.fails and self.global_step == self.hparams.fails:
-            raise ValueError("no more data")
-        return self.step(batch, "train")
-    def validation_step(self, batch, number):
-        self.step(batch, "val")
-    def test_step(self, batch, number):
-        self.step(batch, "test")
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=self.hparams.lr)
-
-torch.manual_seed(0)
-data = DataLoader(TensorDataset(torch.randn(64, 8)), batch_size=4)
+"""
+    + MODEL
+    + """
 def trainer(logger, epochs=3, **options):
     both = [logger, CSVLogger("csv", version=f"of-{epochs}")]
     keep = ModelCheckpoint(dirpath="kept", filename="best", monitor="val/loss", save_last=True, enable_version_counter=False)

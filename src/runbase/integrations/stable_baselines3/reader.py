@@ -36,11 +36,4 @@ def _is_ours(path: Path) -> bool:
 def read(folder: Path, names: Sequence[str], reached: Reached, keep: Keep) -> Folder:
     """Read new rows."""
     del keep
-    return read_folder(
-        _FORM,
-        folder,
-        names,
-        reached,
-        experiment=folder.parent.name or NAME,
-        name=folder.name or NAME,
-    )
+    return read_folder(_FORM, folder, names, reached)

@@ -41,12 +41,4 @@ def _is_training(path: Path) -> bool:
 def read(folder: Path, names: Sequence[str], reached: Reached, keep: Keep) -> Folder:
     """Read new rows, and with the first of them the parameters."""
     del keep
-    return read_folder(
-        _FORM,
-        folder,
-        names,
-        reached,
-        experiment=folder.parent.name or NAME,
-        name=folder.name or NAME,
-        params=lambda: yaml_params(folder / _ARGS),
-    )
+    return read_folder(_FORM, folder, names, reached, params=lambda: yaml_params(folder / _ARGS))

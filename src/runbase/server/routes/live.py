@@ -61,19 +61,21 @@ class Sent:
             columns: their values, column by column.
             gone: the changed runs that do not match.
         """
+        plain = {name: [finite(value) for value in values] for name, values in columns.items()}
+        names = tuple(plain)
         groups: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
         for place, run in enumerate(ids):
-            row = tuple(finite(values[place]) for values in columns.values())
+            row = tuple(values[place] for values in plain.values())
             before = self._rows.pop(run, None)
             self._rows[run] = row  # at the end: the oldest ones are forgotten first
-            groups[_changed(tuple(columns), before, row)].append(place)
+            groups[_changed(names, before, row)].append(place)
         events = [
             LiveRuns(
                 [ids[place] for place in places],
-                {name: [finite(columns[name][place]) for place in places] for name in names},
+                {name: [plain[name][place] for place in places] for name in changed},
                 [],
             )
-            for names, places in groups.items()
+            for changed, places in groups.items()
         ]
         for run in gone:
             self._rows.pop(run, None)

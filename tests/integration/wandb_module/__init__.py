@@ -1,0 +1,1 @@
+"""`runbase.wandb`, read back from the store."""
