@@ -1,18 +1,15 @@
 """Points and tables as Parquet files, on disk or at any URL: a file is there whole or not at all."""
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from runbase.extras import load
 from runbase.model import Series
+from runbase.storage.places import Place
 
 ROWS = 2**18
 """Rows of a row group: what a query of one metric reads, at least."""
-PARTIAL = ".partial"
-"""The end of the name of a file that is being written."""
 _RUNS = b"runbase.runs"
 Batch = Iterable[tuple[str, str, Series]]
 """Points of metrics: (run, key, points)."""
@@ -24,81 +21,6 @@ def _arrow() -> Any:
 
 def _parquet() -> Any:
     return load("pyarrow.parquet", "analysis", "a lake")
-
-
-class Place:
-    """A folder on disk, or at a URL that fsspec supports.
-
-    Args:
-        url: a path or a URL, such as `s3://lab/lake`.
-    """
-
-    def __init__(self, url: str) -> None:
-        files = load("pyarrow.fs", "analysis", "a lake")
-        self.local = "://" not in url
-        if self.local:
-            self._root = str(Path(url).expanduser().absolute())
-            self._system: Any = files.LocalFileSystem()
-        else:
-            load("fsspec", "artifacts", url)
-            from fsspec.core import url_to_fs  # pyright: ignore[reportUnknownVariableType]
-
-            system, self._root = cast("tuple[Any, str]", url_to_fs(url))
-            self._system = files.PyFileSystem(files.FSSpecHandler(system))
-        self._selector, self._kinds = files.FileSelector, files.FileType
-
-    def list(self, folder: str) -> list[str]:
-        """Return the names of the files below a folder, relative to the place."""
-        chosen = self._selector(f"{self._root}/{folder}", allow_not_found=True, recursive=True)
-        found = [
-            info.path
-            for info in self._system.get_file_info(chosen)
-            if info.type == self._kinds.File
-        ]
-        return sorted(path[len(self._root) :].lstrip("/") for path in found)
-
-    def read(self, name: str) -> bytes | None:
-        """Return the content of a file, or None if there is none."""
-        try:
-            with self._system.open_input_stream(f"{self._root}/{name}") as file:
-                return file.read()
-        except (FileNotFoundError, OSError):
-            return None
-
-    def write(self, name: str, work: Callable[[Any], None]) -> int:
-        """Write a file by a function that gets an open file; return its size in bytes.
-
-        On disk it gets its name when it is whole and synced; an object store shows an object when its upload is complete.
-        """
-        path = f"{self._root}/{name}"
-        if not self.local:
-            with self._system.open_output_stream(path) as file:
-                work(file)
-            return self._system.get_file_info(path).size
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}{PARTIAL}")
-        with partial.open("wb") as file:
-            work(file)
-            file.flush()
-            os.fsync(file.fileno())
-            size = file.tell()
-        partial.replace(target)
-        return size
-
-    def remove(self, name: str) -> None:
-        """Delete a file."""
-        self._system.delete_file(f"{self._root}/{name}")
-
-    def remove_partial(self, folder: str) -> None:
-        """Delete what writers that were killed left below a folder."""
-        for name in self.list(folder):
-            if name.endswith(PARTIAL):
-                self.remove(name)
-
-    def open(self, name: str) -> Any:
-        """Open a file to read any part of it."""
-        return self._system.open_input_file(f"{self._root}/{name}")
 
 
 def write_points(place: Place, name: str, series: Batch, runs: Callable[[], dict[str, int]]) -> int:

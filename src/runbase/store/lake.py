@@ -16,10 +16,10 @@ from typing import Any
 from msgspec import Struct
 
 from runbase.analysis import parquet_files
-from runbase.analysis.parquet_files import Place
 from runbase.errors import UsageError
 from runbase.model import Run, Series
 from runbase.status import Phase, Status
+from runbase.storage.places import Place
 from runbase.store.store import Store
 from runbase.typing import ExperimentLike
 
