@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks import growth, peers, server
+from benchmarks import archive, growth, peers, server
 from benchmarks.tables import print_table, text
 
 OURS = [
@@ -190,18 +190,26 @@ def main() -> None:
         help="measure how costs grow with runs, folders, keys, trials and points, and nothing else",
     )
     parser.add_argument(
-        "--small", action="store_true", help="with --growth: without the largest sizes"
+        "--small", action="store_true", help="with --growth or --archive: without the largest sizes"
     )
     parser.add_argument(
         "--server",
         action="store_true",
         help="measure the server beside its budgets and other servers, and nothing else",
     )
+    parser.add_argument(
+        "--archive",
+        action="store_true",
+        help="measure 10^8 points before and after they are archived, and nothing else",
+    )
     parser.add_argument("--rounds", type=int, default=3, help="how often (medians are shown)")
     parser.add_argument("--markdown", action="store_true", help="print the table for the docs")
     options = parser.parse_args()
     if options.growth:
         growth.report(small=options.small)
+        return
+    if options.archive:
+        archive.report(small=options.small, markdown=options.markdown)
         return
     if options.server:
         server.report(markdown=options.markdown)

@@ -88,7 +88,7 @@ def test_the_bin(cli: Cli, three: list[str], home: Path) -> None:
     assert cli("rm", "first", "other", "--json") == {"deleted": 2}
     assert [r["name"] for r in cli("runs", "--json")] == ["second"]
     assert [r["name"] for r in cli("runs", "--deleted", "--json")] == ["third", "first"]
-    assert cli("restore", "first", "--json") == {"restored": 1}
+    assert cli("restore", "first", "--json") == {"restored": 1, "unarchived": 0}
     assert cli("rm", "first", "--purge", "--dry-run", "--json")["runs"] == 1
     assert (home / "runs" / "digits" / three[0]).is_dir()
     assert "--yes" in cli("rm", "first", "--purge", code=2)

@@ -13,6 +13,7 @@ from runbase.storage.sql.statements import bound, statements
 
 GROWING = {
     "alerts",
+    "archives",
     "artifact_uses",
     "artifacts",
     "attributes",
@@ -41,6 +42,9 @@ GROWING = {
 }
 ALLOWED = {
     "alert_deliveries": "the newest of all deliveries; limited",
+    "archived_files": "for `gc --files`; one row for each archived run",
+    "archived_totals": "for `doctor --sizes`",
+    "points_to_archive": "for `doctor --sizes`",
     "all_unoutlined": "for `runbase sync` after an upgrade; empty afterwards",
     "experiment_sizes": "for `doctor --sizes`",
     "experiments_of_word": "experiments of any name or id prefix; few",

@@ -69,7 +69,7 @@ class TestUsersOnPostgres(UserContract):
 def test_no_client_of_a_server_reaches_its_users(tmp_path: Path, name: str) -> None:
     with runbase.open(tmp_path / "served.db") as store, serving(store) as url:
         opened = open_storage(url)
-        with pytest.raises(UsageError, match="users, tokens, rules and documents itself"):
+        with pytest.raises(UsageError, match="users, tokens, rules, documents and archives itself"):
             getattr(opened, name)("x", "y", "z")
         with pytest.raises(UsageError, match="no method"):
             opened.send(name, (), {})  # type: ignore[attr-defined]

@@ -15,6 +15,7 @@ import typer
 from runbase import __version__
 from runbase.cli import (
     alerts,
+    archive,
     backup,
     best,
     common,
@@ -96,6 +97,7 @@ COMMANDS = (
     ("mcp", mcp.command, mcp.EXAMPLES, SERVE),
     ("login", tokens.login, tokens.LOGIN_EXAMPLES, SERVE),
     ("backup", backup.command, backup.EXAMPLES, KEEP),
+    ("archive", archive.command, archive.EXAMPLES, KEEP),
     ("gc", trash.gc, trash.GC_EXAMPLES, KEEP),
     ("schema", schema.command, schema.EXAMPLES, KEEP),
     ("setup", setup.command, setup.EXAMPLES, KEEP),

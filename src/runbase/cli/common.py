@@ -1,5 +1,6 @@
 """Shared code of the commands: options, opening the store, and output as text or JSON."""
 
+import re
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -17,7 +18,7 @@ from rich.table import Table
 
 from runbase.cli import completing
 from runbase.cli.tables import escape, visible
-from runbase.errors import NotFound, StoreUnavailable
+from runbase.errors import NotFound, StoreUnavailable, UsageError
 from runbase.model import Run, Scalar
 from runbase.settings import load
 from runbase.status import Phase, Status
@@ -79,6 +80,8 @@ Targets = Annotated[
 
 UNSEEN = 0.5
 """Seconds for which a command works before it shows a progress bar."""
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+"""Seconds of each unit of a duration."""
 COLOURS = {Phase.WAITING: "yellow", Phase.ACTIVE: "cyan", Phase.ENDED: "red"}
 
 
@@ -299,6 +302,14 @@ def ago(moment: datetime | None) -> str:
         if seconds < most * length:
             return f"{seconds // length}{unit} ago"
     return f"{seconds // 86400}d ago"
+
+
+def span(option: str, text: str) -> int:
+    """Return the seconds of a duration such as 12h, 30d or 4w, which an option has."""
+    match = re.fullmatch(r"(\d+)\s*([smhdw])", text.strip())
+    if match is None:
+        raise UsageError(f"{option} {text!r} is not a duration; use 12h, 30d or 4w")
+    return int(match[1]) * UNITS[match[2]]
 
 
 def size(count: int) -> str:

@@ -94,12 +94,12 @@ def _print_sizes(settings: Settings, *, json: bool) -> None:
         return
     out = common.console()
     for title, rows in (("Experiments", found.experiments), ("Runs", found.runs)):
-        names = ["points", "database", "journals", "artifacts", "total"]
+        names = ["points", "database", "archive", "journals", "artifacts", "total"]
         names = ["runs", *names] if title == "Experiments" else names
         table = common.table([f"  {title[:-1].lower()}", *names], numbers=names)
         for row in rows:
             counts = [row.runs, row.points] if title == "Experiments" else [row.points]
-            sizes = (row.database, row.journals, row.artifacts, row.total)
+            sizes = (row.database, row.archive, row.journals, row.artifacts, row.total)
             cells = [*(f"{count:,}" for count in counts), *map(common.size, sizes)]
             table.add_row(f"  {tables.escape(row.name)}", *cells)
         out.print(f"[bold]{title}[/]", table, "")
@@ -107,6 +107,16 @@ def _print_sizes(settings: Settings, *, json: bool) -> None:
     for name, size in list(found.tables.items())[:SHOWN]:
         table.add_row(f"  {name}", common.size(size))
     out.print("[bold]Tables, with their indexes[/]", table)
+    if found.archived_runs:
+        out.print(
+            f"\n{counted(found.archived_runs, 'run')} with {counted(found.archived_points, 'point')} "
+            f"{'is' if found.archived_runs == 1 else 'are'} archived ({common.size(found.archived_bytes)})"
+        )
+    if found.old_runs:
+        out.print(
+            f"\n`runbase archive --older-than 30d` would move {counted(found.old_runs, 'run')} out of the database, "
+            f"about {common.size(found.old_bytes)}"
+        )
     out.print(
         "\n[dim]database: the points, at the average size of a point. journals: as ingested, before "
         "`runbase gc --journals` packs them.[/]"

@@ -15,6 +15,7 @@ from runbase.cli import common, details, tables
 from runbase.cli.tracebacks import folded
 from runbase.events import Problem
 from runbase.model import Run
+from runbase.storage.address import is_server
 from runbase.store.store import Store
 
 SHOWN = 10
@@ -125,6 +126,7 @@ def _print_head(out: Console, store: Store, run: Run) -> None:
         "slurm": _slurm(run),
         "git": _git(run.git),
         "folder": _folder(store.folder(run) or run.folder),
+        "points": _archived(store, run),
         "exit code": str(run.exit_code) if run.exit_code else "",
     }
     details.print_facts(out, facts)
@@ -223,6 +225,12 @@ def _slurm(run: Run) -> str:
     if left is not None:
         more.append(f"time limit in {common.duration(left)}")
     return ", ".join([f"job {job['job_id']}{task}", *more])
+
+
+def _archived(store: Store, run: Run) -> str:
+    """Return where the points of an archived run are; nothing if they are in the database."""
+    archived = [] if is_server(store.url) else store.storage.archives([run.id])
+    return f"archived in {archived[0].uri}" if archived else ""
 
 
 def _folder(folder: Path | str | None) -> str:

@@ -1,13 +1,12 @@
 """`runbase rm`, `restore` and `gc`: the trash and disk space."""
 
-import re
 import shlex
 import sys
 from typing import Annotated
 
 import typer
 
-from runbase.cli import common
+from runbase.cli import common, completing
 from runbase.errors import UsageError, counted
 from runbase.store.trash import Purged
 
@@ -18,18 +17,21 @@ RM_EXAMPLES = (
     "\n    runbase rm old-experiment --purge --yes"
 )
 RESTORE_EXAMPLES = (
-    "Examples:\n\n    runbase restore brisk-heron-42\n    runbase restore old-experiment"
+    "Examples:\n"
+    "\n    runbase restore brisk-heron-42"
+    "\n    runbase restore old-experiment"
+    "\n    runbase restore --archived 'tags.paper is not null'"
 )
 GC_EXAMPLES = (
     "Examples:\n"
     "\n    runbase gc"
     "\n    runbase gc --older-than 7d --dry-run"
     "\n    runbase gc --files --journals 30d"
+    "\n    runbase gc --vacuum"
     "\n    runbase gc \"ended_at < ago('90 days') and tags.keep is null\" --dry-run"
 )
 
 SHOWN = 20
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 def rm(
@@ -73,20 +75,38 @@ def rm(
 
 
 def restore(
-    targets: common.Targets,
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Runs and experiments in the trash, or archived.",
+            autocompletion=completing.targets,
+            show_default=False,
+        ),
+    ] = None,
+    archived: Annotated[
+        str | None,
+        typer.Option("--archived", help="A filter: move the points of these archived runs back."),
+    ] = None,
     home: common.Home = None,
     url: common.Url = None,
     json: common.Json = False,
 ) -> None:
-    """Restore runs and experiments from the trash."""
-    with common.store(home, url) as store:
+    """Restore runs and experiments from the trash, and points of archived runs from their files."""
+    if not targets and archived is None:
+        raise UsageError("name runs or experiments, or pass --archived with a filter")
+    with common.store(home, url) as store, common.progress("restoring points") as step:
         before = store.count()
-        count = store.restore(*targets)
+        count, moved = store.bring_back(*targets or [], progress=step)
         runs = store.count() - before
+        if archived is not None:
+            moved += store.unarchive(archived, progress=step)
     if json:
-        common.print_json({"restored": count})
-    else:
-        common.say(f"Restored: {' '.join(targets)} ({counted(runs, 'run')})")
+        common.print_json({"restored": count, "unarchived": moved})
+        return
+    if targets and (count or not moved):
+        common.say(f"Restored: {' '.join(targets or [])} ({counted(runs, 'run')})")
+    if moved or not targets:
+        common.say(f"Moved the points of {counted(moved, 'archived run')} back into the database")
 
 
 def gc(
@@ -114,6 +134,13 @@ def gc(
         str | None,
         typer.Option("--journals", help="Pack journals of runs that ended longer ago: 30d."),
     ] = None,
+    vacuum: Annotated[
+        bool,
+        typer.Option(
+            "--vacuum",
+            help="Return free space of the database to the file system; its other writers wait meanwhile.",
+        ),
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     home: common.Home = None,
     url: common.Url = None,
@@ -123,23 +150,24 @@ def gc(
 
     Files that a running process may still write are never changed. Packed journals can be read as before.
     """
-    age = _span("--older-than", older_than)
-    packing = None if journals is None else _span("--journals", journals)
+    if vacuum and dry_run:
+        raise UsageError("--vacuum cannot be tried: --dry-run does nothing")
+    age = common.span("--older-than", older_than)
+    packing = None if journals is None else common.span("--journals", journals)
     with common.store(home, url) as store:
         if where is not None and not dry_run and not yes:
             _ask(f"Delete {_counts(store.gc(age, where=where, dry_run=True))} permanently?")
         with common.progress("checking run folders") as step:
             done = store.gc(
-                age, where=where, files=files, journals=packing, dry_run=dry_run, progress=step
+                age,
+                where=where,
+                files=files,
+                journals=packing,
+                vacuum=vacuum,
+                dry_run=dry_run,
+                progress=step,
             )
     _report(done, dry_run, json)
-
-
-def _span(option: str, text: str) -> int:
-    match = re.fullmatch(r"(\d+)\s*([smhdw])", text.strip())
-    if match is None:
-        raise UsageError(f"{option} {text!r} is not a duration; use 12h, 30d or 4w")
-    return int(match[1]) * UNITS[match[2]]
 
 
 def _counts(plan: Purged) -> str:
@@ -167,6 +195,8 @@ def _report(done: Purged, dry_run: bool, json: bool) -> None:
             common.say(
                 f"{counted(done.packed, 'journal')} {'to pack' if dry_run else 'packed'}{saved}"
             )
+        if done.vacuumed:
+            common.say(f"The database is {common.size(done.vacuumed)} smaller")
         for problem in done.problems:
             common.say(f"not changed: {problem}")
         for url in done.left:

@@ -33,6 +33,7 @@ from runbase.model import (
 )
 from runbase.status import Status
 from runbase.storage.alert_protocol import AlertReading, AlertStorage
+from runbase.storage.archive_protocol import ArchiveStorage
 from runbase.storage.points_protocol import Points
 from runbase.storage.server_protocol import ServerStorage
 from runbase.storage.trial_protocol import TrialStorage
@@ -450,6 +451,7 @@ class Storage(
     AlertStorage,
     ServerStorage,
     UserStorage,
+    ArchiveStorage,
     Protocol,
 ):
     """A database of runs; see the module's docstring for its guarantees."""

@@ -76,14 +76,16 @@ class Size(Struct, frozen=True, kw_only=True):
     points: int
     database: int
     """Bytes of its points in the database: its share of the points, at the average size of a point."""
+    archive: int = 0
+    """Bytes of its points in archives."""
     journals: int
     """Bytes of its journals that are in the database, before packing."""
     artifacts: int
 
     @property
     def total(self) -> int:
-        """The sum of the three."""
-        return self.database + self.journals + self.artifacts
+        """The sum of the four."""
+        return self.database + self.archive + self.journals + self.artifacts
 
 
 class Sizes(Struct, frozen=True):
@@ -93,6 +95,13 @@ class Sizes(Struct, frozen=True):
     """Bytes of each table with its indexes, largest first; empty if the database cannot tell."""
     experiments: list[Size]
     runs: list[Size]
+    archived_runs: int = 0
+    archived_points: int = 0
+    archived_bytes: int = 0
+    old_runs: int = 0
+    """Runs that ended more than 30 days ago and are not archived."""
+    old_bytes: int = 0
+    """Bytes of their points in the database."""
 
 
 class Script(Struct, frozen=True):

@@ -8,10 +8,11 @@ from typing import Any
 from msgspec import Struct, structs
 
 from runbase.artifacts import remote
-from runbase.errors import UsageError
+from runbase.errors import NotFound, UsageError
 from runbase.ingest.cleanup import Tidied, leftovers, loose_files, pack_journals
+from runbase.storage.address import is_server
 from runbase.storage.types import Kind, Query
-from runbase.store.base import StoreBase
+from runbase.store.archive import ArchiveMethods, leftovers_of_archives, remove_gone
 from runbase.typing import Subject
 
 
@@ -34,10 +35,12 @@ class Purged(Struct, frozen=True, kw_only=True):
     """Number of journals packed."""
     saved: int = 0
     """Bytes saved by packing."""
+    vacuumed: int = 0
+    """Bytes that the database returned to the file system."""
     problems: list[str] = []
 
 
-class TrashMethods(StoreBase):
+class TrashMethods(ArchiveMethods):
     """Delete in two steps: to the trash, then permanently."""
 
     def delete(self, *targets: Subject, purge: bool = False) -> int:
@@ -68,6 +71,35 @@ class TrashMethods(StoreBase):
             self.storage.delete(kind, ids, back=True) for kind, ids in ids_by_kind.items() if ids
         )
 
+    def bring_back(
+        self, *targets: Subject, progress: Callable[[int, int], None] | None = None
+    ) -> tuple[int, int]:
+        """Restore what is in the trash, and move the points of archived runs back into the database.
+
+        Args:
+            targets: runs and experiments, each in the trash or archived.
+            progress: called with the number of archived runs done and the total.
+
+        Returns:
+            How many runs and experiments were restored, and the points of how many runs were moved.
+
+        Raises:
+            NotFound: a target does not exist, or is neither in the trash nor archived.
+        """
+        trashed: list[Subject] = []
+        runs: list[str] = []
+        for target in targets:
+            try:
+                self._target(target, deleted=True)
+                trashed.append(target)
+            except NotFound as reason:
+                kind, key = self._target(target)
+                ids = [key] if kind == "run" else self.storage.runs_of_experiments([key])
+                if is_server(self.storage.url) or not self.storage.archives(ids):
+                    raise reason from None
+                runs += ids
+        return self.restore(*trashed) if trashed else 0, self._take_back(runs, progress)
+
     def purge(self, *targets: Subject, dry_run: bool = False) -> Purged:
         """Delete runs and experiments permanently: rows, points, links, and the runs' folders.
 
@@ -90,6 +122,7 @@ class TrashMethods(StoreBase):
         where: str | None = None,
         files: bool = False,
         journals: float | None = None,
+        vacuum: bool = False,
         dry_run: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> Purged:
@@ -104,6 +137,8 @@ class TrashMethods(StoreBase):
                 and partial files of interrupted operations; all older than a day.
             journals: pack the journals of runs that ended more than this many seconds ago and are
                 completely ingested. Packed journals can be read as before, also by `sync --rebuild`.
+            vacuum: return free space of the database to the file system. Writers of the database wait
+                meanwhile, and the disk needs room for a second copy; runs that log do not wait.
             dry_run: report what would be removed, and remove nothing.
             progress: called with the number of run folders checked for `journals` and the total.
 
@@ -126,6 +161,8 @@ class TrashMethods(StoreBase):
         tidied: list[Tidied] = []
         if files and self.home is not None:
             tidied += [loose_files(self.storage, self.home, dry_run=dry_run)]
+            if not is_server(self.storage.url):
+                tidied += [leftovers_of_archives(self.storage, self.home, dry_run=dry_run)]
             tidied += [leftovers(self.home, dry_run=dry_run)]
         if journals is not None and self.home is not None:
             tidied.append(
@@ -137,8 +174,10 @@ class TrashMethods(StoreBase):
                     progress=progress,
                 )
             )
+        before, after = self.storage.vacuum() if vacuum and not dry_run else (0, 0)
         return structs.replace(
             purged,
+            vacuumed=before - after,
             bytes=purged.bytes + sum(report.bytes for report in tidied),
             files=[name for report in tidied for name in report.files],
             packed=sum(report.journals for report in tidied),
@@ -154,6 +193,9 @@ class TrashMethods(StoreBase):
             ]
         )
         folders = self.storage.folders(list(runs))
+        archives: list[str] = []
+        if runs and not is_server(self.storage.url):  # a server does this itself
+            archives = sorted({one.uri for one in self.storage.archives(list(runs))})
         uploads = self.storage.uploads(list(runs))
         size = sum(self._size(folder) for folder in folders)
         if not dry_run:
@@ -163,6 +205,8 @@ class TrashMethods(StoreBase):
             for folder in folders:
                 self._remove(folder)
         left = [] if dry_run else [url for url in uploads if not _gone(url)]
+        if not dry_run:
+            left += remove_gone(self.storage, archives)
         return Purged(
             runs=len(runs),
             experiments=len(ids_by_kind["experiment"]),
@@ -175,8 +219,6 @@ class TrashMethods(StoreBase):
     def _sorted(
         self, targets: Sequence[Subject], *, deleted: bool = False, both: bool = False
     ) -> dict[Kind, list[str]]:
-        from runbase.errors import NotFound
-
         ids_by_kind: dict[Kind, list[str]] = {"run": [], "experiment": []}
         for target in targets:
             try:

@@ -674,6 +674,8 @@ export interface components {
             runs: number;
             points: number;
             database: number;
+            /** @default 0 */
+            archive: number;
             journals: number;
             artifacts: number;
         };
@@ -684,6 +686,16 @@ export interface components {
             };
             experiments: components["schemas"]["Size"][];
             runs: components["schemas"]["Size"][];
+            /** @default 0 */
+            archived_runs: number;
+            /** @default 0 */
+            archived_points: number;
+            /** @default 0 */
+            archived_bytes: number;
+            /** @default 0 */
+            old_runs: number;
+            /** @default 0 */
+            old_bytes: number;
         };
         /** SqlAnswer */
         SqlAnswer: {

@@ -190,7 +190,7 @@ function Storage() {
       </section>
     );
   };
-  const total = (one: Schemas["Size"]) => one.database + one.journals + one.artifacts;
+  const total = (one: Schemas["Size"]) => one.database + one.archive + one.journals + one.artifacts;
   return (
     <div class="columns">
       {part("Experiments", sizes.experiments.map((one) => [one.name, total(one), `/e/${encodeURIComponent(one.name)}`]))}

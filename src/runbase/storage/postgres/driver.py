@@ -58,6 +58,12 @@ T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 
 
+_SIZE_OF_POINTS = """
+select cast(sum(pg_total_relation_size(c.oid)) as bigint) from pg_class c
+where c.relnamespace = current_schema()::regnamespace and c.relname in ('blocks', 'groups', 'outlines', 'series')
+"""
+
+
 class PostgresDriver:
     """Connections to one schema of a PostgreSQL database.
 
@@ -377,6 +383,19 @@ class PostgresDriver:
         )
         if done.returncode != 0:
             raise StoreError(f"pg_dump of {self.url} failed: {' '.join(done.stderr.split())}")
+
+    def vacuum(self) -> tuple[int, int]:
+        """Write the tables of points again, without free space; returns their size in bytes before and after.
+
+        Uses *VACUUM FULL*: readers and writers of these tables wait meanwhile, and the disk needs room for a second copy.
+        """
+        names = [sql.Identifier(name) for name in ("blocks", "groups", "outlines", "series")]
+        with self.dedicated() as connection, self.errors():
+            connection.autocommit = True
+            before = connection.execute(_SIZE_OF_POINTS).fetchone()[0]
+            for name in names:
+                connection.execute(sql.SQL("vacuum (full, analyze) {}").format(name))
+            return before, connection.execute(_SIZE_OF_POINTS).fetchone()[0]
 
     def dedicated(self) -> Any:
         """Open a connection outside the pool; the caller closes it."""

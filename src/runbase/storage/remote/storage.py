@@ -85,7 +85,7 @@ def _of_the_server(name: str) -> Callable[..., Any]:
     def refuse(self: RemoteStorage, /, *args: Any, **kwargs: Any) -> Any:
         del args, kwargs
         raise UsageError(
-            f"{self.url} keeps its users, tokens, rules and documents itself: call this beside its database, with --store or --home"
+            f"{self.url} keeps its users, tokens, rules, documents and archives itself: call this beside its database, with --store or --home"
         )
 
     refuse.__name__ = name

@@ -23,6 +23,7 @@ from runbase.events import JournalEvent, Points, Problem, Process
 from runbase.model import Envelope, Objective, Series
 from runbase.space import Parameter
 from runbase.storage.alert_protocol import AlertStorage
+from runbase.storage.archive_protocol import ArchiveStorage
 from runbase.storage.protocol import Storage
 from runbase.storage.server_protocol import ServerStorage
 from runbase.storage.sql.dump import Around, RunDump
@@ -32,7 +33,7 @@ from runbase.typing import JsonObject
 
 MEDIA_TYPE = "application/vnd.runbase.storage+msgpack"
 JSON_TYPE = "application/vnd.runbase.storage+json"
-SERVERS = (ServerStorage, AlertStorage, UserStorage)
+SERVERS = (ServerStorage, AlertStorage, UserStorage, ArchiveStorage)
 """The interfaces of what a server keeps for itself."""
 LOCAL = frozenset(
     {"await_change", "backup", "close", "connect", "trial_writer"}

@@ -1,12 +1,13 @@
 """Return whole runs as plain data, independent of any database, for `load`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
 from msgspec import Struct
 
-from runbase.storage.sql import runs
+from runbase.storage.block_files import Axis
+from runbase.storage.sql import archived_blocks, runs
 from runbase.storage.sql.session import Session
 
 _encode = msgspec.json.Encoder().encode
@@ -122,9 +123,24 @@ def dump_runs(session: Session, ids: Sequence[str]) -> list[RunDump]:
             for key, value in values.items():
                 values[key] = _portable(session, key, value)
             cast("list[Any]", getattr(dumps[row["run_id"]], attribute)).append(values)
+    _add_archived(session, dumps)
     for row in session.rows("links_of_runs", runs=listed):
         dumps[row["from_id"]].links.append((row["from_id"], row["kind"], row["to_id"]))
     return [dumps[run] for run in ids if run in dumps]
+
+
+def _add_archived(session: Session, dumps: Mapping[str, RunDump]) -> None:
+    """Add the points that are in archives."""
+    for archived in archived_blocks.find(session, list(dumps)):
+        dump = dumps[archived.run]
+        series = {(row["kind"], row["key"]): row for row in dump.series}
+        for row in archived_blocks.whole(session, archived):
+            if isinstance(row, Axis):
+                dump.groups.append(archived_blocks.portable(row))
+                continue
+            of = series[row.kind, row.key]
+            block = archived_blocks.portable(row, whole_numbers=of["type"] in ("int", "bool"))
+            dump.blocks.append({**block, "series_id": of["id"]})
 
 
 _TIME_COLUMNS = (

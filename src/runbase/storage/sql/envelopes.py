@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from runbase.errors import UsageError
 from runbase.model import Envelope, Scalar
+from runbase.storage.sql import archived_blocks
 from runbase.storage.sql.pieces import (
     Pieces,
     decoded,
@@ -36,12 +37,14 @@ MOST_POINTS = 400_000
 
 
 class Curve(Struct, frozen=True):
-    """A metric to be read: its run, key, id, and number of points."""
+    """A metric to be read: its run, kind, key, id, and number of points, and whether its run is archived."""
 
     run: str
+    kind: str
     key: str
     series: int
     count: int
+    archived: bool
 
 
 def read(
@@ -71,12 +74,45 @@ def read(
     few = max(2 * resolution, min(POINTS_PER_BUCKET * resolution, MOST_POINTS // len(found)))
     long = [curve for curve in found if curve.count > few]
     outlined = _outlines(session, long, start, end) if long else {}
+    plain = [curve for curve in found if curve.series not in outlined]
+    archived = _archived(session, plain, start, end)
+    for curve, rows in _archived(
+        session, [curve for curve in long if curve.series in outlined], start, end, partial=True
+    ).items():
+        outlined[curve.series][1].extend(rows)
     return [
         _from_outline(session, curve, outlined[curve.series], start, end, few, resolution)
         if curve.series in outlined
-        else envelope_of_points(curve.key, *_points(session, curve.series, start, end), resolution)
+        else envelope_of_points(
+            curve.key, *_points(session, curve, archived.get(curve, []), start, end), resolution
+        )
         for curve in found
     ]
+
+
+def _archived(
+    session: Session,
+    curves: Sequence[Curve],
+    start: Scalar | None,
+    end: Scalar | None,
+    *,
+    partial: bool = False,
+) -> dict[Curve, list[Any]]:
+    """Return the blocks of curves that are in archives, `partial`: those that are not full."""
+    chosen = [curve for curve in curves if curve.archived]
+    if not chosen:
+        return {}
+    rows = archived_blocks.of_runs(
+        session, _keys_by_run(chosen), chosen[0].kind, start, end, partial=partial, times=False
+    )
+    return {curve: rows.get((curve.run, plain_text(curve.key)), []) for curve in chosen}
+
+
+def _keys_by_run(curves: Sequence[Curve]) -> dict[str, set[str]]:
+    keys: dict[str, set[str]] = {}
+    for curve in curves:
+        keys.setdefault(curve.run, set()).add(plain_text(curve.key))
+    return keys
 
 
 def clocks(
@@ -89,8 +125,13 @@ def clocks(
     known: dict[int, list[tuple[float, float]]] = {}
     for row in session.rows("clocks_of_series", series=series):
         known.setdefault(row["series_id"], []).append((row["lowest_step"], row["first_time"]))
+    archived = [curve for curve in found if curve.archived]
+    pairs = archived_blocks.clocks(session, _keys_by_run(archived), kind) if archived else {}
+    for curve in {curve.series: curve for curve in archived}.values():
+        more = pairs.get((curve.run, plain_text(curve.key)), [])
+        known[curve.series] = sorted([*more, *known.get(curve.series, [])])
     for row in session.rows("ends_of_series", series=series):
-        known[row["series_id"]].append((row["last_step"], row["last_time"]))
+        known.setdefault(row["series_id"], []).append((row["last_step"], row["last_time"]))
     return [_clock(known.get(curve.series, [])) for curve in found]
 
 
@@ -122,8 +163,9 @@ def _find(session: Session, curves: Sequence[tuple[str, str]], kind: str) -> lis
         if (run, key) not in known:
             raise missing(session, run, key, kind)
     return [
-        Curve(run, original, known[run, key]["id"], known[run, key]["count"])
+        Curve(run, kind, original, row["id"], row["count"], bool(row["archived"]))
         for (run, key), (_, original) in zip(plain, curves, strict=True)
+        for row in [known[run, key]]
     ]
 
 
@@ -165,7 +207,7 @@ def _from_outline(
         pieces = select(pieces, (pieces.highs >= low) & (pieces.lows <= high))
     if pieces is None or int(pieces.counts.sum()) + len(steps) <= few:
         groups = [] if pieces is None else [int(group) for group in np.unique(pieces.groups)]
-        more_steps, more_values = _between(*_blocks(session, curve.series, groups), start, end)
+        more_steps, more_values = _between(*_arrays(_chosen(session, curve, groups)), start, end)
         steps, values = np.concatenate([more_steps, steps]), np.concatenate([more_values, values])
         return envelope_of_points(curve.key, steps, values, resolution)
     whole = (pieces.lows >= low) & (pieces.highs <= high)
@@ -191,11 +233,7 @@ def _cut(
 
     groups, firsts = pieces.groups[chosen], pieces.firsts[chosen]
     ends = firsts + pieces.counts[chosen]
-    rows = session.arrays(
-        "chosen_blocks",
-        series=curve.series,
-        groups=session.as_list(np.unique(groups).tolist()),
-    )
+    rows = _chosen(session, curve, np.unique(groups).tolist())
     blocks = {row["group_id"]: _arrays([row]) for row in rows}
     parts: list[Pieces] = []
     for group, first, last in zip(groups.tolist(), firsts.tolist(), ends.tolist(), strict=True):
@@ -207,19 +245,29 @@ def _cut(
 
 
 def _points(
-    session: Session, series: int, start: Scalar | None, end: Scalar | None
+    session: Session,
+    curve: Curve,
+    archived: Sequence[Any],
+    start: Scalar | None,
+    end: Scalar | None,
 ) -> "tuple[NDArray[Any], NDArray[np.float64]]":
-    rows = session.arrays("numbers_of_series", series=series, start=start, stop=end)
-    return _between(*_arrays(rows), start, end)
+    rows = session.arrays("numbers_of_series", series=curve.series, start=start, stop=end)
+    return _between(*_arrays([*archived, *rows]), start, end)
 
 
-def _blocks(
-    session: Session, series: int, groups: Sequence[int]
-) -> "tuple[NDArray[Any], NDArray[np.float64]]":
-    rows: list[Any] = []
-    if groups:
-        rows = session.arrays("chosen_blocks", series=series, groups=session.as_list([*groups]))
-    return _arrays(rows)
+def _chosen(session: Session, curve: Curve, groups: Sequence[int]) -> list[Any]:
+    """Return the blocks of a curve in some groups."""
+    if not groups:
+        return []
+    rows = session.arrays("chosen_blocks", series=curve.series, groups=session.as_list([*groups]))
+    if curve.archived and len(rows) < len(groups):
+        key = plain_text(curve.key)
+        wanted = set(groups) - {row["group_id"] for row in rows}
+        found = archived_blocks.of_runs(
+            session, {curve.run: [key]}, curve.kind, groups=wanted, times=False
+        )
+        rows = [*found.get((curve.run, key), []), *rows]
+    return rows
 
 
 def _between(

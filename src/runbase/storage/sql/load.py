@@ -196,6 +196,7 @@ def _is_fuller(session: Session, dump: RunDump) -> bool:
 def _clear_points(session: Session, run: str) -> None:
     ids = session.as_list([run])
     for statement in (
+        "delete_archives",
         "purge_blocks",
         "purge_groups",
         "purge_series",

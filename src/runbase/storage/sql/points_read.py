@@ -8,6 +8,7 @@ import msgspec
 from runbase.errors import NotFound, suggestion
 from runbase.model import Scalar, Series
 from runbase.storage.arrays import decode_numbers
+from runbase.storage.sql import archived_blocks
 from runbase.storage.sql.session import Session
 from runbase.values import plain_text, stored_key
 
@@ -34,6 +35,11 @@ def series(
     """
     row = _find(session, run, key, kind)
     rows = session.arrays("read_blocks", series=row["id"], start=start, stop=end)
+    if row["archived"]:
+        rows = [
+            *archived_blocks.of_series(session, run, plain_text(key), kind, start, end),
+            *rows,
+        ]
     return _series(key, rows, start, end, every)
 
 
@@ -56,12 +62,13 @@ def many(
         keys=session.as_list([stored_key(plain_text(key)) for key in keys or []]),
         all=int(keys is None),
     )
-    blocks: dict[tuple[str, str], list[Any]] = {}
+    names = None if keys is None else {plain_text(key) for key in keys}
+    blocks = archived_blocks.of_runs(session, dict.fromkeys(runs, names), kind)
     for row in rows:
         blocks.setdefault((row["run_id"], row["key"]), []).append(row)
     return {
         (run, key): _series(key, rows_of_series, None, None, every or kind == "telemetry")
-        for (run, key), rows_of_series in blocks.items()
+        for (run, key), rows_of_series in sorted(blocks.items())
     }
 
 

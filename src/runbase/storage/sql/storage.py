@@ -31,6 +31,7 @@ from runbase.storage.sql import (
     typed_values,
     user_schema,
 )
+from runbase.storage.sql import archives as archive_verbs
 from runbase.storage.sql import artifacts as artifact_verbs
 from runbase.storage.sql import attributes as attribute_verbs
 from runbase.storage.sql import dump as dump_verbs
@@ -217,6 +218,24 @@ class SqlStorage:
                 self.driver.backup(partial, progress)
         except OSError as error:
             raise StoreError(f"cannot write the backup {path}: {error.strerror}") from error
+
+    # Archives
+
+    def vacuum(self) -> tuple[int, int]:
+        """Return free space of the database to the file system; returns its size in bytes before and after."""
+        return self.driver.vacuum()
+
+    archives = reads(archive_verbs.of)
+    archived_files = reads(archive_verbs.files)
+    archived_totals = reads(archive_verbs.totals)
+    archive_mark = reads(archive_verbs.mark)
+    points_in_tables = reads(archive_verbs.in_tables)
+    series_to_move = reads(archive_verbs.series)
+    axes_to_move = reads(archive_verbs.axes)
+    blocks_to_move = reads(archive_verbs.blocks)
+    move_to_archive = writes(archive_verbs.move)
+    take_back = writes(archive_verbs.take_back)
+    change_archive = writes(archive_verbs.change)
 
     # Points
 

@@ -238,6 +238,26 @@ class SqliteDriver:
                 sqlite3.DatabaseError(f"the integrity check of its copy failed: {result}")
             )
 
+    def vacuum(self) -> tuple[int, int]:
+        """Return free pages to the file system; returns the size of the database in bytes before and after.
+
+        Writers wait meanwhile. The disk needs room for a second copy of the database.
+        """
+        if self.path is None:
+            return 0, 0
+        before = self._size()
+        with lock_file(self.path, self.timeout), self._turn, self.errors():
+            connection = self._connect_writer()
+            connection.execute("vacuum")
+            connection.execute("pragma wal_checkpoint(truncate)")
+        return before, self._size()
+
+    def _size(self) -> int:
+        """Return the bytes of the database and its log."""
+        assert self.path is not None
+        paths = (self.path, self.path.with_name(f"{self.path.name}-wal"))
+        return sum(path.stat().st_size for path in paths if path.exists())
+
     def await_change(self, timeout: float) -> None:
         """Return after the next change of the database, or after `timeout` seconds."""
         if self.path is None:

@@ -15,9 +15,11 @@ from unnest(cast(:series as bigint[])) s (value) join outlines o
 -- only: end
 
 -- name: full_blocks
--- How many full blocks metrics have.
-select series_id, count(*) as blocks from blocks
-where series_id = any(:series) and count = 1024 group by series_id;
+-- How many full blocks metrics have; none of an archived run, whose full blocks are not all here.
+select b.series_id, count(*) as blocks from blocks b
+where b.series_id = any(:series) and b.count = 1024
+  and not exists (select 1 from series s join archives a on a.run_id = s.run_id where s.id = b.series_id)
+group by b.series_id;
 
 -- name: unoutlined_of
 -- Which of these metrics have no outline yet though they are long.
@@ -120,5 +122,7 @@ where id = any(:series) and last_step is not null;
 
 -- name: series_of_keys
 -- The series of metrics of several runs.
-select run_id, coalesce(long_key, key) as key, id, count from series
+select run_id, coalesce(long_key, key) as key, id, count,
+       exists (select 1 from archives a where a.run_id = series.run_id) as archived
+from series
 where run_id = any(:runs) and kind = :kind and key = any(:keys);

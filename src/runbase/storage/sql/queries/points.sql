@@ -44,7 +44,13 @@ where journal_id = :journal and count < 1024 order by id;
 
 -- name: next_seq
 -- The sequence number of a run's next group.
-select coalesce(max(seq), -1) + 1 as seq from groups where run_id = :run;
+-- only: sqlite
+select 1 + max(
+-- only: postgres
+select 1 + greatest(
+-- only: end
+  coalesce((select max(seq) from groups where run_id = :run), -1),
+  coalesce((select last_seq from archives where run_id = :run), -1)) as seq;
 
 -- name: insert_group
 -- Create a group with its axis.
@@ -99,8 +105,9 @@ where series_id = :series and group_id = :group;
 
 -- name: series_of_key
 -- The series of one metric of a run.
-select id, type, count, first_step, last_step from series
-where run_id = :run and kind = :kind and key = :key;
+select id, type, count, first_step, last_step,
+       exists (select 1 from archives where archives.run_id = :run) as archived
+from series where run_id = :run and kind = :kind and key = :key;
 
 -- name: keys_of_run
 -- The keys that a run has logged.

@@ -128,7 +128,8 @@ select nextval(pg_get_serial_sequence('series', 'id')) as id from generate_serie
 -- name: reserve_groups
 -- Reserve ids for new groups: returns the first of them, or all.
 -- only: sqlite
-select coalesce(max(id), 0) + 1 as id from groups where :count = :count;
+select 1 + max(coalesce((select max(id) from groups), 0), coalesce((select max(last_group) from archives), 0)) as id
+where :count = :count;
 -- only: postgres
 select nextval(pg_get_serial_sequence('groups', 'id')) as id from generate_series(1, :count);
 -- only: end

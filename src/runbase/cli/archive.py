@@ -1,0 +1,73 @@
+"""`runbase archive`: move points of ended runs from the database to Parquet files."""
+
+from typing import Annotated
+
+import typer
+
+from runbase.cli import common
+from runbase.errors import counted
+from runbase.store.archive import ArchiveReport
+
+EXAMPLES = (
+    "Examples:\n"
+    "\n    runbase archive --dry-run"
+    "\n    runbase archive --older-than 30d"
+    "\n    runbase archive 'tags.paper is null' --to s3://lab/archive"
+    "\n    runbase restore --archived 'name = \"brisk-heron-42\"'"
+)
+
+
+def command(
+    where: Annotated[
+        str | None,
+        typer.Argument(help="A filter: only these runs; see `runbase runs`.", show_default=False),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", help="A folder or a URL. Default: the folder archive of the home."),
+    ] = None,
+    experiment: common.OfExperiment = None,
+    older_than: Annotated[
+        str, typer.Option("--older-than", help="Only runs that ended longer ago: 12h, 30d, 4w.")
+    ] = "0s",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be archived, and do nothing.")
+    ] = False,
+    home: common.Home = None,
+    url: common.Url = None,
+    json: common.Json = False,
+) -> None:
+    """Move the points of ended runs to Parquet files, a fifth of the size.
+
+    Tables, filters, charts and data frames show archived runs as before. `runbase restore` moves the points back.
+    """
+    age = common.span("--older-than", older_than)
+    with common.store(home, url) as store, common.progress("archiving runs") as step:
+        done = store.archive(
+            where, to=to, experiment=experiment, older_than=age, dry_run=dry_run, progress=step
+        )
+    if json:
+        report = {name: getattr(done, name) for name in done.__struct_fields__}
+        common.print_json({**report, "dry_run": dry_run})
+        return
+    _say(done, dry_run)
+
+
+def _say(done: ArchiveReport, dry_run: bool) -> None:
+    what = f"{counted(done.runs, 'run')} with {counted(done.points, 'point')}"
+    if dry_run:
+        common.say(f"Would archive {what} to {done.place}, about {common.size(done.freed)} of rows")
+    elif done.runs:
+        common.say(
+            f"Archived {what} in {counted(len(done.files), 'file')} in {done.place} ({common.size(done.bytes)}), "
+            f"about {common.size(done.freed)} of rows less"
+        )
+        common.say("To return this space to the file system: runbase gc --vacuum")
+    else:
+        common.say("No run to archive")
+    if done.archived:
+        common.say(f"archived before: {counted(done.archived, 'run')}")
+    if done.active:
+        common.say(f"{counted(done.active, 'run')} did not end, or not long enough ago")
+    for run in done.changed:
+        common.say(f"not archived: run {run} got points meanwhile; run the command again")
