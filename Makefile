@@ -101,7 +101,7 @@ test-spark: .venv-spark/.ready
 
 .venv-spark/.ready: pyproject.toml
 	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip install --no-compile --quiet --disable-pip-version-check -e . pytest pyarrow pyspark
+	$(@D)/bin/python -m pip install --no-compile --quiet --disable-pip-version-check -e . pytest pyarrow pyspark "pyiceberg[pyarrow,sql-sqlite]"
 	touch $@
 
 ## The page in Chromium: apt install chromium.

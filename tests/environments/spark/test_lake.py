@@ -9,13 +9,34 @@ import runbase
 from runbase.store.lake import export_lake
 
 
-def test_the_questions_of_the_page(home: Path, tmp_path: Path) -> None:
+def fill(home: Path, lake: Path) -> None:
+    """Log three runs and write them to a lake."""
     with runbase.open(home=home) as store:
         for number in range(3):
             with runbase.start_run("mnist", name=f"run-{number}", home=home, capture=False) as run:
                 for step in range(100):
                     run.log({"loss": (number + 1) / (step + 1), "acc": step / 100}, step=step)
-        export_lake(store, str(tmp_path / "lake"))
+        export_lake(store, str(lake))
+
+
+def test_the_iceberg_table_of_the_page(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also after runs were added to a file: twice the runs, each point once."""
+    page = Path(__file__).parents[3] / "docs/how-to/lake.md"
+    code = (
+        page.read_text().split("## As an Iceberg table")[1].split("```python\n")[1].split("```")[0]
+    )
+    monkeypatch.chdir(tmp_path)
+    for turn in (1, 2):
+        fill(home, tmp_path / "lake")
+        capsys.readouterr()
+        exec(code, {})
+        assert capsys.readouterr().out == f"{3 * 3 * turn}\n"
+
+
+def test_the_questions_of_the_page(home: Path, tmp_path: Path) -> None:
+    fill(home, tmp_path / "lake")
     spark = (
         SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
     )
