@@ -21,11 +21,15 @@ from typing import Any, Unpack
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from runbase.integrations.held import HeldRun, RunArguments, shared
+from runbase.integrations.held import HeldRun, RunArguments, numbers, shared
+from runbase.run.context import active_run
+from runbase.run.run import Run
 from runbase.values import flatten
 
 SWEEP = "RUNBASE_HYDRA_SWEEP"
 """The id of the run of a multirun, for jobs in other processes."""
+TRIAL = "RUNBASE_HYDRA_TRIAL"
+"""The id of the run of a job that the launcher of runbase has begun, and ends."""
 
 
 class RunbaseCallback(Callback):
@@ -49,8 +53,16 @@ class RunbaseCallback(Callback):
         self._sweep: HeldRun | None = None
         self._job: HeldRun | None = None
 
+    def _labels(self) -> dict[str, Any]:
+        """Return the parameters and tags that were passed."""
+        return {
+            name: self._arguments[name] for name in ("params", "tags") if name in self._arguments
+        }
+
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Begin the run of the multirun."""
+        """Begin the run of the multirun; with the launcher of runbase, the jobs are trials of the experiment."""
+        if "runbase_launcher" in str(config.hydra.launcher.get("_target_")):
+            return
         self._sweep = HeldRun(
             self._experiment or config.hydra.job.name,
             name=self._name,
@@ -68,6 +80,11 @@ class RunbaseCallback(Callback):
     def on_job_start(self, config: DictConfig, *, task_function: Any = None, **kwargs: Any) -> None:
         """Begin the run of a job, with its resolved configuration and its overrides."""
         job = config.hydra.job
+        if TRIAL in os.environ:
+            trial = active_run()
+            assert isinstance(trial, Run)
+            self._job = HeldRun(run=trial, **self._labels())
+            return
         given = {} if SWEEP in os.environ else self._given
         own = given.get("run") is None and given.get("run_id") is None
         name = self._name if SWEEP not in os.environ else job.get("override_dirname") or self._name
@@ -87,17 +104,26 @@ class RunbaseCallback(Callback):
         if isinstance(result, BaseException):
             self._job.finish(result)
             return
-        if isinstance(result, Mapping):
-            self._job.log(result)
-        elif isinstance(result, tuple | list):
-            self._job.log({f"result/{place}": value for place, value in enumerate(result)})
-        else:
-            self._job.log({"result": result})
+        if TRIAL not in os.environ:
+            log_result(self._job.run, result)
         folder = Path(config.hydra.runtime.output_dir) / (config.hydra.output_subdir or ".hydra")
         for file in ("config.yaml", "overrides.yaml"):
             if (folder / file).is_file():
                 self._job.run.log_artifact(folder / file, name=f"hydra/{file}", kind="config")
         self._job.finish()
+
+
+def log_result(run: Run, result: Any) -> None:
+    """Log what a job returned: a number as `result`, the numbers of a sequence as `result/0` …, those of a mapping by their keys."""
+    values: Mapping[Any, Any]
+    if isinstance(result, Mapping):
+        values = result
+    elif isinstance(result, tuple | list):
+        values = {f"result/{place}": value for place, value in enumerate(result)}
+    else:
+        values = {"result": result}
+    if found := numbers(values):
+        run.log(found)
 
 
 def configuration(config: DictConfig) -> dict[str, Any]:
