@@ -306,7 +306,7 @@ FILTERS = st.recursive(
 
 
 @settings(
-    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(condition=FILTERS)
 def test_filters_mean_the_same_everywhere(stores: list[Any], condition: Node) -> None:

@@ -13,7 +13,7 @@ import runbase
 from tests.integration.processes import LOGS, kill_after
 
 Script = Callable[..., "subprocess.Popen[str]"]
-ROUNDS = int(os.environ.get("RUNBASE_TEST_KILL_ROUNDS", "120"))
+ROUNDS = int(os.environ.get("RUNBASE_TEST_KILL_ROUNDS", "60"))
 
 
 def test_kill_at_random_moments(tmp_path: Path, home: Path) -> None:

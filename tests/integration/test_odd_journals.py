@@ -290,7 +290,7 @@ def encoded(value: Any) -> bytes | None:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(lines=st.lists(LINES, max_size=12), cut=st.integers(1, 10**6))
 def test_any_lines_at_all(home: Path, url: str | None, lines: list[Any], cut: int) -> None:

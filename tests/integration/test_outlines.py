@@ -82,7 +82,7 @@ def check(envelope: Envelope, steps: np.ndarray, values: np.ndarray, resolution:
 
 
 @settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(seed=st.integers(0, 2**32), resolution=st.integers(1, 40))
 def test_an_envelope_contains_every_point(storage: Storage, seed: int, resolution: int) -> None:

@@ -262,7 +262,7 @@ TABLES = st.lists(st.lists(CELLS, min_size=1, max_size=4), max_size=6)
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(sidecar=SIDECARS, table=TABLES)
 def test_any_run_folder_at_all(
@@ -314,7 +314,7 @@ COLUMNS = st.lists(
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(columns=COLUMNS, data=st.data())
 def test_any_table_at_all(

@@ -205,7 +205,7 @@ def model(calls: list[Any]) -> dict[str, dict[int, int]]:
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(calls=CALLS)
 @pytest.mark.filterwarnings("ignore::runbase.errors.RunbaseWarning")
