@@ -156,7 +156,8 @@ class ArchiveMethods(StoreBase):
             self.storage.take_back(one.run)
             if progress is not None:
                 progress(number, len(archived))
-        remove_gone(self.storage, sorted({one.uri for one in archived}))
+        if archived:
+            remove_gone(self.storage, sorted({one.uri for one in archived}))
         return len(archived)
 
     def _archive_place(self, to: str | None) -> str:

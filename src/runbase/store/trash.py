@@ -205,7 +205,7 @@ class TrashMethods(ArchiveMethods):
             for folder in folders:
                 self._remove(folder)
         left = [] if dry_run else [url for url in uploads if not _gone(url)]
-        if not dry_run:
+        if archives and not dry_run:
             left += remove_gone(self.storage, archives)
         return Purged(
             runs=len(runs),
