@@ -47,7 +47,7 @@ def clone(store: runbase.Store, copies: range) -> None:
     """Copy the first thousand runs, once for each number."""
     lite = store.url.startswith("sqlite")
     connection = store.connect()
-    mark = "printf('%04x', :k)" if lite else "lpad(to_hex(%(k)s::int), 4, '0')"
+    mark = "printf('%04x', :k + 4096)" if lite else "to_hex(%(k)s::int + 4096)"
     first = "(select id from runs where number <= 1000)"
     for k in copies:
         for table, key in CLONED.items():
