@@ -30,6 +30,7 @@ DESCRIPTIONS = {
     "system_metrics": "log CPU, memory, GPU, disk and network use of the machine every 15 seconds: true or false",
     "join_ranks": "let all processes of a distributed job log into one run: true or false",
     "artifacts": "place that artifacts are uploaded to: a path or URL, such as s3://bucket/runs",
+    "artifacts_part": "MiB of a part of an upload to S3: larger files are sent in parts, which an interrupted upload keeps",
     "mode": "online, offline (files only) or disabled (nothing is kept)",
     "quiet": "print nothing at the start and the end of a run",
     "finish_timeout": "seconds that finish() waits for the database",
@@ -45,6 +46,7 @@ DESCRIPTIONS = {
 
 
 _DEFAULTS: dict[str, Any] = {
+    "artifacts_part": 64,
     "mode": "online",
     "finish_timeout": 10,
     "pack_after": 7,

@@ -6,6 +6,8 @@ fsspec supports sftp, hdfs and forty more through further packages, which its er
 from pathlib import Path
 from typing import Any, cast
 
+from runbase.artifacts import multipart
+from runbase.artifacts.multipart import UploadRecord
 from runbase.artifacts.objects import bucket_of
 from runbase.errors import StoreError, UsageError
 from runbase.settings import cache_folder
@@ -13,10 +15,22 @@ from runbase.storage.address import is_server
 from runbase.storage.remote import files
 
 
-def store_file(path: Path, url: str) -> None:
-    """Copy a file to a URL, completely or with an error."""
+def store_file(
+    path: Path, url: str, sha256: str | None = None, record: UploadRecord | None = None
+) -> None:
+    """Copy a file to a URL, completely or with an error.
+
+    Args:
+        path: the file.
+        url: the place.
+        sha256: the file's hash, if it is known.
+        record: where the id of an unfinished upload is kept, so that the next attempt continues it.
+    """
     if is_server(url):
         files.upload(path, url)
+        return
+    if record is not None and multipart.applies(url, path.stat().st_size):
+        multipart.put(path, url, sha256, record)
         return
     if (found := bucket_of(url)) is not None:
         bucket, key = found
