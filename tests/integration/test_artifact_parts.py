@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ import pytest
 
 import runbase
 from runbase.artifacts import multipart, uploads
-from tests.patience import PATIENCE
+from tests.conftest import close_storages
+from tests.integration.relay import Relay
+from tests.patience import PATIENCE, wait_until
 
 Script = Callable[..., "subprocess.Popen[str]"]
 PART = 5 * 2**20
@@ -255,3 +258,88 @@ def test_parts_that_fail_end_an_attempt() -> None:
     with pytest.raises(ValueError, match="three"):
         multipart.in_parallel(work, iter(range(1_000_000)))
     assert len(done) < 1_000_000, f"stopped after {time.monotonic() - began} s"
+
+
+DOWNLOADS = """
+import sys, runbase
+with runbase.open(home=sys.argv[1], sync=False) as store:
+    print(store.download(sys.argv[2], sys.argv[3]), flush=True)
+"""
+
+
+@pytest.fixture
+def relay(bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
+    """A relay between clients and the S3 server."""
+    host, _, port = os.environ["AWS_ENDPOINT_URL"].removeprefix("http://").partition(":")
+    with Relay((host, int(port))) as relay:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", relay.url)
+        yield relay
+
+
+@pytest.fixture
+def uploaded(
+    bucket: str, home: Path, large: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """`RUN/large.bin`, whose bytes are in the bucket only."""
+    monkeypatch.setenv("RUNBASE_ARTIFACTS", bucket)
+    with runbase.start_run("parts", home=home, capture=False) as run:
+        run.log_artifact(large)
+    close_storages()
+    (run.folder / "artifacts" / "large.bin").unlink()
+    yield f"{run.id}/large.bin"
+
+
+def test_a_killed_download_continues(
+    relay: Relay, uploaded: str, home: Path, large: Path, tmp_path: Path, script: Script
+) -> None:
+    target = tmp_path / "deep" / "copy.bin"
+    digest = hashlib.sha256(large.read_bytes()).hexdigest()
+    part = target.parent / f".{digest}.part"
+    before, kept = relay.received, 0
+
+    def has(size: int) -> bool:
+        return part.exists() and part.stat().st_size >= size
+
+    for number in (1, 2):
+        relay.stops_at = before + number * SIZE // 3
+        process = script(DOWNLOADS, str(home), uploaded, str(target))
+        relay.wait()
+        wait_until(partial(has, number * PART))
+        process.send_signal(signal.SIGKILL)
+        process.wait(PATIENCE)
+        assert not target.exists()
+        kept = part.stat().st_size
+    assert kept >= 2 * PART
+    relay.stops_at = None
+    received = relay.received
+    process = script(DOWNLOADS, str(home), uploaded, str(target))
+    out, err = process.communicate(timeout=PATIENCE)
+    assert (out.strip(), process.returncode) == (str(target), 0), err
+    assert target.read_bytes() == large.read_bytes()
+    assert list(target.parent.iterdir()) == [target]
+    assert relay.received - received < SIZE - kept + 100_000, "only the rest was transferred"
+
+
+def test_a_connection_that_breaks_is_opened_again(
+    relay: Relay, uploaded: str, home: Path, large: Path, tmp_path: Path
+) -> None:
+    before = relay.received
+    relay.cuts_at = [before + SIZE // 2, before + SIZE * 3 // 4]
+    with runbase.open(home=home, sync=False) as store:
+        copy = store.download(uploaded, tmp_path / "copy.bin")
+    assert copy.read_bytes() == large.read_bytes()
+    assert relay.cuts_at == []
+
+
+def test_a_part_with_other_bytes_is_fetched_again(
+    bucket: str, uploaded: str, home: Path, large: Path, tmp_path: Path
+) -> None:
+    """What a power cut, or another file, left is noticed by the hash."""
+    digest = hashlib.sha256(large.read_bytes()).hexdigest()
+    for wrong in (b"wrong", bytes(SIZE), bytes(SIZE + 1)):
+        target = tmp_path / f"copy-{len(wrong)}" / "copy.bin"
+        target.parent.mkdir()
+        (target.parent / f".{digest}.part").write_bytes(wrong)
+        with runbase.open(home=home, sync=False) as store:
+            assert store.download(uploaded, target).read_bytes() == large.read_bytes()
+        assert list(target.parent.iterdir()) == [target]

@@ -1,21 +1,26 @@
 """Object stores by obstore: S3, Google Cloud Storage and Azure. Large files are sent in parts."""
 
+import logging
 import os
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from runbase.errors import StoreError
 
 SCHEMES = {"s3": "S3", "s3a": "S3", "gs": "GCS", "az": "Azure", "abfs": "Azure", "abfss": "Azure"}
 PART = 8 * 2**20
 """Bytes of a part of an upload; a part that fails is sent again by itself."""
+PIECE = 2**20
+"""Bytes that are written at once while an object is read."""
 _KEYS = (
     "AWS_ACCESS_KEY_ID",
     "AWS_WEB_IDENTITY_TOKEN_FILE",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
 )
+
+_LOG = logging.getLogger(__name__)
 
 
 class Objects:
@@ -39,15 +44,35 @@ class Objects:
             raise StoreError(f"{key} has {size} bytes instead of {path.stat().st_size}")
 
     def get(self, key: str, path: Path) -> None:
-        """Write the object of a key to a file, in pieces."""
+        """Append to a file what it lacks of the object of a key; a connection that breaks is opened again."""
         try:
-            with path.open("wb") as file:
-                for piece in self._api.get(self._store, key).stream(min_chunk_size=PART):
-                    file.write(piece)
+            head = self._api.head(self._store, key)
+            with path.open("ab") as file:
+                if file.tell() > head["size"]:
+                    file.seek(0)
+                    file.truncate()
+                while file.tell() < head["size"]:
+                    self._append(key, head, file)
         except FileNotFoundError:
             raise
         except Exception as error:
             raise StoreError(f"{key} could not be read: {_first_line(error)}") from error
+
+    def _append(self, key: str, head: Any, file: BinaryIO) -> None:
+        """Append the rest of an object to a file; raise the error of a connection that brought nothing."""
+        begin = file.tell()
+        options: dict[str, Any] = {"range": {"offset": begin}}
+        if head["e_tag"]:  # all of the file is of one version of the object
+            options["if_match"] = head["e_tag"]
+        try:
+            for piece in self._api.get(self._store, key, options=options).stream(
+                min_chunk_size=PIECE
+            ):
+                file.write(piece)
+        except Exception as error:
+            if file.tell() == begin:
+                raise
+            _LOG.debug("%s broke off at byte %d: %s", key, file.tell(), _first_line(error))
 
     def remove(self, key: str) -> None:
         """Delete the object of a key; one that does not exist is ignored."""

@@ -44,8 +44,16 @@ def store_file(
         raise StoreError(f"{url} has {size} bytes instead of {path.stat().st_size}")
 
 
-def fetch(place: str, path: Path) -> None:
-    """Copy a file from a path or a URL."""
+def fetch(place: str, path: Path, *, resume: bool = False) -> None:
+    """Copy a file from a path or a URL.
+
+    Args:
+        place: the path or URL.
+        path: the file to write.
+        resume: append to what the file has, where the place can be read from there.
+    """
+    if not resume:
+        path.unlink(missing_ok=True)
     found = bucket_of(place)
     try:
         if found is not None:

@@ -5,14 +5,15 @@ The functions take a storage and a home; the classes for runs and stores both us
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from runbase.artifacts import remote
 from runbase.artifacts.files import digest
+from runbase.artifacts.partial import resumable
 from runbase.errors import NotFound, StoreError, UsageError, suggestion
-from runbase.filesystems import atomic_write
 from runbase.ingest.untrusted import is_inside
 from runbase.model import Artifact, Run
 from runbase.settings import load
@@ -137,13 +138,35 @@ def download(
         target /= Path(artifact.path).name
     if to is None and target.exists() and digest(target) == artifact.sha256:
         return target
-    with atomic_write(target) as partial:
+
+    def fetch(path: Path) -> None:
         if client is not None and place.startswith(f"{client.server}/"):
-            files.download(client, artifact.run_id, artifact.path, partial)
+            files.download(client, artifact.run_id, artifact.path, path)
         else:
-            remote.fetch(place, partial)
-        _check(partial, artifact)
+            remote.fetch(place, path, resume=True)
+
+    with resumable(target, artifact.sha256) as partial:
+        _fetch_whole(fetch, partial, artifact)
     return target
+
+
+def _fetch_whole(fetch: Callable[[Path], None], partial: Path, artifact: Artifact) -> None:
+    """Fetch what a file lacks, and check it; one that is wrong is fetched once more from its beginning, if it was resumed.
+
+    Raises:
+        StoreError: the content is not the one that was logged.
+    """
+    resumed = partial.exists() and partial.stat().st_size > 0
+    if not resumed or partial.stat().st_size != artifact.size:
+        fetch(partial)
+    try:
+        _check(partial, artifact)
+    except StoreError:
+        os.truncate(partial, 0)
+        if not resumed:
+            raise
+        fetch(partial)
+        _check(partial, artifact)
 
 
 def _download_folder(
