@@ -219,6 +219,7 @@ class AsyncStore:
     run = _awaited(Store.run)
     runs = _awaited(Store.runs)
     table = _awaited(Store.table)
+    signed_url = _awaited(Store.signed_url)
     sizes = _awaited(Store.sizes)
     scan = _awaited(Store.scan)
     schema = _awaited(Store.schema)

@@ -74,6 +74,15 @@ class Objects:
                 raise
             _LOG.debug("%s broke off at byte %d: %s", key, file.tell(), _first_line(error))
 
+    def sign(self, key: str, seconds: int) -> str | None:
+        """Return a URL by which anybody can read the object for some seconds; None if the credentials cannot sign."""
+        try:
+            signed = self._api.sign(self._store, "GET", key, timedelta(seconds=seconds))
+        except Exception as error:
+            _LOG.debug("%s cannot be signed: %s", key, _first_line(error))
+            return None
+        return str(signed)
+
     def remove(self, key: str) -> None:
         """Delete the object of a key; one that does not exist is ignored."""
         try:

@@ -66,6 +66,20 @@ def fetch(place: str, path: Path, *, resume: bool = False) -> None:
         raise StoreError(f"{place} does not exist any more") from error
 
 
+def signed(url: str, seconds: int) -> str | None:
+    """Return a URL by which anybody can read an object for some seconds.
+
+    Args:
+        url: the place of the object.
+        seconds: how long the URL is valid.
+
+    Returns:
+        None if the place is not an object store, or its credentials cannot sign.
+    """
+    found = bucket_of(url)
+    return None if found is None else found[0].sign(found[1], seconds)
+
+
 def remove(url: str) -> None:
     """Delete the file at a URL; a file that does not exist is ignored. A server deletes its files itself."""
     if is_server(url):

@@ -12,8 +12,9 @@ from urllib.parse import unquote
 
 from runbase.artifacts import remote
 from runbase.artifacts.files import digest
+from runbase.artifacts.objects import SCHEMES
 from runbase.artifacts.partial import resumable
-from runbase.errors import NotFound, StoreError, UsageError, suggestion
+from runbase.errors import NotFound, RunbaseError, StoreError, UsageError, suggestion
 from runbase.ingest.untrusted import is_inside
 from runbase.model import Artifact, Run
 from runbase.settings import load
@@ -23,6 +24,7 @@ from runbase.storage.remote import files
 if TYPE_CHECKING:
     from runbase.storage.remote.client import Client
 
+_BUCKETS = tuple(f"{scheme}://" for scheme in SCHEMES)
 ArtifactLike = Artifact | str
 """A record; ``name`` for the newest version, ``name:v3`` for that version; ``RUN/path``."""
 
@@ -140,10 +142,14 @@ def download(
         return target
 
     def fetch(path: Path) -> None:
-        if client is not None and place.startswith(f"{client.server}/"):
-            files.download(client, artifact.run_id, artifact.path, path)
-        else:
-            remote.fetch(place, path, resume=True)
+        if client is not None and place.startswith((f"{client.server}/", *_BUCKETS)):
+            try:
+                files.download(client, artifact.run_id, artifact.path, path)
+                return
+            except RunbaseError:
+                if not place.startswith(_BUCKETS):
+                    raise  # else this machine may have credentials that the server lacks
+        remote.fetch(place, path, resume=True)
 
     with resumable(target, artifact.sha256) as partial:
         _fetch_whole(fetch, partial, artifact)

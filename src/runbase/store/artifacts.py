@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from runbase.artifacts import resolve
+from runbase.artifacts import remote, resolve
 from runbase.artifacts.resolve import ArtifactLike
 from runbase.model import Artifact, Use
 from runbase.store.base import StoreBase
@@ -53,6 +53,21 @@ class ArtifactMethods(StoreBase):
                 these folders.
         """
         return resolve.locate(self.storage, self.home, self.artifact(artifact))
+
+    def signed_url(self, artifact: ArtifactLike, seconds: int = 300) -> str | None:
+        """Return a URL by which anybody can read an artifact for some time, without credentials. Do not log it.
+
+        Args:
+            artifact: the artifact, as for `artifact`.
+            seconds: how long the URL is valid.
+
+        Returns:
+            None if the artifact is not in S3, Google Cloud Storage or Azure, or the credentials cannot sign.
+
+        Raises:
+            NotFound: the artifact or its bytes do not exist.
+        """
+        return remote.signed(self.locate(artifact), seconds)
 
     def download(self, artifact: ArtifactLike, to: "str | os.PathLike[str] | None" = None) -> Path:
         """Return an artifact as a file or folder on this machine, checked against its SHA-256.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from runbase.errors import StoreError
+from runbase.storage.remote import buckets
 
 if TYPE_CHECKING:
     from runbase.storage.remote.client import Client
@@ -69,7 +70,7 @@ def upload(path: Path, url: str) -> None:
 
 
 def download(client: "Client", run: str, name: str, target: Path) -> None:
-    """Append to a file what it lacks of a file of a run.
+    """Append to a file what it lacks of a file of a run: from the object store that the server names, else from the server.
 
     Args:
         client: requests to the server.
@@ -79,6 +80,8 @@ def download(client: "Client", run: str, name: str, target: Path) -> None:
     """
     place = quote(f"/api/runs/{run}/files/{name}")
     with target.open("ab") as file:
+        if buckets.append(client, place, file):
+            return
         offset, size = file.tell(), file.tell() + 1
         while offset < size:
             headers = {"Range": f"bytes={offset}-{offset + PIECE - 1}"}
