@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from runbase.errors import StoreError
+from runbase.errors import StoreError, UsageError
 
 SCHEMES = {"s3": "S3", "s3a": "S3", "gs": "GCS", "az": "Azure", "abfs": "Azure", "abfss": "Azure"}
 PART = 8 * 2**20
@@ -98,35 +98,63 @@ def bucket_of(url: str) -> tuple[Objects, str] | None:
 
     Credentials are those of the environment; for S3 also those that boto3 finds, such as profiles, if it is installed.
     Otherwise fsspec serves the URL.
+
+    Raises:
+        UsageError: the environment does not name the account, or names credentials that do not exist.
     """
     scheme, _, rest = url.partition("://")
     bucket, _, key = rest.partition("/")  # no parser of URLs: a key may contain "?" and "#"
-    if scheme not in SCHEMES or not bucket or "@" in bucket:
+    if scheme not in SCHEMES or not bucket or ("@" in bucket and not scheme.startswith("abfs")):
         return None
     try:
         stores = import_module("obstore.store")
         options = _options(scheme)
     except ImportError:
         return None
-    made = getattr(stores, f"{SCHEMES[scheme]}Store").from_url(
-        f"{scheme}://{bucket}",
-        retry_config={"max_retries": 5, "retry_timeout": timedelta(seconds=60)},
-        **options,
-    )
+    try:
+        made = getattr(stores, f"{SCHEMES[scheme]}Store").from_url(
+            f"{scheme}://{bucket}",
+            retry_config={"max_retries": 5, "retry_timeout": timedelta(seconds=60)},
+            **options,
+        )
+    except Exception as error:
+        raise UsageError(f"{scheme}://{bucket} cannot be used: {_first_line(error)}") from error
     return Objects(made), key
 
 
 def _options(scheme: str) -> dict[str, Any]:
-    if not scheme.startswith("s3"):
+    """Return the options of a store that obstore does not find in the environment itself."""
+    environment = os.environ
+    if scheme.startswith("s3"):
+        options = _allow_http(
+            environment.get("AWS_ENDPOINT_URL") or environment.get("AWS_ENDPOINT")
+        )
+        if not any(name in environment for name in _KEYS):
+            auth = import_module("obstore.auth.boto3")
+            options["credential_provider"] = auth.Boto3CredentialProvider()
+        return options
+    if scheme == "gs":
         return {}
-    options: dict[str, Any] = {}
-    if os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://"):
-        options["client_options"] = {"allow_http": True}
-    if not any(name in os.environ for name in _KEYS):
-        options["credential_provider"] = import_module(
-            "obstore.auth.boto3"
-        ).Boto3CredentialProvider()
-    return options
+    options = azure_account(environment.get("AZURE_STORAGE_CONNECTION_STRING", ""))
+    endpoint = options.get("endpoint") or environment.get("AZURE_STORAGE_ENDPOINT")
+    return {**options, **_allow_http(endpoint)}
+
+
+def azure_account(text: str) -> dict[str, Any]:
+    """Return obstore's options for a connection string of Azure: `AccountName=…;AccountKey=…;…`."""
+    parts = dict(part.split("=", 1) for part in text.split(";") if "=" in part)
+    names = {
+        "AccountName": "account_name",
+        "AccountKey": "account_key",
+        "SharedAccessSignature": "sas_key",
+        "BlobEndpoint": "endpoint",
+    }
+    return {names[name]: value for name, value in parts.items() if name in names}
+
+
+def _allow_http(endpoint: str | None) -> dict[str, Any]:
+    plain = endpoint is not None and endpoint.startswith("http://")
+    return {"client_options": {"allow_http": True}} if plain else {}
 
 
 def _first_line(error: Exception) -> str:
