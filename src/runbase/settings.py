@@ -21,6 +21,7 @@ DATABASE_NAME = "runbase.db"
 DESCRIPTIONS = {
     "home": "folder with run folders and, by default, the database",
     "store": "database URL, address of a server (https://...), or none: runs write files only",
+    "read_store": "URL of a streaming replica of the PostgreSQL store, for lists, curves and SQL",
     "experiment": "experiment of runs that name none",
     "run_name": "name of the next run",
     "run_id": "id of the run that the next start_run resumes or creates",
@@ -98,7 +99,11 @@ class Settings(msgspec.Struct, frozen=True):
     def shown(self, name: str) -> str | None:
         """A setting as text that may be printed: a database's URL without its password."""
         text = self.text(name)
-        return without_password(text) if name in ("store", "artifacts") and text else text
+        return (
+            without_password(text)
+            if name in ("store", "read_store", "artifacts") and text
+            else text
+        )
 
     def flag(self, name: str) -> bool:
         """A setting as yes or no."""

@@ -15,14 +15,14 @@ class ArtifactMethods(StoreBase):
 
     def artifacts(self, run: RunLike) -> list[Artifact]:
         """Return the artifacts of a run, including those whose bytes were removed (`removed_at`)."""
-        return self.storage.artifacts(self._run_id(run))
+        return self.reader.artifacts(self._run_id(run))
 
     def artifact_versions(
         self, name: str, experiment: ExperimentLike | None = None
     ) -> list[Artifact]:
         """Return the versions of a named artifact, oldest first, in one experiment or all."""
         experiment_id = None if experiment is None else self._experiment_id(experiment)
-        return self.storage.artifact_versions(name, experiment_id)
+        return self.reader.artifact_versions(name, experiment_id)
 
     def artifact(self, what: ArtifactLike, experiment: ExperimentLike | None = None) -> Artifact:
         """Return one artifact.
@@ -40,7 +40,7 @@ class ArtifactMethods(StoreBase):
 
     def uses(self, run: RunLike) -> list[Use]:
         """Return the artifacts of other runs that a run used, and the uses of its own artifacts."""
-        return self.storage.uses(self._run_id(run))
+        return self.reader.uses(self._run_id(run))
 
     def locate(self, artifact: ArtifactLike) -> str:
         """Return the location of an artifact: a path on this machine if the bytes are here, else a URL.
