@@ -102,28 +102,34 @@ def postgres(postgres_server: str) -> Iterator[str]:
         connection.execute(f'drop schema if exists "{schema}" cascade')
 
 
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A bucket on a local S3 server."""
-    import boto3
-    import s3fs
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The URL of a local S3 server of this test process."""
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    url = f"http://{host}:{port}"
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An empty bucket on it."""
+    import boto3
+    import s3fs
+
     for name, value in {
-        "AWS_ENDPOINT_URL": url,
+        "AWS_ENDPOINT_URL": s3_server,
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",
         "AWS_DEFAULT_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(name, value)
     s3fs.S3FileSystem.clear_instance_cache()
-    # One process's servers share what they hold.
-    urllib.request.urlopen(urllib.request.Request(f"{url}/moto-api/reset", method="POST")).close()
+    reset = urllib.request.Request(f"{s3_server}/moto-api/reset", method="POST")
+    urllib.request.urlopen(reset).close()
     boto3.client("s3").create_bucket(Bucket="lab")
     yield "s3://lab/runs"
     s3fs.S3FileSystem.clear_instance_cache()
-    server.stop()

@@ -212,6 +212,7 @@ class AsyncStore:
     remove_from_experiment = _awaited(Store.remove_from_experiment)
     remove_from_run = _awaited(Store.remove_from_run)
     rename = _awaited(Store.rename)
+    replica_state = _awaited(Store.replica_state)
     restore = _awaited(Store.restore)
     bring_back = _awaited(Store.bring_back)
     archive = _awaited(Store.archive)
@@ -219,6 +220,7 @@ class AsyncStore:
     run = _awaited(Store.run)
     runs = _awaited(Store.runs)
     table = _awaited(Store.table)
+    signed_url = _awaited(Store.signed_url)
     sizes = _awaited(Store.sizes)
     scan = _awaited(Store.scan)
     schema = _awaited(Store.schema)
@@ -297,10 +299,17 @@ class AsyncStore:
 
 
 async def open(
-    url: Any = None, *, home: Any = None, sync: bool = True, create: bool = True
+    url: Any = None,
+    *,
+    home: Any = None,
+    sync: bool = True,
+    create: bool = True,
+    read_url: str | None = None,
 ) -> AsyncStore:
     """Open a store for asyncio; arguments and errors are those of `runbase.open`."""
-    call = functools.partial(store.open, url, home=home, sync=sync, create=create)
+    call = functools.partial(
+        store.open, url, home=home, sync=sync, create=create, read_url=read_url
+    )
     return AsyncStore(await asyncio.to_thread(call))
 
 

@@ -21,6 +21,7 @@ DATABASE_NAME = "runbase.db"
 DESCRIPTIONS = {
     "home": "folder with run folders and, by default, the database",
     "store": "database URL, address of a server (https://...), or none: runs write files only",
+    "read_store": "URL of a streaming replica of the PostgreSQL store, for lists, curves and SQL",
     "experiment": "experiment of runs that name none",
     "run_name": "name of the next run",
     "run_id": "id of the run that the next start_run resumes or creates",
@@ -30,6 +31,7 @@ DESCRIPTIONS = {
     "system_metrics": "log CPU, memory, GPU, disk and network use of the machine every 15 seconds: true or false",
     "join_ranks": "let all processes of a distributed job log into one run: true or false",
     "artifacts": "place that artifacts are uploaded to: a path or URL, such as s3://bucket/runs",
+    "artifacts_part": "MiB of a part of an upload to S3: larger files are sent in parts, which an interrupted upload keeps",
     "mode": "online, offline (files only) or disabled (nothing is kept)",
     "quiet": "print nothing at the start and the end of a run",
     "finish_timeout": "seconds that finish() waits for the database",
@@ -45,6 +47,7 @@ DESCRIPTIONS = {
 
 
 _DEFAULTS: dict[str, Any] = {
+    "artifacts_part": 64,
     "mode": "online",
     "finish_timeout": 10,
     "pack_after": 7,
@@ -96,7 +99,11 @@ class Settings(msgspec.Struct, frozen=True):
     def shown(self, name: str) -> str | None:
         """A setting as text that may be printed: a database's URL without its password."""
         text = self.text(name)
-        return without_password(text) if name in ("store", "artifacts") and text else text
+        return (
+            without_password(text)
+            if name in ("store", "read_store", "artifacts") and text
+            else text
+        )
 
     def flag(self, name: str) -> bool:
         """A setting as yes or no."""

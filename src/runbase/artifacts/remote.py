@@ -6,6 +6,8 @@ fsspec supports sftp, hdfs and forty more through further packages, which its er
 from pathlib import Path
 from typing import Any, cast
 
+from runbase.artifacts import multipart
+from runbase.artifacts.multipart import UploadRecord
 from runbase.artifacts.objects import bucket_of
 from runbase.errors import StoreError, UsageError
 from runbase.settings import cache_folder
@@ -13,10 +15,22 @@ from runbase.storage.address import is_server
 from runbase.storage.remote import files
 
 
-def store_file(path: Path, url: str) -> None:
-    """Copy a file to a URL, completely or with an error."""
+def store_file(
+    path: Path, url: str, sha256: str | None = None, record: UploadRecord | None = None
+) -> None:
+    """Copy a file to a URL, completely or with an error.
+
+    Args:
+        path: the file.
+        url: the place.
+        sha256: the file's hash, if it is known.
+        record: where the id of an unfinished upload is kept, so that the next attempt continues it.
+    """
     if is_server(url):
         files.upload(path, url)
+        return
+    if record is not None and multipart.applies(url, path.stat().st_size):
+        multipart.put(path, url, sha256, record)
         return
     if (found := bucket_of(url)) is not None:
         bucket, key = found
@@ -30,8 +44,16 @@ def store_file(path: Path, url: str) -> None:
         raise StoreError(f"{url} has {size} bytes instead of {path.stat().st_size}")
 
 
-def fetch(place: str, path: Path) -> None:
-    """Copy a file from a path or a URL."""
+def fetch(place: str, path: Path, *, resume: bool = False) -> None:
+    """Copy a file from a path or a URL.
+
+    Args:
+        place: the path or URL.
+        path: the file to write.
+        resume: append to what the file has, where the place can be read from there.
+    """
+    if not resume:
+        path.unlink(missing_ok=True)
     found = bucket_of(place)
     try:
         if found is not None:
@@ -42,6 +64,20 @@ def fetch(place: str, path: Path) -> None:
             system.get_file(inner, str(path))
     except FileNotFoundError as error:
         raise StoreError(f"{place} does not exist any more") from error
+
+
+def signed(url: str, seconds: int) -> str | None:
+    """Return a URL by which anybody can read an object for some seconds.
+
+    Args:
+        url: the place of the object.
+        seconds: how long the URL is valid.
+
+    Returns:
+        None if the place is not an object store, or its credentials cannot sign.
+    """
+    found = bucket_of(url)
+    return None if found is None else found[0].sign(found[1], seconds)
 
 
 def remove(url: str) -> None:

@@ -5,14 +5,16 @@ The functions take a storage and a home; the classes for runs and stores both us
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from runbase.artifacts import remote
 from runbase.artifacts.files import digest
-from runbase.errors import NotFound, StoreError, UsageError, suggestion
-from runbase.filesystems import atomic_write
+from runbase.artifacts.objects import SCHEMES
+from runbase.artifacts.partial import resumable
+from runbase.errors import NotFound, RunbaseError, StoreError, UsageError, suggestion
 from runbase.ingest.untrusted import is_inside
 from runbase.model import Artifact, Run
 from runbase.settings import load
@@ -22,6 +24,7 @@ from runbase.storage.remote import files
 if TYPE_CHECKING:
     from runbase.storage.remote.client import Client
 
+_BUCKETS = tuple(f"{scheme}://" for scheme in SCHEMES)
 ArtifactLike = Artifact | str
 """A record; ``name`` for the newest version, ``name:v3`` for that version; ``RUN/path``."""
 
@@ -137,13 +140,39 @@ def download(
         target /= Path(artifact.path).name
     if to is None and target.exists() and digest(target) == artifact.sha256:
         return target
-    with atomic_write(target) as partial:
-        if client is not None and place.startswith(f"{client.server}/"):
-            files.download(client, artifact.run_id, artifact.path, partial)
-        else:
-            remote.fetch(place, partial)
-        _check(partial, artifact)
+
+    def fetch(path: Path) -> None:
+        if client is not None and place.startswith((f"{client.server}/", *_BUCKETS)):
+            try:
+                files.download(client, artifact.run_id, artifact.path, path)
+                return
+            except RunbaseError:
+                if not place.startswith(_BUCKETS):
+                    raise  # else this machine may have credentials that the server lacks
+        remote.fetch(place, path, resume=True)
+
+    with resumable(target, artifact.sha256) as partial:
+        _fetch_whole(fetch, partial, artifact)
     return target
+
+
+def _fetch_whole(fetch: Callable[[Path], None], partial: Path, artifact: Artifact) -> None:
+    """Fetch what a file lacks, and check it; one that is wrong is fetched once more from its beginning, if it was resumed.
+
+    Raises:
+        StoreError: the content is not the one that was logged.
+    """
+    resumed = partial.exists() and partial.stat().st_size > 0
+    if not resumed or partial.stat().st_size != artifact.size:
+        fetch(partial)
+    try:
+        _check(partial, artifact)
+    except StoreError:
+        os.truncate(partial, 0)
+        if not resumed:
+            raise
+        fetch(partial)
+        _check(partial, artifact)
 
 
 def _download_folder(

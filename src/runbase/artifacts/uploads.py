@@ -1,7 +1,7 @@
 """Upload artifacts to the location in the setting `artifacts`.
 
 A file is first copied to the run's folder and logged; a ticket in `uploads/` records its destination. A thread processes the
-tickets one by one. `runbase sync` processes those of killed processes. Only the end of the run waits for uploads, at most
+tickets one by one. `runbase sync` processes those of killed processes. A ticket also has the id of an unfinished upload in parts. Only the end of the run waits for uploads, at most
 `finish_timeout`.
 """
 
@@ -9,12 +9,14 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
-from runbase.artifacts import remote
+from runbase.artifacts import multipart, remote
+from runbase.artifacts.multipart import Unfinished
 from runbase.errors import NotAllowed, RunbaseError, warn
 from runbase.events import ArtifactLogged, Opened
 from runbase.filesystems import atomic_write
@@ -36,6 +38,42 @@ class Ticket(Struct, frozen=True, kw_only=True):
     artifact: ArtifactLogged
     url: str
     remove: bool = False
+    unfinished: Unfinished | None = None
+    """The upload in parts that a removal ends."""
+
+
+class TicketRecord:
+    """Keeps the id of an upload in parts in further lines of the ticket.
+
+    Lines are appended to the existing file, so a kill leaves the ticket whole, and a ticket that was deleted meanwhile is not
+    created again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> Unfinished | None:
+        """Return the upload that has begun, if there is one."""
+        with suppress(OSError):
+            for line in reversed(self._path.read_bytes().split(b"\n")[1:]):
+                with suppress(msgspec.DecodeError):  # an empty line, or one that a kill cut off
+                    return msgspec.json.decode(line, type=Unfinished)
+        return None
+
+    def write(self, unfinished: Unfinished) -> None:
+        """Append the id of an upload; a ticket that was deleted stays deleted."""
+        try:
+            handle = os.open(self._path, os.O_WRONLY | os.O_APPEND)
+        except FileNotFoundError:
+            return
+        try:
+            os.write(handle, b"\n" + msgspec.json.encode(unfinished) + b"\n")
+        finally:
+            os.close(handle)
+
+    def wanted(self) -> bool:
+        """Return whether the ticket is there."""
+        return self._path.exists()
 
 
 class Uploader:
@@ -64,11 +102,14 @@ class Uploader:
 
     def remove(self, artifact: ArtifactLogged) -> None:
         """Add a file that was removed: it is not uploaded any more, or deleted at its location."""
+        unfinished: Unfinished | None = None
         for path in tickets(self._folder):
             ticket = _read(path)
             if ticket is not None and ticket.artifact.path == artifact.path:
+                unfinished = TicketRecord(path).read() or unfinished
                 path.unlink(missing_ok=True)
-        self._drop(Ticket(artifact=artifact, url=f"{self._root}/{artifact.path}", remove=True))
+        url = f"{self._root}/{artifact.path}"
+        self._drop(Ticket(artifact=artifact, url=url, remove=True, unfinished=unfinished))
 
     def wait(self, seconds: float) -> int:
         """Wait until all files are uploaded, at most so many seconds; returns how many are not. No tickets are accepted after."""
@@ -128,9 +169,15 @@ def carry(folder: Path, path: Path, logged: Callable[[ArtifactLogged], None]) ->
         return
     file = folder / ticket.artifact.uri
     if ticket.remove:
+        if ticket.unfinished is not None:
+            multipart.abort(ticket.url, ticket.unfinished)
         remote.remove(ticket.url)
     elif file.exists():
-        remote.store_file(file, ticket.url)
+        try:
+            remote.store_file(file, ticket.url, ticket.artifact.sha256, TicketRecord(path))
+        except (RunbaseError, OSError):
+            if path.exists():
+                raise
         if not path.exists():  # it was removed meanwhile
             remote.remove(ticket.url)
             return
@@ -190,6 +237,6 @@ def _carry_for_another(folder: Path, path: Path) -> None:
 
 def _read(path: Path) -> Ticket | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Ticket)
+        return msgspec.json.decode(path.read_bytes().partition(b"\n")[0], type=Ticket)
     except (OSError, msgspec.DecodeError):
         return None

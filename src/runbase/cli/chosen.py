@@ -67,7 +67,7 @@ def read(store: Store, selection: Selection, found: Runs, text: str) -> dict[str
         names += [key for key in known if key.startswith(name)] if name in FAMILIES else [name]
     names = list(dict.fromkeys(names))
     others = [name for name in names if name not in known and name != "tags"]
-    if messages := store.storage.unknown_keys(Query(), others):
+    if messages := store.reader.unknown_keys(Query(), others):
         raise NotFound("; ".join(messages))
     more: dict[str, dict[str, Any]] = {}
     if others:

@@ -200,7 +200,7 @@ def update(opened: Store, patience: float | None = PATIENCE) -> Any:
 def hint(opened: Store, where: str | None, order_by: str | None = None) -> None:
     """Print which parameters, metrics and tags of a filter no run has: nothing can match them."""
     if where or order_by:
-        for message in opened.storage.unknown_keys(Query(where=where, order_by=order_by)):
+        for message in opened.reader.unknown_keys(Query(where=where, order_by=order_by)):
             say(f"runbase: {message}", file=sys.stderr)
 
 

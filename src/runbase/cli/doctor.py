@@ -197,6 +197,7 @@ def _check_store(settings: Settings, facts: dict[str, Any]) -> list[str]:
             facts["database"] = store.url
             facts["opened_in_ms"] = round((time.perf_counter() - began) * 1e3, 1)
             problems += _check_server(store, facts)
+            problems += _check_replica(store, facts)
             if settings.home.is_dir():
                 facts["journals_waiting"] = "{} ({})".format(*_waiting(store, settings))
                 report = common.update(store)
@@ -234,11 +235,11 @@ def _check_server(store: Store, facts: dict[str, Any]) -> list[str]:
         facts["server"] = store.storage.dialect
         return []
     if store.url.startswith("sqlite:"):
-        facts["sqlite"] = store.sql("select sqlite_version()")[0][0]
+        facts["sqlite"] = store.storage.sql("select sqlite_version()")[0][0]
         return []
     before = time.time()
     query = "select current_setting('server_version'), extract(epoch from clock_timestamp())"
-    version, clock = store.sql(query)[0]
+    version, clock = store.storage.sql(query)[0]
     skew = float(clock) - (before + time.time()) / 2
     facts["postgres"] = version
     facts["role"] = _role(store)
@@ -251,6 +252,19 @@ def _check_server(store: Store, facts: dict[str, Any]) -> list[str]:
     ]
 
 
+def _check_replica(store: Store, facts: dict[str, Any]) -> list[str]:
+    """Record whether reads come from the replica, and its lag; return a problem if it cannot be used."""
+    state = store.replica_state()
+    if state is None:
+        return []
+    facts["read_store"] = state.url
+    if state.problem is not None:
+        return [f"reads come from {store.url}: {state.problem}"]
+    known = state.lag is not None
+    facts["replica_lag_seconds"] = round(state.lag or 0.0, 3) if known else "unknown"
+    return []
+
+
 _ROLE = """
 select current_user, r.rolsuper, has_table_privilege(quote_ident(current_schema()) || '.runs', 'insert')
 from pg_roles r where r.rolname = current_user
@@ -259,7 +273,7 @@ from pg_roles r where r.rolname = current_user
 
 def _role(store: Store) -> str:
     """Return the database role and its privileges; `sql()` only reads, independent of them."""
-    name, is_superuser, writes = store.sql(_ROLE)[0]
+    name, is_superuser, writes = store.storage.sql(_ROLE)[0]
     if is_superuser:
         return f"{name}: superuser, can access files and programs of the server; use another role"
     return f"{name}: can write" if writes else f"{name}: read-only"

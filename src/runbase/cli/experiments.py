@@ -54,7 +54,7 @@ def command(
 
 def _figures(store: Store, listed: Experiments) -> Figures:
     ids = [item.id for item in listed if item.objectives]
-    return store.storage.figures_of_experiments(ids) if ids else {}
+    return store.reader.figures_of_experiments(ids) if ids else {}
 
 
 def _show(listed: Experiments, figures: Figures) -> None:

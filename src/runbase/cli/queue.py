@@ -68,9 +68,9 @@ def command(
 def look(store: Store, experiment: str | None) -> dict[str, Any]:
     """Return the queues as plain data."""
     counts: dict[str, dict[str, int]] = {}
-    for row in store.sql(_COUNTS, {"experiment": experiment}):
+    for row in store.storage.sql(_COUNTS, {"experiment": experiment}):
         counts.setdefault(row[0], {})[row[1]] = row[2]
-    running = store.sql(_RUNNING, {"experiment": experiment}).to_dicts()
+    running = store.storage.sql(_RUNNING, {"experiment": experiment}).to_dicts()
     return {"experiments": counts, "running": running}
 
 

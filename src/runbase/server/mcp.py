@@ -199,7 +199,7 @@ def keys(
 def sql(store: Store, query: str) -> dict[str, Any]:
     """Run one SQL query that only reads, for at most 30 seconds; at most 100 rows. `schema` shows the tables."""
     console.check(query)
-    found = store.storage.first_rows(query, (), MOST_ROWS + 1, 30)
+    found = store.reader.first_rows(query, (), MOST_ROWS + 1, 30)
     rows = [
         [value if isinstance(value, int | float | str | None) else str(value) for value in row]
         for row in found[:MOST_ROWS]

@@ -58,3 +58,28 @@ def open_storage(url: str, *, create: bool = True, timeout: float = 60.0) -> Sto
         f"{mask_text(without_password(url))!r} is not a store that runbase supports; use sqlite:///path/runbase.db, a path to "
         "a file, postgresql://user@host/database, or the https:// address of a runbase server"
     )
+
+
+def open_reader(storage: Storage, url: str, *, certain: bool = True) -> Storage:
+    """Return a storage that reads from a replica of a PostgreSQL database.
+
+    Args:
+        storage: the storage of the database.
+        url: the URL of the replica.
+        certain: whether the replica is meant for this database; if not, one of another database is ignored without a warning.
+
+    Raises:
+        UsageError: one of the two is not a PostgreSQL database.
+    """
+    postgres = ("postgresql", "postgres")
+    if storage.url.partition(":")[0] not in postgres:
+        raise UsageError(f"a replica belongs to a PostgreSQL store, and {storage.url} is none")
+    if url.partition(":")[0].split("+")[0] not in postgres:
+        shown = mask_text(without_password(url))
+        raise UsageError(
+            f"{shown!r} is not a replica that runbase supports; use postgresql://user@host/database"
+        )
+    from runbase.storage.postgres.replica import ReplicaReader
+    from runbase.storage.sql.storage import SqlStorage
+
+    return cast("Storage", ReplicaReader(cast("SqlStorage", storage), url, certain=certain))

@@ -261,3 +261,17 @@ class Claimed(Struct, frozen=True):
 
     run: str
     attempt: int
+
+
+class ReplicaState(Struct, frozen=True):
+    """Whether reads come from a replica.
+
+    Attributes:
+        url: the URL of the replica, without the password.
+        lag: seconds by which it is behind; 0 if it has replayed everything, None if that is not known.
+        problem: why it is not used; None if it is.
+    """
+
+    url: str
+    lag: float | None = None
+    problem: str | None = None

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from runbase.artifacts import resolve
+from runbase.artifacts import remote, resolve
 from runbase.artifacts.resolve import ArtifactLike
 from runbase.model import Artifact, Use
 from runbase.store.base import StoreBase
@@ -15,14 +15,14 @@ class ArtifactMethods(StoreBase):
 
     def artifacts(self, run: RunLike) -> list[Artifact]:
         """Return the artifacts of a run, including those whose bytes were removed (`removed_at`)."""
-        return self.storage.artifacts(self._run_id(run))
+        return self.reader.artifacts(self._run_id(run))
 
     def artifact_versions(
         self, name: str, experiment: ExperimentLike | None = None
     ) -> list[Artifact]:
         """Return the versions of a named artifact, oldest first, in one experiment or all."""
         experiment_id = None if experiment is None else self._experiment_id(experiment)
-        return self.storage.artifact_versions(name, experiment_id)
+        return self.reader.artifact_versions(name, experiment_id)
 
     def artifact(self, what: ArtifactLike, experiment: ExperimentLike | None = None) -> Artifact:
         """Return one artifact.
@@ -40,7 +40,7 @@ class ArtifactMethods(StoreBase):
 
     def uses(self, run: RunLike) -> list[Use]:
         """Return the artifacts of other runs that a run used, and the uses of its own artifacts."""
-        return self.storage.uses(self._run_id(run))
+        return self.reader.uses(self._run_id(run))
 
     def locate(self, artifact: ArtifactLike) -> str:
         """Return the location of an artifact: a path on this machine if the bytes are here, else a URL.
@@ -53,6 +53,21 @@ class ArtifactMethods(StoreBase):
                 these folders.
         """
         return resolve.locate(self.storage, self.home, self.artifact(artifact))
+
+    def signed_url(self, artifact: ArtifactLike, seconds: int = 300) -> str | None:
+        """Return a URL by which anybody can read an artifact for some time, without credentials. Do not log it.
+
+        Args:
+            artifact: the artifact, as for `artifact`.
+            seconds: how long the URL is valid.
+
+        Returns:
+            None if the artifact is not in S3, Google Cloud Storage or Azure, or the credentials cannot sign.
+
+        Raises:
+            NotFound: the artifact or its bytes do not exist.
+        """
+        return remote.signed(self.locate(artifact), seconds)
 
     def download(self, artifact: ArtifactLike, to: "str | os.PathLike[str] | None" = None) -> Path:
         """Return an artifact as a file or folder on this machine, checked against its SHA-256.

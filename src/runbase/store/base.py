@@ -17,6 +17,8 @@ class StoreBase:
     """A part of a store."""
 
     storage: Storage
+    reader: Storage
+    """The storage, or one that reads from its replica: for what is shown, not for what decides something."""
     home: Path | None
     address: str
 

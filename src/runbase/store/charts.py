@@ -59,7 +59,7 @@ class ChartMethods(RunMethods, PointMethods):
             raise NotFound(f"no run has a metric {metric!r}{suggestion(metric, keys)}")
         if wanted is None:
             chosen = chosen[:limit]
-        envelopes = self.storage.envelopes(
+        envelopes = self.reader.envelopes(
             [(run.id, metric) for run in chosen], start, end, resolution
         )
         return [*zip(chosen, envelopes, strict=True)]

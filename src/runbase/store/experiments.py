@@ -135,7 +135,7 @@ class ExperimentMethods(StoreBase):
         query = Query(
             where=where, order_by=order_by, limit=limit, offset=offset, after=after, deleted=deleted
         )
-        page = self.storage.experiments(query)
+        page = self.reader.experiments(query)
         return Experiments([attach(self, record) for record in page], page.cursor)
 
     def update_experiment(
@@ -277,15 +277,15 @@ class ExperimentMethods(StoreBase):
 
     def ancestors(self, experiment: ExperimentLike) -> list[Ancestor]:
         """Return the experiments that it descends from, nearest first, deleted and purged ones included."""
-        return self.storage.lineage(self._experiment_id(experiment))[0]
+        return self.reader.lineage(self._experiment_id(experiment))[0]
 
     def descendants(self, experiment: ExperimentLike) -> list[Ancestor]:
         """Return the experiments that were forked from it, directly or not, nearest first."""
-        return self.storage.lineage(self._experiment_id(experiment))[1]
+        return self.reader.lineage(self._experiment_id(experiment))[1]
 
     def experiment_links(self, experiment: ExperimentLike) -> list[Link]:
         """Return the links from and to an experiment."""
-        return self.storage.links("experiment", self._experiment_id(experiment))
+        return self.reader.links("experiment", self._experiment_id(experiment))
 
 
 def _objectives(objectives: Objectives) -> list[Objective]:

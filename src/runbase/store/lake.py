@@ -194,7 +194,7 @@ class _Export:
         def series() -> Iterator[tuple[str, str, Series]]:
             for start in range(0, len(runs), BATCH):
                 part = [run for run in runs[start : start + BATCH] if not old or run not in old]
-                found = self._store.storage.points(part, None, every=True) if part else {}
+                found = self._store.reader.points(part, None, every=True) if part else {}
                 kept = {run: old[run] for run in runs[start : start + BATCH] if old and run in old}
                 all_series = [(run, key, points) for (run, key), points in found.items()]
                 all_series += [

@@ -55,9 +55,9 @@ class RecordMethods(ArtifactMethods):
             NotFound: the run has no record of this key.
         """
         run_id = self._run_id(run)
-        rows = self.storage.records(run_id, key)
+        rows = self.reader.records(run_id, key)
         if key is not None and not rows:
-            keys = {row["key"] for row in self.storage.records(run_id)}
+            keys = {row["key"] for row in self.reader.records(run_id)}
             raise NotFound(f"the run has no record {key!r}{suggestion(key, keys)}")
         selected = [{"run_id": run_id, **row} for row in rows if kind in (None, row["kind"])]
         return Records(selected, self.read_record)
@@ -104,7 +104,7 @@ class RecordMethods(ArtifactMethods):
             The number of files.
         """
         experiment_id = None if experiment is None else self._experiment_id(experiment)
-        runs = self.storage.runs(Query(where=where, experiment=experiment_id))
+        runs = self.reader.runs(Query(where=where, experiment=experiment_id))
         count = 0
         for number, run in enumerate(runs):
             for record in self.records(run.id):

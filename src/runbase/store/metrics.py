@@ -67,8 +67,8 @@ class PointMethods(StoreBase):
         """
         run_id = self._run_id(run)
         if resolution is not None:
-            return self.storage.envelope(run_id, key, start, end, resolution)
-        return self.storage.series(run_id, key, start, end, every=every)
+            return self.reader.envelope(run_id, key, start, end, resolution)
+        return self.reader.series(run_id, key, start, end, every=every)
 
     def telemetry(self, run: RunLike, key: str) -> Series:
         """Return telemetry of a run, by time: what the run logged about its machine, else what was added or imported.
@@ -87,9 +87,9 @@ class PointMethods(StoreBase):
         """
         run_id = self._run_id(run)
         try:
-            return self.storage.series(run_id, key, every=True, kind="telemetry")
+            return self.reader.series(run_id, key, every=True, kind="telemetry")
         except NotFound:
-            added = [sample for _, sample in self.storage.samples([run_id], key)]
+            added = [sample for _, sample in self.reader.samples([run_id], key)]
             pairs = [(time, value) for time, _, value in added if isinstance(value, int | float)]
             if not pairs:
                 raise
@@ -126,9 +126,9 @@ class PointMethods(StoreBase):
         wanted = list(cast("Sequence[RunLike]", runs)) if many else [cast("RunLike", runs)]
         ids = [self._run_id(run) for run in wanted]
         rows: list[tuple[str, float, str, Any]] = [
-            (run, *sample) for run, sample in self.storage.samples(ids, key)
+            (run, *sample) for run, sample in self.reader.samples(ids, key)
         ]
-        logged = self.storage.points(ids, None if key is None else [key], kind="telemetry")
+        logged = self.reader.points(ids, None if key is None else [key], kind="telemetry")
         for (run, name), series in logged.items():
             pairs = zip(series.times, series.values, strict=True)
             rows += [(run, time, name, value) for time, value in pairs]
@@ -136,7 +136,7 @@ class PointMethods(StoreBase):
 
     def keys(self, run: RunLike, kind: str = "metric") -> list[str]:
         """Return the names of a run's metrics, or of its telemetry with `kind="telemetry"`."""
-        rows = self.storage.sql(
+        rows = self.reader.sql(
             "select key from series where run_id = :run and kind = :kind union select key from samples "
             "where run_id = :run and number is not null and cast(:kind as text) = 'telemetry' order by key",
             {"run": self._run_id(run), "kind": kind},
@@ -165,7 +165,7 @@ class PointMethods(StoreBase):
             For each key the number of runs, the type, and the least and greatest number.
         """
         experiment_id = None if experiment is None else self._experiment_id(experiment)
-        return self.storage.known_keys(kind, experiment_id, text, limit, newest)
+        return self.reader.known_keys(kind, experiment_id, text, limit, newest)
 
     def metrics_frame(
         self,
@@ -212,7 +212,7 @@ class PointMethods(StoreBase):
         wanted = [keys] if isinstance(keys, str) else keys
         ids = [self._run_id(run) for run in many]
         names = {record.id: record.name for record in self.storage.get_runs(ids)}
-        points = self.storage.points(ids, wanted)
+        points = self.reader.points(ids, wanted)
         ordered = {
             (r, k): points[r, k] for r, k in sorted(points, key=lambda p: (ids.index(p[0]), p[1]))
         }

@@ -67,7 +67,7 @@ class RunMethods(ExperimentMethods):
             experiment=None if experiment is None else self._experiment_id(experiment),
             deleted=deleted,
         )
-        page = self.storage.runs(query)
+        page = self.reader.runs(query)
         return Runs(page, page.cursor)
 
     def table(
@@ -116,14 +116,14 @@ class RunMethods(ExperimentMethods):
                 experiment=experiment_id,
                 deleted=deleted,
             )
-            page = self.storage.table(query, columns)
+            page = self.reader.table(query, columns)
             return Table(page.columns, page.ids, page.cursor)
         query = Query(where=where, experiment=experiment_id, deleted=deleted)
         keys = [group_by] if isinstance(group_by, str) else [*group_by]
         wanted = None if columns is None else [*dict.fromkeys([*keys, *columns])]
-        page = self.storage.table(query, wanted)
+        page = self.reader.table(query, wanted)
         if wanted is None and (more := [key for key in keys if key not in page.columns]):
-            rest = self.storage.table(query, more)
+            rest = self.reader.table(query, more)
             places = {run: place for place, run in enumerate(rest.ids)}
             for name, values in rest.columns.items():  # runs may have come or gone in between
                 page.columns[name] = [
@@ -163,16 +163,16 @@ class RunMethods(ExperimentMethods):
         """
         deadline = time.monotonic() + wait
         while True:
-            seen = self.storage.changes(since)
+            seen = self.reader.changes(since)
             left = deadline - time.monotonic()
             if seen or left <= 0:
                 return seen
-            self.storage.await_change(min(left, GLANCE))
+            self.reader.await_change(min(left, GLANCE))
 
     def count(self, where: str | None = None, *, experiment: ExperimentLike | None = None) -> int:
         """Return the number of runs that match a filter; see `runs`."""
         experiment_id = None if experiment is None else self._experiment_id(experiment)
-        return self.storage.count_runs(Query(where=where, experiment=experiment_id))
+        return self.reader.count_runs(Query(where=where, experiment=experiment_id))
 
     def run(self, run: RunLike, experiment: ExperimentLike | None = None) -> Run:
         """Return one run with its artifacts, links and status history.
@@ -435,7 +435,7 @@ class RunMethods(ExperimentMethods):
         records |= {run.id: run for run in self.storage.get_runs(run_ids)}
         if experiment_ids:
             records |= {e.id: e for e in self.storage.get_experiments(experiment_ids)}
-        figures = self.storage.figures_of_experiments(experiment_ids) if experiment_ids else {}
+        figures = self.reader.figures_of_experiments(experiment_ids) if experiment_ids else {}
         items = [records[key] for _, key in subjects if key in records]
         missing += [key for _, key in subjects if key not in records]
         parents = list({item.experiment_id: 0 for item in items if isinstance(item, Run)})

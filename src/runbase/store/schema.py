@@ -16,11 +16,11 @@ class SchemaMethods(StoreBase):
 
     def schema(self) -> str:
         """Return the schema as SQL, with a comment for each column."""
-        return self.storage.schema()
+        return self.reader.schema()
 
     def tables(self) -> list[JsonObject]:
         """Return all tables and views: kind, name, comment, and columns with type and comment."""
-        return self.storage.objects()
+        return self.reader.objects()
 
     def setup(self, *scripts: ScriptLike, dry_run: bool = False) -> list[Step]:
         """Apply your own SQL scripts to the schema, each once, in order, in one transaction.
@@ -65,7 +65,7 @@ class SchemaMethods(StoreBase):
 
     def views(self) -> dict[str, dict[str, str]]:
         """Return the wide views: name → column → metric."""
-        return self.storage.views()
+        return self.reader.views()
 
     def drop_view(self, name: str) -> None:
         """Drop a wide view.

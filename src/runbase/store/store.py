@@ -22,9 +22,9 @@ from runbase.model import Run
 from runbase.run.context import flush_into
 from runbase.settings import database, load
 from runbase.storage.deadlines import until
-from runbase.storage.open import open_storage
+from runbase.storage.open import open_reader, open_storage
 from runbase.storage.protocol import Storage
-from runbase.storage.types import Rows, Sizes
+from runbase.storage.types import ReplicaState, Rows, Sizes
 from runbase.store import rebuild
 from runbase.store.alerts import AlertMethods
 from runbase.store.backup import BackupMethods
@@ -55,8 +55,18 @@ class Store(
     id, its name, or a record of it.
     """
 
-    def __init__(self, storage: Storage, home: Path | None, address: str | None = None) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        home: Path | None,
+        address: str | None = None,
+        *,
+        read_url: str | None = None,
+        certain: bool = True,
+    ) -> None:
         self.storage = storage
+        self.reader = storage if not read_url else open_reader(storage, read_url, certain=certain)
+        self._read_url = read_url, certain
         self.home = home
         self.url = storage.url
         """The URL of the database, without a password."""
@@ -185,7 +195,7 @@ class Store(
             QueryError: the database refused the statement.
             QueryTimeout: the query took longer than `timeout`.
         """
-        return self.storage.sql(query, params, write=write, timeout=timeout)
+        return self.reader.sql(query, params, write=write, timeout=timeout)
 
     def connect(self) -> Any:
         """Return a new connection of sqlite3 or psycopg, for your own transactions, cursors and COPY.
@@ -196,7 +206,7 @@ class Store(
 
     def totals(self) -> dict[str, int]:
         """Return the number of experiments, runs, points, journals, lines and damaged lines."""
-        return self.storage.totals()
+        return self.reader.totals()
 
     def sizes(self, most: int = 20) -> Sizes:
         """Return where the bytes are: by table, by experiment and by run, deleted ones included.
@@ -204,7 +214,7 @@ class Store(
         Args:
             most: the number of experiments and runs, those with the most bytes first.
         """
-        return self.storage.sizes(most)
+        return self.reader.sizes(most)
 
     def problems(self, run: RunLike | None = None, limit: int = 100) -> list[Problem]:
         """Return journal lines and events that could not be stored, newest first.
@@ -219,11 +229,16 @@ class Store(
             Problems with `file`, `offset` (bytes), `reason` and the beginning of the `line`.
         """
         run_id = None if run is None else self._run_id(run)
-        return [problem for _, problem in self.storage.problems(run_id, limit)]
+        return [problem for _, problem in self.reader.problems(run_id, limit)]
 
     def check(self) -> list[str]:
         """Check the database and return a description of each fault; empty if there is none."""
         return self.storage.check()
+
+    def replica_state(self) -> ReplicaState | None:
+        """Return whether reads come from the replica, and its lag; None if the store has no replica."""
+        state = getattr(self.reader, "replica_state", None)
+        return None if state is None else state()
 
     def folder(self, run: Run) -> Path | None:
         """Return the folder of a run on this machine, or None if it is not here."""
@@ -234,6 +249,8 @@ class Store(
 
     def close(self) -> None:
         """Close the database connections. The store cannot be used afterwards."""
+        if self.reader is not self.storage:
+            self.reader.close()
         self.storage.close()
 
     def __enter__(self) -> Self:
@@ -253,7 +270,7 @@ class Store(
             raise UsageError(
                 "a database in memory belongs to one process; open a file to use a store in others"
             )
-        return _reopen, (self.address, self.home)
+        return _reopen, (self.address, self.home, *self._read_url)
 
     def __repr__(self) -> str:
         return f"<Store {self.url}>"
@@ -265,6 +282,7 @@ def open(
     home: "str | os.PathLike[str] | None" = None,
     sync: bool = True,
     create: bool = True,
+    read_url: str | None = None,
 ) -> Store:
     """Open a store: that of the home, or the one at a URL or path.
 
@@ -275,6 +293,8 @@ def open(
         home: the folder with the runs. Default: the setting `home`.
         sync: ingest new journal entries and mark runs whose process exited without closing them.
         create: create the database if it does not exist.
+        read_url: the URL of a streaming replica of a PostgreSQL store, which lists, curves and SQL
+            are read from. Default: the setting `read_store`, if it is a replica of this database.
 
     Returns:
         The store. Use it in a `with` statement, or call `close`.
@@ -289,7 +309,17 @@ def open(
     if address.lower() == "none":  # journals only: read them into the database of the home
         address = f"sqlite:///{database(settings.home)}"
     storage = open_storage(address, create=create)
-    store = Store(storage, _home_of(settings.home, url, home), address)
+    if read_url is None and address.startswith("postgres"):
+        configured = settings.text("read_store")
+    else:
+        configured = None
+    store = Store(
+        storage,
+        _home_of(settings.home, url, home),
+        address,
+        read_url=read_url or configured,
+        certain=read_url is not None or url is None or address == load(home=home).store,
+    )
     if sync and store.home is not None and store.home.is_dir():
         report = store.sync(patience=PATIENCE)
         days = settings.number("pack_after")
@@ -297,9 +327,10 @@ def open(
     return store
 
 
-def _reopen(address: str, home: Path | None) -> Store:
+def _reopen(address: str, home: Path | None, read_url: str | None, certain: bool) -> Store:
     """Open the database of a pickled store, without ingesting anything."""
-    return Store(open_storage(address, create=False), home, address)
+    storage = open_storage(address, create=False)
+    return Store(storage, home, address, read_url=read_url, certain=certain)
 
 
 def _home_of(

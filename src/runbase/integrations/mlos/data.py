@@ -165,7 +165,7 @@ class RunbaseExperimentData(ExperimentData):
 
     def groups(self) -> dict[int, int]:
         """Return configuration → the lowest number of its trials."""
-        rows = self._access.store.sql(
+        rows = self._access.store.storage.sql(
             "select config_id, min(number) from runs where experiment_id = :id and deleted_at is null "
             "and config_id is not null group by config_id order by config_id",
             {"id": self._id},

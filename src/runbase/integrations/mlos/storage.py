@@ -239,7 +239,7 @@ class Experiment(Storage.Experiment):
         self._first, self._settled = int(kept.get("first_trial", 1)), last > 0
 
     def _last_number(self) -> int:
-        [[last]] = self._access.store.sql(
+        [[last]] = self._access.store.storage.sql(
             "select max(number) from runs where experiment_id = :id", {"id": self._id}
         )
         return int(last or 0)
@@ -429,7 +429,7 @@ class Experiment(Storage.Experiment):
         number = self._access.storage.add_trial(self._id, new)
         if not self._settled:  # another process may have set another first number meanwhile
             self._first, self._settled = self._access.first(self._id), True
-        [[config_id]] = self._access.store.sql(
+        [[config_id]] = self._access.store.storage.sql(
             "select config_id from runs where id = :id", {"id": key}
         )
         self._trial_id = max(self._trial_id, number + self._first)

@@ -124,7 +124,7 @@ class RunbaseArtifactStore:
     def _metadata(self, artifact_id: str) -> tuple[str | None, dict[str, Any]]:
         """Return the run of an artifact (None for a study) and Optuna's metadata of it."""
         self._storage.flush()
-        rows = self._store.sql(
+        rows = self._store.storage.sql(
             "select run_id, text from attributes where scope = 'system' and key = :key",
             {"key": f"{_KEY}{artifact_id}"},
         )

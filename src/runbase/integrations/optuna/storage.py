@@ -301,7 +301,7 @@ class RunbaseStorage(Studies, BaseHeartbeat):
         number = trial_id & (1 << NUMBERS) - 1
         run = study.runs.get(number)
         if run is None:
-            rows = self._store.sql(
+            rows = self._store.storage.sql(
                 "select id from runs where experiment_id = :experiment and number = :number "
                 "and deleted_at is null",
                 {"experiment": study.experiment, "number": number + 1},
@@ -330,7 +330,7 @@ class RunbaseStorage(Studies, BaseHeartbeat):
         """Return the distribution of a parameter in the study, or None."""
         distribution = study.distributions.get(name)
         if distribution is None:
-            rows = self._store.sql(
+            rows = self._store.storage.sql(
                 "select p.suggested from params p join runs r on r.id = p.run_id "
                 "where r.experiment_id = :experiment and p.key = :key and p.suggested is not null "
                 "order by r.number limit 1",

@@ -61,7 +61,7 @@ class Studies(BaseStorage):
 
     def get_study_id_from_name(self, study_name: str) -> int:
         """Return the id of a study; an experiment with objectives that is not a study becomes one."""
-        rows = self._store.sql(
+        rows = self._store.storage.sql(
             "select e.id, a.number from experiments e left join experiment_attributes a "
             "on a.experiment_id = e.id and a.scope = '_optuna' and a.key = 'id' "
             "where e.name = :name and e.deleted_at is null order by e.created_at desc limit 1",
@@ -92,7 +92,7 @@ class Studies(BaseStorage):
 
     def get_all_studies(self) -> list[FrozenStudy]:
         """Return all experiments that are studies."""
-        rows = self._store.sql(
+        rows = self._store.storage.sql(
             "select e.id, e.name, a.number from experiments e join experiment_attributes a "
             "on a.experiment_id = e.id and a.scope = '_optuna' and a.key = 'id' "
             "where e.deleted_at is null order by a.number"
@@ -117,7 +117,7 @@ class Studies(BaseStorage):
     def _study(self, study_id: int) -> Known:
         study = self._studies.get(study_id)
         if study is None:
-            rows = self._store.sql(
+            rows = self._store.storage.sql(
                 "select e.id, e.name from experiment_attributes a "
                 "join experiments e on e.id = a.experiment_id "
                 "where a.scope = '_optuna' and a.key = 'id' and a.number = :id "

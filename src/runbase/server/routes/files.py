@@ -6,13 +6,14 @@ import os
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from anyio.to_thread import run_sync
 from litestar import Request, Response, get, head, put
 from litestar.di import NamedDependency
-from litestar.params import FromPath
+from litestar.params import FromPath, FromQuery
 from litestar.response import Stream
-from litestar.status_codes import HTTP_204_NO_CONTENT
+from litestar.status_codes import HTTP_204_NO_CONTENT, HTTP_307_TEMPORARY_REDIRECT
 
 from runbase.errors import HomeError, InvalidValue, NotFound, UsageError
 from runbase.ingest.untrusted import is_inside
@@ -25,6 +26,8 @@ from runbase.store.store import Store
 Caller = Request[Principal, Any, Any]
 OFFSET, DIGEST = "upload-offset", "upload-sha256"
 PIECE = 2**20
+SIGNED_FOR = 300
+"""Seconds for which a URL of an object store is valid."""
 _PLACE = re.compile(r"/?([^/]+)/([A-Za-z0-9][\w\-]{0,255})/(.+)")
 _OURS = re.compile(r"journal[^/]*|heartbeat|uploads(/.*)?|.*\.part", re.IGNORECASE)
 """Files of a run's folder that only runbase itself writes."""
@@ -128,12 +131,20 @@ def _append(target: Path, body: bytes, begin: int, digest: str | None) -> tuple[
 
 @get("/api/runs/{run:str}/files/{path:path}", opt={"permission": "read"})
 async def download(
-    request: Caller, store: NamedDependency[Store], run: FromPath[str], path: FromPath[str]
-) -> Stream:
-    """Return a file of a run: an artifact, a medium, `output.log` or `git.diff`. `Range` requests are answered."""
+    request: Caller,
+    store: NamedDependency[Store],
+    run: FromPath[str],
+    path: FromPath[str],
+    redirect: FromQuery[bool] = False,
+) -> Response[Any]:
+    """Return a file of a run: an artifact, a medium, `output.log` or `git.diff`. `Range` requests are answered.
+
+    With `redirect`, the answer for a file in S3, Google Cloud Storage or Azure is 307 with a URL of the object store, which is
+    valid for five minutes and needs no credentials. If the server cannot make one, the answer has the bytes.
+    """
     name = path.lstrip("/")
 
-    def locate() -> tuple[Path, str | None]:
+    def locate() -> tuple[Path | str, str | None]:
         found = run_for(store, request.user, run)
         folder = store.folder(found)
         if name in ("output.log", "git.diff"):
@@ -142,9 +153,16 @@ async def download(
                 raise NotFound(f"run {found.name} has no {name}")
             return place, None
         artifact = store.artifact(f"{found.id}/{name}")
+        signed = store.signed_url(artifact, SIGNED_FOR) if redirect else None
+        # On the server's own address, what somebody logged could run as a page of this server.
+        if signed is not None and urlsplit(signed).netloc != request.headers.get("host"):
+            return signed, None
         return store.download(artifact), artifact.sha256
 
     place, digest = await run_sync(locate)
+    if isinstance(place, str):
+        headers = {"Location": place, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+        return Response(b"", status_code=HTTP_307_TEMPORARY_REDIRECT, headers=headers)
     size = place.stat().st_size
     begin, end = _range(request.headers.get("range"), size)
     partial = (begin, end) != (0, size)

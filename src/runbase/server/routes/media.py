@@ -78,7 +78,7 @@ def records(
             value=row["value"],
             path=row["path"],
         )
-        for row in store.storage.records(found.id, key)
+        for row in store.reader.records(found.id, key)
         if kind in (None, row["kind"]) and _within(row["step"], start, end)
     ]
     return Records(rows[:MOST_RECORDS], len(rows) > MOST_RECORDS)
@@ -199,7 +199,7 @@ def artifacts(
     found: list[ArtifactRow] = []
     condition = visible(request.user, where)
     for run in store.runs(condition, experiment=experiment, limit=limit):
-        found += [_row(run, artifact) for artifact in store.storage.artifacts(run.id)]
+        found += [_row(run, artifact) for artifact in store.reader.artifacts(run.id)]
         if len(found) >= limit:
             break
     return found[:limit]

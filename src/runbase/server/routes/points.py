@@ -77,7 +77,7 @@ def curve_bodies(
         series = [(run, data.key) for run in _with_metric(request.user, store, data)]
     else:
         raise UsageError("pass series, or key with runs or where")
-    body = curves.encode(store.storage, series, data.columns, data.from_, data.to, data.x)
+    body = curves.encode(store.reader, series, data.columns, data.from_, data.to, data.x)
     return Response(body, media_type=curves.MEDIA_TYPE)
 
 

@@ -48,7 +48,7 @@ def sql(
     request.user.require_everywhere("read")
     console.check(data.query)
     with limits.queries.taken(request.user.person):
-        found = store.storage.first_rows(
+        found = store.reader.first_rows(
             data.query, data.params, options.most_rows + 1, options.query_timeout
         )
     rows = [[_plain(value) for value in row] for row in found[: options.most_rows]]

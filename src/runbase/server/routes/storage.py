@@ -21,6 +21,24 @@ from runbase.store.store import Store
 LOGGING = frozenset({"apply", "offsets", "heartbeat", "purged", "get_runs"})
 """What a run needs to log."""
 
+SHOWN = frozenset(
+    {
+        "changes",
+        "clocks",
+        "count_runs",
+        "envelope",
+        "envelopes",
+        "first_rows",
+        "known_keys",
+        "points",
+        "runs",
+        "sizes",
+        "table",
+        "totals",
+    }
+)
+"""What is read from a replica, if the server has one: what clients show, and nothing that their imports decide by."""
+
 
 def permission_of(name: str, kwargs: dict[str, Any]) -> str:
     """Return the permission that a call needs."""
@@ -46,7 +64,8 @@ async def call(
     await run_sync(_check, request.user, storage, name, args, kwargs)
 
     def work() -> tuple[bytes, str]:
-        return wire.encode_result(getattr(storage, name)(*args, **kwargs))
+        target = store.reader if name in SHOWN else storage
+        return wire.encode_result(getattr(target, name)(*args, **kwargs))
 
     body, kind = await run_sync(work)
     return Response(body, media_type=kind)

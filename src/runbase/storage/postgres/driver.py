@@ -36,7 +36,7 @@ from runbase.errors import (
 from runbase.processes import never_close
 from runbase.storage.address import Address
 from runbase.storage.deadlines import patience
-from runbase.storage.postgres import rights
+from runbase.storage.postgres import rights, writes
 from runbase.storage.postgres.connections import Connection, Connections
 from runbase.storage.postgres.types import Session
 from runbase.storage.sql.statements import bound
@@ -56,8 +56,6 @@ _SETUP_LOCK = 0x72756E62  # "runb": held while a process creates or migrates a s
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
-
-
 _SIZE_OF_POINTS = """
 select cast(sum(pg_total_relation_size(c.oid)) as bigint) from pg_class c
 where c.relnamespace = current_schema()::regnamespace and c.relname in ('blocks', 'groups', 'outlines', 'series')
@@ -148,6 +146,7 @@ class PostgresDriver:
                     yield session
                 finally:
                     self._here.session = None
+            writes.note_write(self.url)
 
     @contextmanager
     def read(self) -> Generator[Session]:
@@ -192,7 +191,9 @@ class PostgresDriver:
             with self.write() as session:
                 return session.changed(name, **params)
         with self.errors(), self._connection() as connection, self._alone(connection):
-            return Session(connection, self.schema).changed(name, **params)
+            changed = Session(connection, self.schema).changed(name, **params)
+        writes.note_write(self.url)
+        return changed
 
     @contextmanager
     def _alone(self, connection: Connection) -> Generator[None]:
@@ -243,7 +244,9 @@ class PostgresDriver:
             self._connections.enter(connection)
             if timeout is not None:
                 connection.execute(_statement_timeout(timeout))
-            return _rows(connection.execute(text, values))  # type: ignore[arg-type]
+            rows = _rows(connection.execute(text, values))  # type: ignore[arg-type]
+        writes.note_write(self.url)
+        return rows
 
     def _look_up(self, text: str, values: Any, timeout: float | None, most: int | None) -> Rows:
         word = _first_word(text)
@@ -398,7 +401,8 @@ class PostgresDriver:
             return before, connection.execute(_SIZE_OF_POINTS).fetchone()[0]
 
     def dedicated(self) -> Any:
-        """Open a connection outside the pool; the caller closes it."""
+        """Open a connection outside the pool, for statements that are not waited for; the caller closes it."""
+        writes.note_stream(self.url)
         if not self._prepared:
             with self.errors():
                 self._set_up()

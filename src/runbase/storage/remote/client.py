@@ -23,7 +23,7 @@ TOKEN = "RUNBASE_TOKEN"  # noqa: S105
 """The variable with the token of the server."""
 WORTH_PACKING = 4096
 """Bytes of a body from which on it is compressed."""
-_BUSY, _GATEWAY = 503, (502, 504)
+_BUSY, _GATEWAY, _REDIRECT = 503, (502, 504), 307
 
 
 def credentials_file() -> Path:
@@ -95,7 +95,7 @@ class Client:
             body: the bytes to send; large ones are compressed.
             headers: more headers.
             timeout: seconds to wait for the answer. Default: that of the client.
-            allowed: statuses of errors that are returned instead of raised.
+            allowed: statuses of errors and redirects that are returned instead of raised.
 
         Raises:
             StoreOffline: the server cannot be reached.
@@ -118,6 +118,7 @@ class Client:
                 f"{self.server}{path}",
                 body=body,
                 headers=sent,
+                redirect=_REDIRECT not in allowed,
                 timeout=urllib3.Timeout(connect=10, read=timeout or self._timeout),
                 # A request that was sent may have been done: only connecting is tried again.
                 retries=urllib3.Retry(total=2, connect=2, read=0, redirect=0, other=0, status=0),

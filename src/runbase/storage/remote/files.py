@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from runbase.errors import StoreError
+from runbase.storage.remote import buckets
 
 if TYPE_CHECKING:
     from runbase.storage.remote.client import Client
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 PIECE = 4 * 2**20
 """Bytes of a piece."""
 UPLOADS = "/api/files/"
-_CONFLICT = 409
+_CONFLICT, _PARTIAL = 409, 206
 
 
 @cache
@@ -69,7 +70,7 @@ def upload(path: Path, url: str) -> None:
 
 
 def download(client: "Client", run: str, name: str, target: Path) -> None:
-    """Fetch a file of a run.
+    """Append to a file what it lacks of a file of a run: from the object store that the server names, else from the server.
 
     Args:
         client: requests to the server.
@@ -78,12 +79,17 @@ def download(client: "Client", run: str, name: str, target: Path) -> None:
         target: the file to write.
     """
     place = quote(f"/api/runs/{run}/files/{name}")
-    offset, size = 0, 1
-    with target.open("wb") as file:
+    with target.open("ab") as file:
+        if buckets.append(client, place, file):
+            return
+        offset, size = file.tell(), file.tell() + 1
         while offset < size:
             headers = {"Range": f"bytes={offset}-{offset + PIECE - 1}"}
             answer = client.request("GET", place, headers=headers)
+            if answer.status != _PARTIAL:  # the file is not longer than what is here
+                file.seek(0)
+                file.truncate()
             file.write(answer.data)
-            offset += len(answer.data)
+            offset = file.tell()
             total = answer.headers.get("Content-Range", "").rpartition("/")[2]
             size = int(total) if total.isdecimal() else offset

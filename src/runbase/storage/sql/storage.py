@@ -55,7 +55,7 @@ from runbase.storage.types import Applied, Delivery, NewTrial, Rows, Script, Ste
 class SqlStorage:
     """Implements `runbase.storage.protocol.Storage`, which describes each method, over a driver."""
 
-    def __init__(self, driver: Driver, *, create: bool = True) -> None:
+    def __init__(self, driver: Driver, *, create: bool = True, upgrade: bool = True) -> None:
         self.driver = driver
         self.own = OwnColumns(driver.dialect)
         self.url = driver.url
@@ -70,6 +70,8 @@ class SqlStorage:
                 f"no such store: {driver.url} has no tables of runbase{elsewhere}"
             )
         if driver.new() or self._is_behind():
+            if not upgrade:
+                raise StoreUnavailable(f"{driver.url} has the schema of an older runbase")
             with driver.write():
                 pass
 
@@ -262,8 +264,13 @@ class SqlStorage:
             for run, series in self._unoutlined_of(curves, kind):
                 with suppress(StoreError):  # without the right to write, the points are read
                     self.build_outline(run, series)
-            self._all_outlined = not self.unoutlined()
+            self.is_outlined()
         return self._envelopes(curves, start, end, resolution, kind)
+
+    def is_outlined(self) -> bool:
+        """Return whether all metrics have outlines."""
+        self._all_outlined = self._all_outlined or not self.unoutlined()
+        return self._all_outlined
 
     def envelope(
         self,
