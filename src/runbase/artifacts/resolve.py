@@ -96,6 +96,35 @@ def locate(storage: Storage, home: Path | None, artifact: Artifact) -> str:
     )
 
 
+def check_served(storage: Storage, artifact: Artifact) -> None:
+    """Refuse an artifact that a server must not read with its own credentials: anybody who may log can record any URL.
+
+    A URL must be below the setting `artifacts`, below a folder that was imported or scanned, or have the run's id as a part, as
+    runbase's own uploads and MLflow's files have. Paths are checked by `locate`.
+
+    Raises:
+        NotFound: it is elsewhere.
+    """
+    if not _is_served(storage, artifact):
+        raise NotFound(
+            f"{artifact.path!r} of run {artifact.run_id} is recorded at {artifact.uri}, which is not a place of this "
+            "server's artifacts; set `artifacts` of the server to a URL above it to allow it"
+        )
+
+
+def _is_served(storage: Storage, artifact: Artifact) -> bool:
+    scheme, mark, rest = artifact.uri.partition("://")
+    if not mark:
+        return True
+    parts = unquote(rest).split("/")
+    if ".." in parts:
+        return False
+    roots = [*storage.artifact_roots(), load().text("artifacts") or ""]
+    url = f"{scheme}://{rest}"
+    below = any("://" in root and url.startswith(root.rstrip("/") + "/") for root in roots)
+    return below or artifact.run_id in parts[1:]
+
+
 def _may_read(storage: Storage, home: Path | None, path: Path, run: Run) -> bool:
     """Return whether the file of a record is in a folder that may contain files of runs."""
     places = [*storage.artifact_roots()]

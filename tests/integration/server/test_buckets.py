@@ -83,6 +83,24 @@ def test_the_permission_is_that_of_the_bytes(
     assert other.send("GET", place).status == 404
 
 
+def test_a_url_of_somebody_else_is_not_read_with_the_servers_credentials(
+    http: Http, run: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody who may log can record any URL: only places of the server's artifacts are served."""
+    own = store.artifact(f"{run}/page.html").uri
+    for uri in (own.replace(run, "other"), own.replace(run, f"{run}/../other")):
+        update = "update artifacts set uri = :uri where run_id = :run"
+        store.sql(update, {"uri": uri, "run": run}, write=True)
+        for query in ("", "?redirect=1"):
+            answer = http.send("GET", f"/api/runs/{run}/files/page.html{query}")
+            assert answer.status == 404, uri
+            assert b"not a place of this server" in answer.data
+    store.sql(update, {"uri": own.replace(run, "other"), "run": run}, write=True)
+    monkeypatch.setenv("RUNBASE_ARTIFACTS", own.partition(f"/{run}")[0])
+    answer = http.send("GET", f"/api/runs/{run}/files/page.html?redirect=1")
+    assert answer.status == 307, "below the setting"
+
+
 def test_the_signed_url_is_not_logged(
     http: Http, run: str, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:

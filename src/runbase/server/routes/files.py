@@ -15,6 +15,7 @@ from litestar.params import FromPath, FromQuery
 from litestar.response import Stream
 from litestar.status_codes import HTTP_204_NO_CONTENT, HTTP_307_TEMPORARY_REDIRECT
 
+from runbase.artifacts.resolve import check_served
 from runbase.errors import HomeError, InvalidValue, NotFound, UsageError
 from runbase.ingest.untrusted import is_inside
 from runbase.server.bodies import read
@@ -153,6 +154,7 @@ async def download(
                 raise NotFound(f"run {found.name} has no {name}")
             return place, None
         artifact = store.artifact(f"{found.id}/{name}")
+        check_served(store.storage, artifact)
         signed = store.signed_url(artifact, SIGNED_FOR) if redirect else None
         # On the server's own address, what somebody logged could run as a page of this server.
         if signed is not None and urlsplit(signed).netloc != request.headers.get("host"):

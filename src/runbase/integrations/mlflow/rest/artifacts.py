@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 from msgspec import Struct
 
+from runbase.artifacts.resolve import check_served
 from runbase.events import ArtifactLogged, ArtifactRemoved
 from runbase.ids import folder_name, new_id
 from runbase.ingest.untrusted import is_inside
@@ -275,6 +276,7 @@ def located(call: Call, place: Place | None, path: str) -> Path:
     elif place is not None:
         for artifact in _artifacts(call, place):
             if artifact.path == place.name:
+                check_served(call.store.storage, artifact)
                 return call.store.download(artifact)
     raise not_found(f"no artifact at {path!r}")
 
