@@ -60,6 +60,9 @@ class Plan(Struct, frozen=True, kw_only=True):
     image: str | None = None
     trial: str | None = None
 
+    def __repr__(self) -> str:
+        return f"<Plan of {self.workers} workers for launch {self.id} of {self.experiment}>"
+
     @property
     def folder(self) -> Path:
         """The folder with scripts and output of the launch."""

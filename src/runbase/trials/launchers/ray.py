@@ -53,8 +53,10 @@ class Order(Struct, frozen=True, kw_only=True):
     folder: str
     cwd: str
     options: dict[str, Any]
-    experiment_id: str
     detached: bool
+
+    def __repr__(self) -> str:
+        return f"<Order of {self.workers} workers for launch {self.id}>"
 
 
 class Supervisor:
@@ -68,29 +70,39 @@ class Supervisor:
         self._waiting = list(range(order.workers))
         self._counts = {"ended": 0, "failed": 0}
         self._cancelled = False
+        self._note: str | None = None
         self._me: Any = None
         self._guard = threading.Lock()
 
     def run(self) -> None:
         """Start all tasks, and return when they have ended; of a cluster, leave the counts in the record."""
-        task = self._ray.remote(run_worker).options(**self._order.options)
+        try:
+            self._run_all()
+        except Exception as error:  # nobody waits for this call: `counts` tells it
+            with self._guard:
+                self._counts["failed"] += len(self._waiting) + len(self._tasks)
+                self._waiting.clear()
+                self._tasks.clear()
+                self._note = f"Ray: {error}"
+        if self._order.detached:
+            self._leave()
+
+    def _run_all(self) -> None:
         self._me = self._ray.get_runtime_context().current_actor
-        while self._start(task):
+        while self._start():
             ready, _ = self._ray.wait(list(self._tasks), num_returns=1, timeout=LOOK)
             for reference in ready:
                 kind = self._ended(reference)
                 with self._guard:
                     self._tasks.pop(reference)
                     self._counts[kind] += 1
-        if self._order.detached:
-            self._leave()
 
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> dict[str, Any]:
         """Return the number of tasks by state. A task waits until Ray grants what it needs."""
         with self._guard:
             running = sum(number in self._begun for number in self._tasks.values())
             waiting = len(self._waiting) + len(self._tasks) - running
-            return {**self._counts, "running": running, "pending": waiting}
+            return {**self._counts, "running": running, "pending": waiting, "note": self._note}
 
     def begin(self, number: int) -> None:
         """Record that a task runs."""
@@ -106,14 +118,14 @@ class Supervisor:
             for reference in self._tasks:
                 self._ray.cancel(reference)
 
-    def _start(self, task: Any) -> bool:
+    def _start(self) -> bool:
         """Submit tasks up to the limit; return False if all have ended."""
+        task = self._ray.remote(run_worker)
         with self._guard:
             while self._waiting and len(self._tasks) < self._order.at_once:
                 number = self._waiting.pop(0)
-                reference = task.options(name=f"{self._order.id}-{number}").remote(
-                    self._order, number, self._me
-                )
+                named = task.options(name=f"{self._order.id}-{number}", **self._order.options)
+                reference = named.remote(self._order, number, self._me)
                 self._tasks[reference] = number
             return bool(self._tasks)
 
@@ -132,7 +144,7 @@ class Supervisor:
             os.environ.update(environment)
             storage = open_storage(environment["RUNBASE_STORE"], create=False)
             record = _record_of(storage, self._order.id)
-            job = {**record.job, "counts": dict(self._counts)}
+            job = {**record.job, "counts": {**self._counts, "note": self._note}}
             records.save(storage, structs.replace(record, job=job))
             storage.close()
         self._ray.actor.exit_actor()
@@ -228,7 +240,6 @@ class Ray:
             folder=str(plan.folder),
             cwd=str(plan.cwd),
             options=_granted(plan),
-            experiment_id=plan.experiment_id,
             detached=not local,
         )
         actor = ray.remote(Supervisor)
@@ -242,7 +253,9 @@ class Ray:
         ).remote(order)
         _get(ray, supervisor.counts.remote())
         _running.append((supervisor, supervisor.run.remote()))
-        where = ray.get_runtime_context().gcs_address if address in (None, "auto") else address
+        where = (
+            ray.get_runtime_context().gcs_address if address in (None, "auto", "local") else address
+        )
         return {"actor": plan.id, "address": where, "local": local}
 
     def status(self, record: LaunchRecord) -> Workers:
@@ -309,18 +322,25 @@ def _connect(address: str | None) -> tuple[Any, bool]:
     """Connect to a cluster; return Ray, and whether it is a local one that ends with this process.
 
     Args:
-        address: the cluster. None: one that runs on this machine, else a new local Ray.
+        address: the cluster; "local" for a new local Ray. None: one that runs on this machine, else a new local Ray.
     """
     ray = extras.load("ray", "ray", "a launch on Ray")
     if ray.is_initialized():
         return ray, bool(_started)
-    quiet = {"namespace": NAMESPACE, "log_to_driver": False, "logging_level": "ERROR"}
+    quiet: dict[str, Any] = {
+        "namespace": NAMESPACE,
+        "log_to_driver": False,
+        "logging_level": "ERROR",
+    }
     try:
-        ray.init(address=address or "auto", **quiet)
-        return ray, False
+        if address != "local":
+            ray.init(address=address or "auto", **quiet)
+            return ray, False
     except ConnectionError as error:
         if address is not None:
-            raise RunbaseError(f"there is no cluster of Ray at {address}: {error}") from None
+            raise RunbaseError(
+                f"no cluster of Ray answers at {address}, or it asks for a token (RAY_AUTH_MODE): {error}"
+            ) from None
     ray.init(address="local", include_dashboard=False, **quiet)
     _started.append(os.getpid())
     return ray, True
@@ -335,7 +355,7 @@ def _supervisor(record: LaunchRecord) -> tuple[Any, Any]:
     local = bool(record.job.get("local"))
     if local and not _started:
         raise ValueError("its local Ray ended with the process that started it")
-    ray, _ = _connect(None if local else str(record.job["address"]))
+    ray, _ = _connect("local" if local else str(record.job["address"]))
     try:
         return ray, ray.get_actor(str(record.job["actor"]), namespace=NAMESPACE)
     except ValueError:

@@ -18,8 +18,8 @@ BEFORE_THE_END = 60
 _SCRIPT = "worker.sh"
 _GENTLE = (Status.COMPLETED, Status.CANCELLED, Status.TIMEOUT, Status.PREEMPTED)
 """Final states of workers that ended by themselves or were asked to."""
-_TERMINATED = "143"
-"""The exit code of a worker that was asked to stop, by the signal before the time limit."""
+_TERMINATED = ("143", str(143 << 8))
+"""The exit code of a worker that was asked to stop, by the signal before the time limit; `squeue` prints it shifted."""
 
 
 class Slurm:
@@ -52,8 +52,9 @@ class Slurm:
 
     def status(self, record: LaunchRecord) -> Workers:
         """Count the states of the tasks; the controller forgets tasks some minutes after their end."""
-        states = _states_of_sacct(record)
-        states |= _states_of_squeue(record)
+        states = _states_of_squeue(record)
+        if len(states) < record.workers:
+            states = _states_of_sacct(record) | states
         counts = Counter(_kind(*state) for state in states.values())
         unknown = max(record.workers - len(states), 0)
         why = (
@@ -185,4 +186,4 @@ def _kind(word: str, code: str) -> str:
         return "pending"
     if status.phase is Phase.ACTIVE:
         return "running"
-    return "ended" if status in _GENTLE or code == _TERMINATED else "failed"
+    return "ended" if status in _GENTLE or code in _TERMINATED else "failed"
