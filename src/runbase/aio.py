@@ -24,6 +24,7 @@ from runbase.store import store
 from runbase.store.store import Store
 from runbase.trials.claim import LEASE, Claim
 from runbase.trials.experiment import Experiment
+from runbase.trials.launchers.launch import Launch
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -72,6 +73,8 @@ class AsyncExperiment(model.Experiment, frozen=True, kw_only=True, dict=True):
     cancel = _of(Experiment.cancel)
     claim_trial = _of(Experiment.claim_trial)
     groups = _of(Experiment.groups)
+    launch = _of(Experiment.launch)
+    launches = _of(Experiment.launches)
     load = _of(Experiment.load)
     merge = _of(Experiment.merge)
     merged = _of(Experiment.merged)
@@ -124,6 +127,19 @@ class AsyncClaim:
     start = _of(Claim.start)
 
 
+class AsyncLaunch:
+    """`runbase.trials.launchers.launch.Launch`, awaitable."""
+
+    def __init__(self, store: "AsyncStore", launch: Launch) -> None:
+        self._store, self._sync = store, launch
+        self.id, self.record = launch.id, launch.record
+        self.ends_with_this_process = launch.ends_with_this_process
+
+    cancel = _of(Launch.cancel)
+    logs = _of(Launch.logs)
+    status = _of(Launch.status)
+
+
 def _for_asyncio(store: "AsyncStore", found: Any) -> Any:
     """Objects with methods become those whose methods are awaited. Called in a thread: it may read."""
     if isinstance(found, Experiment):
@@ -133,8 +149,12 @@ def _for_asyncio(store: "AsyncStore", found: Any) -> Any:
         return made
     if isinstance(found, Claim):
         return AsyncClaim(store, found)
+    if isinstance(found, Launch):
+        return AsyncLaunch(store, found)
     if isinstance(found, list):
         records = cast("list[Any]", found)
+        if records and isinstance(records[0], Launch):
+            return [AsyncLaunch(store, launch) for launch in records]
         if records and isinstance(records[0], Experiment):
             made_all: list[Any] = [_for_asyncio(store, each) for each in records]
             return (

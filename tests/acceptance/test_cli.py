@@ -19,7 +19,7 @@ def test_help_of_everything(cli: Cli) -> None:
     assert "runbase " in cli("--version")
     text = cli("--help")
     names = [command.name or "" for command in app.registered_commands]
-    assert len(names) == 35
+    assert len(names) == 36
     for name in names:
         assert name in text
         page = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "160"}).output

@@ -253,6 +253,26 @@ def test_bad_input(store: runbase.Store, experiment: Experiment) -> None:
         assert what in done.stderr
 
 
+def test_a_worker_of_one_trial(store: runbase.Store, experiment: Experiment) -> None:
+    first, second, third = experiment.new_trials([{"end": "exit 0"}, {"end": "exit 3"}, {}])
+    work("--trial", second, "--", "sh", "-c", "{end}", code=1)
+    assert store.run(second).exit_code == 3
+    work("--trial", second, "--", "true")  # it has ended
+    assert {store.run(key).status for key in (first, third)} == {Status.PENDING}
+    done = work("--trial", third, "--stop-after", "0.5s", "--", "sleep", "600", code=1)
+    assert "TIMEOUT" in done.stdout
+    assert store.run(third).status is Status.TIMEOUT
+
+
+def test_a_worker_whose_time_is_over_gives_its_trial_back(
+    store: runbase.Store, experiment: Experiment
+) -> None:
+    trial = experiment.new_trial()
+    assert "1 released" in work("--stop-after", "0.5s", "--", "sleep", "600").stdout
+    run = store.run(trial.id)
+    assert (run.status, run.attempt) == (Status.PENDING, 2)
+
+
 def until(holds: Any) -> None:
     deadline = time.monotonic() + PATIENCE
     while not holds():

@@ -20,7 +20,7 @@ from runbase.storage.sqlite.driver import Session, SqliteDriver
 SOURCE = Path(runbase.__file__).parent
 LAYERS = """
     cli server
-    integrations launchers testing wandb
+    integrations testing wandb
     aio __init__
     store
     trials

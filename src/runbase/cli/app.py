@@ -25,6 +25,7 @@ from runbase.cli import (
     experiments,
     init,
     labels,
+    launch,
     mcp,
     plot,
     query,
@@ -87,6 +88,7 @@ COMMANDS = (
     ("reproduce", reproduce.command, reproduce.EXAMPLES, TRIALS),
     ("queue", queue.command, queue.EXAMPLES, TRIALS),
     ("worker", worker.command, worker.EXAMPLES, TRIALS),
+    ("launch", launch.command, launch.EXAMPLES, TRIALS),
     ("export", transfer.export, transfer.EXPORT_EXAMPLES, MOVE),
     ("import", transfer.import_, transfer.IMPORT_EXAMPLES, MOVE),
     ("copy", transfer.copy, transfer.COPY_EXAMPLES, MOVE),
@@ -105,7 +107,10 @@ COMMANDS = (
 for name, function, examples, panel in COMMANDS:
     # A query may begin with a comment: `-- all runs`.
     settings = {"ignore_unknown_options": True} if name == "sql" else None
-    app.command(name, epilog=examples, rich_help_panel=panel, context_settings=settings)(function)
+    kind = launch.Launching if name == "launch" else None
+    app.command(name, cls=kind, epilog=examples, rich_help_panel=panel, context_settings=settings)(
+        function
+    )
 app.add_typer(alerts.app, name="alerts", epilog=alerts.EXAMPLES, rich_help_panel=SEE)
 app.add_typer(view.app, name="view", epilog=view.EXAMPLES, rich_help_panel=KEEP)
 app.add_typer(tokens.app, name="tokens", epilog=tokens.EXAMPLES, rich_help_panel=SERVE)

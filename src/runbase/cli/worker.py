@@ -1,17 +1,20 @@
 """`runbase worker`: run the trials of an experiment as commands."""
 
 import os
-import re
 import signal
+import threading
 from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import msgspec
 import typer
 
 from runbase.cli import common
-from runbase.errors import UsageError, counted
+from runbase.errors import counted
 from runbase.trials.claim import LEASE
+from runbase.trials.launchers.resources import duration, size
 from runbase.trials.worker import Limits, Outcome, Worker
 
 EXAMPLES = (
@@ -20,8 +23,6 @@ EXAMPLES = (
     "\n    runbase worker tuning --sampler optuna:tpe -n 100 -- python train.py {params}"
     "\n    runbase worker tuning --time-limit 30m -- ./bench.sh --config {file}"
 )
-_TIMES = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 def command(
@@ -62,6 +63,16 @@ def command(
     memory_limit: Annotated[
         str | None, typer.Option("--memory-limit", help="Stop a command that uses more: 500M, 8G.")
     ] = None,
+    stop_after: Annotated[
+        str | None,
+        typer.Option(
+            "--stop-after", help="End this worker after this time, and release its trial: 4h."
+        ),
+    ] = None,
+    trial: Annotated[
+        str | None,
+        typer.Option("--trial", help="Run this trial only, by its id, until it has ended."),
+    ] = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Do not print the output of commands.")
     ] = False,
@@ -73,12 +84,14 @@ def command(
 
     The command gets the parameters as arguments and in its environment (RUNBASE_PARAMS, RUNBASE_PARAM_<KEY>). Its
     output is written to output.log in the run folder; its exit code decides the status of the trial. Any number of
-    workers can run, on any number of machines. Ctrl-C releases the current trial to the queue.
+    workers can run, on any number of machines. Ctrl-C releases the current trial to the queue. With --trial, the exit
+    code is 1 if the trial did not end as COMPLETED.
     """
     limits = Limits(
-        seconds=None if time_limit is None else _seconds(time_limit),
-        memory=None if memory_limit is None else _bytes(memory_limit),
+        seconds=None if time_limit is None else duration(time_limit),
+        memory=None if memory_limit is None else size(memory_limit),
     )
+    longest = None if stop_after is None else duration(stop_after)
     os.environ.setdefault("RUNBASE_QUIET", "1")
     with common.store(home, url) as store:
         worker = Worker(
@@ -90,6 +103,7 @@ def command(
             limits=limits,
             sampler=sampler,
             echo=not (quiet or json),
+            trial=None if trial is None else store.run(trial).id,
         )
         signals: list[int] = []
         for sign in (signal.SIGINT, signal.SIGTERM):
@@ -100,15 +114,33 @@ def command(
             statuses["released" if outcome.status is None else outcome.status.value] += 1
             (_as_json if json else _print)(outcome)
 
-        done = worker.run(
-            count=count, wait=None if wait is None else _seconds(wait), on_outcome=on_outcome
-        )
+        with _stopping(worker, longest):
+            done = worker.run(
+                count=count, wait=None if wait is None else duration(wait), on_outcome=on_outcome
+            )
     if not json:
         bad = {status: number for status, number in statuses.items() if status != "COMPLETED"}
         more = ", ".join(f"{number:,} {status}" for status, number in bad.items())
         common.say(f"{counted(done, 'trial')} done{': ' + more if more else ''}")
     if signals:
         raise typer.Exit(128 + signals[0])
+    if trial is not None and any(status != "COMPLETED" for status in statuses):
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _stopping(worker: Worker, seconds: float | None) -> Generator[None]:
+    """Stop a worker after some seconds, if it still runs."""
+    if seconds is None:
+        yield
+        return
+    timer = threading.Timer(seconds, worker.stop_late)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _print(outcome: Outcome) -> None:
@@ -123,17 +155,3 @@ def _print(outcome: Outcome) -> None:
 def _as_json(outcome: Outcome) -> None:
     document: Any = msgspec.to_builtins(outcome, enc_hook=str)
     common.say(msgspec.json.encode(document).decode(), flush=True)
-
-
-def _seconds(text: str) -> float:
-    match = re.fullmatch(r"\s*([\d.]+)\s*([smhd]?)\s*", text)
-    if not match:
-        raise UsageError(f"{text!r} is not a duration; use 90s, 10m or 2h")
-    return float(match[1]) * _TIMES[match[2] or "s"]
-
-
-def _bytes(text: str) -> int:
-    match = re.fullmatch(r"\s*([\d.]+)\s*([KMGT]?)i?B?\s*", text, re.IGNORECASE)
-    if not match:
-        raise UsageError(f"{text!r} is not a size; use 500M or 8G")
-    return int(float(match[1]) * _SIZES[match[2].upper()])

@@ -40,6 +40,8 @@ R = TypeVar("R")
 
 REPRODUCES = "RUNBASE_REPRODUCES"
 """The id of the run that this process reproduces, the parent of its runs: `runbase reproduce` sets it."""
+LAUNCH = "RUNBASE_LAUNCH"
+"""The id of the launch that started this process, a tag of its runs: `runbase launch` sets it."""
 _announced: set[str] = set()
 
 
@@ -276,6 +278,8 @@ def _log_start(
     run.log_params(params)
     if original := os.environ.get(REPRODUCES):
         tags = {**tags, "reproduces": original}
+    if launch := os.environ.get(LAUNCH):
+        tags = {**tags, "launch": launch}
     from_settings = [tag for tag in (settings.text("tags") or "").split(",") if tag]
     all_tags = as_tags(from_settings) | dict(tags)
     if "slurm" in wanted and (sweep := slurm.sweep_tag()):

@@ -25,9 +25,12 @@ from runbase.storage.types import NewTrial, Query
 from runbase.trials import ranking, results
 from runbase.trials.claim import LEASE, Claim, Claiming, this_runner
 from runbase.trials.groups import Group, group
+from runbase.trials.launchers import launch
+from runbase.trials.launchers.launch import Launch
 from runbase.trials.observations import ENDED, Observations
 from runbase.trials.ranking import Scored
 from runbase.trials.sampling import Suggestion
+from runbase.trials.trial_attributes import plain, scopes
 from runbase.typing import ExperimentLike, JsonObject, RunLike, TagsLike
 from runbase.values import Moment, as_params, as_tags, to_seconds
 
@@ -89,8 +92,7 @@ class Experiment(model.Experiment, frozen=True, kw_only=True, dict=True):
             runner=runner,
             config=config,
         )
-        [record] = self._store.storage.get_runs([run_id])
-        return record
+        return self._store.storage.get_runs([run_id])[0]
 
     def new_trials(
         self,
@@ -121,7 +123,7 @@ class Experiment(model.Experiment, frozen=True, kw_only=True, dict=True):
         """
         if retries < 0:
             raise UsageError(f"retries is {retries}; it must be at least 0")
-        more = _plain(config or {})
+        more = plain(config or {})
         due = None if at is None else to_seconds(at)
         plain_tags: Mapping[str, str | None] = {} if tags is None else as_tags(tags)
         new: list[NewTrial] = []
@@ -140,7 +142,7 @@ class Experiment(model.Experiment, frozen=True, kw_only=True, dict=True):
                     suggested=trial_params.suggested
                     if isinstance(trial_params, Suggestion)
                     else {},
-                    attributes=_scopes(trial_params, more),
+                    attributes=scopes(trial_params, more),
                 )
             )
         if new:
@@ -228,6 +230,73 @@ class Experiment(model.Experiment, frozen=True, kw_only=True, dict=True):
             A context manager that returns a `Run`, or None if no trial is waiting.
         """
         return Claiming(lambda: self.claim_trial(runner, lease=lease), options)
+
+    # Launches
+
+    def launch(
+        self,
+        command: Sequence[str],
+        *,
+        on: str = "local",
+        n: int = 1,
+        time: str | None = None,
+        cpus: float | None = None,
+        gpus: int | None = None,
+        mem: str | None = None,
+        max_parallel: int | None = None,
+        wait: str = "0",
+        lease: float | None = None,
+        options: Sequence[str] = (),
+        image: str | None = None,
+        once: bool = False,
+    ) -> Launch:
+        """Start workers that run the trials of the queue as commands, as `runbase worker` does.
+
+        Args:
+            command: the program and its arguments, with the placeholders of `runbase worker`.
+            on: ``"local"`` (processes of this machine), ``"slurm"`` (the tasks of an array), ``"ray"``
+                (tasks) or ``"kubernetes"`` (the pods of a Job).
+            n: the number of workers.
+            time: how long each may run: ``"30m"``, ``"4h"``, ``"1d"``, or a form of Slurm.
+            cpus: CPUs of each.
+            gpus: GPUs of each.
+            mem: memory of each, such as ``"16G"``.
+            max_parallel: the number of workers that run at once. Default: all.
+            wait: how long a worker waits for trials before it ends.
+            lease: seconds after which the claim of a lost worker expires. Default: 60.
+            options: of sbatch or kubectl, or ``name=value`` for Ray.
+            image: the container image, for Kubernetes.
+            once: ignore the queue, and run the command once, as a new trial without parameters.
+
+        Returns:
+            The launch, with the methods `status`, `cancel` and `logs`. Its runs have the tag `launch`.
+
+        Raises:
+            UsageError: an argument is not valid, or the workers could not reach the store.
+            RunbaseError: the scheduler is missing, or refused.
+        """
+        planned = launch.plan(
+            self._store,
+            self,
+            command,
+            on=on,
+            n=n,
+            time=time,
+            cpus=cpus,
+            gpus=gpus,
+            mem=mem,
+            max_parallel=max_parallel,
+            wait=wait,
+            lease=lease,
+            options=options,
+            image=image,
+            once=once,
+        )
+        return launch.submit(self._store, planned, on)
+
+    def launches(self) -> list[Launch]:
+        """Return the launches of this experiment, the oldest first."""
+        return launch.launches(self._store, self)
 
     # Changes
 
@@ -376,8 +445,7 @@ class Experiment(model.Experiment, frozen=True, kw_only=True, dict=True):
             the share of failed trials.
         """
         wanted = results.objective_metrics(self) if metrics is None else list(metrics)
-        ended = self._store.storage.observations({self.id: 0}, ENDED, wanted)
-        return group(ended, confidence)
+        return group(self._store.storage.observations({self.id: 0}, ENDED, wanted), confidence)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle the record with its store, which opens connections of its own in the other process."""
@@ -430,23 +498,3 @@ def _with_store(
     if store is not None:
         vars(experiment)["_store"] = store
     return experiment
-
-
-def _scopes(
-    params: Mapping[str, object], config: Mapping[str, object]
-) -> dict[str, Mapping[str, object]]:
-    """Return the attributes stored with the parameters: settings for the runner, notes of the sampler."""
-    notes = params.notes if isinstance(params, Suggestion) else {}
-    scopes: dict[str, Mapping[str, object]] = {"config": config, "system": notes}
-    return {scope: values for scope, values in scopes.items() if values}
-
-
-def _plain(config: Mapping[str, object]) -> JsonObject:
-    for key, value in config.items():
-        try:
-            msgspec.json.encode(value)
-        except (TypeError, ValueError):
-            raise UsageError(
-                f"config {key!r} is a {type(value).__name__}; pass plain data that JSON can represent"
-            ) from None
-    return dict(config)

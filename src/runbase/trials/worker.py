@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from runbase.capture.slurm import why_terminated
 from runbase.errors import UsageError, warn
 from runbase.run.context import OpenStore
+from runbase.run.lease import Held
 from runbase.run.resolve import ATTEMPT, RUNNER
-from runbase.status import Status
-from runbase.trials.claim import LEASE, Claim
+from runbase.status import Phase, Status
+from runbase.trials.claim import LEASE, Claim, this_runner
 from runbase.trials.experiment import Experiment
 
 if TYPE_CHECKING:
@@ -76,6 +78,7 @@ class Worker:
         sampler: suggests a trial if none is waiting, as for `Experiment.suggest`. Default: wait
             until another process adds one.
         echo: print the output of the command as well.
+        trial: the id of a trial. Run this one and no other, until it has ended: if another process holds it, wait.
 
     Raises:
         UsageError: the command is empty, or a memory limit needs psutil, which is not installed.
@@ -92,6 +95,7 @@ class Worker:
         limits: Limits | None = None,
         sampler: str | None = None,
         echo: bool = False,
+        trial: str | None = None,
     ) -> None:
         if not command:
             raise UsageError("no command to run; pass it after --")
@@ -101,6 +105,8 @@ class Worker:
         self._limits = limits or Limits()
         self._sampler = sampler
         self._echo = echo
+        self._trial = trial
+        self._late = False
         self._stopped = threading.Event()
         if self._limits.memory is not None:
             _psutil()
@@ -108,6 +114,11 @@ class Worker:
     def stop(self) -> None:
         """Release the current trial and claim no other. Call it from a signal handler or another thread."""
         self._stopped.set()
+
+    def stop_late(self) -> None:
+        """Stop as `stop` does, because the time of this worker is over: a single trial ends as TIMEOUT."""
+        self._late = True
+        self.stop()
 
     def run(
         self,
@@ -129,9 +140,11 @@ class Worker:
         done, idle = 0, time.monotonic()
         pause = 0.1
         while not self._stopped.is_set() and (count is None or done < count):
-            claim = self._experiment.claim_trial(self._runner, lease=self._lease)
+            claim = self._claim()
             if claim is None and self._suggest():
                 continue
+            if claim is None and self._is_over():
+                break
             if claim is None:
                 if wait is not None and time.monotonic() - idle >= wait:
                     break
@@ -141,12 +154,34 @@ class Worker:
             outcome = self._try(claim)
             on_outcome(outcome)
             done += outcome.status is not None
+            if self._trial is not None and outcome.status is not None:
+                break
             idle, pause = time.monotonic(), 0.1
         return done
 
+    def _claim(self) -> Claim | None:
+        """Claim the next trial of the queue, or the only trial of this worker."""
+        if self._trial is None:
+            return self._experiment.claim_trial(self._runner, lease=self._lease)
+        runner = self._runner or this_runner()
+        claimed = self._store.storage.claim_trial_by_id(self._trial, runner, self._lease)
+        if claimed is None:
+            return None
+        held = Held(run=claimed.run, attempt=claimed.attempt, runner=runner, seconds=self._lease)
+        return Claim(self._store, self._experiment.name, held)
+
+    def _is_over(self) -> bool:
+        """Return whether the only trial of this worker has ended; release it if the claim of another process expired."""
+        if self._trial is None:
+            return False
+        storage = self._store.storage
+        storage.due_trials(self._experiment.id, time.time())  # it releases expired claims
+        records = storage.get_runs([self._trial])
+        return not records or records[0].status.phase is Phase.ENDED
+
     def _suggest(self) -> bool:
         """Add a suggested trial to the queue; return False if there is no suggestion."""
-        if self._sampler is None:
+        if self._sampler is None or self._trial is not None:
             return False
         params = self._experiment.suggest(sampler=self._sampler)
         if params is not None:
@@ -244,7 +279,7 @@ class Worker:
             if code == 0:
                 return Status.COMPLETED, ""
             if self._was_stopped_too(code):
-                return None, "worker was stopped"
+                return self._status_of_stop(), "worker was stopped"
             if code < 0:
                 return Status.FAILED, f"terminated by signal {signal.Signals(-code).name}"
             return Status.FAILED, f"exit code {code}; see {_OUTPUT}"
@@ -263,7 +298,7 @@ class Worker:
     ) -> tuple[Status | None, str] | None:
         """Return the status and reason to terminate the command with, or None to let it run."""
         if self._stopped.is_set():
-            return None, "worker was stopped"
+            return self._status_of_stop(), "worker was stopped"
         if run.should_stop:
             return Status.CANCELLED, "cancelled, or claim lost"
         seconds, memory = self._limits.seconds, self._limits.memory
@@ -272,6 +307,20 @@ class Worker:
         if memory is not None and (used := _memory(process.pid)) > memory:
             return Status.OUT_OF_MEMORY, f"used {used:,} bytes, more than the limit of {memory:,}"
         return None
+
+    def _status_of_stop(self) -> Status | None:
+        """Return how a trial ends if its worker is stopped: it returns to the queue (None), where another worker claims it.
+
+        A single trial has no other worker: it ends, unless its job of Slurm was requeued and will run again.
+        """
+        if self._trial is None:
+            return None
+        if self._late:
+            return Status.TIMEOUT
+        if not os.environ.get("SLURM_JOB_ID"):
+            return None
+        status = why_terminated()
+        return None if status is Status.PREEMPTED else status
 
     def _outcome(
         self, claim: Claim, status: Status | None, code: int | None, began: float

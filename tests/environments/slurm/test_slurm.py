@@ -5,7 +5,7 @@ import sys
 import runbase
 from runbase.capture import slurm
 from tests.environments.slurm.cluster import wait_until
-from tests.environments.slurm.conftest import Lab
+from tests.environments.slurm.conftest import Lab, start_now
 
 SHORT = """
 import runbase
@@ -162,12 +162,6 @@ def test_the_tasks_of_a_step_log_into_one_run(lab: Lab) -> None:
         "loss": 5,
         "loss/rank1": 5,
     }
-
-
-def start_now(lab: Lab, job: str) -> None:
-    """Let a requeued job start: Slurm would wait two minutes."""
-    lab.wait_for_state(job, "PENDING")
-    lab.cluster.ask("scontrol", "update", f"JobId={job}", "StartTime=now")
 
 
 def test_a_worker_that_is_cancelled_gives_its_trial_back(lab: Lab) -> None:
