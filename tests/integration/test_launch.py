@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -169,3 +170,20 @@ def test_a_scheduler_that_is_not_here(
     assert experiment.launches() == []
     with pytest.raises(NotFound, match="no launch 'abc'"):
         runbase.trials.launchers.launch.find(experiment._store, "abc")
+
+
+def test_a_script_is_launched_in_a_new_folder(tmp_path: Path) -> None:
+    """No `runbase init` is needed, as for a script; --dry-run creates nothing."""
+    (tmp_path / "train.py").write_text("print('trained')")
+    words = [sys.executable, "-m", "runbase", "launch"]
+    command = ["--", sys.executable, "train.py"]
+    dry = subprocess.run([*words, "--dry-run", *command], cwd=tmp_path, check=False)
+    assert dry.returncode == 1
+    assert not (tmp_path / ".runbase").exists()
+    subprocess.run([*words, *command], cwd=tmp_path, check=True)
+    with runbase.open(home=tmp_path / ".runbase") as store:
+        [launch] = store.experiment("train").launches()
+        end(launch)
+        store.sync()
+        [run] = store.runs()
+        assert run.status is Status.COMPLETED

@@ -114,7 +114,9 @@ def command(
     program: list[str] = ctx.meta.get(COMMAND, [])
     if status + cancel + logs > 1 or (program and (status or cancel or logs)):
         raise UsageError("use one of --status, --cancel, --logs, and a command only to launch")
-    with common.store(home, url) as store:
+    begins = bool(program) and experiment is None and not dry_run
+    opened = common.store_to_fill(home, url) if begins else common.store(home, url)
+    with opened as store:
         if status or cancel or logs:
             _ask(store, experiment, status=status, cancel=cancel, follow=follow, json=json)
             return

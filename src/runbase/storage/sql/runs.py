@@ -1,6 +1,7 @@
 """Runs: how each event changes a run, and how its status is derived from its history."""
 
 import hashlib
+import re
 import time as clock
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
@@ -271,12 +272,18 @@ def create(
     report(session, run, Status.PENDING, now, None)
 
 
+_ID = re.compile("[0-9a-f]{32}")
+"""A whole id, as runbase makes them."""
+
+
 def find(
     session: Session, word: str, experiment: str | None = None, *, deleted: bool = False
 ) -> str:
     """Return the id of the run with this id, unique prefix, or name (the newest of that name)."""
     if deleted:
         return _find_deleted(session, word)
+    if _ID.fullmatch(word) and session.rows("kept_run_of_id", id=word):
+        return word
     by_name = session.rows("ids_of_name", name=word, experiment=experiment)
     if by_name:
         return by_name[0]["id"]

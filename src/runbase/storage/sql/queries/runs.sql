@@ -187,6 +187,10 @@ update runs set config_id = (select id from configs where hash = :hash) where id
 insert into records (run_id, key, kind, step, time, value, path)
 values (:run, :key, :kind, :step, :time, :value, :path);
 
+-- name: kept_run_of_id
+-- The run with an id, if it is not in the trash.
+select id from runs where id = :id and deleted_at is null;
+
 -- name: ids_of_prefix
 -- The first few runs with this prefix of an id.
 select id, name from runs where deleted_at is null
@@ -199,8 +203,10 @@ order by id limit 6;
 
 -- name: ids_of_name
 -- The runs with this name, newest first.
-select r.id, r.name from runs r join experiments e on e.id = r.experiment_id
-where r.name = :name and r.deleted_at is null and (e.name = :experiment or cast(:experiment as text) is null)
+-- (Materialized: without it, PostgreSQL may walk all runs by their time to find the newest with the name.)
+with named as materialized (select id, name, experiment_id, created_at from runs where name = :name and deleted_at is null)
+select r.id, r.name from named r join experiments e on e.id = r.experiment_id
+where e.name = :experiment or cast(:experiment as text) is null
 order by r.created_at desc limit 6;
 
 -- name: names_of_runs
