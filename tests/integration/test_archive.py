@@ -310,11 +310,106 @@ def test_a_missing_file_is_named_and_a_moved_home_is_found(home: Path, tmp_path:
     with runbase.open(home=moved) as store:
         assert everything(store) == plain
         (moved / "archive").rename(tmp_path / "elsewhere")
-        with pytest.raises(StoreError, match=r"the archive .*points-.* cannot be read"):
+        with pytest.raises(
+            StoreError, match=r"the archive .*points-.* does not exist on this machine"
+        ):
             store.metrics(run, "loss")
         assert store.run(run).metrics["loss"].count == 21  # statistics are in the database
         (tmp_path / "elsewhere").rename(moved / "archive")
         assert everything(store) == plain
+
+
+def test_a_copy_leaves_the_files_of_the_original(home: Path, tmp_path: Path) -> None:
+    """A copied home has files of its own; a backup reads those of the original, and changes none."""
+    with runbase.open(home=home) as store:
+        runs = [log(store, name, 100) for name in ("one", "two")]
+        store.archive()
+        before = everything(store)
+        store.backup(tmp_path / "backup.db")
+        store.backup(home / "beside.db")
+    shutil.copytree(home, tmp_path / "copy")
+    files = set((home / "archive").iterdir())
+    with runbase.open(home=tmp_path / "copy") as copy:
+        assert everything(copy) == before
+        assert copy.unarchive("name = 'one'") == 1
+        assert copy.unarchive() == 1
+        assert copy.gc(files=True).files == []
+    for url in (tmp_path / "backup.db", home / "beside.db"):
+        with runbase.open(url) as backup:
+            assert everything(backup) == before
+            left = backup.purge(backup.run(runs[0])).left
+            assert len(left) == 1
+            assert "of another store" in left[0]
+            assert backup.unarchive() == 1
+    assert set((home / "archive").iterdir()) == files
+    with runbase.open(home=home) as store:
+        assert everything(store) == before
+
+
+def test_doctor_names_a_missing_file(home: Path) -> None:
+    with runbase.open(home=home) as store:
+        log(store, "one")
+        store.archive()
+        [file] = (home / "archive").iterdir()
+    assert "All is well" in run("doctor", home=home)
+    held = file.read_bytes()
+    for content in (None, held[:-20]):
+        file.unlink() if content is None else file.write_bytes(content)
+        said = " ".join(run("doctor", home=home, code=1).split())
+        assert "has the points of 1 run, is missing or damaged" in said
+    file.write_bytes(held)
+    assert "All is well" in run("doctor", home=home)
+
+
+def test_a_moved_home_keeps_the_only_copy(home: Path, tmp_path: Path) -> None:
+    """`gc --files` finds the file at its new place; a purge still removes points from it."""
+    with runbase.open(home=home) as store:
+        one, two = log(store, "one"), log(store, "two")
+        store.archive()
+    moved = tmp_path / "moved"
+    home.rename(moved)
+    [file] = (moved / "archive").iterdir()
+    os.utime(file, (time.time() - 90_000,) * 2)
+    with runbase.open(home=moved) as store:
+        assert store.gc(files=True).files == []
+        assert len(store.metrics(one, "loss").values) == 21
+        assert store.purge(store.run(one)).left == []
+        [left] = (moved / "archive").iterdir()
+        assert one.encode() not in left.read_bytes()
+        assert len(store.metrics(two, "loss").values) == 21
+
+
+def test_a_place_that_cannot_be_written_is_named(store: Store, tmp_path: Path) -> None:
+    log(store, "one")
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", Path("/proc/nowhere")):
+        with pytest.raises(StoreError, match=f"cannot write to {place}"):
+            store.archive(to=str(place))
+    assert rows(store) > 0
+
+
+def test_an_interrupted_archive_leaves_nothing(
+    store: Store, home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C in the middle of a file: no partial file, and no word of PyArrow."""
+    import gc
+
+    log(store, "one", 3000)
+    pages = store.storage.blocks_to_move
+
+    def blocks(*args: Any) -> Any:
+        if args[1][2] == "loss":
+            raise KeyboardInterrupt
+        return pages(*args)
+
+    monkeypatch.setattr(store.storage, "blocks_to_move", blocks)
+    monkeypatch.setattr("runbase.storage.block_files.POINTS", 1000)
+    with pytest.raises(KeyboardInterrupt):
+        store.archive()
+    gc.collect()
+    assert capfd.readouterr().err == ""
+    assert list((home / "archive").iterdir()) == []
+    assert rows(store) > 0
 
 
 def test_a_rebuilt_database_has_all_points(home: Path) -> None:
@@ -424,7 +519,7 @@ def test_the_commands(home: Path) -> None:
     said = run("restore", "one", "two", home=home)
     assert "Restored: one two (1 run)" in said
     assert "Moved the points of 1 archived run back" in said
-    assert "is not a run in the trash" in run("restore", "one", home=home, code=1)
+    assert "neither in the trash nor archived" in run("restore", "one", home=home, code=1)
     run("archive", "name = 'one'", home=home)
     assert "of 1 archived run" in run("restore", "--archived", "name = 'one'", home=home)
     assert "--older-than 'soon' is not a duration" in run(

@@ -37,7 +37,7 @@ def command(
     url: common.Url = None,
     json: common.Json = False,
 ) -> None:
-    """Move the points of ended runs to Parquet files, a fifth of the size.
+    """Move the points of ended runs to Parquet files, about a fifth of the size.
 
     Tables, filters, charts and data frames show archived runs as before. `runbase restore` moves the points back.
     """

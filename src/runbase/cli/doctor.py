@@ -206,9 +206,8 @@ def _check_store(settings: Settings, facts: dict[str, Any]) -> list[str]:
             problems += [str(problem) for problem in store.problems(limit=SHOWN)]
             if facts["problems"] > SHOWN:
                 problems.append(f"… and {facts['problems'] - SHOWN:,} more in the table problems")
-            problems += (
-                [] if is_server(store.url) else store.check()
-            )  # the server's own doctor does that
+            if not is_server(store.url):  # the server's own doctor does that
+                problems += [*store.check(), *store.storage.archive_problems()]
     except RunbaseError as error:
         problems.append(str(error))
         if settings.home.is_dir():

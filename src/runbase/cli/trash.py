@@ -105,7 +105,9 @@ def restore(
         return
     if targets and (count or not moved):
         common.say(f"Restored: {' '.join(targets or [])} ({counted(runs, 'run')})")
-    if moved or not targets:
+    if archived is not None and not moved:
+        common.say("No archived run matches")
+    if moved:
         common.say(f"Moved the points of {counted(moved, 'archived run')} back into the database")
 
 

@@ -7,6 +7,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from runbase.storage.block_files import Axis, Block, Part
+from runbase.storage.places import Place
 
 
 class Archived(Struct, frozen=True, kw_only=True):
@@ -55,6 +56,14 @@ class ArchiveStorage(Protocol):
 
     def archived_totals(self) -> ArchiveTotals:
         """Return how much is archived."""
+        ...
+
+    def archive_problems(self) -> list[str]:
+        """Return which files of archives are missing, or do not have the points of their runs."""
+        ...
+
+    def archive_place(self, uri: str) -> tuple[Place, str]:
+        """Return the folder and the name of a file: in a home that was moved or copied, it is beside the database."""
         ...
 
     def archive_mark(self) -> str:

@@ -1,12 +1,14 @@
 """Parquet files of archived points: the rows of `groups` and `blocks` of many runs, sorted by run, key and group.
 
+Row groups have either full blocks and their axes, or those that are not full: the chart of a long metric needs only the latter.
+
 A row without a key is an axis: steps, times and progress of the log calls of a group. A row with a key has the values of this
 metric in a group. Statistics of the row groups tell which of them a question concerns.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, structs
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+BLOCK = 1024
+"""Log calls of a full block."""
 POINTS = 2**18
 """Numbers from which a row group is written: 2 MB before compression, which are read in 3 ms."""
 ROWS = 2**13
@@ -26,6 +30,7 @@ ROWS = 2**13
 EXACT = 2**53
 """Integers up to this size are exact as float64."""
 RUNS = b"runbase.runs"
+OWNER = b"runbase.store"
 TEXTS = ("run_id", "kind", "key", "journal_id", "keys_hash")
 INTEGERS = ("seq", "group_id", "count", "nans")
 REALS = (
@@ -95,16 +100,27 @@ class Written(Struct, frozen=True):
     digest: str
 
 
-def write(place: Place, name: str, rows: Iterator[Axis | Block]) -> Written:
-    """Write rows, which come sorted by run; of each run its axes first, then its blocks by kind and key."""
+def write(place: Place, name: str, rows: Iterator[Axis | Block], owner: str) -> Written:
+    """Write rows, which come sorted by run; of each run its axes first, then its blocks by kind and key.
+
+    Args:
+        place: the folder.
+        name: the name of the file.
+        rows: the rows.
+        owner: the URL of the store, kept in the metadata: only that store changes or removes the file.
+    """
     made: list[_Writer] = []
 
     def work(file: Any) -> None:
         hashed = _Hashed(file)
         writer = _Writer(hashed)
-        for row in rows:
-            writer.add(row)
-        writer.close()
+        try:
+            for row in rows:
+                writer.add(row)
+            writer.close(owner)
+        except BaseException:
+            hashed.given_up = True
+            raise
         writer.sha256 = hashed.digest.hexdigest()
         made.append(writer)
 
@@ -123,14 +139,18 @@ class _Hashed:
     def __init__(self, file: Any) -> None:
         self._file, self.digest = file, hashlib.sha256()
         self.closed = False
+        self.given_up = False
+        """Whether what is still written is of no use: PyArrow ends the file also after an exception."""
 
     def write(self, data: Any) -> int:
+        if self.given_up:
+            return len(data)
         self.digest.update(data)
         self._file.write(data)
         return len(data)
 
     def tell(self) -> int:
-        return self._file.tell()
+        return 0 if self.given_up else self._file.tell()
 
     def flush(self) -> None: ...
 
@@ -147,13 +167,20 @@ class _Hashed:
         return False
 
 
+class _Held(Struct):
+    """Rows of the next row group, and how many numbers they have."""
+
+    rows: list[Axis | Block] = []
+    numbers: int = 0
+
+
 class _Writer:
     def __init__(self, file: Any) -> None:
         arrow = load("pyarrow", "analysis", "an archive")
         self.digest = hashlib.blake2b()
         self.sha256 = ""
-        self._rows: list[Axis | Block] = []
-        self._numbers, self._row_group = 0, 0
+        self._full, self._partial = _Held(), _Held()
+        self._row_group = 0
         self._spans: dict[str, list[int]] = {}
         self._groups: dict[str, list[int]] = {}
         self._weights: dict[str, int] = {}
@@ -174,23 +201,22 @@ class _Writer:
         )  # fmt: skip
 
     def add(self, row: Axis | Block) -> None:
-        if self._numbers >= POINTS or len(self._rows) >= ROWS:
-            self._flush()
-        update(self.digest, row)
-        self._rows.append(_exact(row) if isinstance(row, Axis) else row)
-        self._numbers += row.count
-        span = self._spans.setdefault(row.run, [self._row_group, self._row_group])
-        span[1] = self._row_group
+        held = self._full if row.count >= BLOCK else self._partial
+        if held.numbers >= POINTS or len(held.rows) >= ROWS:
+            self._flush(held)
+        held.rows.append(_exact(row) if isinstance(row, Axis) else row)
+        held.numbers += row.count
         self._weights[row.run] = self._weights.get(row.run, 0) + row.count
         if isinstance(row, Axis):
-            held = self._groups.setdefault(row.run, [0, 0, 0])
-            held[:] = [held[0] + 1, max(held[1], row.seq), max(held[2], row.group)]
+            known = self._groups.setdefault(row.run, [0, 0, 0])
+            known[:] = [known[0] + 1, max(known[1], row.seq), max(known[2], row.group)]
         else:
             self._points[row.run] = self._points.get(row.run, 0) + row.count
 
-    def close(self) -> None:
-        self._flush()
-        self._writer.add_key_value_metadata({RUNS: json.dumps(self._points)})
+    def close(self, owner: str) -> None:
+        self._flush(self._full)
+        self._flush(self._partial)
+        self._writer.add_key_value_metadata({RUNS: json.dumps(self._points), OWNER: owner})
         self._writer.close()
 
     def parts(self, size: int) -> list[Part]:
@@ -207,20 +233,25 @@ class _Writer:
                 last_group=self._groups[run][2],
                 bytes=size * self._weights[run] // weights,
             )
-            for run, (first, last) in self._spans.items()
+            for run, (first, last) in sorted(self._spans.items())
         ]
 
-    def _flush(self) -> None:
-        if not self._rows:
+    def _flush(self, held: "_Held") -> None:
+        """Write the rows that are held as a row group."""
+        if not held.rows:
             return
         arrow = load("pyarrow", "analysis", "an archive")
-        columns = [self._column(arrow, name) for name in self._schema.names]
+        for row in held.rows:
+            update(self.digest, row)
+            self._spans.setdefault(row.run, [self._row_group, 0])[1] = self._row_group
+        columns = [self._column(arrow, name, held.rows) for name in self._schema.names]
         self._writer.write_table(arrow.table(columns, schema=self._schema), row_group_size=10**9)
-        self._rows, self._numbers, self._row_group = [], 0, self._row_group + 1
+        held.rows, held.numbers = [], 0
+        self._row_group += 1
 
-    def _column(self, arrow: Any, name: str) -> Any:
+    def _column(self, arrow: Any, name: str, rows: Sequence[Axis | Block]) -> Any:
         field = self._schema.field(name)
-        values = [_cell(row, name) for row in self._rows]
+        values = [_cell(row, name) for row in rows]
         if name not in LISTS:
             column = arrow.array(values, arrow.string() if name in TEXTS else field.type)
             return column.dictionary_encode() if name in TEXTS else column

@@ -9,9 +9,11 @@ from msgspec import Struct
 
 from runbase.model import Scalar
 from runbase.storage.block_files import (
+    BLOCK,
     EXACT,
     INTEGERS,
     LISTS,
+    OWNER,
     REALS,
     RUNS,
     TEXTS,
@@ -25,9 +27,6 @@ from runbase.storage.places import Place
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-BLOCK = 1024
-"""Values of a full block."""
 
 
 class Wanted(Struct, frozen=True):
@@ -50,7 +49,7 @@ def digest_of(place: Place, name: str) -> str:
 def rows_of(
     place: Place, name: str, run: str | None = None, first: int = 0, count: int | None = None
 ) -> Iterator[Axis | Block]:
-    """Yield the rows of a file, or of one run in some of its row groups, in their order."""
+    """Yield the rows of a file, or of one run in some of its row groups, in their order: an axis before its blocks."""
     with place.open(name) as source:
         file = parquet().ParquetFile(source)
         end = file.num_row_groups if count is None else first + count
@@ -60,11 +59,18 @@ def rows_of(
             yield from map(columns.row, chosen)
 
 
-def counts_of(place: Place, name: str) -> dict[str, int]:
-    """Return run → number of points of a file, by its metadata."""
+class About(Struct, frozen=True):
+    """What the metadata of a file say: run → number of points, and the URL of the store that wrote it."""
+
+    runs: dict[str, int]
+    owner: str
+
+
+def about(place: Place, name: str) -> About:
+    """Return what the metadata of a file say."""
     with place.open(name) as source:
         metadata: dict[bytes, bytes] = parquet().read_metadata(source).metadata or {}
-    return json.loads(metadata.get(RUNS, b"{}"))
+    return About(json.loads(metadata.get(RUNS, b"{}")), metadata.get(OWNER, b"").decode())
 
 
 def read(
@@ -116,6 +122,8 @@ def clocks(
         for one in wanted:
             axes: dict[int, tuple[float, float]] = {}
             for number in range(one.first_row_group, one.first_row_group + one.row_groups):
+                if not index[number].has_run(one.run):
+                    continue
                 if one.keys is not None and not index[number].concerns(one.keys):
                     continue
                 for row in file.read_row_group(number, _CLOCKS).to_pylist():
@@ -269,12 +277,17 @@ def _parts(column: Any) -> "Callable[[int], NDArray[Any] | None]":
 class _RowGroup(Struct, frozen=True):
     """What the statistics of a row group tell."""
 
+    runs: tuple[str, str]
     has_axes: bool
     has_blocks: bool
     keys: tuple[str, str] | None
     groups: tuple[int, int]
     counts: tuple[int, int]
     steps: tuple[float, float] | None
+
+    def has_run(self, run: str) -> bool:
+        """Return whether rows of a run can be in it."""
+        return self.runs[0] <= run <= self.runs[1]
 
     def may_have(self, keys: Collection[str]) -> bool:
         """Return whether blocks of some metrics can be in it."""
@@ -322,7 +335,9 @@ class _Reader:
         found: dict[int, Axis] = {}
         for number in span:
             about = self._index[number]
-            if not about.has_axes or about.groups[1] < low or about.groups[0] > high:
+            if not (about.has_axes and about.has_run(run)):
+                continue
+            if about.groups[1] < low or about.groups[0] > high:
                 continue
             if (partial and about.counts[0] >= BLOCK) or not _meets(about.steps, start, end):
                 continue
@@ -353,7 +368,9 @@ class _Reader:
         low, high = _bounds(axes)
         for number in span:
             about = self._index[number]
-            if not about.has_blocks or about.groups[1] < low or about.groups[0] > high:
+            if not (about.has_blocks and about.has_run(run)):
+                continue
+            if about.groups[1] < low or about.groups[0] > high:
                 continue
             if keys is not None and not about.may_have(keys):
                 continue
@@ -408,6 +425,7 @@ def _about(row_group: Any) -> _RowGroup:
     key, lowest, highest = named["key"], named["lowest_step"], named["highest_step"]
     rows = row_group.num_rows
     return _RowGroup(
+        runs=(named["run_id"].min, named["run_id"].max),
         has_axes=key is None or key.null_count > 0,
         has_blocks=key is None or key.null_count < rows,
         keys=(key.min, key.max) if key is not None and key.has_min_max else None,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
+from runbase.errors import StoreError
 from runbase.extras import load
 
 PARTIAL = ".partial"
@@ -62,7 +63,16 @@ class Place:
         """Write a file by a function that gets an open file; return its size in bytes.
 
         On disk it gets its name when it is whole and synced; an object store shows an object when its upload is complete.
+
+        Raises:
+            StoreError: the place cannot be written to.
         """
+        try:
+            return self._write(name, work)
+        except OSError as error:
+            raise StoreError(f"cannot write to {self.url}: {error.strerror or error}") from error
+
+    def _write(self, name: str, work: Callable[[Any], None]) -> int:
         path = f"{self._root}/{name}"
         if not self.local:
             with self._system.open_output_stream(path) as file:
@@ -71,12 +81,16 @@ class Place:
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}{PARTIAL}")
-        with partial.open("wb") as file:
-            work(file)
-            file.flush()
-            os.fsync(file.fileno())
-            size = file.tell()
-        partial.replace(target)
+        try:
+            with partial.open("wb") as file:
+                work(file)
+                file.flush()
+                os.fsync(file.fileno())
+                size = file.tell()
+            partial.replace(target)
+        except BaseException:  # also Ctrl-C
+            partial.unlink(missing_ok=True)
+            raise
         return size
 
     def remove(self, name: str) -> None:

@@ -17,7 +17,7 @@ from runbase.model import Run
 from runbase.status import Phase
 from runbase.storage.archive_protocol import Moved
 from runbase.storage.block_files import Axis, Block, Part, write
-from runbase.storage.block_reader import counts_of, digest_of, rows_of
+from runbase.storage.block_reader import About, about, digest_of, rows_of
 from runbase.storage.places import PARTIAL, Place
 from runbase.storage.protocol import Storage
 from runbase.storage.types import Query
@@ -199,7 +199,7 @@ class ArchiveMethods(StoreBase):
         uri = f"{place.url}/{name}"
         moved: list[str] = []
         try:
-            written = write(place, name, _rows(self.storage, sorted(ids)))
+            written = write(place, name, _rows(self.storage, sorted(ids)), self.storage.url)
             if digest_of(place, name) != written.digest:
                 raise StoreError(f"{uri} has other content than was written; nothing was moved")
             for parts in _transactions(written.parts):
@@ -219,6 +219,8 @@ class ArchiveMethods(StoreBase):
 def remove_gone(storage: Storage, uris: Sequence[str]) -> list[str]:
     """Write files again without runs that are not archived in them any more; remove those without runs.
 
+    Only the files of this database are changed: a copy of it refers to files of the original.
+
     Args:
         storage: the database.
         uris: the files.
@@ -228,22 +230,37 @@ def remove_gone(storage: Storage, uris: Sequence[str]) -> list[str]:
     """
     kept, left = storage.archived_files(), list[str]()
     for uri in uris:
-        folder, _, name = uri.rpartition("/")
-        place = Place(folder)
         try:
-            there = counts_of(place, name)
-            runs = sorted(set(kept.get(uri, {})) & set(there))
-            if len(runs) == len(there):
+            place, name = storage.archive_place(uri)
+            there = about(place, name)
+            runs = sorted(set(kept.get(uri, {})) & set(there.runs))
+            if len(runs) == len(there.runs):
+                continue
+            if not _is_ours(storage, place, there):
+                left.append(f"{uri}: it is of another store, {there.owner}")
                 continue
             if runs:
                 new = f"points-{storage.archive_mark()}-{new_id()}.parquet"
                 rows = (row for row in rows_of(place, name) if row.run in set(runs))
-                written = write(place, new, rows)
-                storage.change_archive(uri, f"{folder}/{new}", written.sha256, written.parts)
+                written = write(place, new, rows, storage.url)
+                storage.change_archive(uri, f"{place.url}/{new}", written.sha256, written.parts)
             place.remove(name)
-        except (OSError, ValueError):
-            left.append(uri)
+        except (OSError, ValueError, StoreError):
+            left.append(f"{uri}: it cannot be read or written")
     return left
+
+
+def _is_ours(storage: Storage, place: Place, there: About) -> bool:
+    """Return whether this database may change a file: it wrote it, or it was moved together with it.
+
+    A copy of a database refers to the files of the original, and does not own them.
+    """
+    if there.owner == storage.url:
+        return True
+    own, owner = (url.partition("sqlite:///")[2] for url in (storage.url, there.owner))
+    if not own or not owner or Path(owner).exists():
+        return False
+    return place.local and Path(place.url) == Path(own).parent / FOLDER
 
 
 def leftovers_of_archives(storage: Storage, home: Path, *, dry_run: bool = False) -> Tidied:
@@ -257,8 +274,8 @@ def leftovers_of_archives(storage: Storage, home: Path, *, dry_run: bool = False
     report = Tidied()
     if not dry_run:
         report.problems = [
-            f"{uri}: cannot be written again without runs that are deleted"
-            for uri in remove_gone(storage, list(storage.archived_files()))
+            f"deleted runs are still in {what}"
+            for what in remove_gone(storage, list(storage.archived_files()))
         ]
     for uri, size in _leftovers(storage, home):
         report.files = [*report.files, uri]
@@ -274,25 +291,29 @@ def _leftovers(storage: Storage, home: Path) -> list[tuple[str, int]]:
     if not known and not (home / FOLDER).exists():
         return []
     folders = {uri.rpartition("/")[0] for uri in known} | {str(home.absolute() / FOLDER)}
+    names = {uri.rpartition("/")[2] for uri in known}  # a home that was moved has other paths
     begin, before = f"points-{storage.archive_mark()}-", time.time() - QUIET
     found: list[tuple[str, int]] = []
     for folder in sorted(folders):
         place = Place(folder)
         for name, size, changed in place.entries():
             ours = name.removeprefix(".").startswith(begin)
-            if not ours or f"{folder}/{name}" in known or changed >= before:
+            if not ours or name in names or changed >= before:
                 continue
-            if name.endswith(PARTIAL) or _is_elsewhere(storage, place, name):
+            if name.endswith(PARTIAL) or _is_left(storage, place, name):
                 found.append((f"{folder}/{name}", size))
     return found
 
 
-def _is_elsewhere(storage: Storage, place: Place, name: str) -> bool:
-    """Return whether the points of all runs of a file are in the tables or in other files, or purged."""
-    runs = list(counts_of(place, name))
-    there = {one.run for one in storage.points_in_tables(runs) if one.points}
-    there |= {one.run for one in storage.archives(runs)} | storage.purged(runs)
-    return set(runs) <= there
+def _is_left(storage: Storage, place: Place, name: str) -> bool:
+    """Return whether a file is of this database, and the points of all its runs are in the tables or in other files, or purged."""
+    there = about(place, name)
+    if not _is_ours(storage, place, there):
+        return False
+    runs = list(there.runs)
+    elsewhere = {one.run for one in storage.points_in_tables(runs) if one.points}
+    elsewhere |= {one.run for one in storage.archives(runs)} | storage.purged(runs)
+    return set(runs) <= elsewhere
 
 
 def _is_over(run: Run, before: float) -> bool:

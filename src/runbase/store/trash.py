@@ -96,7 +96,7 @@ class TrashMethods(ArchiveMethods):
                 kind, key = self._target(target)
                 ids = [key] if kind == "run" else self.storage.runs_of_experiments([key])
                 if is_server(self.storage.url) or not self.storage.archives(ids):
-                    raise reason from None
+                    raise NotFound(f"{target!r} is neither in the trash nor archived") from reason
                 runs += ids
         return self.restore(*trashed) if trashed else 0, self._take_back(runs, progress)
 

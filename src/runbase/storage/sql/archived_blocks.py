@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from runbase.errors import StoreError
+from runbase.errors import StoreError, counted
 from runbase.model import Scalar
 from runbase.storage import block_reader
 from runbase.storage.archive_protocol import Archived
@@ -167,9 +167,9 @@ def _readable(session: Session, uri: str) -> Generator[tuple[Place, str]]:
 
 
 def located(session: Session, uri: str) -> tuple[Place, str]:
-    """Return the folder and the name of a file; in a home that was moved, it is beside the database."""
+    """Return the folder and the name of a file: that beside the database, for a home that was moved or copied; else its path."""
     folder, _, name = uri.rpartition("/")
-    if "://" not in uri and not Path(uri).exists() and session.dialect == "sqlite":
+    if "://" not in uri and session.dialect == "sqlite":
         file = session.query("select file from pragma_database_list where name = 'main'", {})[0][0]
         beside = Path(file).parent / FOLDER
         if (beside / name).exists():
@@ -177,12 +177,32 @@ def located(session: Session, uri: str) -> tuple[Place, str]:
     return Place(folder), name
 
 
+def problems(session: Session) -> list[str]:
+    """Return which files of archives are missing, or do not have the points of their runs."""
+    files: dict[str, dict[str, int]] = {}
+    for row in session.rows("archived_files"):
+        files.setdefault(row["uri"], {})[row["run_id"]] = row["points"]
+    found: list[str] = []
+    for uri, runs in files.items():
+        what = f"the archive {uri}, which has the points of {counted(len(runs), 'run')},"
+        try:
+            place, name = located(session, uri)
+            there = block_reader.about(place, name).runs
+        except (OSError, ValueError):
+            found.append(f"{what} is missing or damaged; put it back from a copy")
+            continue
+        if any(there.get(run) != points for run, points in runs.items()):
+            found.append(f"{what} does not have all of them; put it back from a copy")
+    return found
+
+
 def unreadable(uri: str, error: Exception) -> StoreError:
     """Return the error for a file that cannot be read."""
-    return StoreError(
-        f"the archive {uri} cannot be read: {error}. It has points of archived runs; make it available here "
-        "(a path is where it was archived), or ask where it was moved"
-    )
+    if isinstance(error, FileNotFoundError):
+        why = "does not exist on this machine; put it back where it was"
+    else:
+        why = f"cannot be read: {str(error).partition('. Detail')[0]}"
+    return StoreError(f"the archive {uri}, which has the points of this run, {why}")
 
 
 def _row(axis: Axis, block: Block) -> dict[str, Any]:

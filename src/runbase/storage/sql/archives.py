@@ -9,6 +9,7 @@ import msgspec
 
 from runbase.storage.archive_protocol import Archived, ArchiveTotals, Moved
 from runbase.storage.block_files import Axis, Block, Part
+from runbase.storage.places import Place
 from runbase.storage.sql import archived_blocks
 from runbase.storage.sql.points_read import numbers_of
 from runbase.storage.sql.session import Session
@@ -38,6 +39,16 @@ def totals(session: Session) -> ArchiveTotals:
     return ArchiveTotals(
         runs=int(row["runs"]), files=int(row["files"]), points=int(row["points"]), bytes=int(row["bytes"])
     )  # fmt: skip
+
+
+def problems(session: Session) -> list[str]:
+    """Return which files of archives are missing, or do not have the points of their runs."""
+    return archived_blocks.problems(session)
+
+
+def place(session: Session, uri: str) -> tuple[Place, str]:
+    """Return the folder and the name of a file as this machine has it."""
+    return archived_blocks.located(session, uri)
 
 
 def mark(session: Session) -> str:
@@ -133,24 +144,23 @@ def take_back(session: Session, run: str) -> None:
     known = {
         (row["kind"], row["key"]): row for row in session.rows("series_ids_and_types", run=run)
     }
-    held: list[dict[str, Any]] = []
+    groups: list[dict[str, Any]] = []
+    blocks: list[dict[str, Any]] = []
 
-    def store(statement: str) -> None:
-        session.many(statement, held)
-        held.clear()
+    def store() -> None:
+        session.many("load_group", groups)
+        session.many("insert_block", blocks)
+        groups.clear()
+        blocks.clear()
 
-    axes = True
     for row in archived_blocks.whole(session, archived[0]):
-        if axes and isinstance(row, Block):
-            store("load_group")
-            axes = False
         if isinstance(row, Axis):
-            held.append(_group(session, row))
+            groups.append(_group(session, row))
         else:
-            held.append(_block(session, row, known[row.kind, row.key]))
-        if len(held) >= BATCH:
-            store("load_group" if axes else "insert_block")
-    store("load_group" if axes else "insert_block")
+            blocks.append(_block(session, row, known[row.kind, row.key]))
+        if len(groups) + len(blocks) >= BATCH:
+            store()
+    store()
     session.run("delete_archives", ids=listed)
 
 

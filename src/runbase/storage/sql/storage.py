@@ -230,6 +230,8 @@ class SqlStorage:
     archives = reads(archive_verbs.of)
     archived_files = reads(archive_verbs.files)
     archived_totals = reads(archive_verbs.totals)
+    archive_problems = reads(archive_verbs.problems)
+    archive_place = reads(archive_verbs.place)
     archive_mark = reads(archive_verbs.mark)
     points_in_tables = reads(archive_verbs.in_tables)
     series_to_move = reads(archive_verbs.series)

@@ -2,6 +2,7 @@
 
 import getpass
 import secrets
+import shlex
 import socket
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -166,8 +167,12 @@ def plan(
     Raises:
         UsageError: an argument is not valid, or the launcher cannot start the plan here.
     """
+    if isinstance(command, str):
+        raise UsageError(f"the command is a text; pass a list: {shlex.split(command)!r}")
     if not command:
-        raise UsageError("no command to run; pass it after --")
+        raise UsageError("no command to run; pass a list, or on the command line what follows --")
+    if lease is not None and lease < 1:
+        raise UsageError(f"a lease of {lease:g} s is too short; use at least 1 s")
     if not 1 <= n <= MOST:
         raise UsageError(f"the number of workers is {n}; it must be from 1 to {MOST:,}")
     if max_parallel is not None and max_parallel < 1:
