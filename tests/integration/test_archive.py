@@ -475,7 +475,7 @@ def test_kill_at_random_moments(home: Path, script: Callable[..., "Popen[str]"])
         for number in range(12):
             log(store, f"run-{number}")
         before, plain = everything(store), dumped(store)
-        for _ in range(8):
+        for _ in range(5):
             process = script(ARCHIVE, str(home))
             seen = len(store.storage.archived_files())
             while len(store.storage.archived_files()) == seen:

@@ -16,7 +16,7 @@ import pytest
 import runbase
 from tests.integration import faults
 
-ROUNDS = {"sqlite": 55, "postgres": 33}
+ROUNDS = {"sqlite": 36, "postgres": 24}
 IMPORTED, POINTS = 60, 200
 """Runs, and points of each, of the table that is imported."""
 

@@ -204,7 +204,7 @@ def test_kill_at_random_moments(
     where = tmp_path / "lake"
     with runbase.open(home=home) as store:
         runs = [log(store, f"run-{n}") for n in range(40)]
-        for turn in range(8):
+        for turn in range(5):
             process = script(EXPORT, str(home), str(where))
             seen = len(list(where.glob("points/*/*.parquet")))
             while process.poll() is None:  # kill it after a file or two more

@@ -44,21 +44,22 @@ while (claim := experiment.claim_trial()) is not None:
 """
 
 
-def test_sixteen_processes_claim_five_thousand_trials(store: runbase.Store, script: Script) -> None:
+def test_sixteen_processes_claim_thousands_of_trials(store: runbase.Store, script: Script) -> None:
+    count = 5000 if store.url.startswith("sqlite") else 2000
     experiment = store.create_experiment("eager")
-    experiment.new_trials([{"n": n} for n in range(5000)])
+    experiment.new_trials([{"n": n} for n in range(count)])
     wait([script(EAGER) for _ in range(16)])
     trials = experiment.trials()
-    assert [run.number for run in trials] == list(range(1, 5001))
+    assert [run.number for run in trials] == list(range(1, count + 1))
     assert {(run.status, run.attempt) for run in trials} == {(Status.COMPLETED, 1)}
     for run in trials:
         metric = run.metrics["n"]
         assert (metric.count, metric.last) == (1, run.params["n"])
     states = "select status, count(*) from status_history group by status"
     assert {row[0]: row[1] for row in store.sql(states)} == {
-        "PENDING": 5000,
-        "RUNNING": 5000,
-        "COMPLETED": 5000,
+        "PENDING": count,
+        "RUNNING": count,
+        "COMPLETED": count,
     }
     assert len({run.runner for run in trials}) > 1
 

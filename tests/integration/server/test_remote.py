@@ -151,7 +151,10 @@ def test_writers_while_the_server_is_killed(away: Away, script: Script, home: Pa
         assert store.problems() == []
 
 
-def test_training_does_not_wait_for_a_server_that_is_away(away: Away, home: Path) -> None:
+def test_training_does_not_wait_for_a_server_that_is_away(
+    away: Away, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNBASE_FINISH_TIMEOUT", "1")
     with pytest.warns(RuntimeWarning, match="cannot reach"):
         run = runbase.start_run("alone", store=away.url, home=home, capture=False)
         began = time.perf_counter()
