@@ -25,6 +25,8 @@ EXAMPLES = (
 )
 COMMAND = "runbase.command"
 """What follows `--`, in the context of the command."""
+FAILED = ("FAILED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL")
+"""States of runs that ended without their result."""
 LOOK = 0.5
 """Seconds between two looks at a launch that this process waits for."""
 
@@ -181,8 +183,9 @@ def _ask(
         raise UsageError("which launch? Give its id; `runbase launch --status` lists all")
     launch = launching.find(store, name)
     if cancel:
+        over = launch.status().workers.over
         launch.cancel()
-        common.say(f"launch {launch.id} is cancelled")
+        common.say(f"launch {launch.id} {'had ended' if over else 'is cancelled'}")
     elif status:
         state = launch.status()
         common.print_json(state) if json else _print(launch, state)
@@ -197,19 +200,22 @@ def _print_all(launches: list[tuple[Launch, LaunchStatus]]) -> None:
     if not launches:
         common.say("There are no launches; start one with `runbase launch EXPERIMENT -- COMMAND`.")
         return
-    numbers = ["workers", "pending", "running", "ended", "failed", "runs"]
+    lost = any(state.workers.unknown for _, state in launches)
+    numbers = ["workers", "pending", "running", "ended", "failed"]
+    numbers += [*(["unknown"] if lost else []), "runs", "runs failed"]
     table = common.table(["launch", "experiment", "on", "launched", *numbers], numbers=numbers)
     for launch, state in launches:
         record, workers = launch.record, state.workers
-        counts = (workers.pending, workers.running, workers.ended, workers.failed)
+        counts = [workers.pending, workers.running, workers.ended, workers.failed]
+        counts += [workers.unknown] if lost else []
+        counts += [sum(state.runs.values()), sum(state.runs.get(status, 0) for status in FAILED)]
         table.add_row(
             launch.id,
             common.escape(state.experiment),
             record.launcher,
             common.when(record.launched_at),
             str(record.workers),
-            *(str(count) for count in counts),
-            str(sum(state.runs.values())),
+            *map(str, counts),
         )
     common.console().print(table)
 
