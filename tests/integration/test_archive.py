@@ -16,6 +16,8 @@ import pytest
 import runbase
 from runbase.errors import NotFound, StoreError, UsageError
 from runbase.events import Points
+from runbase.server.options import ServerOptions
+from runbase.server.serve import serving
 from runbase.storage.arrays import decode_numbers
 from runbase.storage.types import Delivery
 from runbase.store import archive
@@ -428,6 +430,19 @@ def test_a_rebuilt_database_has_all_points(home: Path) -> None:
 def test_a_folder_is_needed_without_a_home(tmp_path: Path) -> None:
     with runbase.open(tmp_path / "bare.db") as store, pytest.raises(UsageError, match="--to"):
         store.archive()
+
+
+def test_a_client_of_a_server_reads_and_does_not_archive(store: Store) -> None:
+    run_id = log(store, "one", 5000)
+    before = store.metrics(run_id, "loss", resolution=50).mean.tolist()
+    store.archive()
+    with serving(store, ServerOptions(port=0)) as url, runbase.open(url, sync=False) as client:
+        assert repr(client.metrics(run_id, "loss", resolution=50).mean.tolist()) == repr(before)
+        assert len(client.metrics(run_id, "loss").values) == 5001
+        with pytest.raises(UsageError, match="is a server; archive on its machine"):
+            client.archive()
+        client.purge(client.run(run_id))
+    assert store.archive().runs == 0
 
 
 def test_files_are_cut(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

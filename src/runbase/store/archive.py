@@ -15,6 +15,7 @@ from runbase.ids import new_id
 from runbase.ingest.cleanup import Tidied
 from runbase.model import Run
 from runbase.status import Phase
+from runbase.storage.address import is_server
 from runbase.storage.archive_protocol import Moved
 from runbase.storage.block_files import Axis, Block, Part, write
 from runbase.storage.block_reader import About, about, digest_of, rows_of
@@ -161,6 +162,10 @@ class ArchiveMethods(StoreBase):
         return len(archived)
 
     def _archive_place(self, to: str | None) -> str:
+        if is_server(self.storage.url):
+            raise UsageError(
+                f"{self.storage.url} is a server; archive on its machine, with the --store or --home that it serves"
+            )
         if to is not None:
             return to.rstrip("/") if "://" in to else str(Path(to).expanduser().absolute())
         if self.home is None:

@@ -95,7 +95,9 @@ class TrashMethods(ArchiveMethods):
             except NotFound as reason:
                 kind, key = self._target(target)
                 ids = [key] if kind == "run" else self.storage.runs_of_experiments([key])
-                if is_server(self.storage.url) or not self.storage.archives(ids):
+                if is_server(self.storage.url):  # a server moves points itself
+                    raise
+                if not self.storage.archives(ids):
                     raise NotFound(f"{target!r} is neither in the trash nor archived") from reason
                 runs += ids
         return self.restore(*trashed) if trashed else 0, self._take_back(runs, progress)
