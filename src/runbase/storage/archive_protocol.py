@@ -9,6 +9,9 @@ from msgspec import Struct
 from runbase.storage.block_files import Axis, Block, Part
 from runbase.storage.places import Place
 
+FOLDER = "archive"
+"""The folder of a home that has the files, unless another place is given."""
+
 
 class Archived(Struct, frozen=True, kw_only=True):
     """The points of a run in a file; see the table `archives`."""

@@ -7,6 +7,7 @@ process that is killed leaves at most a file that nothing refers to, which `gc(f
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from msgspec import Struct
 
@@ -16,7 +17,7 @@ from runbase.ingest.cleanup import Tidied
 from runbase.model import Run
 from runbase.status import Phase
 from runbase.storage.address import is_server
-from runbase.storage.archive_protocol import Moved
+from runbase.storage.archive_protocol import FOLDER, Moved
 from runbase.storage.block_files import Axis, Block, Part, write
 from runbase.storage.block_reader import About, about, digest_of, rows_of
 from runbase.storage.places import PARTIAL, Place
@@ -25,8 +26,6 @@ from runbase.storage.types import Query
 from runbase.store.base import StoreBase
 from runbase.typing import ExperimentLike
 
-FOLDER = "archive"
-"""The folder of a home that has the files, unless another place is given."""
 MOST_POINTS = 48_000_000
 """Points of a file, unless one run has more: about 250 MB."""
 AT_ONCE = 2_000_000
@@ -38,6 +37,7 @@ PAGE = 512
 QUIET = 86400.0
 """Seconds after which a file that nothing refers to counts as left over."""
 Progress = Callable[[int, int], None]
+T = TypeVar("T", Moved, Part)
 
 
 class ArchiveReport(Struct, kw_only=True):
@@ -116,7 +116,7 @@ class ArchiveMethods(StoreBase):
             return report
         each = self._bytes_of(1_000_000) / 1e6
         mark = self.storage.archive_mark()
-        for part in _files(chosen):
+        for part in _batches(chosen, MOST_POINTS):
             self._write_archive(place, f"points-{mark}-{new_id()}.parquet", part, report)
             if progress is not None:
                 progress(report.runs + len(report.changed), len(chosen))
@@ -202,17 +202,17 @@ class ArchiveMethods(StoreBase):
             if run in ids:
                 self.storage.build_outline(run, series)
         uri = f"{place.url}/{name}"
-        moved: list[str] = []
+        moved: set[str] = set()
         try:
             written = write(place, name, _rows(self.storage, sorted(ids)), self.storage.url)
             if digest_of(place, name) != written.digest:
                 raise StoreError(f"{uri} has other content than was written; nothing was moved")
-            for parts in _transactions(written.parts):
-                moved += self.storage.move_to_archive(uri, written.sha256, parts)
+            for parts in _batches(written.parts, AT_ONCE):
+                moved.update(self.storage.move_to_archive(uri, written.sha256, parts))
         finally:
             if not moved:
                 _remove(place, name)
-        report.changed += sorted(ids - set(moved))
+        report.changed += sorted(ids - moved)
         if not moved:
             return
         report.runs += len(moved)
@@ -238,7 +238,7 @@ def remove_gone(storage: Storage, uris: Sequence[str]) -> list[str]:
         try:
             place, name = storage.archive_place(uri)
             there = about(place, name)
-            runs = sorted(set(kept.get(uri, {})) & set(there.runs))
+            runs = set(kept.get(uri, {})) & set(there.runs)
             if len(runs) == len(there.runs):
                 continue
             if not _is_ours(storage, place, there):
@@ -246,7 +246,7 @@ def remove_gone(storage: Storage, uris: Sequence[str]) -> list[str]:
                 continue
             if runs:
                 new = f"points-{storage.archive_mark()}-{new_id()}.parquet"
-                rows = (row for row in rows_of(place, name) if row.run in set(runs))
+                rows = (row for row in rows_of(place, name) if row.run in runs)
                 written = write(place, new, rows, storage.url)
                 storage.change_archive(uri, f"{place.url}/{new}", written.sha256, written.parts)
             place.remove(name)
@@ -326,28 +326,18 @@ def _is_over(run: Run, before: float) -> bool:
     return run.status.phase is Phase.ENDED and ended.timestamp() <= before
 
 
-def _files(runs: Sequence[Moved]) -> Iterator[list[Moved]]:
-    """Yield the runs of each file."""
-    part: list[Moved] = []
-    for one in runs:
-        if part and sum(each.points for each in part) + one.points > MOST_POINTS:
+def _batches(items: Sequence[T], most: int) -> Iterator[list[T]]:
+    """Yield items in parts of at most `most` points; an item that has more is a part of its own."""
+    part: list[T] = []
+    points = 0
+    for one in items:
+        if part and points + one.points > most:
             yield part
-            part = []
+            part, points = [], 0
         part.append(one)
+        points += one.points
     if part:
         yield part
-
-
-def _transactions(parts: Sequence[Part]) -> Iterator[list[Part]]:
-    """Yield the parts that are moved together."""
-    held: list[Part] = []
-    for part in parts:
-        held.append(part)
-        if sum(each.points for each in held) >= AT_ONCE:
-            yield held
-            held = []
-    if held:
-        yield held
 
 
 def _rows(storage: Storage, runs: Sequence[str]) -> Iterator[Axis | Block]:

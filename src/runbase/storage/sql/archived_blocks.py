@@ -8,14 +8,12 @@ from typing import Any
 from runbase.errors import StoreError, counted
 from runbase.model import Scalar
 from runbase.storage import block_reader
-from runbase.storage.archive_protocol import Archived
+from runbase.storage.archive_protocol import FOLDER, Archived
 from runbase.storage.arrays import encode_numbers
 from runbase.storage.block_files import Axis, Block
 from runbase.storage.places import Place
 from runbase.storage.sql.session import Session
 
-FOLDER = "archive"
-"""The folder of archives in a home."""
 Rows = dict[tuple[str, str], list[Any]]
 """Blocks by run and key."""
 

@@ -141,9 +141,7 @@ def take_back(session: Session, run: str) -> None:
     archived = of(session, [run])
     if not archived:
         return  # another process has done it
-    known = {
-        (row["kind"], row["key"]): row for row in session.rows("series_ids_and_types", run=run)
-    }
+    known = {(row["kind"], row["key"]): row for row in session.rows("series_to_move", run=run)}
     groups: list[dict[str, Any]] = []
     blocks: list[dict[str, Any]] = []
 

@@ -21,8 +21,8 @@ select r.id as run_id,
 from runs r where r.id = any(:runs);
 
 -- name: series_to_move
--- The metrics and telemetry of a run.
-select id, kind, coalesce(long_key, key) as key from series where run_id = :run order by kind, coalesce(long_key, key);
+-- The metrics and telemetry of a run, with the types of their values.
+select id, kind, coalesce(long_key, key) as key, type from series where run_id = :run order by kind, coalesce(long_key, key);
 
 -- name: axes_to_move
 -- Groups of a run after one of them.
@@ -52,10 +52,6 @@ delete from archives where run_id = any(:ids);
 -- The points of a run are in another file now, unless they were moved elsewhere in the meantime.
 update archives set uri = :uri, first_row_group = :first_row_group, row_groups = :row_groups, bytes = :bytes, sha256 = :sha256
 where run_id = :run and uri = :old;
-
--- name: series_ids_and_types
--- The metrics and telemetry of a run with the types of their values.
-select id, kind, coalesce(long_key, key) as key, type from series where run_id = :run;
 
 -- name: when_created
 -- When the database was created: it tells files of this database from those of others.
