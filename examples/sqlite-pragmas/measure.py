@@ -39,7 +39,9 @@ def main(params_file: str, results_file: str, telemetry_file: str) -> None:
     with Path(telemetry_file).open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["timestamp", "metric", "value"])
-        writer.writerows((when.isoformat(), "batch_seconds", took) for when, took in batches)
+        for when, took in batches:
+            # Always with microseconds: pandas expects the format of the first row in every row.
+            writer.writerow((when.isoformat(timespec="microseconds"), "batch_seconds", took))
 
 
 def run(path: Path, params: dict) -> list[tuple[datetime, float]]:

@@ -2,10 +2,12 @@
 
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pandas as pd
 import pytest
 from mlos_bench.storage.base_storage import Storage
 from mlos_bench.storage.storage_factory import from_config
+from mlos_bench.util import datetime_parser
 
 import runbase
 import runbase.integrations.mlos.storage
@@ -137,6 +140,17 @@ def test_goes_on_where_it_stopped(folder: Path, url: str) -> None:
         assert [e.status for e in store.experiments()] == ["SUCCEEDED"]
         rows = store.sql("select count(*), count(lease_until) from trials")
         assert rows == [(len(frame), 0)]
+
+
+def test_the_telemetry_of_the_example_reads_on_whole_seconds(tmp_path: Path) -> None:
+    ended = [datetime(2026, 11, 28, 6, 33, 49, 5, UTC), datetime(2026, 11, 28, 6, 33, 50, 0, UTC)]
+    measure = runpy.run_path(str(EXAMPLE / "measure.py"))["main"]
+    measure.__globals__["run"] = lambda path, params: [(when, 0.1) for when in ended]
+    (tmp_path / "params.json").write_text("{}")
+    results, telemetry = tmp_path / "results.csv", tmp_path / "telemetry.csv"
+    measure(str(tmp_path / "params.json"), str(results), str(telemetry))
+    times = datetime_parser(pd.read_csv(telemetry)["timestamp"], origin="local")
+    assert times.to_list() == ended
 
 
 def test_the_example_tunes_sqlite(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
