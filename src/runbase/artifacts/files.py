@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from msgspec import Struct
 
+from runbase.artifacts.hashes import digest
 from runbase.errors import InvalidValue
 from runbase.filesystems import atomic_write
 from runbase.values import plain_text
@@ -73,9 +74,3 @@ def copy(source: Path, target_folder: Path, name: str) -> Copied:
 def describe(path: Path) -> tuple[int, str, str | None]:
     """Return the size in bytes, the SHA-256 and the MIME type of a file."""
     return path.stat().st_size, digest(path), mimetypes.guess_type(path.name)[0]
-
-
-def digest(path: Path) -> str:
-    """Return the SHA-256 of a file, which is read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

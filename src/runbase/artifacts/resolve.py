@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from runbase.artifacts import remote
-from runbase.artifacts.files import digest
+from runbase.artifacts.hashes import digest_once
 from runbase.artifacts.objects import SCHEMES
 from runbase.artifacts.partial import resumable
 from runbase.errors import NotFound, RunbaseError, StoreError, UsageError, suggestion
@@ -167,7 +167,7 @@ def download(
     target = remote.cached(artifact.sha256, artifact.path) if to is None else Path(to)
     if target.is_dir():
         target /= Path(artifact.path).name
-    if to is None and target.exists() and digest(target) == artifact.sha256:
+    if to is None and target.exists() and digest_once(target) == artifact.sha256:
         return target
 
     def fetch(path: Path) -> None:
@@ -241,7 +241,7 @@ def _local_path(uri: str) -> Path | None:
 
 
 def _check(path: Path, artifact: Artifact) -> None:
-    if artifact.sha256 is not None and digest(path) != artifact.sha256:
+    if artifact.sha256 is not None and digest_once(path) != artifact.sha256:
         raise StoreError(
             f"the bytes of {artifact.path!r} are not those that were logged: {path} has another SHA-256"
         )

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from runbase.analysis.directions import lower_is_better
-from runbase.artifacts.files import copy, digest, safe_name, sources
+from runbase.artifacts.files import copy, safe_name, sources
+from runbase.artifacts.hashes import digest
 from runbase.errors import UsageError
 from runbase.events import ArtifactLogged, ArtifactRemoved, ArtifactUsed
 from runbase.run.base import Recorder

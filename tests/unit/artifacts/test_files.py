@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runbase.artifacts.files import copy, describe, digest, safe_name, sources
+from runbase.artifacts.files import copy, describe, safe_name, sources
+from runbase.artifacts.hashes import digest
 from runbase.errors import InvalidValue
 
 
