@@ -121,9 +121,9 @@ class Careful:
 
 def _lock(session: Session, deliveries: Sequence[Delivery]) -> set[str]:
     """Lock the runs of deliveries against concurrent writes; returns which of the runs were purged."""
-    ids = session.as_list(sorted({delivery.run for delivery in deliveries}))
-    session.rows("lock_runs", runs=ids)
-    return {row["id"] for row in session.rows("purged_of", ids=ids)}
+    ids = {delivery.run for delivery in deliveries}
+    runs.lock(session, ids)
+    return {row["id"] for row in session.rows("purged_of", ids=session.as_list(sorted(ids)))}
 
 
 def _deliver(session: Session, delivery: Delivery) -> Applied:

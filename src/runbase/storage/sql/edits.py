@@ -16,6 +16,7 @@ from runbase.model import Objective
 from runbase.status import Status
 from runbase.storage.sql import experiments, runs, search_spaces
 from runbase.storage.sql.quoting import select_of, update_of
+from runbase.storage.sql.runs import lock
 from runbase.storage.sql.session import Session
 from runbase.storage.types import Kind
 from runbase.values import to_seconds
@@ -181,6 +182,7 @@ def update(session: Session, kind: Kind, key: str, changes: Mapping[str, Any]) -
 
 def update_runs(session: Session, changes: Mapping[str, Mapping[str, Any]]) -> None:
     """Set fields of many runs."""
+    lock(session, changes.keys())
     for run, values in changes.items():
         set_run(session, run, values)
 
@@ -202,6 +204,7 @@ def tag_runs(
     remove: Sequence[str] = (),
 ) -> int:
     """Set tags of many runs, and remove others, one statement a tag; return how many of the runs exist."""
+    lock(session, set(runs))
     ids = session.as_list(runs)
     found = session.changed("touch_runs", runs=ids, time=session.time(time.time()))
     for key, value in tags.items():

@@ -121,7 +121,7 @@ def load(session: Session, dumps: Sequence[RunDump], places: Mapping[str, str]) 
     Returns:
         How many runs are new, and how many had points that were not here.
     """
-    session.rows("lock_runs", runs=session.as_list(sorted(dump.id for dump in dumps)))
+    runs.lock(session, {dump.id for dump in dumps})
     done = [load_run(session, dump, places[dump.experiment_id]) for dump in dumps]
     load_links(session, dumps)
     return sum(new for new, _ in done), sum(fuller for _, fuller in done)

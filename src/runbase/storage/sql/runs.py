@@ -3,7 +3,7 @@
 import hashlib
 import re
 import time as clock
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from runbase.errors import Ambiguous, InTrash, NotFound, UsageError, suggestion
@@ -23,6 +23,18 @@ from runbase.status import Status
 from runbase.storage.sql import experiments, typed_values
 from runbase.storage.sql.session import Session
 from runbase.values import flatten
+
+
+def lock(session: Session, ids: Collection[str]) -> None:
+    """Prevent other transactions from adding to runs, or creating them, until this one ends.
+
+    Runs are locked in the order of their ids. Those that do not exist cannot be locked: if there are several, only one
+    transaction at a time gets past this, so that none waits for another that waits for it.
+    """
+    listed = session.as_list(sorted(ids))
+    if len(ids) > 1:
+        session.rows("lock_creation", runs=listed, many=len(ids))
+    session.rows("lock_runs", runs=listed)
 
 
 def opened(

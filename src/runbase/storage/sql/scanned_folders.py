@@ -3,6 +3,7 @@
 import time as clock
 from collections.abc import Sequence
 
+from runbase.storage.sql import runs
 from runbase.storage.sql.session import Session
 from runbase.storage.types import Scanned
 
@@ -22,6 +23,9 @@ def below(session: Session, root: str) -> dict[str, Scanned]:
 def put(session: Session, found: Sequence[Scanned]) -> int:
     """Record folders as they were read; returns how many of their runs had been missing."""
     now = session.time(clock.time())
+    found = sorted(found, key=lambda folder: folder.path)
+    ids = {folder.run for folder in found}
+    runs.lock(session, ids)
     session.many(
         "put_scan",
         [
@@ -30,13 +34,13 @@ def put(session: Session, found: Sequence[Scanned]) -> int:
         ],
     )
     session.many("place_run", [{"run": f.run, "folder": f.place} for f in found if f.place])
-    runs = session.as_list(sorted({folder.run for folder in found}))
-    return session.changed("folder_found", runs=runs)
+    return session.changed("folder_found", runs=session.as_list(sorted(ids)))
 
 
 def gone(session: Session, missing: Sequence[Scanned]) -> int:
     """Record that folders were removed; returns how many runs have no folder left."""
     now = session.time(clock.time())
-    session.many("forget_scan", [{"path": folder.path} for folder in missing])
-    runs = sorted({folder.run for folder in missing})
-    return sum(session.changed("folder_missing", run=run, time=now) for run in runs)
+    ids = {folder.run for folder in missing}
+    runs.lock(session, ids)
+    session.many("forget_scan", [{"path": path} for path in sorted(f.path for f in missing)])
+    return sum(session.changed("folder_missing", run=run, time=now) for run in sorted(ids))

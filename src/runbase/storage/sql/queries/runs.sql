@@ -10,6 +10,15 @@ order by id for update
 -- only: end
 ;
 
+-- name: lock_creation
+-- Let one transaction at a time create several runs: two that create the same runs in different orders would wait for each other.
+-- only: sqlite
+select 1 where false and 1 = any(:runs) and :many > 0;
+-- only: postgres
+select pg_advisory_xact_lock(hashtextextended('runs of ' || current_schema(), 0))
+where (select count(*) from runs where id = any(:runs)) < :many;
+-- only: end
+
 -- name: insert_run
 -- Create a run from its first journal that is ingested.
 insert into runs (id, experiment_id, number, name, status, created_at, updated_at, host, pid, folder)
