@@ -1,8 +1,11 @@
 """Archives: whatever reads points reads the same before, during and after; nothing is lost, whenever a process is killed."""
 
+import json
 import random
 import subprocess
 import sys
+import urllib.request
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +13,9 @@ from typing import Any
 import pytest
 
 import runbase
-from runbase.errors import NotFound, UsageError
+from runbase.errors import NotFound, RunbaseWarning, UsageError
 from runbase.events import Points
+from runbase.server import mcp
 from runbase.server.options import ServerOptions
 from runbase.server.serve import serving
 from runbase.storage.types import Delivery
@@ -224,11 +228,38 @@ def test_sql_says_that_points_are_in_files(home: Path) -> None:
     query = "select count(*) as n from metrics"
     assert "archived" not in run("sql", query, home=home)
     run("archive", home=home)
-    assert "note: the points of 1 archived run are not in the database" in run(
-        "sql", query, home=home
-    )
+    assert "the points of 1 archived run are not in the database" in run("sql", query, home=home)
     assert "archived" not in run("sql", "select count(*) from latest", home=home)
     assert "archived in" in run("show", run_id, home=home)
+
+
+@pytest.mark.parametrize("query", ["select count(*) from metrics", "SELECT * FROM Telemetry"])
+def test_python_servers_and_agents_say_that_points_are_in_files(store: Store, query: str) -> None:
+    log(store, "one")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        store.sql(query)
+    store.archive()
+    lacks = "the points of 1 archived run are not in the database"
+    with pytest.warns(RunbaseWarning, match=lacks):
+        store.sql(query)
+    assert lacks in mcp.sql(store, query)["note"]
+    with serving(store, ServerOptions(port=0)) as url, runbase.open(url, sync=False) as client:
+        with pytest.warns(RunbaseWarning, match=lacks):
+            client.sql(query)
+        answers = [_rows(url, q) for q in (query, "select * from latest")]
+    assert lacks in answers[0]["note"]
+    assert answers[1]["note"] is None
+
+
+def _rows(url: str, query: str) -> dict[str, Any]:
+    """Run a query by the HTTP API."""
+    body = json.dumps({"query": query}).encode()
+    request = urllib.request.Request(
+        f"{url}/api/sql", body, {"Content-Type": "application/json"}, method="POST"
+    )
+    with urllib.request.urlopen(request) as answer:
+        return json.load(answer)
 
 
 def test_the_query_of_the_docs(store: Store, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -283,6 +283,16 @@ def test_the_setting_is_for_its_own_database(
             assert store.reader._replica is not None
 
 
+def test_the_setting_beside_sqlite(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNBASE_READ_STORE", "postgresql://ada:secret@replica.lab/research")
+    with (
+        pytest.warns(RunbaseWarning, match=r"read_store .*replica.lab.* is not used") as warned,
+        runbase.open(home=home) as store,
+    ):
+        assert store.reader is store.storage
+    assert "secret" not in str(warned[0].message)
+
+
 def test_a_replica_with_an_older_schema(
     urls: tuple[str, str], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

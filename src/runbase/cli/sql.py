@@ -1,7 +1,6 @@
 """`runbase sql`: run a SQL query."""
 
 import csv
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +10,7 @@ import typer
 
 from runbase.cli import common, tables
 from runbase.cli.tables import Column
-from runbase.errors import UsageError, counted
-from runbase.storage.address import is_server
-from runbase.store.store import Store
+from runbase.errors import UsageError
 
 EXAMPLES = (
     "Examples:\n"
@@ -49,7 +46,6 @@ def command(
         raise UsageError("no query; pass one, for example: runbase sql 'select * from latest'")
     with common.store(home, url) as store:
         rows = store.sql(query, write=write, timeout=timeout)
-        _say_what_is_missing(store, query)
     if json:
         common.print_json(rows.to_dicts())
     elif as_csv:
@@ -58,19 +54,6 @@ def command(
         writer.writerows(rows)
     elif rows.columns:
         show(rows.columns, rows)
-
-
-def _say_what_is_missing(store: Store, query: str) -> None:
-    """Say on standard error that the views of points have none of archived runs."""
-    if is_server(store.url) or not re.search(r"\b(metrics|telemetry|blocks|groups)\b", query):
-        return
-    archived = store.storage.archived_totals()
-    if archived.runs:
-        common.say(
-            f"note: the points of {counted(archived.runs, 'archived run')} are not in the database; `latest` has "
-            "their last values, and docs/how-to/archive.md says how to query their files",
-            file=sys.stderr,
-        )
 
 
 def show(names: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -18,6 +18,7 @@ from runbase import __version__
 from runbase.errors import RunbaseError
 from runbase.model import Run
 from runbase.server import console
+from runbase.store.archived_points import missing_points
 from runbase.store.store import Store
 
 MOST = 8000
@@ -204,7 +205,9 @@ def sql(store: Store, query: str) -> dict[str, Any]:
         [value if isinstance(value, int | float | str | None) else str(value) for value in row]
         for row in found[:MOST_ROWS]
     ]
-    return {"columns": list(found.columns), "rows": rows, "more": len(found) > len(rows)}
+    answer = {"columns": list(found.columns), "rows": rows, "more": len(found) > len(rows)}
+    note = missing_points(store.reader, query)
+    return answer if note is None else {**answer, "note": note}
 
 
 def schema(store: Store, table: str | None = None) -> Any:

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from runbase.analysis.listings import Experiments, Runs
-from runbase.errors import UsageError
+from runbase.errors import UsageError, warn
 from runbase.events import Problem
 from runbase.ingest import packing
 from runbase.ingest.journals import Report
@@ -27,6 +27,7 @@ from runbase.storage.protocol import Storage
 from runbase.storage.types import ReplicaState, Rows, Sizes
 from runbase.store import rebuild
 from runbase.store.alerts import AlertMethods
+from runbase.store.archived_points import missing_points
 from runbase.store.backup import BackupMethods
 from runbase.store.charts import ChartMethods
 from runbase.store.labels import LabelMethods
@@ -182,6 +183,9 @@ class Store(
     ) -> Rows:
         """Run a SQL query and return its rows.
 
+        The tables and views with points have none of archived runs: a query that reads them warns if
+        there are such runs.
+
         Args:
             query: one SQL statement in the dialect of the database.
             params: values for the placeholders `:name` (a mapping) or `?` (a sequence).
@@ -195,7 +199,10 @@ class Store(
             QueryError: the database refused the statement.
             QueryTimeout: the query took longer than `timeout`.
         """
-        return self.reader.sql(query, params, write=write, timeout=timeout)
+        rows = self.reader.sql(query, params, write=write, timeout=timeout)
+        if (message := missing_points(self.reader, query)) is not None:
+            warn(message)
+        return rows
 
     def connect(self) -> Any:
         """Return a new connection of sqlite3 or psycopg, for your own transactions, cursors and COPY.
@@ -309,9 +316,13 @@ def open(
     if address.lower() == "none":  # journals only: read them into the database of the home
         address = f"sqlite:///{database(settings.home)}"
     storage = open_storage(address, create=create)
-    if read_url is None and address.startswith("postgres"):
-        configured = settings.text("read_store")
-    else:
+    configured = settings.text("read_store") if read_url is None else None
+    if configured and not address.startswith("postgres"):
+        if url is None:
+            shown = settings.shown("read_store")
+            warn(
+                f"the setting read_store ({shown}) is not used: the store is {storage.url}, and only PostgreSQL has replicas"
+            )
         configured = None
     store = Store(
         storage,

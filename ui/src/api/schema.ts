@@ -702,6 +702,7 @@ export interface components {
             columns: string[];
             rows: unknown[][];
             more: boolean;
+            note: string | null;
         };
         /** SqlRequest */
         SqlRequest: {

@@ -192,6 +192,7 @@ export function Sql() {
           )}
           {answer && !problem && (
             <>
+              {answer.note && <p class="notice">{answer.note}</p>}
               <ResultChart answer={answer} />
               <div class="results">
                 {answer.rows.length ? (

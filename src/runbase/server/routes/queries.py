@@ -15,6 +15,7 @@ from runbase.server.routes.runs import Count
 from runbase.server.scope import document_for
 from runbase.server.threads import in_thread
 from runbase.storage.server_protocol import Document
+from runbase.store.archived_points import missing_points
 from runbase.store.store import Store
 
 Caller = Request[Principal, Any, Any]
@@ -29,11 +30,12 @@ class SqlRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class SqlAnswer(Struct, frozen=True):
-    """Rows of a query. `more` says whether there were more than the server returns."""
+    """Rows of a query. `more` says whether there were more than the server returns, `note` what they lack."""
 
     columns: list[str]
     rows: list[list[Any]]
     more: bool
+    note: str | None
 
 
 @post("/api/sql", opt={"permission": "read"}, status_code=200)
@@ -52,7 +54,8 @@ def sql(
             data.query, data.params, options.most_rows + 1, options.query_timeout
         )
     rows = [[_plain(value) for value in row] for row in found[: options.most_rows]]
-    return SqlAnswer(list(found.columns), rows, len(found) > options.most_rows)
+    note = missing_points(store.reader, data.query)
+    return SqlAnswer(list(found.columns), rows, len(found) > options.most_rows, note)
 
 
 def _plain(value: Any) -> Any:

@@ -93,7 +93,7 @@ def _of_the_server(name: str) -> Callable[..., Any]:
 
 
 for _name in (name for own in wire.SERVERS for name in vars(own)):
-    if not _name.startswith("_"):
+    if _name in wire.LOCAL:
         setattr(RemoteStorage, _name, _of_the_server(_name))
 for _name, _function in inspect.getmembers(Storage, inspect.isfunction):
     if not _name.startswith("_") and _name not in wire.LOCAL:

@@ -38,12 +38,13 @@ SERVERS = (ServerStorage, AlertStorage, UserStorage, ArchiveStorage)
 LOCAL = frozenset(
     {"await_change", "backup", "close", "connect", "trial_writer"}
     | {name for own in SERVERS for name in vars(own) if not name.startswith("_")}
-)
+) - {"archived_totals"}
 """Methods that are not sent: they return connections or files, wait, or are the server's own."""
 
 READS = frozenset(
     [
         "alerts",
+        "archived_totals",
         "artifact_roots",
         "artifact_versions",
         "artifacts",

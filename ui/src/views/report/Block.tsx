@@ -151,6 +151,7 @@ function SqlBlock({ fields }: { fields: Fields }) {
   if (!answer) return null;
   return (
     <div class="scroll">
+      {answer.note && <p class="notice">{answer.note}</p>}
       <table class="list">
         <thead>
           <tr>
