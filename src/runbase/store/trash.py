@@ -12,7 +12,8 @@ from runbase.errors import NotFound, UsageError
 from runbase.ingest.cleanup import Tidied, leftovers, loose_files, pack_journals
 from runbase.storage.address import is_server
 from runbase.storage.types import Kind, Query
-from runbase.store.archive import ArchiveMethods, leftovers_of_archives, remove_gone
+from runbase.store.archive import ArchiveMethods
+from runbase.store.archive_files import leftovers_of_archives, remove_gone
 from runbase.typing import Subject
 
 
