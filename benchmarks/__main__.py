@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks import archive, growth, peers, server
+from benchmarks import archive, growth, lake, peers, server
 from benchmarks.tables import print_table, text
 
 OURS = [
@@ -190,7 +190,9 @@ def main() -> None:
         help="measure how costs grow with runs, folders, keys, trials and points, and nothing else",
     )
     parser.add_argument(
-        "--small", action="store_true", help="with --growth or --archive: without the largest sizes"
+        "--small",
+        action="store_true",
+        help="with --growth, --archive or --lake: without the largest sizes",
     )
     parser.add_argument(
         "--server",
@@ -202,6 +204,11 @@ def main() -> None:
         action="store_true",
         help="measure 10^8 points before and after they are archived, and nothing else",
     )
+    parser.add_argument(
+        "--lake",
+        action="store_true",
+        help="ask DuckDB about 10^7 points of a lake and of Parquet written by hand, and nothing else",
+    )
     parser.add_argument("--rounds", type=int, default=3, help="how often (medians are shown)")
     parser.add_argument("--markdown", action="store_true", help="print the table for the docs")
     options = parser.parse_args()
@@ -210,6 +217,9 @@ def main() -> None:
         return
     if options.archive:
         archive.report(small=options.small, markdown=options.markdown)
+        return
+    if options.lake:
+        lake.report(small=options.small, markdown=options.markdown)
         return
     if options.server:
         server.report(markdown=options.markdown)

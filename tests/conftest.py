@@ -14,6 +14,9 @@ import pytest
 import runbase
 from runbase.run import background
 
+# MLflow starts a thread that changes the environment while others read it, unless it is told so before its import.
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+
 with suppress(
     ValueError
 ):  # processes that tests start are to hear Ctrl-C, however these were started

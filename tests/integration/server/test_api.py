@@ -244,6 +244,7 @@ def test_sql_reads_and_is_bounded(http: Http) -> None:
         "columns": ["name"],
         "rows": [["secret"]],
         "more": False,
+        "note": None,
     }
     for query in ("select * from server_tokens", "select * from SERVER_AUDIT"):
         assert http.json("POST", "/api/sql", {"query": query}, status=403)["error"] == "NotAllowed"

@@ -31,7 +31,6 @@ def url(store: runbase.Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """The URL of a server; MLflow's fluent functions use it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     before = mlflow.get_tracking_uri()
     with serving(store, ServerOptions(port=0, ingest=False)) as address:
         mlflow.set_tracking_uri(address)
