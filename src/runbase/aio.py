@@ -236,6 +236,7 @@ class AsyncStore:
     restore = _awaited(Store.restore)
     bring_back = _awaited(Store.bring_back)
     archive = _awaited(Store.archive)
+    move_archive = _awaited(Store.move_archive)
     unarchive = _awaited(Store.unarchive)
     run = _awaited(Store.run)
     runs = _awaited(Store.runs)

@@ -13,7 +13,7 @@ import pytest
 
 import runbase
 from runbase.errors import StoreError, UsageError
-from runbase.store import archive
+from runbase.store import archive, archive_files
 from runbase.store.store import Store
 from tests.integration.archived import dumped, everything, log, rows, run
 
@@ -27,7 +27,7 @@ def store(request: pytest.FixtureRequest, home: Path) -> Iterator[Store]:
 
 ARCHIVE = """
 import sys, runbase
-from runbase.store import archive
+from runbase.store import archive, archive_files
 archive.MOST_POINTS = archive.AT_ONCE = 100
 with runbase.open(home=sys.argv[1], sync=False) as store:
     while True:
@@ -267,3 +267,137 @@ def test_vacuum(store: Store) -> None:
     before = everything(store)
     assert store.gc(vacuum=True).vacuumed > 100_000
     assert everything(store) == before
+
+
+def test_files_move_to_another_place(store: Store, home: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        log(store, name, 1500)
+        store.archive(f"name = '{name}'")
+    before = everything(store)
+    sizes = [file.stat().st_size for file in (home / "archive").iterdir()]
+    there = tmp_path / "lab" / "archive"
+    would = store.move_archive(str(there), dry_run=True)
+    assert (would.files, would.bytes, would.left) == (2, sum(sizes), [])
+    assert not there.exists()
+    steps: list[tuple[int, int]] = []
+    moved = store.move_archive(str(there), progress=lambda *done: steps.append(done))
+    assert (moved.files, moved.bytes, moved.left) == (2, sum(sizes), [])
+    assert steps == [(1, 2), (2, 2)]
+    assert list((home / "archive").iterdir()) == []
+    assert len([*there.iterdir()]) == 2
+    assert everything(store) == before
+    assert store.check() == []
+    assert store.move_archive(str(there)).files == 0
+    log(store, "three")
+    assert store.archive(to=str(there)).runs == 1
+    store.purge(store.run("two"))
+    assert len([*there.iterdir()]) == 2
+    assert store.move_archive().files == 2
+    assert list(there.iterdir()) == []
+    assert store.unarchive() == 2
+
+
+def test_a_place_with_two_names_loses_nothing(store: Store, home: Path, tmp_path: Path) -> None:
+    log(store, "one")
+    store.archive()
+    before = everything(store)
+    (tmp_path / "link").symlink_to(home / "archive")
+    store.move_archive(str(tmp_path / "link"))
+    assert len([*(home / "archive").iterdir()]) == 1
+    store.move_archive(f"file://{home}/archive")
+    store.move_archive()
+    assert len([*(home / "archive").iterdir()]) == 1
+    assert everything(store) == before
+
+
+def test_a_file_that_cannot_be_moved_stays(
+    store: Store, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = log(store, "one", 1500)
+    store.archive()
+    [file] = (home / "archive").iterdir()
+    there = tmp_path / "lab"
+    damaged = iter(["one", "other"])
+    with monkeypatch.context() as patch:
+        patch.setattr(archive_files, "sha256_of", lambda place, name: next(damaged))
+        [problem] = store.move_archive(str(there)).left
+    assert "other content" in problem
+    assert list(there.iterdir()) == []
+    assert [*(home / "archive").iterdir()] == [file]
+    assert len(store.metrics(run_id, "loss").values) == 1501
+    (tmp_path / "file").write_text("")
+    [problem] = store.move_archive(str(tmp_path / "file" / "below")).left
+    assert "cannot write to" in problem
+    file.rename(tmp_path / "away")
+    [problem] = store.move_archive(str(there)).left
+    assert file.name in problem
+
+
+def test_files_move_to_an_object_store_and_back(store: Store, bucket: str, home: Path) -> None:
+    run_id = log(store, "one", 1500)
+    store.archive()
+    before = everything(store)
+    assert store.move_archive(f"{bucket}/lab").files == 1
+    assert list((home / "archive").iterdir()) == []
+    assert everything(store) == before
+    assert store.move_archive().files == 1
+    assert everything(store) == before
+    assert store.storage.archives([run_id])[0].uri.startswith(str(home))
+
+
+def test_a_copy_does_not_move_files_of_the_original(home: Path, tmp_path: Path) -> None:
+    with runbase.open(home=home) as store:
+        log(store, "one")
+        store.archive()
+        store.backup(tmp_path / "copy.db")
+    with runbase.open(tmp_path / "copy.db", sync=False) as copy:
+        [problem] = copy.move_archive(str(tmp_path / "lab")).left
+        assert "it is of another store" in problem
+    assert len([*(home / "archive").iterdir()]) == 1
+
+
+MOVE = """
+import sys, runbase
+with runbase.open(home=sys.argv[1], sync=False) as store:
+    print("ready", flush=True)
+    while True:
+        for place in (sys.argv[2], None):
+            store.move_archive(place)
+"""
+
+
+def test_moving_is_killed_at_random_moments(
+    home: Path, tmp_path: Path, script: Callable[..., "Popen[str]"]
+) -> None:
+    with runbase.open(home=home) as store:
+        for number in range(6):
+            log(store, f"run-{number}", 200)
+            store.archive()
+        before = everything(store)
+        dice = random.Random(5)
+        for _ in range(6):
+            process = script(MOVE, str(home), str(tmp_path / "lab"))
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(dice.random() * 0.3)
+            process.kill()
+            process.wait()
+            assert everything(store) == before
+            assert store.check() == []
+        store.move_archive()
+        assert everything(store) == before
+
+
+def test_the_command_that_moves(home: Path, tmp_path: Path) -> None:
+    with runbase.open(home=home) as store:
+        log(store, "one")
+    run("archive", home=home)
+    there = tmp_path / "lab"
+    assert "Would move 1 file" in run(
+        "archive", "--move", "--to", str(there), "--dry-run", home=home
+    )
+    said = run("archive", "--move", "--to", str(there), home=home)
+    assert "Moved 1 file" in said
+    assert str(there) in said
+    assert '"files": 1' in run("archive", "--move", "--json", home=home)
+    assert "moves all files" in run("archive", "--move", "name = 'one'", home=home, code=2)

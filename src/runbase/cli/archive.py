@@ -1,18 +1,22 @@
 """`runbase archive`: move points of ended runs from the database to Parquet files."""
 
+import sys
 from typing import Annotated
 
 import typer
+from msgspec import to_builtins
 
 from runbase.cli import common
-from runbase.errors import counted
+from runbase.errors import UsageError, counted
 from runbase.store.archive import ArchiveReport
+from runbase.store.archive_files import MovedFiles
 
 EXAMPLES = (
     "Examples:\n"
     "\n    runbase archive --dry-run"
     "\n    runbase archive --older-than 30d"
     "\n    runbase archive 'tags.paper is null' --to s3://lab/archive"
+    "\n    runbase archive --move --to /nfs/lab/archive"
     "\n    runbase restore --archived 'name = \"brisk-heron-42\"'"
 )
 
@@ -33,6 +37,9 @@ def command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be archived, and do nothing.")
     ] = False,
+    move: Annotated[
+        bool, typer.Option("--move", help="Move the files that exist to the place of --to.")
+    ] = False,
     home: common.Home = None,
     url: common.Url = None,
     json: common.Json = False,
@@ -42,6 +49,13 @@ def command(
     Tables, filters, charts and data frames show archived runs as before. `runbase restore` moves the points back.
     """
     age = common.span("--older-than", older_than)
+    if move:
+        if where is not None or experiment is not None or age:
+            raise UsageError("--move moves all files; leave out the filter, -e and --older-than")
+        with common.store(home, url) as store, common.progress("moving files") as step:
+            moved = store.move_archive(to, dry_run=dry_run, progress=step)
+        _say_moved(moved, dry_run, json)
+        return
     with common.store(home, url) as store, common.progress("archiving runs") as step:
         done = store.archive(
             where, to=to, experiment=experiment, older_than=age, dry_run=dry_run, progress=step
@@ -51,6 +65,20 @@ def command(
         common.print_json({**report, "dry_run": dry_run})
         return
     _say(done, dry_run)
+
+
+def _say_moved(moved: MovedFiles, dry_run: bool, json: bool) -> None:
+    """Print what was moved; exit with 1 if a file was left."""
+    if json:
+        common.print_json({**to_builtins(moved), "dry_run": dry_run})
+    else:
+        did = "Would move" if dry_run else "Moved"
+        files = f"{counted(moved.files, 'file')} ({common.size(moved.bytes)})"
+        common.say(f"{did} {files} to {moved.place}")
+    for problem in moved.left:
+        common.say(f"not moved: {problem}", file=sys.stderr)
+    if moved.left:
+        raise typer.Exit(1)
 
 
 def _say(done: ArchiveReport, dry_run: bool) -> None:

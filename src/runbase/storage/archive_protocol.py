@@ -116,6 +116,10 @@ class ArchiveStorage(Protocol):
         """
         ...
 
+    def rename_archive(self, old: str, new: str) -> None:
+        """Record that a file is at another place now, with the same content."""
+        ...
+
     def change_archive(self, old: str, uri: str, sha256: str, parts: Sequence[Part]) -> None:
         """Record that the points of runs are in another file now."""
         ...

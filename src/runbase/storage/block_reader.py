@@ -46,6 +46,15 @@ def digest_of(place: Place, name: str) -> str:
     return digest.hexdigest()
 
 
+def sha256_of(place: Place, name: str) -> str:
+    """Read a whole file and return the SHA-256 of its bytes."""
+    digest = hashlib.sha256()
+    with place.open(name) as source:
+        while piece := source.read(2**20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
 def rows_of(
     place: Place, name: str, run: str | None = None, first: int = 0, count: int | None = None
 ) -> Iterator[Axis | Block]:

@@ -51,6 +51,13 @@ class Place:
             if info.type == self._kinds.File:
                 yield info.base_name, info.size, info.mtime.timestamp() if info.mtime else 0.0
 
+    def size(self, name: str) -> int:
+        """Return the size of a file in bytes; raises FileNotFoundError if there is none."""
+        info = self._system.get_file_info(f"{self._root}/{name}")
+        if info.type != self._kinds.File:
+            raise FileNotFoundError(f"{self.url}/{name} does not exist")
+        return info.size
+
     def read(self, name: str) -> bytes | None:
         """Return the content of a file, or None if there is none."""
         try:

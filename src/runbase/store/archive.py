@@ -5,7 +5,7 @@ process that is killed leaves at most a file that nothing refers to, which `gc(f
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,7 +22,13 @@ from runbase.storage.block_reader import digest_of
 from runbase.storage.places import Place
 from runbase.storage.protocol import Storage
 from runbase.storage.types import Query
-from runbase.store.archive_files import remove_gone, remove_quietly
+from runbase.store.archive_files import (
+    MovedFiles,
+    Progress,
+    move_files,
+    remove_gone,
+    remove_quietly,
+)
 from runbase.store.base import StoreBase
 from runbase.typing import ExperimentLike
 
@@ -34,7 +40,6 @@ BATCH = 500
 """Runs that are looked at together."""
 PAGE = 512
 """Groups or blocks that are read together."""
-Progress = Callable[[int, int], None]
 T = TypeVar("T", Moved, Part)
 
 
@@ -144,6 +149,31 @@ class ArchiveMethods(StoreBase):
         experiment_id = None if experiment is None else self._experiment_id(experiment)
         matches = self.storage.runs(Query(where=where, experiment=experiment_id))
         return self._take_back([run.id for run in matches], progress)
+
+    def move_archive(
+        self, to: str | None = None, *, dry_run: bool = False, progress: Progress | None = None
+    ) -> MovedFiles:
+        """Move the files of archived runs to another place.
+
+        Each file is copied, read back, recorded and then removed where it was. It can be interrupted at
+        any time and started again. Backups and copies of this database that were made before look for the
+        files where they were.
+
+        Args:
+            to: a folder, or a URL that fsspec supports, such as `s3://lab/archive`. Default: the folder
+                `archive` of the home.
+            dry_run: count the files, and change nothing.
+            progress: called with the number of files done and the total.
+
+        Returns:
+            What was moved, and which files were left with the reason.
+
+        Raises:
+            UsageError: the store has no home and `to` is not given.
+            MissingPackage: PyArrow, or fsspec for a URL, is not installed.
+        """
+        place = Place(self._archive_place(to))
+        return move_files(self.storage, place, dry_run=dry_run, progress=progress)
 
     def _take_back(self, ids: Sequence[str], progress: Progress | None = None) -> int:
         archived = [

@@ -1,18 +1,23 @@
 """The files of archives: write them again without purged runs, move them to another place, and remove those left over."""
 
+import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from msgspec import Struct
 
 from runbase.errors import StoreError
 from runbase.ids import new_id
 from runbase.ingest.cleanup import Tidied
 from runbase.storage.archive_protocol import FOLDER
 from runbase.storage.block_files import write
-from runbase.storage.block_reader import About, about, rows_of
+from runbase.storage.block_reader import About, about, rows_of, sha256_of
 from runbase.storage.places import PARTIAL, Place
 from runbase.storage.protocol import Storage
 
+PIECE = 2**20
+Progress = Callable[[int, int], None]
 QUIET = 86400.0
 """Seconds after which a file that nothing refers to counts as left over."""
 
@@ -41,7 +46,7 @@ def remove_gone(storage: Storage, uris: Sequence[str]) -> list[str]:
                 left.append(f"{uri}: it is of another store, {there.owner}")
                 continue
             if runs:
-                new = f"points-{storage.archive_mark()}-{new_id()}.parquet"
+                new = _new_name(storage)
                 rows = (row for row in rows_of(place, name) if row.run in runs)
                 written = write(place, new, rows, storage.url)
                 storage.change_archive(uri, f"{place.url}/{new}", written.sha256, written.parts)
@@ -49,6 +54,79 @@ def remove_gone(storage: Storage, uris: Sequence[str]) -> list[str]:
         except (OSError, ValueError, StoreError):
             left.append(f"{uri}: it cannot be read or written")
     return left
+
+
+class MovedFiles(Struct, kw_only=True):
+    """What `Store.move_archive` did, or would do in a dry run.
+
+    Attributes:
+        place: the folder or URL that the files are in now.
+        files: how many were moved.
+        bytes: their size.
+        left: those that could not be moved, each with the reason.
+    """
+
+    place: str
+    files: int = 0
+    bytes: int = 0
+    left: list[str] = []
+
+
+def move_files(
+    storage: Storage, to: Place, *, dry_run: bool = False, progress: Progress | None = None
+) -> MovedFiles:
+    """Copy each file to a place, read it back, record it there, and remove it where it was.
+
+    Only the files of this database are moved: a copy of it refers to files of the original.
+
+    Args:
+        storage: the database.
+        to: the place.
+        dry_run: count the files, and change nothing.
+        progress: called with the number of files done and the total.
+    """
+    report = MovedFiles(place=to.url)
+    files = sorted(storage.archived_files())
+    for number, uri in enumerate(files, 1):
+        try:
+            report.bytes += _move(storage, uri, to, report, dry_run=dry_run)
+        except (OSError, ValueError, StoreError) as error:
+            report.left.append(f"{uri}: {error}")
+        if progress is not None:
+            progress(number, len(files))
+    return report
+
+
+def _move(storage: Storage, uri: str, to: Place, report: MovedFiles, *, dry_run: bool) -> int:
+    """Move one file; returns its size, and 0 if it is at the place.
+
+    The copy has a new name: two paths or URLs can be the same place, and removing the old name must not remove the copy.
+    """
+    place, name = storage.archive_place(uri)
+    if place.url == to.url:
+        if uri != f"{to.url}/{name}" and not dry_run:
+            storage.rename_archive(uri, f"{to.url}/{name}")  # it came with a home that was moved
+        return 0
+    there = about(place, name)
+    if not _is_ours(storage, place, there):
+        raise StoreError(f"it is of another store, {there.owner}")
+    size = place.size(name)
+    if not dry_run:
+        new = _new_name(storage)
+        with place.open(name) as source:
+            to.write(new, lambda file: shutil.copyfileobj(source, file, PIECE))
+        if sha256_of(to, new) != sha256_of(place, name):
+            remove_quietly(to, new)
+            raise StoreError(f"its copy in {to.url} has other content; the copy was removed")
+        storage.rename_archive(uri, f"{to.url}/{new}")
+        remove_quietly(place, name)
+    report.files += 1
+    return size
+
+
+def _new_name(storage: Storage) -> str:
+    """Return a name for a file that no other has."""
+    return f"points-{storage.archive_mark()}-{new_id()}.parquet"
 
 
 def _is_ours(storage: Storage, place: Place, there: About) -> bool:

@@ -169,6 +169,11 @@ def change(session: Session, old: str, uri: str, sha256: str, parts: Sequence[Pa
     )
 
 
+def rename(session: Session, old: str, new: str) -> None:
+    """Record that a file is at another place now."""
+    session.run("rename_archive", old=old, new=new)
+
+
 def _archive(session: Session, uri: str, sha256: str, part: Part) -> dict[str, Any]:
     fields = {name: getattr(part, name) for name in part.__struct_fields__}
     return {**fields, "uri": uri, "sha256": sha256, "time": session.time(time.time())}

@@ -240,6 +240,7 @@ class SqlStorage:
     move_to_archive = writes(archive_verbs.move)
     take_back = writes(archive_verbs.take_back)
     change_archive = writes(archive_verbs.change)
+    rename_archive = writes(archive_verbs.rename)
 
     # Points
 

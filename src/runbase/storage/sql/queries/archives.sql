@@ -53,6 +53,10 @@ delete from archives where run_id = any(:ids);
 update archives set uri = :uri, first_row_group = :first_row_group, row_groups = :row_groups, bytes = :bytes, sha256 = :sha256
 where run_id = :run and uri = :old;
 
+-- name: rename_archive
+-- A file is at another place now, with the same content.
+update archives set uri = :new where uri = :old;
+
 -- name: when_created
 -- When the database was created: it tells files of this database from those of others.
 select min(applied) as time from migrations;
