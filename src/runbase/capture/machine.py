@@ -18,7 +18,7 @@ def hardware() -> dict[str, Any]:
     facts: dict[str, Any] = {
         "platform": platform.platform(),
         "machine": platform.machine(),
-        "cpus": _usable_cpus(),
+        "cpus": usable_cpus(),
     }
     if model := _processor():
         facts["cpu"] = model
@@ -73,7 +73,8 @@ def _name_and_version(path: str) -> tuple[str | None, str | None]:
     return None, None
 
 
-def _usable_cpus() -> int:
+def usable_cpus() -> int:
+    """Return how many logical processors this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
