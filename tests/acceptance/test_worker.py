@@ -17,7 +17,7 @@ import runbase
 from runbase.status import Status
 from runbase.trials.experiment import Experiment
 from runbase.trials.worker import fill
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, wait_until
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -116,6 +116,32 @@ def test_a_program_that_is_not_there(store: runbase.Store, experiment: Experimen
     assert run.status is Status.FAILED
     assert run.error is not None
     assert "cannot start 'no-such-program'" in run.error["message"]
+
+
+def test_the_command_of_a_killed_worker_ends(
+    store: runbase.Store, experiment: Experiment, tmp_path: Path
+) -> None:
+    """Otherwise it would run beside the next attempt at its trial."""
+    trial = experiment.new_trial()
+    noted = tmp_path / "pids"
+    code = f"sleep 600 & echo $$ $! > {noted}.new; mv {noted}.new {noted}; wait"
+    process = subprocess.Popen(worker("--lease", "1", "--", "sh", "-c", code))
+    wait_until(noted.exists)
+    commands = [int(word) for word in noted.read_text().split()]
+    assert all(map(psutil.pid_exists, commands))
+    process.kill()
+    process.wait()
+    wait_until(lambda: not any(map(_lives, commands)))
+    work("--wait", "5", "--", "true")
+    run = store.run(trial.id)
+    assert (run.status, run.attempt) == (Status.COMPLETED, 2)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_a_limit_of_memory(store: runbase.Store, experiment: Experiment) -> None:

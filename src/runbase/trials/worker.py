@@ -27,6 +27,7 @@ from runbase.run.resolve import ATTEMPT, RUNNER
 from runbase.status import Phase, Status
 from runbase.trials.claim import LEASE, Claim, this_runner
 from runbase.trials.experiment import Experiment
+from runbase.trials.guard import Guard
 
 if TYPE_CHECKING:
     from runbase.run.run import Run
@@ -108,6 +109,7 @@ class Worker:
         self._trial = trial
         self._late = False
         self._stopped = threading.Event()
+        self._guard = Guard()
         if self._limits.memory is not None:
             _psutil()
 
@@ -137,6 +139,12 @@ class Worker:
         Returns:
             The number of trials that ended.
         """
+        with self._guard:
+            return self._run(count, wait, on_outcome)
+
+    def _run(
+        self, count: int | None, wait: float | None, on_outcome: Callable[[Outcome], None]
+    ) -> int:
         done, idle = 0, time.monotonic()
         pause = 0.1
         while not self._stopped.is_set() and (count is None or done < count):
@@ -203,9 +211,11 @@ class Worker:
         except BaseException:
             if process is not None:
                 _end(process)
+            self._guard.release()
             claim.release("worker failed")
             run.finish("CANCELLED")
             raise
+        self._guard.release()
         code = process.returncode
         if (
             status is None
@@ -257,6 +267,7 @@ class Worker:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # so that the process group can be terminated as a whole
             )
+        self._guard.watch(process.pid)
         if self._echo:
             threading.Thread(
                 target=_copy, args=(process, run.folder / _OUTPUT), daemon=True
