@@ -24,6 +24,7 @@ with suppress(
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(optionalhook=True)  # some environments lack pytest-xdist
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Use two workers a core: tests wait for processes, servers and leases a third of the time."""
     del config
