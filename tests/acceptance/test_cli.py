@@ -152,6 +152,18 @@ def test_sync(cli: Cli, three: list[str], home: Path) -> None:
     assert "no run folders" in cli("sync", "--rebuild", "--home", str(home / "x"), code=2)
 
 
+def test_sync_to_another_store(cli: Cli, three: list[str], home: Path, tmp_path: Path) -> None:
+    """The journals are those of the nearest home, unless the store is in a home of its own."""
+    (home / "runbase.db").unlink()
+    found = cli("sync", "--store", str(tmp_path / "other.db"))
+    assert "in 3 run folders" in found
+    assert "3 runs" in found
+    assert not (home / "runbase.db").exists()
+    (tmp_path / "elsewhere" / "runs").mkdir(parents=True)
+    assert "0 run folders" in cli("sync", "--store", str(tmp_path / "elsewhere" / "own.db"))
+    assert "in 3 run folders" in cli("sync", "--store", str(home / "runbase.db"))
+
+
 def test_a_pipe_that_closes_early(three: list[str]) -> None:
     command = f"{sys.executable} -m runbase sql 'select * from metrics' --csv | head -1"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)

@@ -13,7 +13,7 @@ from runbase.errors import RunbaseError, StoreBusy, StoreOffline, UsageError, co
 from runbase.ingest.sync import run_folders, waiting
 from runbase.settings import Settings, load
 from runbase.store.rebuild import rebuildable, set_aside
-from runbase.store.store import Store
+from runbase.store.store import Store, home_of
 from runbase.store.store import open as open_store
 from runbase.store.transfer import Salvaged
 
@@ -51,6 +51,9 @@ def command(
     (RUNBASE_STORE=none).
     """
     settings = load(home=home, store=url)
+    if home is None and url is not None:  # the store may be in a home of its own
+        nearest = settings.home if settings.home.is_dir() else None
+        home = home_of(settings.home, url, None) or nearest
     if watch:
         if rebuild or dry_run or json:
             raise UsageError("--watch goes with --home and --store only")
@@ -62,7 +65,8 @@ def command(
     lost = _own_parts(settings) if rebuild else []
     aside = set_aside(settings.store, settings.home) if rebuild else []
     uploaded, stuck = _upload(home, url)
-    with open_store(url, home=home, sync=False) as store:
+    opened = open_store(home=home, sync=False) if url is None else common.store_to_fill(home, url)
+    with opened as store:
         report = common.update(store, None)
         outlined = _outline(store)
         taken = store.salvaged

@@ -326,7 +326,7 @@ def open(
         configured = None
     store = Store(
         storage,
-        _home_of(settings.home, url, home),
+        home_of(settings.home, url, home),
         address,
         read_url=read_url or configured,
         certain=read_url is not None or url is None or address == load(home=home).store,
@@ -344,7 +344,7 @@ def _reopen(address: str, home: Path | None, read_url: str | None, certain: bool
     return Store(storage, home, address, read_url=read_url, certain=certain)
 
 
-def _home_of(
+def home_of(
     configured: Path, url: "str | os.PathLike[str] | None", home: "str | os.PathLike[str] | None"
 ) -> Path | None:
     """Return the home of a store's runs; for a URL passed without a home, the folder that contains it."""
