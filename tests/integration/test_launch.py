@@ -91,6 +91,25 @@ def test_workers_drain_a_queue_while_one_is_killed(
     assert sum(text.count("COMPLETED") for text in logs.values()) == 30
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="groups of processes are read from /proc")
+def test_a_worker_whose_parent_was_killed_is_seen_and_cancelled(
+    store: runbase.Store, experiment: Experiment, home: Path
+) -> None:
+    experiment.new_trials([{"n": n} for n in range(3)])
+    launch = experiment.launch([sys.executable, "train.py", "600"], n=1)
+    wait_until(lambda: begun(home) == 1)
+    [[parent, _]] = launch.record.job["processes"]
+    [worker] = psutil.Process(parent).children()
+    os.kill(parent, signal.SIGKILL)
+    wait_until(lambda: worker.ppid() != parent)
+    assert launch.status().workers.running == 1
+    launch.cancel()
+    assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
+    assert launch.status().workers.over
+    states = [(trial.status, trial.attempt) for trial in experiment.trials()]
+    assert states == [(Status.PENDING, 2), (Status.PENDING, 1), (Status.PENDING, 1)]
+
+
 def test_cancel_gives_trials_back(store: runbase.Store, experiment: Experiment, home: Path) -> None:
     experiment.new_trials([{"n": n} for n in range(3)])
     launch = experiment.launch([sys.executable, "train.py", "600"], n=2)
@@ -148,11 +167,13 @@ def test_what_cannot_be_launched(store: runbase.Store, experiment: Experiment) -
         ({"time": "soon"}, "'soon' is not a time limit"),
         ({"mem": "lots"}, "'lots' is not a size"),
         ({"gpus": 1}, "use a scheduler with --on"),
+        ({"command": ["no-such-program"]}, "'no-such-program' is not a program"),
+        ({"command": ["./no-such-script"]}, "'./no-such-script' is not a program"),
         ({"on": "slum"}, "did you mean 'slurm'"),
         ({"on": "kubernetes"}, "needs --image"),
     ):
         with pytest.raises(UsageError, match=what):
-            experiment.launch(["true"], **wrong)
+            experiment.launch(**{"command": ["true"], **wrong})
     with pytest.raises(UsageError, match="no command"):
         experiment.launch([])
     with pytest.raises(UsageError, match="cannot use the store"):

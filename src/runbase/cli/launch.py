@@ -5,7 +5,7 @@ import time as clock
 from typing import Annotated, Any
 
 import typer
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 from rich.console import Console
 from typer.core import TyperCommand
 
@@ -177,7 +177,7 @@ def _ask(
     """Answer --status, --cancel or --logs."""
     if name is None and status:
         found = [(launch, launch.status()) for launch in launching.launches(store)]
-        common.print_json([state for _, state in found]) if json else _print_all(found)
+        common.print_json([_told(*one) for one in found]) if json else _print_all(found)
         return
     if name is None:
         raise UsageError("which launch? Give its id; `runbase launch --status` lists all")
@@ -188,11 +188,24 @@ def _ask(
         common.say(f"launch {launch.id} {'had ended' if over else 'is cancelled'}")
     elif status:
         state = launch.status()
-        common.print_json(state) if json else _print(launch, state)
+        common.print_json(_told(launch, state)) if json else _print(launch, state)
     elif json:
         common.print_json(launch.logs())
     else:
         _print_logs(launch, follow)
+
+
+def _told(launch: Launch, state: LaunchStatus) -> dict[str, object]:
+    """Return for --json what the text has: what was launched, and the counts."""
+    record = launch.record
+    return {
+        **to_builtins(state),
+        "on": record.launcher,
+        "launched_at": record.launched_at,
+        "command": record.command,
+        "host": record.host,
+        "user": record.user,
+    }
 
 
 def _print_all(launches: list[tuple[Launch, LaunchStatus]]) -> None:

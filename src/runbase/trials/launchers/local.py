@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -33,7 +34,14 @@ class _Process(Struct, frozen=True):
 
     @property
     def alive(self) -> bool:
-        return self.started is not None and started(self.pid) == self.started
+        """Whether the process is alive, or was killed alone and left others of its group, such as the worker itself.
+
+        A pid is not used again while a group has it as its number.
+        """
+        if self.started is None:
+            return False
+        now = started(self.pid)
+        return now == self.started if now is not None else _is_group(self.pid)
 
 
 class Local:
@@ -49,6 +57,7 @@ class Local:
             )
         if plan.options or plan.image:
             raise UsageError("--option and --image are for schedulers, not for --on local")
+        _check_program(plan.command[0], Path(plan.cwd))
 
     def preview(self, plan: Plan) -> str:
         """Return the command of a worker, and what its environment adds."""
@@ -122,6 +131,17 @@ def _command(plan: Plan) -> list[str]:
     return [sys.executable, "-m", "runbase", *plan.worker(stop_after=plan.resources.seconds)]
 
 
+def _check_program(program: str, folder: Path) -> None:
+    """Raise UsageError if a program does not exist: each trial would fail at once, and the queue would be empty soon."""
+    if "{" in program:  # it depends on the trial
+        return
+    place = str(folder / program) if os.sep in program else program
+    if shutil.which(place) is None:
+        raise UsageError(
+            f"{program!r} is not a program on this machine; check its name and PATH, or make the file executable"
+        )
+
+
 def _processes(record: LaunchRecord) -> list[_Process]:
     pairs = convert(record.job.get("processes", []), list[tuple[int, str | None]])
     return [_Process(pid, since) for pid, since in pairs]
@@ -137,6 +157,19 @@ def _code(record: LaunchRecord, number: int) -> int | None:
         return int(_code_file(Path(record.folder or ""), number).read_text("ascii"))
     except (OSError, ValueError):
         return None
+
+
+def _is_group(number: int) -> bool:
+    """Return whether a process group has a process that is not a zombie."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            text = stat.read_bytes()
+        except OSError:
+            continue
+        state, _, group = text[text.rindex(b")") + 2 :].split()[:3]
+        if int(group) == number and state not in (b"Z", b"X"):
+            return True
+    return False
 
 
 def _signal_group(process: _Process, sign: signal.Signals) -> None:
