@@ -235,9 +235,16 @@ def test_several_scanners_take_everything_once(store: runbase.Store, tree: Path)
             [{"step": s, "loss": s} for s in range(20)],
         )
     scanners = [
-        subprocess.Popen([sys.executable, "-c", _SCAN, store.address, str(tree)]) for _ in range(3)
+        subprocess.Popen(
+            [sys.executable, "-c", _SCAN, store.address, str(tree)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
     ]
-    assert [scanner.wait(120) for scanner in scanners] == [0, 0, 0]
+    told = [scanner.communicate(timeout=PATIENCE)[0] for scanner in scanners]
+    assert [scanner.returncode for scanner in scanners] == [0, 0, 0]
+    assert sum(map(int, told)) == 80 * 20  # each point is counted by the scanner that stored it
     assert store.sql("select count(*) from metrics") == [(80 * 20,)]
     assert store.sql("select count(distinct run_id), count(*) from latest") == [(80, 80)]
     assert store.scan(tree).unchanged == 80

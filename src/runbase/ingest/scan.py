@@ -173,7 +173,6 @@ def _take(
             folder = each.format.read(Path(each.path), each.names, reached, keep)
             for delivery in _deliveries(each, folder, reached):
                 batch.append(_placed(delivery, place(each.path)))
-                report.points += _points(delivery)
                 size += 64 * len(delivery.events) + 16 * _points(delivery)
                 if size > BATCH:
                     late |= _apply(storage, batch, report)
@@ -219,6 +218,8 @@ def _apply(storage: Storage, batch: Sequence[Delivery], report: ScanReport) -> s
     late: set[str] = set()
     for delivery, applied in zip(batch, storage.apply(batch), strict=True):
         report.problems = [*report.problems, *map(str, applied.problems)]
+        if applied.taken:
+            report.points += _points(delivery)
         if not applied.taken and not applied.problems:
             late.add(delivery.run)
     return late
