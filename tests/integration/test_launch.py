@@ -15,7 +15,7 @@ from runbase.errors import NotFound, RunbaseError, UsageError
 from runbase.status import Phase, Status
 from runbase.trials.experiment import Experiment
 from runbase.trials.launchers.launch import Launch
-from tests.patience import wait_until
+from tests.patience import PATIENCE, wait_until
 
 TRAINS = """
 import pathlib, sys, time, runbase
@@ -71,9 +71,9 @@ def test_workers_drain_a_queue_while_one_is_killed(
     pid = int(str(held.runner).rpartition(":")[2])
     command = psutil.Process(pid).children()
     os.kill(pid, signal.SIGKILL)
-    for child in command:
-        child.kill()
     assert launch.status().workers.running in (2, 3)
+    _, alive = psutil.wait_procs(command, timeout=PATIENCE)  # the guard of the worker ends them
+    assert alive == []
     end(launch)
     trials = store.runs("queued_at is not null", experiment="tuning", limit=None)
     assert len(trials) == 30
@@ -88,7 +88,8 @@ def test_workers_drain_a_queue_while_one_is_killed(
     assert state.queue == state.runs == {"COMPLETED": 30}
     logs = launch.logs()
     assert list(logs) == ["0", "1", "2"]
-    assert sum(text.count("COMPLETED") for text in logs.values()) == 30
+    # More than 30 if a slow machine lost a lease of 2 s: both workers tell of their attempt.
+    assert sum(text.count("COMPLETED") for text in logs.values()) >= 30
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="groups of processes are read from /proc")
