@@ -20,6 +20,7 @@ from runbase.server.options import ServerOptions
 from runbase.server.serve import serving
 from runbase.storage.types import Delivery
 from runbase.store import archive
+from runbase.store.archived_points import missing_points
 from runbase.store.store import Store
 from tests.integration.archived import dumped, everything, log, log_odd, rows, run
 
@@ -250,6 +251,32 @@ def test_python_servers_and_agents_say_that_points_are_in_files(store: Store, qu
         answers = [_rows(url, q) for q in (query, "select * from latest")]
     assert lacks in answers[0]["note"]
     assert answers[1]["note"] is None
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select metrics from run_summary limit 1",
+        "select name, 'from metrics' from runs",
+        "select key from latest -- metrics",
+        "explain query plan select * from metrics",
+        "pragma table_info(metrics)",
+    ],
+)
+def test_words_that_are_no_tables_do_not_warn(
+    home: Path, query: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with runbase.open(home=home) as store:
+        log(store, "one")
+        store.archive()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            store.sql(query)
+        assert caplog.records == []
+        deep = f"select {'(' * 600}1{')' * 600} from metrics limit 1"
+        assert missing_points(store.storage, deep) is not None
+        with pytest.warns(RunbaseWarning, match="1 archived run"):
+            store.sql('select r.name from runs r, "metrics" m where m.run_id = r.id limit 1')
 
 
 def _rows(url: str, query: str) -> dict[str, Any]:
