@@ -14,6 +14,7 @@ import pytest
 import runbase
 from runbase.errors import StoreError, UsageError
 from runbase.store import archive, archive_files
+from runbase.store.lake import export_lake
 from runbase.store.store import Store
 from tests.integration.archived import dumped, everything, log, rows, run
 
@@ -297,6 +298,20 @@ def test_files_move_to_another_place(store: Store, home: Path, tmp_path: Path) -
     assert store.unarchive() == 2
 
 
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [("", "is empty"), (" ", "is empty"), ("foo://bar", "Protocol not known: foo")],
+)
+def test_a_place_that_is_none(store: Store, place: str, why: str) -> None:
+    log(store, "one")
+    for move in (store.archive, store.move_archive):
+        with pytest.raises(UsageError, match=why):
+            move(to=place)
+    with pytest.raises(UsageError, match=why):
+        export_lake(store, place)
+    assert rows(store) > 0
+
+
 def test_a_place_with_two_names_loses_nothing(store: Store, home: Path, tmp_path: Path) -> None:
     log(store, "one")
     store.archive()
@@ -317,9 +332,8 @@ def test_a_file_that_cannot_be_moved_stays(
     store.archive()
     [file] = (home / "archive").iterdir()
     there = tmp_path / "lab"
-    damaged = iter(["one", "other"])
     with monkeypatch.context() as patch:
-        patch.setattr(archive_files, "sha256_of", lambda place, name: next(damaged))
+        patch.setattr(archive_files, "sha256_of", lambda place, name: "other")
         [problem] = store.move_archive(str(there)).left
     assert "other content" in problem
     assert list(there.iterdir()) == []

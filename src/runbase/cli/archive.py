@@ -38,7 +38,7 @@ def command(
         bool, typer.Option("--dry-run", help="Print what would be archived, and do nothing.")
     ] = False,
     move: Annotated[
-        bool, typer.Option("--move", help="Move the files that exist to the place of --to.")
+        bool, typer.Option("--move", help="Move the files that exist to --to, or to its default.")
     ] = False,
     home: common.Home = None,
     url: common.Url = None,
@@ -71,10 +71,14 @@ def _say_moved(moved: MovedFiles, dry_run: bool, json: bool) -> None:
     """Print what was moved; exit with 1 if a file was left."""
     if json:
         common.print_json({**to_builtins(moved), "dry_run": dry_run})
-    else:
+    elif moved.files or not moved.left:
         did = "Would move" if dry_run else "Moved"
         files = f"{counted(moved.files, 'file')} ({common.size(moved.bytes)})"
         common.say(f"{did} {files} to {moved.place}")
+        if moved.files and not dry_run:
+            common.say(
+                "Backups and copies of the database look for them where they were: make a new backup"
+            )
     for problem in moved.left:
         common.say(f"not moved: {problem}", file=sys.stderr)
     if moved.left:

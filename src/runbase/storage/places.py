@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from runbase.errors import StoreError
+from runbase.capture.secrets import mask_text
+from runbase.errors import StoreError, UsageError
 from runbase.extras import load
+from runbase.storage.address import without_password
 
 PARTIAL = ".partial"
 """The end of the name of a file that is being written."""
@@ -20,6 +22,8 @@ class Place:
     """
 
     def __init__(self, url: str) -> None:
+        if not url.strip():
+            raise UsageError("the place of the files is empty; give a folder or a URL")
         files = load("pyarrow.fs", "analysis", "a lake")
         self.url = url
         self.local = "://" not in url
@@ -30,7 +34,14 @@ class Place:
             load("fsspec", "artifacts", url)
             from fsspec.core import url_to_fs  # pyright: ignore[reportUnknownVariableType]
 
-            system, self._root = cast("tuple[Any, str]", url_to_fs(url))
+            try:
+                system, self._root = cast("tuple[Any, str]", url_to_fs(url))
+            except (
+                ImportError,
+                ValueError,
+            ) as error:  # a package that is missing, or no such protocol
+                shown = mask_text(without_password(url))
+                raise UsageError(f"{shown} cannot be used: {error}") from error
             self._system = files.PyFileSystem(files.FSSpecHandler(system))
         self._selector, self._kinds = files.FileSelector, files.FileType
 

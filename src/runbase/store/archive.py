@@ -12,7 +12,6 @@ from typing import TypeVar
 from msgspec import Struct
 
 from runbase.errors import StoreError, UsageError
-from runbase.ids import new_id
 from runbase.model import Run
 from runbase.status import Phase
 from runbase.storage.address import is_server
@@ -26,6 +25,7 @@ from runbase.store.archive_files import (
     MovedFiles,
     Progress,
     move_files,
+    new_name,
     remove_gone,
     remove_quietly,
 )
@@ -118,9 +118,8 @@ class ArchiveMethods(StoreBase):
             report.freed = self._bytes_of(report.points)
             return report
         each = self._bytes_of(1_000_000) / 1e6
-        mark = self.storage.archive_mark()
         for part in _batches(chosen, MOST_POINTS):
-            self._write_archive(place, f"points-{mark}-{new_id()}.parquet", part, report)
+            self._write_archive(place, new_name(self.storage), part, report)
             if progress is not None:
                 progress(report.runs + len(report.changed), len(chosen))
         report.freed = round(report.points * each)
@@ -193,6 +192,10 @@ class ArchiveMethods(StoreBase):
         if is_server(self.storage.url):
             raise UsageError(
                 f"{self.storage.url} is a server; archive on its machine, with the --store or --home that it serves"
+            )
+        if to is not None and not to.strip():
+            raise UsageError(
+                "the place of the archive is empty (--to, or to=…); give a folder or a URL"
             )
         if to is not None:
             return to.rstrip("/") if "://" in to else str(Path(to).expanduser().absolute())

@@ -1,9 +1,10 @@
 """The files of archives: write them again without purged runs, move them to another place, and remove those left over."""
 
-import shutil
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
 
@@ -46,7 +47,7 @@ def remove_gone(storage: Storage, uris: Sequence[str]) -> list[str]:
                 left.append(f"{uri}: it is of another store, {there.owner}")
                 continue
             if runs:
-                new = _new_name(storage)
+                new = new_name(storage)
                 rows = (row for row in rows_of(place, name) if row.run in runs)
                 written = write(place, new, rows, storage.url)
                 storage.change_archive(uri, f"{place.url}/{new}", written.sha256, written.parts)
@@ -112,10 +113,16 @@ def _move(storage: Storage, uri: str, to: Place, report: MovedFiles, *, dry_run:
         raise StoreError(f"it is of another store, {there.owner}")
     size = place.size(name)
     if not dry_run:
-        new = _new_name(storage)
-        with place.open(name) as source:
-            to.write(new, lambda file: shutil.copyfileobj(source, file, PIECE))
-        if sha256_of(to, new) != sha256_of(place, name):
+        new, digest = new_name(storage), hashlib.sha256()
+
+        def copy(file: Any) -> None:
+            with place.open(name) as source:
+                while piece := source.read(PIECE):
+                    digest.update(piece)
+                    file.write(piece)
+
+        to.write(new, copy)
+        if sha256_of(to, new) != digest.hexdigest():
             remove_quietly(to, new)
             raise StoreError(f"its copy in {to.url} has other content; the copy was removed")
         storage.rename_archive(uri, f"{to.url}/{new}")
@@ -124,7 +131,7 @@ def _move(storage: Storage, uri: str, to: Place, report: MovedFiles, *, dry_run:
     return size
 
 
-def _new_name(storage: Storage) -> str:
+def new_name(storage: Storage) -> str:
     """Return a name for a file that no other has."""
     return f"points-{storage.archive_mark()}-{new_id()}.parquet"
 
