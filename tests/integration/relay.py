@@ -21,7 +21,7 @@ class Relay:
         self._changed = threading.Condition()
         self._sockets: list[socket.socket] = []
         self.received = 0
-        """Bytes that came back from the server and were passed on."""
+        """Bytes that came back from the server."""
         self.stops_at: int | None = None
         """Bytes after which nothing is passed on; None: everything is."""
         self.cuts_at: list[int] = []
@@ -61,17 +61,22 @@ class Relay:
     def _pass(self, source: socket.socket, sink: socket.socket, counted: bool) -> None:
         with suppress(OSError):
             while data := source.recv(2**16):
+                if counted:  # first: who has the last byte may ask for the count
+                    self._count(len(data))
                 sink.sendall(data)
-                if counted and self._count(len(data)):
+                if counted and self._stopped():
                     break
         for one in (source, sink):
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
 
-    def _count(self, size: int) -> bool:
-        """Count bytes; wait while the relay is stopped; return whether the connection is cut."""
+    def _count(self, size: int) -> None:
         with self._changed:
             self.received += size
+
+    def _stopped(self) -> bool:
+        """Wait while the relay is stopped; return whether the connection is cut."""
+        with self._changed:
             self._changed.notify_all()
             self._changed.wait_for(lambda: self.stops_at is None or self.received < self.stops_at)
             if self.cuts_at and self.received >= self.cuts_at[0]:
