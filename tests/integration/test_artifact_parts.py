@@ -1,5 +1,6 @@
 """Uploads in parts and downloads that are interrupted: what was transferred is not transferred again."""
 
+import errno
 import hashlib
 import os
 import signal
@@ -343,3 +344,24 @@ def test_a_part_with_other_bytes_is_fetched_again(
         with runbase.open(home=home, sync=False) as store:
             assert store.download(uploaded, target).read_bytes() == large.read_bytes()
         assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_ticket_that_cannot_be_read_is_kept(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network file system may not answer for a moment, and a ticket may be another user's."""
+    with runbase.start_run("parts", home=home, capture=False) as run:
+        pass
+    ticket = run.folder / uploads.FOLDER / "1.json"
+    ticket.parent.mkdir()
+    ticket.write_text("{}")
+    read = Path.read_bytes
+
+    def stale(path: Path) -> bytes:
+        if path == ticket:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(path))
+        return read(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", stale)
+        done, problems = uploads.take_up(home)
+    assert (done, len(problems)) == (0, 1) and os.strerror(errno.ESTALE) in problems[0]
+    assert ticket.exists()

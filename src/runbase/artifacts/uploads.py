@@ -236,7 +236,12 @@ def _carry_for_another(folder: Path, path: Path) -> None:
 
 
 def _read(path: Path) -> Ticket | None:
+    """Return a ticket; None if it was deleted meanwhile, or is not one.
+
+    Raises:
+        OSError: it cannot be read, as it is of another user or the file system does not answer.
+    """
     try:
         return msgspec.json.decode(path.read_bytes().partition(b"\n")[0], type=Ticket)
-    except (OSError, msgspec.DecodeError):
+    except (FileNotFoundError, msgspec.DecodeError):
         return None
