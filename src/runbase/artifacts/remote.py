@@ -29,8 +29,7 @@ def store_file(
     if is_server(url):
         files.upload(path, url)
         return
-    if record is not None and multipart.applies(url, path.stat().st_size):
-        multipart.put(path, url, sha256, record)
+    if record is not None and multipart.put(path, url, sha256, record):
         return
     if (found := bucket_of(url)) is not None:
         bucket, key = found

@@ -67,6 +67,8 @@ class TicketRecord:
         except FileNotFoundError:
             return
         try:
+            if "://" in unfinished.upload:  # everybody who knows the URL can write the object
+                self._path.chmod(0o600)
             os.write(handle, b"\n" + msgspec.json.encode(unfinished) + b"\n")
         finally:
             os.close(handle)

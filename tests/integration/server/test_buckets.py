@@ -118,11 +118,11 @@ def test_the_client_reads_from_the_object_store(
 ) -> None:
     monkeypatch.setenv("RUNBASE_STORE", http.url)
     with runbase.open() as remote:
-        before = relay.received
+        before = relay.passed
         copy = remote.download(f"{run}/page.html", tmp_path / "copy")
         assert copy.read_bytes() == CONTENT
-        assert relay.received - before > len(CONTENT)
-        cut = relay.received + len(CONTENT) // 2
+        assert relay.passed - before > len(CONTENT)
+        cut = relay.passed + len(CONTENT) // 2
         relay.cuts_at = [cut]
         assert remote.download(f"{run}/page.html", tmp_path / "again").read_bytes() == CONTENT
         assert relay.cuts_at == []
