@@ -259,15 +259,12 @@ class Worker:
         self._warn_of_unknown(params)
         command = fill(self._command, params, run.folder / _FILE)
         with (run.folder / _OUTPUT).open("ab") as output:
-            process = subprocess.Popen(
+            process = self._guard.start(
                 command,
                 env=environment,
-                stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if self._echo else output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # so that the process group can be terminated as a whole
             )
-        self._guard.watch(process.pid)
         if self._echo:
             threading.Thread(
                 target=_copy, args=(process, run.folder / _OUTPUT), daemon=True
