@@ -33,7 +33,7 @@ import typer
 from msgspec import Struct
 
 import runbase
-from runbase.cli.app import app
+from runbase.cli.app import build
 
 OUTPUT = ("text",)
 """Blocks that nobody runs."""
@@ -231,7 +231,7 @@ def _commands(block: Block) -> Iterator[list[str]]:
 
 
 def _check(block: Block, arguments: list[str]) -> None:
-    command: Any = typer.main.get_command(app)
+    command: Any = typer.main.get_command(build())
     shown = shlex.join(["runbase", *arguments])
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
     while hasattr(command, "commands") and own and not own[0].startswith("-"):

@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from typer.cli import get_docs_for_click
 
-from runbase.cli.app import app
+from runbase.cli.app import build
 from runbase.settings import DESCRIPTIONS
 from runbase.storage.sql.comments import Described, described
 from runbase.storage.sql.migrate import migrations
@@ -21,7 +21,7 @@ REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 
 def cli() -> str:
     """Every command with its arguments and options."""
-    command: Any = typer.main.get_command(app)
+    command: Any = typer.main.get_command(build())
     text = get_docs_for_click(obj=command, ctx=typer.Context(command), name="runbase")
     text = text.replace("# `runbase`", "# Command line", 1)
     for name, each in command.commands.items():  # typer shortens the summaries

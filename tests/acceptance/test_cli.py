@@ -10,7 +10,7 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-from runbase.cli.app import app
+from runbase.cli.app import build
 
 Cli = Callable[..., Any]
 
@@ -18,11 +18,11 @@ Cli = Callable[..., Any]
 def test_help_of_everything(cli: Cli) -> None:
     assert "runbase " in cli("--version")
     text = cli("--help")
-    names = [command.name or "" for command in app.registered_commands]
+    names = [command.name or "" for command in build().registered_commands]
     assert len(names) == 36
     for name in names:
         assert name in text
-        page = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "160"}).output
+        page = CliRunner().invoke(build(), [name, "--help"], env={"COLUMNS": "160"}).output
         assert "Example" in page
         assert "--json" in page or name in (
             "server",
@@ -30,6 +30,23 @@ def test_help_of_everything(cli: Cli) -> None:
             "mcp",
             "ui",
         )  # these print no records
+
+
+def test_a_command_loads_no_other_command(cli: Cli, three: list[str]) -> None:
+    code = """
+import gc, sys
+from runbase.cli import main
+sys.argv = ["runbase", "runs"]
+try:
+    main()
+except SystemExit:
+    pass
+print(gc.isenabled(), sorted(m for m in sys.modules if m.startswith("runbase.cli.")))
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    last = said.stdout.splitlines()[-1]
+    assert last.startswith("True ['runbase.cli.app'")
+    assert "runbase.cli.demo" not in last
 
 
 def test_runs(cli: Cli, three: list[str]) -> None:

@@ -223,11 +223,16 @@ def test_completion_for_a_shell_by_name(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_every_command_has_examples(cli: Cli) -> None:
-    from runbase.cli.app import COMMANDS
+    from runbase.cli.app import COMMANDS, build
 
-    for name, _, examples, _ in COMMANDS:
-        assert examples.startswith("Examples:\n")
-        assert f"runbase {name}" in examples
+    app = build()
+    shown = {
+        entry.name: entry.epilog for entry in (*app.registered_commands, *app.registered_groups)
+    }
+    assert list(shown) == list(COMMANDS)
+    for name, examples in shown.items():
+        assert str(examples).startswith("Examples:\n")
+        assert f"runbase {name}" in str(examples)
     assert runbase.__version__ in cli("--version")
 
 

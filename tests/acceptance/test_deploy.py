@@ -12,7 +12,7 @@ import typer
 import yaml
 from dockerfile_parse import DockerfileParser
 
-from runbase.cli.app import app
+from runbase.cli.app import build
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 INSTRUCTIONS = {
@@ -22,7 +22,7 @@ INSTRUCTIONS = {
 
 def check_command(words: list[str]) -> None:
     """Raise for a command or an option of runbase that does not exist."""
-    command: Any = typer.main.get_command(app)
+    command: Any = typer.main.get_command(build())
     while hasattr(command, "commands"):
         command, words = command.commands[words[0]], words[1:]
     command.make_context("runbase", words)

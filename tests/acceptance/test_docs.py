@@ -10,7 +10,7 @@ from tools.reference import schema, settings
 
 import runbase
 import runbase.model
-from runbase.cli.app import app
+from runbase.cli.app import build
 from runbase.trials.experiment import Experiment
 from tests.pages import PageError, Reader, blocks_of, check_commands, path_with_programs
 
@@ -129,7 +129,7 @@ def test_generated_pages_are_current() -> None:
 
 def test_every_command_and_option_is_documented() -> None:
     text = (ROOT / "docs/reference/cli.md").read_text()
-    group: Any = typer.main.get_command(app)
+    group: Any = typer.main.get_command(build())
     assert group.commands
     for name, command in group.commands.items():
         section = text.split(f"## `runbase {name}`")[1].split("\n## ")[0]

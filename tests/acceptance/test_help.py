@@ -10,13 +10,13 @@ import typer
 from typer.testing import CliRunner
 
 import runbase
-from runbase.cli.app import app
+from runbase.cli.app import build
 from tests.conftest import close_storages
 
 
 def commands(group: Any = None, words: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
     """Yield the words and the object of each command, also of those in groups."""
-    group = typer.main.get_command(app) if group is None else group
+    group = typer.main.get_command(build()) if group is None else group
     for name, command in group.commands.items():
         yield " ".join([*words, name]), command
         if hasattr(command, "commands"):
@@ -43,7 +43,7 @@ def parts(line: str) -> list[str]:
 
 @pytest.mark.parametrize("name", ALL)
 def test_each_example_is_a_line_at_80_columns(name: str) -> None:
-    page = CliRunner().invoke(app, [*name.split(), "--help"], env={"COLUMNS": "80"}).output
+    page = CliRunner().invoke(build(), [*name.split(), "--help"], env={"COLUMNS": "80"}).output
     shown = [line.strip() for line in page.splitlines()]
     assert "Examples:" in shown
     mine = [line for word, line in EXAMPLES if word == name]
@@ -55,14 +55,14 @@ def test_each_example_is_a_line_at_80_columns(name: str) -> None:
 @pytest.mark.parametrize(("name", "line"), EXAMPLES)
 def test_each_example_has_options_that_exist(name: str, line: str) -> None:
     words = parts(line)[1:]
-    command: Any = typer.main.get_command(app)
+    command: Any = typer.main.get_command(build())
     while hasattr(command, "commands"):
         command, words = command.commands[words[0]], words[1:]
     command.make_context(name, words)  # raises for an unknown option
 
 
 def test_the_groups_are_those_of_tasks() -> None:
-    page = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80"}).output
+    page = CliRunner().invoke(build(), ["--help"], env={"COLUMNS": "80"}).output
     groups = [line.strip("╭╮─ ") for line in page.splitlines() if line.startswith("╭")]
     assert groups == [
         "Options",
@@ -107,5 +107,5 @@ def test_examples_work(kinds: tuple[str, ...], filled: Path, tmp_path: Path) -> 
         words = parts(line)[1:]
         if "01a1" in line or "-f" in words:  # an id, and a file of the user
             continue
-        done = CliRunner().invoke(app, words, input="a note")
+        done = CliRunner().invoke(build(), words, input="a note")
         assert done.exit_code == 0, (line, done.output, done.exception)

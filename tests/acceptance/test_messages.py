@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import runbase
 from runbase.cli import sql, top
-from runbase.cli.app import app
+from runbase.cli.app import build
 from runbase.errors import NotFound
 
 
@@ -24,7 +24,7 @@ def home(tmp_path: Path) -> Path:
 
 
 def run(home: Path, *words: str) -> Any:
-    return CliRunner().invoke(app, [*words, "--home", str(home)])
+    return CliRunner().invoke(build(), [*words, "--home", str(home)])
 
 
 def test_deleting_says_how_many_runs_went_and_how_to_restore_them(home: Path) -> None:
@@ -79,13 +79,13 @@ def test_a_home_that_is_missing_is_named_with_what_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     missing = tmp_path / "nowhere"
-    given = CliRunner().invoke(app, ["runs", "--home", str(missing)]).exception
+    given = CliRunner().invoke(build(), ["runs", "--home", str(missing)]).exception
     assert f"no home for runs at {missing}, which --home names" in str(given)
     monkeypatch.setenv("RUNBASE_HOME", str(missing))
-    set_ = CliRunner().invoke(app, ["runs"]).exception
+    set_ = CliRunner().invoke(build(), ["runs"]).exception
     assert f"no home for runs at {missing}, which RUNBASE_HOME names" in str(set_)
     monkeypatch.delenv("RUNBASE_HOME")
-    assert "no .runbase folder in" in str(CliRunner().invoke(app, ["runs"]).exception)
+    assert "no .runbase folder in" in str(CliRunner().invoke(build(), ["runs"]).exception)
 
 
 def test_a_query_may_begin_with_a_comment(home: Path) -> None:

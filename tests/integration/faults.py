@@ -13,7 +13,7 @@ from typing import Any
 from typer.testing import CliRunner
 
 import runbase
-from runbase.cli.app import app
+from runbase.cli.app import build
 from runbase.ids import new_id
 from runbase.run import background
 from runbase.trials.worker import Worker
@@ -130,6 +130,8 @@ WORKS: dict[str, Any] = {
     "copy": lambda at: _ours(at).copy_to(_team(at)),
     "backup": lambda at: _ours(at).backup(at.backups),
     "tidy": lambda at: _ours(at).gc(journals=0, files=True),
-    "rebuild": lambda at: CliRunner().invoke(app, ["sync", "--rebuild", "--home", str(at.home)]),
+    "rebuild": lambda at: CliRunner().invoke(
+        build(), ["sync", "--rebuild", "--home", str(at.home)]
+    ),
     "migrate": _migrate,
 }

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import runbase
 import runbase.events
 from runbase import aio
-from runbase.cli.app import app
+from runbase.cli.app import build
 from runbase.errors import FilterError, RunFinished, UsageError
 from runbase.journal.format import decode_event, encode_event
 from runbase.server.serve import serving
@@ -40,7 +40,7 @@ def test_an_alert_reaches_the_store(home: Path) -> None:
         assert store.alerts(experiment="mnist", since=datetime.now(UTC) + timedelta(hours=1)) == []
         with pytest.raises(FilterError, match="level"):
             store.alerts("levl = 'error'")
-    shown = CliRunner().invoke(app, ["show", "noisy", "--home", str(home)]).output
+    shown = CliRunner().invoke(build(), ["show", "noisy", "--home", str(home)]).output
     assert "Alerts" in shown
     assert "loss is NaN" in shown
     assert "at step 0" in shown

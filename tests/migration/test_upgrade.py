@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from runbase.cli.app import app
+from runbase.cli.app import build
 from runbase.storage.open import open_storage
 from runbase.storage.sql.migrate import migrations
 
@@ -49,7 +49,7 @@ def test_a_long_metric_is_outlined_by_sync_after_the_upgrade(tmp_path: Path) -> 
     assert (run, count) == (storage.runs()[0].id, 4096)
     storage.close()
     home = ["--home", str(tmp_path), "--store", str(path)]
-    result = CliRunner().invoke(app, ["sync", "--json", *home])
+    result = CliRunner().invoke(build(), ["sync", "--json", *home])
     assert json.loads(result.stdout)["outlined"] == 1
     storage = open_storage(str(path))
     assert storage.unoutlined() == []

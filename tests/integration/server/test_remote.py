@@ -254,7 +254,7 @@ def test_login_keeps_the_token(
 ) -> None:
     from typer.testing import CliRunner
 
-    from runbase.cli.app import app
+    from runbase.cli.app import build
     from runbase.storage.remote.client import credentials_file
 
     with (
@@ -262,9 +262,9 @@ def test_login_keeps_the_token(
         serving(there, ServerOptions(port=0, auth="tokens")) as url,
     ):
         token = make(there, NewToken(name="ada")).token
-        refused = CliRunner().invoke(app, ["login", url, "--token", "rb_wrong"])
+        refused = CliRunner().invoke(build(), ["login", url, "--token", "rb_wrong"])
         assert isinstance(refused.exception, NotAllowed)
-        done = CliRunner().invoke(app, ["login", url, "--token", token])
+        done = CliRunner().invoke(build(), ["login", url, "--token", token])
         assert f"Logged in to {url} as ada (log, read, write" in done.output
         assert token not in done.output
         assert credentials_file().stat().st_mode & 0o777 == 0o600
@@ -319,11 +319,11 @@ def test_numbers_and_arrays_are_exact(tmp_path: Path, database: str | None) -> N
 def test_the_doctor_of_a_client(tmp_path: Path, home: Path) -> None:
     from typer.testing import CliRunner
 
-    from runbase.cli.app import app
+    from runbase.cli.app import build
 
     home.mkdir()
     with runbase.open(tmp_path / "served.db") as there, serving(there) as url:
-        done = CliRunner().invoke(app, ["doctor", "--store", url, "--home", str(home)])
+        done = CliRunner().invoke(build(), ["doctor", "--store", url, "--home", str(home)])
         assert done.exit_code == 0, done.output
         assert "All is well" in done.output
 

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 import runbase
-from runbase.cli.app import app
+from runbase.cli.app import build
 from runbase.errors import NotAllowed
 from runbase.server import passwords, users
 from runbase.server.options import ServerOptions
@@ -362,7 +362,7 @@ def test_users_and_grants_by_http_are_audited(client: Client, store: Store) -> N
 
 
 def cli(home: Path, *words: str, stdin: str | None = None, code: int = 0) -> str:
-    result = CliRunner().invoke(app, [*words, "--home", str(home)], input=stdin)
+    result = CliRunner().invoke(build(), [*words, "--home", str(home)], input=stdin)
     if isinstance(result.exception, Exception) and not isinstance(result.exception, SystemExit):
         assert code == 1, result.exception
         return str(result.exception)
