@@ -15,8 +15,8 @@ import pytest
 
 import runbase
 from runbase.status import Status
+from runbase.trials.commands import fill
 from runbase.trials.experiment import Experiment
-from runbase.trials.worker import fill
 from tests.patience import PATIENCE, wait_until
 
 

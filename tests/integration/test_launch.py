@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import psutil
 import pytest
 
 import runbase
-from runbase.errors import NotFound, RunbaseError, UsageError
+from runbase.errors import NotFound, RunbaseError, RunbaseWarning, UsageError
 from runbase.status import Phase, Status
 from runbase.trials.experiment import Experiment
 from runbase.trials.launchers.launch import Launch
@@ -209,3 +210,36 @@ def test_a_script_is_launched_in_a_new_folder(tmp_path: Path) -> None:
         store.sync()
         [run] = store.runs()
         assert run.status is Status.COMPLETED
+
+
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+def test_a_dry_run_without_the_scheduler(
+    experiment: Experiment, home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A laptop can show what the cluster would be asked, and says what it could not check."""
+    words = ["launch", "tuning", "--on", "slurm", "-n", "4", "--home", str(home)]
+    command = [sys.executable, "-m", "runbase", *words, "--dry-run", "--", "true"]
+    shown = subprocess.run(
+        command,
+        env={**os.environ, "PATH": str(tmp_path), "RUNBASE_QUIET": "0"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "sbatch --parsable --array=0-3" in shown.stdout
+    assert "not checked whether the workers can use the store: sinfo is not" in shown.stderr
+    assert experiment.launches() == []
+
+
+def test_a_misspelled_placeholder_is_named(store: runbase.Store, experiment: Experiment) -> None:
+    command = ["sh", "-c", "true {lr} {layres}"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        end(experiment.launch(command))  # no trial waits: its parameters are not known
+    experiment.new_trial({"lr": 0.1, "layers": 3})
+    with pytest.warns(RunbaseWarning, match=r"contains \{layres\}.* are layers, lr"):
+        end(experiment.launch(command))
+    experiment.new_trial({"lr": 0.1, "layres": 3})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        end(experiment.launch(command))

@@ -140,6 +140,7 @@ def command(
             options=option or [],
             image=image,
             once=once,
+            dry_run=dry_run,
         )
         if dry_run:
             common.say(launching.preview(planned, on))

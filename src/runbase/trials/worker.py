@@ -7,7 +7,6 @@ and attempt are in the environment.
 import json
 import os
 import re
-import shlex
 import signal
 import subprocess
 import threading
@@ -26,6 +25,7 @@ from runbase.run.lease import Held
 from runbase.run.resolve import ATTEMPT, RUNNER
 from runbase.status import Phase, Status
 from runbase.trials.claim import LEASE, Claim, this_runner
+from runbase.trials.commands import as_text, fill, warning_of_unknown
 from runbase.trials.experiment import Experiment
 from runbase.trials.guard import Guard
 
@@ -40,7 +40,6 @@ TOGETHER = 1.0
 """Seconds within which a scheduler signals all processes of a job."""
 _TERMINATED = (-signal.SIGTERM, 128 + signal.SIGTERM)
 """The exit codes of a command that was terminated."""
-_PLACE = re.compile(r"\{([^{}]+)\}")
 _OUTPUT = "output.log"
 _FILE = "params.json"
 
@@ -229,18 +228,11 @@ class Worker:
         return self._outcome(claim, status, code, began)
 
     def _warn_of_unknown(self, params: Mapping[str, object]) -> None:
-        """Warn once of placeholders that are no parameters: they are passed on, because a command may contain braces."""
-        words = {match[1] for argument in self._command for match in _PLACE.finditer(argument)}
-        names = {
-            word for word in words if re.fullmatch(r"[\w./-]+", word)
-        }  # braces of JSON are no placeholders
-        unknown = sorted(names - {"params", "file", *params})
-        if unknown and not self._warned:
+        """Warn once of placeholders that are no parameters."""
+        warning = warning_of_unknown(self._command, params)
+        if warning is not None and not self._warned:
             self._warned = True
-            warn(
-                f"the command contains {', '.join(f'{{{word}}}' for word in unknown)}, which is passed on as it is: "
-                f"the parameters of the trial are {', '.join(sorted(params)) or 'none'}"
-            )
+            warn(warning)
 
     def _start(self, claim: Claim, run: "Run") -> "subprocess.Popen[bytes]":
         params = claim.params
@@ -254,7 +246,7 @@ class Worker:
             "RUNBASE_HOME": str(run.folder.parents[2]),
             "RUNBASE_QUIET": "1",
             "RUNBASE_PARAMS": json.dumps(params),
-            **{_variable(key): _text(value) for key, value in params.items()},
+            **{_variable(key): as_text(value) for key, value in params.items()},
         }
         self._warn_of_unknown(params)
         command = fill(self._command, params, run.folder / _FILE)
@@ -343,27 +335,6 @@ class Worker:
         )
 
 
-def fill(command: Sequence[str], params: Mapping[str, object], file: Path) -> list[str]:
-    """Return a command with its placeholders replaced; an unknown placeholder is left unchanged."""
-    filled: list[str] = []
-    for argument in command:
-        if argument == "{params}":
-            filled += [f"--{key}={_text(value)}" for key, value in params.items()]
-            continue
-
-        def replacement(match: re.Match[str]) -> str:
-            if match[1] == "file":
-                return str(file)
-            if match[1] == "params":
-                return " ".join(f"--{k}={shlex.quote(_text(v))}" for k, v in params.items())
-            if match[1] in params:
-                return _text(params[match[1]])
-            return match[0]
-
-        filled.append(_PLACE.sub(replacement, argument))
-    return filled
-
-
 @contextmanager
 def _own_signals() -> Generator[None]:
     """Keep the SIGTERM handler of the worker while a run starts, which would install its own."""
@@ -378,10 +349,6 @@ def _own_signals() -> Generator[None]:
 
 def _variable(key: str) -> str:
     return "RUNBASE_PARAM_" + re.sub(r"\W", "_", key).upper()
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _copy(process: "subprocess.Popen[bytes]", path: Path) -> None:

@@ -12,12 +12,13 @@ from typing import Protocol
 from msgspec import Struct
 
 from runbase.capture.secrets import mask_argv
-from runbase.errors import UsageError, suggestion
+from runbase.errors import RunbaseError, UsageError, suggestion, warn
 from runbase.ids import name_for, new_id
 from runbase.run.context import OpenStore
 from runbase.settings import load
 from runbase.storage.address import without_password
 from runbase.storage.types import NewTrial
+from runbase.trials.commands import warning_of_unknown
 from runbase.trials.launchers import record as records
 from runbase.trials.launchers.base import Launcher, Plan, Workers
 from runbase.trials.launchers.kubernetes import Kubernetes
@@ -44,6 +45,12 @@ select status, count(*) from runs
 where experiment_id = :experiment and queued_at is not null and deleted_at is null
 group by status
 """
+_NEXT = """
+select id from runs
+where experiment_id = :experiment and status = 'PENDING' and queued_at is not null and deleted_at is null
+order by priority desc, number limit 1
+"""
+_PARAMS = "select key from params where run_id = :run"
 _RUNS = """
 select r.status, count(*) from runs r join run_tags t on t.run_id = r.id
 where t.key = 'launch' and t.value = :launch and r.deleted_at is null
@@ -161,11 +168,15 @@ def plan(
     options: Sequence[str] = (),
     image: str | None = None,
     once: bool = False,
+    dry_run: bool = False,
 ) -> Plan:
     """Return what a launch starts, and start nothing. The arguments are those of `Experiment.launch`.
 
+    With `dry_run`, a scheduler that cannot be asked is a warning: a plan can be written where there is none.
+
     Raises:
         UsageError: an argument is not valid, or the launcher cannot start the plan here.
+        RunbaseError: the scheduler cannot be asked whether it can.
     """
     if isinstance(command, str):
         raise UsageError(f"the command is a text; pass a list: {shlex.split(command)!r}")
@@ -198,8 +209,33 @@ def plan(
         image=image,
         trial=new_id() if once else None,
     )
-    _launcher(on).check(made)
+    _check(_launcher(on), made, dry_run=dry_run)
+    if not once and (params := _next_params(store, experiment)) is not None:
+        warning = warning_of_unknown(command, params)
+        if warning is not None:
+            warn(warning)
     return made
+
+
+def _check(launcher: Launcher, planned: Plan, *, dry_run: bool) -> None:
+    try:
+        launcher.check(planned)
+    except UsageError:
+        raise
+    except RunbaseError as error:
+        if not dry_run:
+            raise
+        warn(f"not checked whether the workers can use the store: {error}")
+
+
+def _next_params(store: OpenStore, experiment: Named) -> list[str] | None:
+    """Return the names of the parameters of the trial that is claimed next; None if no trial waits."""
+    try:
+        rows = store.storage.sql(_NEXT, {"experiment": experiment.id})
+        found = store.storage.sql(_PARAMS, {"run": rows[0][0]}) if rows else None
+    except RunbaseError:  # a user of a server who may launch, and not use SQL
+        return None
+    return None if found is None else [str(row[0]) for row in found]
 
 
 def preview(planned: Plan, on: str) -> str:
