@@ -193,6 +193,11 @@ def test_a_client_of_a_server_reads_and_does_not_archive(store: Store) -> None:
         assert len(client.metrics(run_id, "loss").values) == 5001
         with pytest.raises(UsageError, match="is a server; archive on its machine"):
             client.archive()
+        with pytest.raises(NotFound, match="on the machine of the server"):
+            client.bring_back(client.run(run_id))
+    assert store.bring_back(store.run(run_id)) == (0, 1)
+    assert store.archive().runs == 1
+    with serving(store, ServerOptions(port=0)) as url, runbase.open(url, sync=False) as client:
         client.purge(client.run(run_id))
     assert store.archive().runs == 0
 

@@ -89,15 +89,19 @@ class TrashMethods(ArchiveMethods):
         """
         trashed: list[Subject] = []
         runs: list[str] = []
-        for target in targets:
+        words = [target if isinstance(target, str) else str(target.id) for target in targets]
+        for target in words:
             try:
                 self._target(target, deleted=True)
                 trashed.append(target)
             except NotFound as reason:
                 kind, key = self._target(target)
                 ids = [key] if kind == "run" else self.storage.runs_of_experiments([key])
-                if is_server(self.storage.url):  # a server moves points itself
-                    raise
+                if is_server(self.storage.url):
+                    raise NotFound(
+                        f"{target!r} is not in the trash; to move the points of archived runs back, "
+                        "run the command on the machine of the server"
+                    ) from reason
                 if not self.storage.archives(ids):
                     raise NotFound(f"{target!r} is neither in the trash nor archived") from reason
                 runs += ids
