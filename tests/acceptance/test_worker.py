@@ -253,6 +253,24 @@ def test_workers_side_by_side(store: runbase.Store, experiment: Experiment) -> N
     assert [output(store, run).strip() for run in runs] == [str(n) for n in range(12)]
 
 
+def test_queues_of_experiments_of_one_name(store: runbase.Store, experiment: Experiment) -> None:
+    """They are not added up."""
+    other = store.create_experiment(experiment.name)
+    experiment.new_trials([{"x": x} for x in range(3)])
+    other.new_trials([{"x": x} for x in range(5)])
+    command = [sys.executable, "-m", "runbase", "queue", "--json"]
+
+    def look(*words: str) -> dict[str, dict[str, int]]:
+        done = subprocess.run([*command, *words], capture_output=True, text=True, check=True)
+        return json.loads(done.stdout)["experiments"]
+
+    assert look() == {
+        f"{experiment.name} ({experiment.id})": {"PENDING": 3},
+        f"{experiment.name} ({other.id})": {"PENDING": 5},
+    }
+    assert look(other.id) == {experiment.name: {"PENDING": 5}}
+
+
 def test_what_a_queue_shows(store: runbase.Store, experiment: Experiment) -> None:
     command = [sys.executable, "-m", "runbase", "queue"]
     assert "no trials" in subprocess.run(command, capture_output=True, text=True, check=True).stdout

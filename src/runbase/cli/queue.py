@@ -1,6 +1,7 @@
 """`runbase queue`: the trials of experiments by status, once or live."""
 
 import time
+from collections import Counter
 from typing import Annotated, Any
 
 import typer
@@ -19,15 +20,17 @@ EXAMPLES = (
 STATES = ("PENDING", "RUNNING", "COMPLETED", "FAILED", "PRUNED", "CANCELLED")
 SHOWN = 20
 _COUNTS = """
-select experiment, status, count(*) as trials, min(queued_at) as since, max(attempt) as attempts
-from trials where experiment = :experiment or cast(:experiment as text) is null
-group by experiment, status order by experiment
+select e.id, e.name, r.status, count(*) as trials
+from runs r join experiments e on e.id = r.experiment_id
+where r.queued_at is not null and r.deleted_at is null
+  and (e.id = :experiment or cast(:experiment as text) is null)
+group by e.id, e.name, r.status order by e.name, e.id
 """
 _RUNNING = """
-select experiment, number, attempt, runner, started_at, lease_until, params
-from trials
-where status = 'RUNNING' and (experiment = :experiment or cast(:experiment as text) is null)
-order by started_at desc
+select t.experiment, t.number, t.attempt, t.runner, t.started_at, t.lease_until, t.params
+from trials t join runs r on r.id = t.run_id
+where t.status = 'RUNNING' and (r.experiment_id = :experiment or cast(:experiment as text) is null)
+order by t.started_at desc
 """
 
 
@@ -46,30 +49,37 @@ def command(
 ) -> None:
     """Show the number of trials by status, and which runner runs which trial."""
     with common.store(home, url) as store:
-        name = None if experiment is None else store.experiment(experiment).name
+        wanted = None if experiment is None else store.experiment(experiment).id
         if json:
-            common.print_json(look(store, name))
+            common.print_json(look(store, wanted))
             return
         console = common.console()
         if not watch:
-            for table in tables(look(store, name)):
+            for table in tables(look(store, wanted)):
                 console.print(table)
             return
         with Live(console=console, auto_refresh=False) as live:
             while True:
                 store.sync()
                 grid = Table.grid()
-                for table in tables(look(store, name)):
+                for table in tables(look(store, wanted)):
                     grid.add_row(table)
                 live.update(grid, refresh=True)
                 time.sleep(every)
 
 
 def look(store: Store, experiment: str | None) -> dict[str, Any]:
-    """Return the queues as plain data."""
+    """Return the queues as plain data: of the experiment with an id, or of all.
+
+    Experiments of one name are told apart by their ids.
+    """
+    rows = store.storage.sql(_COUNTS, {"experiment": experiment})
+    ids = {(str(row[0]), str(row[1])) for row in rows}
+    several = {name for name, count in Counter(name for _, name in ids).items() if count > 1}
     counts: dict[str, dict[str, int]] = {}
-    for row in store.storage.sql(_COUNTS, {"experiment": experiment}):
-        counts.setdefault(row[0], {})[row[1]] = row[2]
+    for key, name, state, trials in rows:
+        label = f"{name} ({key})" if name in several else name
+        counts.setdefault(label, {})[state] = trials
     running = store.storage.sql(_RUNNING, {"experiment": experiment}).to_dicts()
     return {"experiments": counts, "running": running}
 
