@@ -44,6 +44,7 @@ def test_best(cli: Cli, three: list[str]) -> None:
     path = Path(cli("best", "-m", "val/acc", "--checkpoint").strip())
     assert path.read_bytes() == b"12345"
     assert "no metric; pass one" in cli("best", "digits", code=2)
+    assert "to name the metric, pass -m val/acc" in cli("best", "digits", "val/acc", code=2)
     assert "exclude" in cli("best", "--min", "--max", "-m", "x", code=2)
 
 

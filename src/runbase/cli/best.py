@@ -1,5 +1,6 @@
 """`runbase best`: the run with the best value of a metric."""
 
+import re
 from typing import Annotated, Any
 
 import msgspec
@@ -15,6 +16,7 @@ EXAMPLES = (
     "\n    runbase best mnist -m val/loss"
     "\n    runbase best -m val/acc 'params.lr < 0.01' --checkpoint"
 )
+_WORD = re.compile(r"[\w./-]+")
 _OPERATORS = ("is", "in", "like", "ilike", "between", "and", "or")
 
 
@@ -55,6 +57,8 @@ def command(
     direction = "min" if least else "max" if most else None
     if experiment is not None and where is None and is_filter(experiment):
         experiment, where = None, experiment
+    if metric is None and where is not None and _WORD.fullmatch(where):
+        raise UsageError(f"{where!r} is not a filter; to name the metric, pass -m {where}")
     with common.store(home, url) as store:
         run = store.best(experiment, metric, direction, where=where)
         if checkpoint:
