@@ -235,3 +235,64 @@ def test_the_command(home: Path, tmp_path: Path) -> None:
     for wrong in ([], [*lake_of, "name = 'a'", "name = 'b'"]):
         done = subprocess.run([*command, *wrong], capture_output=True, text=True, check=False)
         assert done.returncode == 2
+
+
+def test_runs_whose_archive_is_missing_are_left_out(
+    store: Store, home: Path, tmp_path: Path
+) -> None:
+    """The others are written, and the missing ones when their file is back."""
+    where, archives = tmp_path / "lake", tmp_path / "archives"
+    lost, other = log(store, "lost"), log(store, "other")
+    store.archive("name = 'lost'", to=str(archives))
+    (file,) = archives.rglob("*.parquet")
+    file.rename(tmp_path / "kept.parquet")
+    plain = log(store, "plain")
+    report = export_lake(store, str(where))
+    assert (report.new, list(report.unreadable)) == (2, [lost])
+    assert "does not exist on this machine" in report.unreadable[lost]
+    check(store, where, [other, plain])
+    rows = duckdb.sql(f"select run_id from '{where}/runs.parquet'").fetchall()
+    assert {row[0] for row in rows} == {other, plain}
+    assert list(export_lake(store, str(where)).unreadable) == [lost]
+    (tmp_path / "kept.parquet").rename(file)
+    report = export_lake(store, str(where))
+    assert (report.new, report.unchanged, report.unreadable) == (1, 2, {})
+    check(store, where, [other, plain, lost])
+
+
+def test_a_run_that_grew_and_cannot_be_read_keeps_its_points(
+    store: Store, home: Path, tmp_path: Path
+) -> None:
+    where, archives = tmp_path / "lake", tmp_path / "archives"
+    lost, other = log(store, "lost"), log(store, "other")
+    export_lake(store, str(where))
+    before = points(where)
+    for run in (lost, other):
+        with runbase.start_run(resume=run, store=store, capture=False) as resumed:
+            resumed.log({"loss": 7.0}, step=99)
+    store.archive("name = 'lost'", to=str(archives))
+    (file,) = archives.rglob("*.parquet")
+    file.rename(tmp_path / "kept.parquet")
+    report = export_lake(store, str(where))
+    assert (report.grown, list(report.unreadable)) == (1, [lost])
+    found = points(where)
+    assert same(found[lost, "loss"], before[lost, "loss"])
+    assert (99.0, 7.0) in found[other, "loss"]
+    (tmp_path / "kept.parquet").rename(file)
+    report = export_lake(store, str(where))
+    assert (report.grown, report.unreadable) == (1, {})
+    check(store, where, [lost, other])
+
+
+def test_the_command_says_what_it_left_out(home: Path, tmp_path: Path) -> None:
+    with runbase.open(home=home) as store:
+        log(store, "lost")
+        store.archive()
+    for file in (home / "archive").rglob("*.parquet"):
+        file.unlink()
+    command = [sys.executable, "-m", "runbase", "export", "--lake", str(tmp_path / "lake")]
+    command += ["--home", str(home)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "1 run was left out, whose points cannot be read" in done.stderr
+    assert "does not exist on this machine" in done.stderr

@@ -9,7 +9,7 @@ import typer
 
 from runbase.cli import common
 from runbase.cli.scan import command as scan
-from runbase.errors import NotFound, UsageError, counted
+from runbase.errors import NotFound, StoreError, UsageError, counted
 from runbase.ingest.readers import (
     SYSTEMS,
     check_store_file,
@@ -124,7 +124,7 @@ def _to_lake(
         done = export_lake(store, lake, where, experiment=experiment, prune=prune, progress=step)
     if json:
         common.print_json({name: getattr(done, name) for name in done.__struct_fields__})
-        return
+        raise typer.Exit(bool(done.unreadable))
     common.say(
         f"{counted(done.new, 'new run')}, {done.grown} with more points, {done.unchanged} unchanged: wrote "
         f"{counted(done.points, 'point')} in {counted(done.files, 'file')} to {lake} ({common.size(done.bytes)})"
@@ -136,6 +136,12 @@ def _to_lake(
     if done.gone:
         common.say(
             f"{counted(done.gone, 'run')} of the lake are deleted from the store; --prune removes them"
+        )
+    if done.unreadable:
+        first = next(iter(done.unreadable.values()))
+        raise StoreError(
+            f"{counted(len(done.unreadable), 'run')} {'was' if len(done.unreadable) == 1 else 'were'} left out, whose "
+            f"points cannot be read; a later export writes them: {first}"
         )
 
 

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from runbase.analysis import parquet_files
-from runbase.errors import UsageError
+from runbase.errors import StoreError, UsageError
 from runbase.model import Run, Series
 from runbase.status import Phase, Status
 from runbase.storage.places import Place
@@ -62,6 +62,8 @@ class LakeReport(Struct, kw_only=True):
         bytes: their size.
         gone: runs of the lake that the store does not have any more.
         pruned: such runs that were removed from the lake.
+        unreadable: runs whose points cannot be read, such as those in an archive that is missing: id → the reason. A later
+            export writes them. What the lake had of them stays.
     """
 
     url: str
@@ -74,6 +76,7 @@ class LakeReport(Struct, kw_only=True):
     bytes: int = 0
     gone: int = 0
     pruned: int = 0
+    unreadable: dict[str, str] = field(default_factory=dict[str, str])
 
 
 def export_lake(
@@ -141,14 +144,17 @@ class _Export:
         self._write_new(new, progress, total)
         self._write_grown(known, lambda done, _: progress(len(new) + done, total))
         self._look_for_gone(prune)
-        self._write_tables([*new, *known])
+        unreadable = self._report.unreadable
+        self._write_tables([run for run in (*new, *known) if run not in unreadable])
+        if any(run in self._home for run in unreadable):  # the next export is to look at them again
+            cursor = self._note().get("cursor")
         note = {"cursor": cursor, "store": self._store.url}
         self._place.write(CATALOGUE, lambda file: file.write(json.dumps(note).encode()))
         return self._report
 
     def _changes(self) -> tuple[str, set[str] | None]:
         """Return where the list of changes ends now, and the runs that changed since the last export; None: unknown."""
-        note = json.loads(self._place.read(CATALOGUE) or b"{}")
+        note = self._note()
         if note and note.get("store") != self._store.url:
             raise UsageError(
                 f"the lake {self._report.url} was made from {note.get('store')}, not from {self._store.url}; use another folder"
@@ -159,6 +165,9 @@ class _Export:
             seen = self._store.changes(None)
         return seen.cursor, None if seen.reset else set(seen.runs)
 
+    def _note(self) -> dict[str, Any]:
+        return json.loads(self._place.read(CATALOGUE) or b"{}")
+
     def _write_new(self, runs: Sequence[str], progress: Progress, total: int) -> None:
         """Write runs that the lake does not have, month by month, in files of at most `MOST_POINTS` points."""
         held: list[str] = []
@@ -166,12 +175,18 @@ class _Export:
 
         def write() -> None:
             nonlocal held, points, done
-            if held:
+            if not held:
+                return
+            done += len(held)
+            try:
                 self._write(f"points/month={month}/{_part_name(held)}", held)
-                self._report.new += len(held)
-                done += len(held)
-                held, points = [], 0
-                progress(done, total)
+            except StoreError as error:
+                held = self._without_unreadable(held, error)
+                if held:
+                    self._write(f"points/month={month}/{_part_name(held)}", held)
+            self._report.new += len(held)
+            held, points = [], 0
+            progress(done, total)
 
         for start in range(0, len(runs), BATCH):
             for run in self._store.storage.get_runs(runs[start : start + BATCH]):
@@ -215,17 +230,40 @@ class _Export:
 
     def _write_grown(self, runs: Sequence[str], progress: Progress) -> None:
         """Write the files again that have runs with more points now."""
-        stale: set[str] = set()
+        stale, grown = set[str](), set[str]()
         for start in range(0, len(runs), BATCH):
             for run in self._store.storage.get_runs(runs[start : start + BATCH]):
                 if _points(run) != self._parts[self._home[run.id]][run.id]:
                     stale.add(self._home[run.id])
-                    self._report.grown += 1
+                    grown.add(run.id)
                 else:
                     self._report.unchanged += 1
             progress(min(start + BATCH, len(runs)), len(runs))
         for name in sorted(stale):
-            self._write(name, sorted(self._parts[name]), self._lost(name))
+            ids, old = sorted(self._parts[name]), self._lost(name)
+            try:
+                self._write(name, ids, old)
+            except StoreError as error:
+                readable = self._without_unreadable([run for run in ids if run not in old], error)
+                if grown.isdisjoint(readable):
+                    continue
+                self._write(name, ids, dict.fromkeys(set(ids) - set(readable), name))
+        self._report.grown += len(grown - self._report.unreadable.keys())
+
+    def _without_unreadable(self, runs: Sequence[str], error: StoreError) -> list[str]:
+        """Return the runs whose points can be read, and report the others; raise the error if that is not what failed."""
+        reasons: dict[str, str] = {}
+        for run in runs:
+            try:
+                self._store.reader.points([run], None, every=True)
+            except StoreError as reason:
+                if type(reason) is not StoreError:  # of the database, and not of an archive
+                    raise
+                reasons[run] = str(reason)
+        if not reasons:
+            raise error
+        self._report.unreadable |= reasons
+        return [run for run in runs if run not in reasons]
 
     def _lost(self, name: str) -> dict[str, str]:
         """Return the runs of a file that the store does not have any more, with the file."""
