@@ -64,7 +64,8 @@ def test_slurm_and_ray_drain_one_queue(
     assert min(counts) > 20
     again = sum(trial.attempt > 1 for trial in trials)
     states = [launch.status().workers for launch in (slurm, ray)]
-    assert (states[0].ended, states[0].failed) == (4, 0)
+    told = {name: text[-2000:] for name, text in slurm.logs().items()}
+    assert (states[0].ended, states[0].failed) == (4, 0), f"{told}\n{cluster.logs()}"
     assert (states[1].ended, states[1].failed) == (3, 1)
     print(
         f"\n{TRIALS} trials in {seconds:.0f} s: {counts[0]} on Slurm, {counts[1]} on Ray, {again} tried again"

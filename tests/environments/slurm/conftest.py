@@ -77,6 +77,9 @@ def lab(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> La
 
 
 def start_now(lab: Lab, job: str) -> None:
-    """Let a requeued job start: Slurm would wait two minutes."""
+    """Let a requeued job start: Slurm would wait two minutes.
+
+    The node refuses it in the second in which its last credential was revoked, and the job fails.
+    """
     lab.wait_for_state(job, "PENDING")
-    lab.cluster.ask("scontrol", "update", f"JobId={job}", "StartTime=now")
+    lab.cluster.ask("scontrol", "update", f"JobId={job}", "StartTime=now+3")
