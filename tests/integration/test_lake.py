@@ -296,3 +296,19 @@ def test_the_command_says_what_it_left_out(home: Path, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "1 run was left out, whose points cannot be read" in done.stderr
     assert "does not exist on this machine" in done.stderr
+
+
+def test_a_run_that_grew_is_not_forgotten_by_an_export_of_others(
+    store: Store, tmp_path: Path
+) -> None:
+    where = tmp_path / "lake"
+    grows, other = log(store, "grows"), log(store, "other")
+    export_lake(store, str(where))
+    with runbase.start_run(resume=grows, store=store, capture=False) as resumed:
+        resumed.log({"loss": 7.0}, step=99)
+    with runbase.start_run(resume=other, store=store, capture=False) as resumed:
+        resumed.log({"loss": 8.0}, step=99)
+    assert export_lake(store, str(where), "name = 'other'").grown == 1
+    assert export_lake(store, str(where)).grown == 1
+    check(store, where, [grows, other])
+    assert export_lake(store, str(where)).grown == 0

@@ -143,10 +143,13 @@ class _Export:
         total = len(new) + len(known)
         self._write_new(new, progress, total)
         self._write_grown(known, lambda done, _: progress(len(new) + done, total))
-        self._look_for_gone(prune)
+        there = self._look_for_gone(prune)
         unreadable = self._report.unreadable
         self._write_tables([run for run in (*new, *known) if run not in unreadable])
-        if any(run in self._home for run in unreadable):  # the next export is to look at them again
+        missed = (there & self._home.keys()) - (set(found.ids) - unreadable.keys())
+        if changed is not None:
+            missed &= changed
+        if missed:  # the filter left them out, or they cannot be read: a later export looks at their changes
             cursor = self._note().get("cursor")
         note = {"cursor": cursor, "store": self._store.url}
         self._place.write(CATALOGUE, lambda file: file.write(json.dumps(note).encode()))
@@ -202,7 +205,7 @@ class _Export:
         Args:
             name: the name of the file.
             runs: the ids of its runs, sorted.
-            old: run → the file that has its points, for runs that the store does not have any more.
+            old: run → the file of the lake that has its points, for runs that did not grow.
         """
         counts: dict[str, int] = dict.fromkeys(runs, 0)
 
@@ -240,14 +243,14 @@ class _Export:
                     self._report.unchanged += 1
             progress(min(start + BATCH, len(runs)), len(runs))
         for name in sorted(stale):
-            ids, old = sorted(self._parts[name]), self._lost(name)
+            ids = sorted(self._parts[name])
+            longer = [run for run in ids if run in grown]
             try:
-                self._write(name, ids, old)
+                self._write(name, ids, dict.fromkeys(set(ids).difference(longer), name))
             except StoreError as error:
-                readable = self._without_unreadable([run for run in ids if run not in old], error)
-                if grown.isdisjoint(readable):
-                    continue
-                self._write(name, ids, dict.fromkeys(set(ids) - set(readable), name))
+                readable = self._without_unreadable(longer, error)
+                if readable:
+                    self._write(name, ids, dict.fromkeys(set(ids).difference(readable), name))
         self._report.grown += len(grown - self._report.unreadable.keys())
 
     def _without_unreadable(self, runs: Sequence[str], error: StoreError) -> list[str]:
@@ -265,28 +268,28 @@ class _Export:
         self._report.unreadable |= reasons
         return [run for run in runs if run not in reasons]
 
-    def _lost(self, name: str) -> dict[str, str]:
-        """Return the runs of a file that the store does not have any more, with the file."""
-        there = {run.id for run in self._store.storage.get_runs(list(self._parts[name]))}
-        return {run: name for run in self._parts[name] if run not in there}
+    def _look_for_gone(self, prune: bool) -> set[str]:
+        """Count the runs of the lake that the store does not have any more, and remove them if asked.
 
-    def _look_for_gone(self, prune: bool) -> None:
-        """Count the runs of the lake that the store does not have any more, and remove them if asked."""
+        Returns:
+            The runs of the store.
+        """
         there = set(self._store.table(None, columns=["id"]).ids)
         gone = [run for run in self._home if run not in there]
         self._report.gone = len(gone)
         if not prune or not gone:
-            return
+            return there
         lost = set(gone)
         for name in sorted({self._home[run] for run in gone}):
             kept = sorted(run for run in self._parts[name] if run not in lost)
             if kept:
-                self._write(name, kept)
+                self._write(name, kept, dict.fromkeys(kept, name))
             else:
                 self._place.remove(name)
         for name, columns in TABLES.items():
             parquet_files.merge_rows(self._place, f"{name}.parquet", [], columns, lost)
         self._report.pruned, self._report.gone = len(gone), 0
+        return there
 
     def _write_tables(self, runs: Sequence[str]) -> None:
         """Write the rows of runs into the tables beside the points."""
