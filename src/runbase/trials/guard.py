@@ -87,16 +87,16 @@ class Guard:
         if self._process is None or self._process.poll() is not None:
             self._process = self._begin()
         variables = os.environ if env is None else env
+        guard = self._process if all(map(_NAME.fullmatch, variables)) else None
         stdin: int | IO[bytes] | None = subprocess.DEVNULL
-        announces = self._process is not None and all(map(_NAME.fullmatch, variables))
-        if self._process is not None and announces:
+        if guard is not None:
             _check(command[0], variables)
             command = [_SHELL, "-c", _ANNOUNCED, "runbase-start", *command]
-            stdin = self._process.stdin
+            stdin = guard.stdin
         process = subprocess.Popen(
             command, env=env, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True
         )
-        if not announces:
+        if guard is None:
             self._tell(process.pid)
         return process
 

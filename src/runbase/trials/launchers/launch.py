@@ -45,12 +45,14 @@ select status, count(*) from runs
 where experiment_id = :experiment and queued_at is not null and deleted_at is null
 group by status
 """
-_NEXT = """
-select id from runs
-where experiment_id = :experiment and status = 'PENDING' and queued_at is not null and deleted_at is null
-order by priority desc, number limit 1
+_NEXT_PARAMS = """
+select p.key
+from (
+  select id from runs
+  where experiment_id = :experiment and status = 'PENDING' and queued_at is not null and deleted_at is null
+  order by priority desc, number limit 1
+) t left join params p on p.run_id = t.id
 """
-_PARAMS = "select key from params where run_id = :run"
 _RUNS = """
 select r.status, count(*) from runs r join run_tags t on t.run_id = r.id
 where t.key = 'launch' and t.value = :launch and r.deleted_at is null
@@ -231,11 +233,10 @@ def _check(launcher: Launcher, planned: Plan, *, dry_run: bool) -> None:
 def _next_params(store: OpenStore, experiment: Named) -> list[str] | None:
     """Return the names of the parameters of the trial that is claimed next; None if no trial waits."""
     try:
-        rows = store.storage.sql(_NEXT, {"experiment": experiment.id})
-        found = store.storage.sql(_PARAMS, {"run": rows[0][0]}) if rows else None
+        rows = store.storage.sql(_NEXT_PARAMS, {"experiment": experiment.id})
     except RunbaseError:  # a user of a server who may launch, and not use SQL
         return None
-    return None if found is None else [str(row[0]) for row in found]
+    return [str(key) for (key,) in rows if key is not None] if rows else None
 
 
 def preview(planned: Plan, on: str) -> str:
